@@ -1,0 +1,275 @@
+import type { Broker, Joined, Position, Publication, Stream } from '../broker/broker.js'
+import type { Clock } from '../clock.js'
+import { all, proceed, type MaybePromise } from '../maybe-promise.js'
+import { Channel, type Entry } from './channel.js'
+import type { Follower } from './follower.js'
+import { Frame, type DeflateSettings } from './frame.js'
+
+export interface JoinRequest {
+  readonly stream: Stream
+  readonly since?: Position
+}
+
+/** Given the answers of the streams that are entered, returns the message that goes before everything of theirs. */
+export type Greet = (joined: ReadonlyMap<Stream, Joined>) => string
+
+/** A follower on its way into a channel. */
+interface Entrance {
+  readonly channel: Channel
+  /** What came since; absent when it follows the channel already and only asks where it is. */
+  readonly meanwhile?: Entry[]
+}
+
+export interface HubOptions {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly deflate?: DeflateSettings | undefined
+}
+
+/**
+ * Takes publications to the connections that follow their stream, and keeps the order on each connection that of the
+ * calls, direct answers included.
+ *
+ * Everything of one tick leaves at its end, in one write a connection. Most connections follow one channel with news, so
+ * that channel's frames are joined once and the same bytes are written to all. A connection for which that would break
+ * the order (a direct answer in between, two channels with news, a join or a leave in the middle) is settled instead:
+ * what it has coming up to this point is listed for it alone, and a cursor says how far.
+ */
+export class Hub {
+  readonly #broker: Broker
+  readonly #clock: Clock
+  readonly #deflate: DeflateSettings | undefined
+  readonly #channels = new Map<Stream, Channel>()
+  /** Channels with news, and followers that were settled, in this tick. */
+  readonly #fed: Channel[] = []
+  readonly #settled: Follower[] = []
+  #tick = 0
+  #order = 0
+  #flushing = false
+
+  constructor ({ broker, clock, deflate }: HubOptions) {
+    this.#broker = broker
+    this.#clock = clock
+    this.#deflate = deflate
+  }
+
+  /** How many connections of this node follow the stream or are about to. */
+  count (stream: Stream): number {
+    return this.#channels.get(stream)?.size ?? 0
+  }
+
+  /**
+   * Begins to follow some streams, together. `greet` is called at the point from which everything is delivered, with the
+   * broker's answers; what it returns is sent first, then what the reader missed, then what came in the meantime. A
+   * stream that was left before that point has no answer, and with none left `greet` is not called. Rejects when the
+   * broker does; then nothing new is followed.
+   */
+  join (follower: Follower, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
+    const entrances = requests.map((request) => this.#approach(follower, request))
+    return proceed(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (answers) => {
+      const joined = new Map<Stream, Joined>()
+      entrances.forEach((entrance, at) => {
+        const answer = answers[at]
+        if (answer !== undefined && isWaiting(follower, entrance)) joined.set(entrance.channel.stream, answer)
+      })
+      if (joined.size > 0 && !follower.outbox.closed) {
+        this.send(follower, greet(joined))
+        for (const entrance of entrances) this.#enter(follower, entrance, joined.get(entrance.channel.stream))
+      }
+      this.#abandon(follower, entrances)
+    }, (error) => {
+      this.#abandon(follower, entrances)
+      throw error
+    })
+  }
+
+  /** Ends following. What was delivered before still goes out. */
+  leave (follower: Follower, stream: Stream): void {
+    const channel = this.#channels.get(stream)
+    if (channel === undefined) return
+    channel.joining.delete(follower)
+    if (channel.followers.has(follower)) {
+      this.#settle(follower)
+      channel.followers.delete(follower)
+      follower.channels.splice(follower.channels.indexOf(channel), 1)
+    }
+    this.#dispose(channel)
+  }
+
+  /** Sends what was delivered so far, and nothing after it. Calls back when the socket has been given all of it. */
+  finish (follower: Follower, finished: () => void): void {
+    this.#settle(follower)
+    if (follower.own !== undefined) follower.outbox.write(follower.own)
+    follower.outbox.finish(finished)
+    this.#forget(follower)
+  }
+
+  /** The connection is gone: nothing more, and nothing that waits. */
+  drop (follower: Follower): void {
+    follower.outbox.close()
+    this.#forget(follower)
+  }
+
+  #forget (follower: Follower): void {
+    for (const channel of follower.channels) {
+      channel.followers.delete(follower)
+      this.#dispose(channel)
+    }
+    follower.channels.length = 0
+    follower.own = undefined
+    follower.fedBy = undefined
+  }
+
+  /** Takes a publication to all who follow its stream, and answers how many they are. */
+  deliver (stream: Stream, publication: Publication): number {
+    const channel = this.#channels.get(stream)
+    if (channel === undefined) return 0
+    const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
+    for (const meanwhile of channel.joining.values()) meanwhile.push(entry)
+    if (channel.followers.size > 0) {
+      if (channel.entries.length === 0) this.#fed.push(channel)
+      channel.entries.push(entry)
+      this.#flushLater()
+    }
+    return channel.size
+  }
+
+  /** Sends one connection a message of its own, after everything that was delivered to it so far. */
+  send (follower: Follower, text: string): void {
+    this.#sendFrame(follower, new Frame(text, { deflate: this.#deflate }))
+  }
+
+  /** Sends everything that is due. Needed only before an end; otherwise it happens at the end of the tick. */
+  flush (): void {
+    this.#flushing = false
+    const fed = this.#fed.splice(0)
+    const settled = this.#settled.splice(0)
+    const whole: Follower[] = []
+    for (const channel of fed) {
+      for (const follower of channel.followers) this.#note(follower, channel, whole)
+    }
+    for (const follower of settled) {
+      this.#settle(follower)
+      if (follower.own !== undefined) follower.outbox.write(follower.own)
+      follower.own = undefined
+    }
+    for (const follower of whole) this.#writeWhole(follower)
+    for (const channel of fed) channel.clear()
+    this.#settled.length = 0
+    this.#tick++
+    this.#order = 0
+  }
+
+  #approach (follower: Follower, { stream }: JoinRequest): Entrance {
+    const channel = this.#open(stream)
+    if (channel.followers.has(follower)) return { channel }
+    const meanwhile: Entry[] = []
+    channel.joining.set(follower, meanwhile)
+    return { channel, meanwhile }
+  }
+
+  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined | undefined): void {
+    if (joined === undefined) return
+    for (const publication of joined.missed) this.#sendFrame(follower, this.#frame(channel.stream, publication))
+    for (const publication of joined.state) this.#sendFrame(follower, this.#frame(channel.stream, publication))
+    if (meanwhile === undefined) return
+    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
+    channel.joining.delete(follower)
+    channel.followers.add(follower)
+    follower.channels.push(channel)
+  }
+
+  /** Ends what did not come to an entrance. */
+  #abandon (follower: Follower, entrances: readonly Entrance[]): void {
+    for (const { channel, meanwhile } of entrances) {
+      if (meanwhile !== undefined && channel.joining.get(follower) === meanwhile) channel.joining.delete(follower)
+      this.#dispose(channel)
+    }
+  }
+
+  /** Notes that the follower gets this channel's batch, unless it is among the settled ones. */
+  #note (follower: Follower, channel: Channel, whole: Follower[]): void {
+    if (follower.tick !== this.#tick) {
+      follower.tick = this.#tick
+      follower.cursor = 0
+      follower.fedBy = channel
+      follower.mixed = false
+      whole.push(follower)
+    } else if (follower.fedBy !== undefined) {
+      follower.mixed = true
+    }
+  }
+
+  #writeWhole (follower: Follower): void {
+    const { outbox, fedBy } = follower
+    follower.fedBy = undefined
+    if (fedBy === undefined) return
+    if (follower.mixed) {
+      outbox.write(this.#coming(follower))
+    } else if (!outbox.writeJoined(fedBy.bytes(outbox.transport.inflates), fedBy.frames)) {
+      outbox.write(fedBy.frames)
+    }
+  }
+
+  /** Lists what the follower has coming up to now, so that what happens next comes after it. */
+  #settle (follower: Follower): void {
+    if (follower.tick !== this.#tick) {
+      follower.tick = this.#tick
+      follower.cursor = 0
+      follower.fedBy = undefined
+      this.#settled.push(follower)
+      this.#flushLater()
+    }
+    const coming = this.#coming(follower)
+    if (coming.length > 0) follower.own = follower.own === undefined ? coming : follower.own.concat(coming)
+    follower.cursor = this.#order
+  }
+
+  /** This tick's frames for the follower from its cursor on, in the order of their delivery. */
+  #coming (follower: Follower): Frame[] {
+    const entries = []
+    for (const channel of follower.channels) {
+      for (const entry of channel.entries) if (entry.order >= follower.cursor) entries.push(entry)
+    }
+    return entries.sort((a, b) => a.order - b.order).map(({ frame }) => frame)
+  }
+
+  #sendFrame (follower: Follower, frame: Frame): void {
+    if (follower.outbox.closed) return
+    this.#settle(follower)
+    ;(follower.own ??= []).push(frame)
+  }
+
+  /** The message as it goes out. Its number is written in here, behind the body's last field. */
+  #frame (stream: Stream, { body, seq, collapseKey }: Publication): Frame {
+    if (seq === undefined) return new Frame(body, { collapseKey, deflate: this.#deflate })
+    const field = stream.startsWith('user:') ? 'userSeq' : 'seq'
+    return new Frame(`${body.slice(0, -1)},"${field}":${String(seq)}}`, { collapseKey, deflate: this.#deflate })
+  }
+
+  #flushLater (): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    this.#clock.endOfTick(() => { this.flush() })
+  }
+
+  #open (stream: Stream): Channel {
+    let channel = this.#channels.get(stream)
+    if (channel === undefined) {
+      channel = new Channel(stream)
+      this.#channels.set(stream, channel)
+    }
+    return channel
+  }
+
+  /** Forgets a channel that nobody follows. */
+  #dispose (channel: Channel): void {
+    if (channel.size > 0 || this.#channels.get(channel.stream) !== channel) return
+    this.#channels.delete(channel.stream)
+    this.#broker.leave(channel.stream)
+  }
+}
+
+function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {
+  return meanwhile === undefined ? channel.followers.has(follower) : channel.joining.get(follower) === meanwhile
+}

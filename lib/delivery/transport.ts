@@ -1,0 +1,30 @@
+import type { Frame } from './frame.js'
+
+/** As `WebSocket.readyState`: connecting, open, closing, closed. */
+export type TransportState = 0 | 1 | 2 | 3
+
+/** A connection's way out, as delivery needs it: bytes, pings, an end. `routes/transport.ts` makes one of a ws socket. */
+export interface Transport {
+  readonly state: TransportState
+  /** Whether the peer inflates: `Frame.bytes` is asked for that kind. */
+  readonly inflates: boolean
+  /** Whether the peer answers pings, as every real one must. */
+  readonly answersPings: boolean
+  /** Bytes that were handed over and that the operating system has not taken yet. */
+  readonly bufferedBytes: number
+  /** Whether nothing more should be handed over until it has drained. */
+  readonly full: boolean
+  /**
+   * Writes frames, whole and in order. `bytes` are the frames joined; a transport that makes its own frames sends their
+   * payloads instead. Neither may be changed afterwards, by either side: others are given the same ones. Does nothing
+   * unless open, and never throws.
+   */
+  write (bytes: Buffer, frames: readonly Frame[]): void
+  /** Calls back once, when what was handed over has been taken. Not called any more once closed. */
+  onceDrained (callback: () => void): void
+  ping (payload: Buffer): void
+  /** Begins the closing handshake. */
+  close (code: number, reason: string): void
+  /** Ends the connection at once, whatever still waits. */
+  terminate (): void
+}

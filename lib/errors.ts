@@ -1,0 +1,23 @@
+import createError from '@fastify/error'
+
+/** Every error that the package throws or rejects with. Each message ends in what to do. */
+export const errors = {
+  AlreadyRegistered: createError('AICW_ERR_ALREADY_REGISTERED',
+    'ai-canvas-ws is already registered on this server: register it once, on the root instance, and use app.wsManager everywhere', 500),
+  InvalidOption: createError('AICW_ERR_INVALID_OPTION',
+    'option "%s" %s', 500),
+  AuthorizeMissing: createError('AICW_ERR_AUTHORIZE_MISSING',
+    'option "authenticate" needs "authorize" beside it: give a function (identity, action) => boolean, or true if everyone who is in may follow everything', 500),
+  NoManager: createError('AICW_ERR_NO_MANAGER',
+    'there is no WebSocketManager yet: await app.register(aiCanvasWs) before getWebSocketManager(), or use app.wsManager', 500),
+  ManyManagers: createError('AICW_ERR_MANY_MANAGERS',
+    '%s apps with ai-canvas-ws are open in this process, so getWebSocketManager() can\'t tell which is meant: use app.wsManager (or request.server.wsManager)', 500),
+  InvalidId: createError('AICW_ERR_INVALID_ID',
+    '%s must be a string of 1 to 256 characters without control characters', 400, TypeError),
+  InvalidMessage: createError('AICW_ERR_INVALID_MESSAGE',
+    '%s', 400, TypeError),
+  NotSerializable: createError('AICW_ERR_NOT_SERIALIZABLE',
+    'the message can\'t be written as JSON (%s): pass plain data, and convert BigInt and cycles first; nothing was sent', 400, TypeError),
+  BatcherClosed: createError('AICW_ERR_BATCHER_CLOSED',
+    'this batcher is closed: make a new one with wsManager.createBatcher(sessionId)', 500)
+} as const

@@ -1,0 +1,21 @@
+import { aiCanvasWs } from './plugin.js'
+
+export default aiCanvasWs
+export { aiCanvasWs }
+export { getWebSocketManager } from './registry.js'
+export { defaults, type AiCanvasWsOptions, type Delivery, type Limits, type WebSocketOptions } from './options.js'
+export { redactedRequest } from './routes/request-log.js'
+export type { Authenticate } from './routes/admission.js'
+export type { StatsRouteOptions } from './routes/stats.js'
+export type { Authorize } from './server/follows.js'
+export type { Batcher, BatcherOptions } from './server/batcher.js'
+export type { Client } from './server/client.js'
+export type { Action, Identity } from './server/identity.js'
+export type { OnMessage, UnknownMessage } from './server/inbound.js'
+export type { Receipt, WebSocketManager } from './server/manager.js'
+export type { AppMessage } from './server/messages.js'
+export type { ClientStats, Metrics, Stats, StatsFilter } from './server/stats.js'
+export type {
+  Broker, BrokerNode, ControlMessage, Joined, Position, Publication, Published, PublishOptions, Stream
+} from './broker/broker.js'
+export type { AIErrorInfo, AIProgress, AIResult, AITask } from './protocol/messages.js'

@@ -1,0 +1,30 @@
+/** For what may answer at once: waiting where nothing is awaited would cost a turn and the order of the calls. */
+export type MaybePromise<T> = T | PromiseLike<T>
+
+export function isPromise<T> (value: MaybePromise<T>): value is PromiseLike<T> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
+}
+
+/** Carries on with the value: at once when it is there. */
+export function whenThere<T, U> (value: MaybePromise<T>, done: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return isPromise(value) ? value.then(done) : done(value)
+}
+
+/** Starts something and carries on with its value: at once when it is there. A throw at once and a rejection both reach `failed`. */
+export function proceed<T, U> (
+  start: () => MaybePromise<T>, done: (value: T) => MaybePromise<U>, failed: (error: unknown) => MaybePromise<U>
+): MaybePromise<U> {
+  let value: MaybePromise<T>
+  try {
+    value = start()
+  } catch (error) {
+    return failed(error)
+  }
+  return isPromise(value) ? value.then(done, failed) : done(value)
+}
+
+/** Starts all of them and answers their values in order: at once when every one is there. */
+export function all<T> (starts: ReadonlyArray<() => MaybePromise<T>>): MaybePromise<readonly T[]> {
+  const values = starts.map((start) => start())
+  return values.some(isPromise) ? Promise.all(values) : values as readonly T[]
+}

@@ -1,0 +1,216 @@
+import type { ServerOptions } from 'ws'
+import type { Broker } from './broker/broker.js'
+import { errors } from './errors.js'
+import type { Authenticate } from './routes/admission.js'
+import { normalizeOrigin } from './routes/origin.js'
+import type { StatsRouteOptions } from './routes/stats.js'
+import type { Authorize } from './server/follows.js'
+import type { OnMessage } from './server/inbound.js'
+
+/** Bounds on what one client, or all of them, can make the server do. */
+export interface Limits {
+  /** Connections on this node, those not admitted yet included. Past it clients are closed with 1013. @default Infinity */
+  connections: number
+  /** Connections of one user on this node. Past it clients are closed with 1013. @default 100 */
+  connectionsPerUser: number
+  /** Sessions that one connection may follow. Past it `subscribe` is answered `too_many_sessions`. @default 100 */
+  sessionsPerConnection: number
+  /** Messages and pings that a client may send in the long run. Past it, and past `burst`, it is closed with 4001. @default 50 */
+  messagesPerSecond: number
+  /** Messages that it may send at once. Requests to follow, up to `sessionsPerConnection`, are not counted. @default 100 */
+  burst: number
+  /**
+   * How long `authenticate`, and each call of `authorize`, may take, in milliseconds. Then a client is closed with 1013,
+   * or a `subscribe` answered `unavailable`. @default 10_000
+   */
+  authTimeoutMs: number
+}
+
+/** How messages wait for readers that are behind. */
+export interface Delivery {
+  /** Bytes that may wait for one reader. Past it the connection is closed with 4000. @default 1_048_576 (1 MiB) */
+  maxOutboxBytes: number
+  /** Bytes that may wait for all readers together. Past it the one that would pass it is closed with 4000. @default 268_435_456 (256 MiB) */
+  maxTotalOutboxBytes: number
+  /** How long a reader for whom something waits may take nothing, in milliseconds. Then it is closed with 4000. @default 60_000 */
+  stallTimeoutMs: number
+}
+
+/** The options of ws that the plugin passes on. */
+export type WebSocketOptions = Omit<ServerOptions,
+  'path' | 'server' | 'host' | 'port' | 'backlog' | 'noServer' | 'verifyClient' | 'WebSocket'>
+
+export interface AiCanvasWsOptions {
+  /** Where clients connect. @default '/ws' */
+  path?: string
+  /** Put before every route of the plugin, as Fastify does for other plugins. @default '' */
+  prefix?: string
+  /**
+   * The stats route: its path, or route options such as `{ preHandler }`, or false for none.
+   * @default '/api/ws/stats'
+   */
+  stats?: string | false | StatsRouteOptions
+  /**
+   * How often peers are pinged, in milliseconds. One of which nothing is heard until its next ping is cut off.
+   * @default 30_000
+   */
+  heartbeatIntervalMs?: number
+  /** How long a peer has to answer a close frame, in milliseconds; `app.close()` waits no longer for it. @default 2_000 */
+  closeTimeoutMs?: number
+  /** Who a client is. Without it a client is who its query says: fit for development, and for a network of friends. */
+  authenticate?: Authenticate
+  /**
+   * What a client may follow: `true`, or a function that answers true to allow it. It is asked for every session, each
+   * time. Anything but true means no (`forbidden`); throwing, rejecting and not settling mean no for now (`unavailable`).
+   * Must be given when `authenticate` is. Without both everyone may follow everything.
+   */
+  authorize?: Authorize
+  /**
+   * Origins of pages that may connect, such as `https://app.example.com`; `*` for any. Asked when no token was brought, so
+   * that a cookie may be what identifies the client. The server's own host always may.
+   * @default with `authenticate` only the server's own host, otherwise any
+   */
+  origins?: readonly string[]
+  /**
+   * Takes messages of types that the protocol does not know. Returning false answers `unknown_type`; throwing or rejecting
+   * is logged and answers `internal_error`. With it, `websocket.maxPayload` is 100 MiB by default, otherwise 64 KiB.
+   */
+  onMessage?: OnMessage
+  limits?: Partial<Limits>
+  delivery?: Partial<Delivery>
+  /** Where messages are ordered and passed between nodes. @default one in this process */
+  broker?: Broker
+  /**
+   * Passed to ws. By default permessage-deflate with the documented settings, and `maxPayload` as described at `onMessage`.
+   * Not usable when the app registered @fastify/websocket itself: then give them there.
+   */
+  websocket?: WebSocketOptions
+}
+
+/** The documented connection pool's compression: no context is kept between messages, in either direction. */
+const perMessageDeflate = {
+  zlibDeflateOptions: { chunkSize: 1024, memLevel: 7, level: 3 },
+  zlibInflateOptions: { chunkSize: 10 * 1024 },
+  clientNoContextTakeover: true,
+  serverNoContextTakeover: true,
+  serverMaxWindowBits: 10,
+  concurrencyLimit: 10,
+  threshold: 1024
+} as const satisfies ServerOptions['perMessageDeflate']
+
+export const defaults = {
+  path: '/ws',
+  statsPath: '/api/ws/stats',
+  heartbeatIntervalMs: 30_000,
+  closeTimeoutMs: 2_000,
+  limits: {
+    connections: Infinity,
+    connectionsPerUser: 100,
+    sessionsPerConnection: 100,
+    messagesPerSecond: 50,
+    burst: 100,
+    authTimeoutMs: 10_000
+  } satisfies Limits,
+  delivery: {
+    maxOutboxBytes: 1024 * 1024,
+    maxTotalOutboxBytes: 256 * 1024 * 1024,
+    stallTimeoutMs: 60_000
+  } satisfies Delivery,
+  /** The built-in messages are tiny, and 100 MiB from a stranger is an attack. */
+  maxPayload: 64 * 1024,
+  /** The documented limit, for apps that take messages of their own. */
+  maxPayloadWithOnMessage: 100 * 1024 * 1024,
+  websocket: { clientTracking: true, perMessageDeflate }
+} as const
+
+/** Every option with its default, checked. */
+export interface ResolvedOptions {
+  readonly url: string
+  readonly stats: { readonly url: string, readonly routeOptions: Omit<StatsRouteOptions, 'path'>, readonly isGuarded: boolean } | undefined
+  readonly heartbeatIntervalMs: number
+  readonly closeTimeoutMs: number
+  readonly authenticate: Authenticate | undefined
+  readonly authorize: Authorize
+  readonly origins: ReadonlySet<string> | undefined
+  readonly onMessage: OnMessage | undefined
+  readonly limits: Limits
+  readonly delivery: Delivery
+  readonly broker: Broker | undefined
+  readonly websocket: WebSocketOptions
+  readonly maxPayload: number
+  /** Whether the app gave ws options of its own. */
+  readonly hasOwnWebSocket: boolean
+}
+
+/**
+ * @throws `AICW_ERR_INVALID_OPTION` for a value that can't be meant, `AICW_ERR_AUTHORIZE_MISSING` for `authenticate`
+ * without `authorize`.
+ */
+export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
+  const { authenticate, authorize, onMessage, broker } = options
+  checkFunction('authenticate', authenticate)
+  checkFunction('onMessage', onMessage)
+  if (authorize !== true) checkFunction('authorize', authorize, 'must be a function, or true')
+  if (authenticate !== undefined && authorize === undefined) throw new errors.AuthorizeMissing()
+  const prefix = options.prefix ?? ''
+  const maxPayload = options.websocket?.maxPayload ?? (onMessage === undefined ? defaults.maxPayload : defaults.maxPayloadWithOnMessage)
+  return {
+    url: prefix + checkPath('path', options.path ?? defaults.path),
+    stats: resolveStats(options.stats, prefix),
+    heartbeatIntervalMs: checkNumber('heartbeatIntervalMs', options.heartbeatIntervalMs ?? defaults.heartbeatIntervalMs),
+    closeTimeoutMs: checkNumber('closeTimeoutMs', options.closeTimeoutMs ?? defaults.closeTimeoutMs),
+    authenticate,
+    authorize: authorize ?? true,
+    origins: resolveOrigins(options.origins),
+    onMessage,
+    limits: resolveNumbers<Limits>('limits', defaults.limits, options.limits),
+    delivery: resolveNumbers<Delivery>('delivery', defaults.delivery, options.delivery),
+    broker,
+    websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
+    maxPayload,
+    hasOwnWebSocket: options.websocket !== undefined
+  }
+}
+
+function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): ResolvedOptions['stats'] {
+  if (stats === false) return undefined
+  const { path = defaults.statsPath, ...routeOptions } = typeof stats === 'string' ? { path: stats } : stats ?? {}
+  const isGuarded = [routeOptions.onRequest, routeOptions.preParsing, routeOptions.preValidation, routeOptions.preHandler]
+    .some((hook) => hook !== undefined)
+  return { url: prefix + checkPath('stats', path), routeOptions, isGuarded }
+}
+
+function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<string> | undefined {
+  if (origins === undefined) return undefined
+  if (!Array.isArray(origins)) throw new errors.InvalidOption('origins', 'must be an array of origins such as "https://app.example.com"')
+  return new Set(origins.map((text: unknown) => {
+    const origin = typeof text === 'string' ? normalizeOrigin(text) : undefined
+    if (origin !== undefined) return origin
+    throw new errors.InvalidOption('origins', `holds ${JSON.stringify(text)}: write an origin as "https://app.example.com", or "*" for any`)
+  }))
+}
+
+function resolveNumbers<T extends object> (group: string, standard: T, given: Partial<T> | undefined): T {
+  const unknown = Object.keys(given ?? {}).find((name) => !(name in standard))
+  if (unknown !== undefined) {
+    throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: ${group} has ${Object.keys(standard).join(', ')}`)
+  }
+  const entries = Object.entries({ ...standard, ...given }).map(([name, value]: [string, unknown]) => [
+    name, checkNumber(`${group}.${name}`, value ?? standard[name as keyof T])
+  ])
+  return Object.fromEntries(entries) as T
+}
+
+function checkNumber (name: string, value: unknown): number {
+  if (typeof value === 'number' && value > 0) return value
+  throw new errors.InvalidOption(name, 'must be a number above 0')
+}
+
+function checkPath (name: string, value: unknown): string {
+  if (typeof value === 'string' && value.startsWith('/')) return value
+  throw new errors.InvalidOption(name, 'must be a path that begins with "/"')
+}
+
+function checkFunction (name: string, value: unknown, rule = 'must be a function'): void {
+  if (value !== undefined && typeof value !== 'function') throw new errors.InvalidOption(name, rule)
+}

@@ -1,0 +1,73 @@
+/**
+ * What a client does after a close.
+ *
+ * - `never`: stay closed; coming back would end the same way.
+ * - `soon`: come back at once, with a little jitter so that a whole server's clients do not return together.
+ * - `backoff`: come back with the client's ordinary growing delay.
+ * - `later`: the server has no room now; begin at the longest delay.
+ * - `fresh-token`: ask for a new token and come back once; closed the same way again, stay closed.
+ */
+export type Reconnect = 'never' | 'soon' | 'backoff' | 'later' | 'fresh-token'
+
+export interface CloseCode {
+  readonly code: number
+  /** The reason text of the close frame, as the server sends it. Empty where no frame carries it. */
+  readonly reason: string
+  readonly reconnect: Reconnect
+}
+
+/**
+ * Every close code that a client can meet: those of RFC 6455 (section 7.4.1) and of its registry, and ours.
+ * Ours follow one rule, so that a client needs no update for a new one: 4000–4499 come back, 4500–4999 never do.
+ */
+export const closeCodes = {
+  normal: { code: 1000, reason: 'Normal closure', reconnect: 'never' },
+  goingAway: { code: 1001, reason: 'Going away', reconnect: 'backoff' },
+  protocolError: { code: 1002, reason: 'Protocol error', reconnect: 'backoff' },
+  noStatus: { code: 1005, reason: '', reconnect: 'backoff' },
+  abnormal: { code: 1006, reason: '', reconnect: 'backoff' },
+  invalidText: { code: 1007, reason: 'Invalid UTF-8', reconnect: 'backoff' },
+  unauthorized: { code: 1008, reason: 'Unauthorized', reconnect: 'fresh-token' },
+  messageTooBig: { code: 1009, reason: 'Message too big', reconnect: 'backoff' },
+  serverError: { code: 1011, reason: 'Server error', reconnect: 'backoff' },
+  restart: { code: 1012, reason: 'Server restart', reconnect: 'soon' },
+  overCapacity: { code: 1013, reason: 'Try again later', reconnect: 'later' },
+
+  slowReader: { code: 4000, reason: 'Slow reader', reconnect: 'soon' },
+  rateLimited: { code: 4001, reason: 'Rate limit exceeded', reconnect: 'later' },
+  tokenExpired: { code: 4002, reason: 'Token expired', reconnect: 'soon' },
+
+  badRequest: { code: 4500, reason: 'Bad request', reconnect: 'never' },
+  originNotAllowed: { code: 4501, reason: 'Origin not allowed', reconnect: 'never' },
+  revoked: { code: 4502, reason: 'Access revoked', reconnect: 'never' }
+} as const satisfies Record<string, CloseCode>
+
+export type CloseName = keyof typeof closeCodes
+
+const byCode = new Map<number, CloseCode>(Object.values(closeCodes).map((entry) => [entry.code, entry]))
+
+/** What a client does after a close with this code, codes that the table does not know included. */
+export function reconnectRule (code: number): Reconnect {
+  const known = byCode.get(code)
+  if (known !== undefined) return known.reconnect
+  return code >= 4500 && code <= 4999 ? 'never' : 'backoff'
+}
+
+/**
+ * The `code` of an `error` message, and whether the same request can succeed later without a change (`retry`).
+ * The connection stays open after each but `rate_limited`, which a close with 4001 follows.
+ */
+export const errorCodes = {
+  invalid_json: { retry: false },
+  invalid_message: { retry: false },
+  binary_not_supported: { retry: false },
+  unknown_type: { retry: false },
+  invalid_session_id: { retry: false },
+  too_many_sessions: { retry: false },
+  forbidden: { retry: false },
+  unavailable: { retry: true },
+  internal_error: { retry: true },
+  rate_limited: { retry: true }
+} as const satisfies Record<string, { readonly retry: boolean }>
+
+export type ErrorCode = keyof typeof errorCodes

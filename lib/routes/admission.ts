@@ -1,0 +1,160 @@
+import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../clock.js'
+import { TIMED_OUT, withDeadline } from '../deadline.js'
+import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import type { CloseName } from '../protocol/codes.js'
+import { isId } from '../protocol/ids.js'
+import type { Admitted } from '../server/arrivals.js'
+import type { Follows } from '../server/follows.js'
+import type { Identity } from '../server/identity.js'
+import type { Logger } from '../server/logger.js'
+import { isOriginAllowed } from './origin.js'
+import { redactToken, tokenOf } from './token.js'
+
+/**
+ * Says who a client is. Returning an identity lets it in as that; returning nothing, `null` or `false`, or throwing,
+ * refuses it with 1008 `Unauthorized`. An error with a `statusCode` of 500 or more says that it could not be decided:
+ * then the client is told to come back (1011), and so it is when the hook has not settled in time (1013).
+ */
+export type Authenticate = (
+  request: FastifyRequest,
+  context: {
+    /** What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. */
+    token: string | undefined
+    /** Aborted when the client has gone, or the time is up. */
+    signal: AbortSignal
+  }
+) => MaybePromise<Identity | null | undefined | false>
+
+export interface AdmissionOptions {
+  readonly authenticate: Authenticate | undefined
+  /** Undefined: not restricted, unless a cookie may be what identifies the client. */
+  readonly origins: ReadonlySet<string> | undefined
+  readonly authTimeoutMs: number
+  readonly follows: Follows
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Why somebody does not come in. */
+export interface Refused {
+  readonly refused: CloseName
+  readonly detail?: string
+}
+
+interface Query {
+  readonly userId: string | undefined
+  readonly sessionId: string | undefined
+  /** It says that it comes back. */
+  readonly returns: boolean
+}
+
+/** Numbers below this are no milliseconds of this century, but seconds. */
+const SECONDS_BELOW = 100_000_000_000
+
+/** Who may come in, and as whom. */
+export class Admission {
+  readonly #options: AdmissionOptions
+
+  constructor (options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  /** Never rejects. `gone` is aborted here when the time is up, and by the caller when the client has gone. */
+  admit (request: FastifyRequest, gone: AbortController): MaybePromise<Admitted | Refused> {
+    const { authenticate } = this.#options
+    const query = readQuery(request.query)
+    if ('refused' in query) return query
+    const token = authenticate === undefined ? undefined : tokenOf(request)
+    if (!this.#comesFromHere(request, token)) return { refused: 'originNotAllowed' }
+    if (authenticate === undefined) return this.#withSession({ ...(query.userId !== undefined && { userId: query.userId }) }, query)
+    return proceed<unknown, Admitted | Refused>(
+      () => this.#authenticate(authenticate, request, token, gone),
+      (identity) => this.#checked(identity, query),
+      (error) => this.#failed(error, token)
+    )
+  }
+
+  /** With a token that was brought on purpose no other site's page can be behind this; with a cookie it can. */
+  #comesFromHere (request: FastifyRequest, token: string | undefined): boolean {
+    const { authenticate, origins } = this.#options
+    if (token !== undefined || (authenticate === undefined && origins === undefined)) return true
+    return isOriginAllowed(request, origins ?? new Set())
+  }
+
+  #authenticate (
+    authenticate: Authenticate, request: FastifyRequest, token: string | undefined, gone: AbortController
+  ): MaybePromise<unknown> {
+    const { clock, authTimeoutMs } = this.#options
+    const answer = authenticate(request, { token, signal: gone.signal })
+    if (!isPromise(answer)) return answer
+    return withDeadline(clock, authTimeoutMs, answer).then((identity) => {
+      if (identity === TIMED_OUT) gone.abort()
+      return identity
+    })
+  }
+
+  #checked (identity: unknown, query: Query): MaybePromise<Admitted | Refused> {
+    const { log, clock, authTimeoutMs } = this.#options
+    if (identity === TIMED_OUT) {
+      log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
+      return { refused: 'overCapacity' }
+    }
+    if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
+    const fault = faultOf(identity)
+    if (fault !== undefined) {
+      log.error({ fault }, 'authenticate returned no usable identity: client refused')
+      return { refused: 'unauthorized' }
+    }
+    const known = identity as Identity
+    if (known.expiresAt !== undefined && Number(known.expiresAt) <= clock.now()) return { refused: 'unauthorized' }
+    if (query.userId !== undefined && query.userId !== known.userId) {
+      return { refused: 'badRequest', detail: 'userId is not the authenticated one' }
+    }
+    return this.#withSession(known, query)
+  }
+
+  #failed (error: unknown, token: string | undefined): Refused {
+    const { name, message, statusCode }: Error & { statusCode?: unknown } = error instanceof Error ? error : new Error(String(error))
+    const fields = { error: name, reason: redactToken(message, token) }
+    if (typeof statusCode === 'number' && statusCode >= 500) {
+      this.#options.log.error(fields, 'authenticate failed: client refused')
+      return { refused: 'serverError' }
+    }
+    this.#options.log.info(fields, 'authenticate refused a client')
+    return { refused: 'unauthorized' }
+  }
+
+  #withSession (identity: Identity, { sessionId, returns }: Query): MaybePromise<Admitted> {
+    if (sessionId === undefined) return { identity, sessionId, returns, permission: 'allowed' }
+    return whenThere(this.#options.follows.permit(identity, { type: 'subscribe', sessionId }),
+      (permission) => ({ identity, sessionId, returns, permission }))
+  }
+}
+
+/** What an app's identity gets wrong, in words that say how to mend it. */
+function faultOf (identity: unknown): string | undefined {
+  if (typeof identity !== 'object' || identity === null) return 'return an object such as { userId }'
+  const { userId, expiresAt } = identity as Partial<Identity>
+  if (userId !== undefined && !isId(userId)) return 'userId must be a string of 1 to 256 characters without control characters'
+  if (expiresAt === undefined) return undefined
+  const isTime = typeof expiresAt === 'number' || expiresAt instanceof Date
+  if (!isTime || Number.isNaN(Number(expiresAt))) return 'expiresAt must be milliseconds since 1970, or a Date'
+  if (Number(expiresAt) < SECONDS_BELOW) return 'expiresAt counts milliseconds: multiply the exp of a JWT by 1000'
+  return undefined
+}
+
+function readQuery (query: unknown): Query | Refused {
+  const { userId, sessionId, attempt } = query as Record<string, unknown>
+  for (const [name, value] of Object.entries({ userId, sessionId })) {
+    if (Array.isArray(value)) return { refused: 'badRequest', detail: `${name} is given more than once` }
+    if (value !== undefined && !isId(value)) {
+      return { refused: 'badRequest', detail: `${name} must be 1 to 256 characters, none of them a control character` }
+    }
+  }
+  return {
+    userId: userId as string | undefined,
+    sessionId: sessionId as string | undefined,
+    returns: typeof attempt === 'string' && Number(attempt) >= 1
+  }
+}

@@ -1,0 +1,63 @@
+import type { IncomingMessage } from 'node:http'
+import type { ServerOptions, WebSocketServer } from 'ws'
+import type { DeflateSettings } from '../delivery/frame.js'
+
+/** zlib can't keep to a smaller window than this (it takes 9 bits when told 8). */
+const MIN_WINDOW_BITS = 9
+const MAX_WINDOW_BITS = 15
+
+/** A message of more bytes goes plain: see `DeflateSettings.ceilingBytes`. */
+const CEILING_BYTES = 256 * 1024
+
+/**
+ * How messages are deflated once for everyone, under a server's permessage-deflate options. Undefined where it has none.
+ */
+export function deflateSettings (options: ServerOptions['perMessageDeflate']): DeflateSettings | undefined {
+  if (options === undefined || options === false) return undefined
+  const { threshold = 1024, serverMaxWindowBits, zlibDeflateOptions = {} } = options === true ? {} : options
+  const windowBits = Math.min(serverMaxWindowBits ?? MAX_WINDOW_BITS, zlibDeflateOptions.windowBits ?? MAX_WINDOW_BITS)
+  if (windowBits < MIN_WINDOW_BITS) return undefined
+  return {
+    thresholdBytes: threshold,
+    ceilingBytes: CEILING_BYTES,
+    windowBits,
+    level: zlibDeflateOptions.level ?? -1,
+    memLevel: zlibDeflateOptions.memLevel ?? 8,
+    chunkSize: zlibDeflateOptions.chunkSize ?? 16 * 1024
+  }
+}
+
+/**
+ * Which peers can be given what was deflated for everyone: those to which the server answered that it keeps no context
+ * between messages, and a window at least ours. ws does not publish what was negotiated, but the answer's headers show it.
+ */
+export class Negotiations {
+  readonly #windowBits: number
+  readonly #server: WebSocketServer
+  readonly #compatible = new WeakSet<IncomingMessage>()
+
+  constructor (server: WebSocketServer, settings: DeflateSettings) {
+    this.#server = server
+    this.#windowBits = settings.windowBits
+    server.on('headers', this.#onHeaders)
+  }
+
+  inflates (request: IncomingMessage): boolean {
+    return this.#compatible.has(request)
+  }
+
+  stop (): void {
+    this.#server.off('headers', this.#onHeaders)
+  }
+
+  readonly #onHeaders = (headers: string[], request: IncomingMessage): void => {
+    const answer = headers.find((line) => line.toLowerCase().startsWith('sec-websocket-extensions:'))
+    if (answer !== undefined && this.#isCompatible(answer)) this.#compatible.add(request)
+  }
+
+  #isCompatible (answer: string): boolean {
+    if (!answer.includes('permessage-deflate') || !answer.includes('server_no_context_takeover')) return false
+    const window = /server_max_window_bits=(\d+)/.exec(answer)?.[1]
+    return Number(window ?? MAX_WINDOW_BITS) >= this.#windowBits
+  }
+}

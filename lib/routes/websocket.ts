@@ -1,0 +1,121 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type {} from '@fastify/websocket'
+import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
+import type { WebSocket, WebSocketServer } from 'ws'
+import { proceed, whenThere } from '../maybe-promise.js'
+import type { CloseName } from '../protocol/codes.js'
+import type { Arrival, Arrivals } from '../server/arrivals.js'
+import type { Connection } from '../server/connection.js'
+import type { Connections } from '../server/connections.js'
+import type { Counters } from '../server/counters.js'
+import type { Heartbeat } from '../server/heartbeat.js'
+import type { Inbound } from '../server/inbound.js'
+import type { Logger } from '../server/logger.js'
+import type { Admission } from './admission.js'
+import { EarlyMessages } from './early-messages.js'
+import { createTransport } from './transport.js'
+
+export interface WebSocketRouteOptions {
+  readonly url: string
+  readonly admission: Admission
+  readonly arrivals: Arrivals
+  readonly connections: Connections
+  readonly inbound: Inbound
+  readonly heartbeat: Heartbeat
+  readonly counters: Counters
+  readonly log: Logger
+  /** Whether the peer of this upgrade request inflates what is deflated for everyone. */
+  readonly inflates: (request: IncomingMessage) => boolean
+  readonly websocketServer: WebSocketServer
+  readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
+}
+
+/** Not in an OpenAPI document, which has no words for a WebSocket. The field is @fastify/swagger's. */
+const HIDDEN = { hide: true } as FastifySchema
+
+/** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
+export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
+  app.route({
+    method: 'GET',
+    url: options.url,
+    schema: HIDDEN,
+    logSerializers: options.logSerializers,
+    handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({
+      statusCode: 426, error: 'Upgrade Required', message: 'this is a WebSocket endpoint: connect with a WebSocket client'
+    }),
+    wsHandler: (ws, request) => { receive(ws, request, options) }
+  })
+}
+
+/** A socket on its way to being a connection, and then that. */
+interface Reception {
+  readonly ws: WebSocket
+  readonly arrival: Arrival
+  readonly early: EarlyMessages
+  readonly gone: AbortController
+  connection: Connection | undefined
+}
+
+/** From here on the socket is ours: its errors, its close, its messages. */
+function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRouteOptions): void {
+  // injectWS makes requests without a network socket, whatever the type says.
+  const socket = request.raw.socket as Duplex | undefined
+  const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
+  const reception = { ws, arrival, early: new EarlyMessages(ws, socket), gone: new AbortController(), connection: undefined }
+  listen(reception, options)
+  options.websocketServer.clients.delete(ws)
+  if (arrival.refusal === undefined) admit(reception, request, options)
+}
+
+/** Apart from `admit`, so that what lives as long as the socket holds no request. */
+function listen (reception: Reception, { arrivals, connections, inbound, heartbeat, log }: WebSocketRouteOptions): void {
+  const { ws, arrival, early, gone } = reception
+  // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
+  ws.removeAllListeners('error')
+  ws.on('error', (error: Error & { code?: string }) => {
+    log.debug({ clientId: reception.connection?.id, code: error.code }, 'a socket failed')
+  })
+  ws.on('close', (code) => {
+    gone.abort()
+    if (reception.connection === undefined) arrivals.end(arrival)
+    else connections.remove(reception.connection, code)
+  })
+  ws.on('message', (data: Buffer, isBinary) => {
+    if (reception.connection !== undefined) inbound.receive(reception.connection, data, isBinary)
+    else if (arrival.refusal === undefined) early.hold(data, isBinary)
+  })
+  ws.on('ping', () => {
+    if (reception.connection !== undefined) inbound.pinged(reception.connection)
+  })
+  ws.on('pong', (payload: Buffer) => {
+    if (reception.connection !== undefined) heartbeat.pong(reception.connection, payload)
+  })
+}
+
+function admit (reception: Reception, request: FastifyRequest, options: WebSocketRouteOptions): void {
+  const { admission, arrivals, counters, inbound, log } = options
+  const { arrival, early, gone } = reception
+  const refuse = (name: CloseName, detail?: string): void => {
+    early.release()
+    arrivals.refuse(arrival, name, detail)
+  }
+  void whenThere(admission.admit(request, gone), (verdict) => {
+    if ('refused' in verdict) {
+      refuse(verdict.refused, verdict.detail)
+      return
+    }
+    if (verdict.returns) counters.returned++
+    return proceed(() => arrivals.accept(arrival, verdict), (accepted) => {
+      if (typeof accepted === 'string') {
+        refuse(accepted)
+        return
+      }
+      reception.connection = accepted
+      for (const { data, isBinary } of early.release()) inbound.receive(accepted, data, isBinary)
+    }, (err) => {
+      log.error({ err }, 'the broker could not join a new connection: client refused')
+      refuse('serverError')
+    })
+  })
+}

@@ -1,0 +1,177 @@
+import type { Stream } from '../broker/broker.js'
+import type { Clock, Timer } from '../clock.js'
+import { Follower } from '../delivery/follower.js'
+import type { Hub } from '../delivery/hub.js'
+import { Outbox, type OutboxPool } from '../delivery/outbox.js'
+import type { Transport } from '../delivery/transport.js'
+import { proceed, type MaybePromise } from '../maybe-promise.js'
+import { closeCodes, type CloseName } from '../protocol/codes.js'
+import { clientId, Connection } from './connection.js'
+import type { Connections } from './connections.js'
+import type { Counters } from './counters.js'
+import type { Follows, Permission } from './follows.js'
+import type { Identity } from './identity.js'
+import type { Logger } from './logger.js'
+import { RateLimit, type RateLimitSettings } from './rate-limit.js'
+import type { Replies } from './replies.js'
+
+export interface ArrivalsOptions {
+  readonly hub: Hub
+  readonly pool: OutboxPool
+  readonly clock: Clock
+  readonly connections: Connections
+  readonly follows: Follows
+  readonly replies: Replies
+  readonly counters: Counters
+  readonly log: Logger
+  readonly rateLimit: RateLimitSettings
+  /** How long a peer has to answer a close frame, in milliseconds. */
+  readonly closeTimeoutMs: number
+  /** How many connections one user may have on this node, and how many there may be in all. */
+  readonly connectionsPerUser: number
+  readonly maxConnections: number
+}
+
+/** A socket that is upgraded and not admitted yet. */
+export class Arrival {
+  readonly transport: Transport
+  /** Set once it is known who comes, and the broker is being asked. */
+  connection: Connection | undefined
+  /** The deadline of its closing handshake, once it is refused. */
+  refusal: Timer | undefined
+  /** What was revoked since it began: the app's answers that it goes by may be older than that. */
+  readonly #revoked: Array<{ userId: string, sessionId: string | undefined }> = []
+
+  constructor (transport: Transport) {
+    this.transport = transport
+  }
+
+  revoke (userId: string, sessionId: string | undefined): void {
+    this.#revoked.push({ userId, sessionId })
+  }
+
+  isRevoked (userId: string | undefined, sessionId?: string): boolean {
+    return this.#revoked.some((entry) => entry.userId === userId && entry.sessionId === sessionId)
+  }
+}
+
+/** Who is admitted: as which user, and following which session from the start. */
+export interface Admitted {
+  readonly identity: Identity
+  readonly sessionId: string | undefined
+  /** Whether it says that it was here before. */
+  readonly returns: boolean
+  /** Whether it may follow that session. */
+  readonly permission: Permission
+}
+
+/** The way from an upgraded socket to a tracked connection. */
+export class Arrivals {
+  readonly #options: ArrivalsOptions
+  readonly #underWay = new Set<Arrival>()
+  #onceEmpty: (() => void) | undefined
+
+  constructor (options: ArrivalsOptions) {
+    this.#options = options
+  }
+
+  /** Begins an arrival. One for which there is no room is refused at once. */
+  begin (transport: Transport): Arrival {
+    const { connections, maxConnections } = this.#options
+    const arrival = new Arrival(transport)
+    const full = this.#underWay.size + connections.size >= maxConnections
+    this.#underWay.add(arrival)
+    if (full) this.refuse(arrival, 'overCapacity')
+    return arrival
+  }
+
+  /** Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. */
+  refuse (arrival: Arrival, name: CloseName, detail?: string): void {
+    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return
+    const { clock, counters, log, hub, closeTimeoutMs } = this.#options
+    const { code, reason } = closeCodes[name]
+    counters.close(name)
+    log.info({ code, reason, detail }, 'client refused')
+    if (arrival.connection !== undefined) hub.drop(arrival.connection.follower)
+    arrival.refusal = clock.after(closeTimeoutMs, () => { arrival.transport.terminate() })
+    arrival.transport.close(code, detail === undefined ? reason : `${reason}: ${detail}`)
+  }
+
+  /** The socket has closed before it was admitted. */
+  end (arrival: Arrival): void {
+    arrival.refusal?.cancel()
+    if (arrival.connection !== undefined) this.#options.hub.drop(arrival.connection.follower)
+    this.#leave(arrival)
+  }
+
+  /** Refuses all, and resolves when every one is gone. */
+  async refuseAll (name: CloseName): Promise<void> {
+    for (const arrival of this.#underWay) this.refuse(arrival, name)
+    if (this.#underWay.size > 0) await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+  }
+
+  /** A revocation reaches those on their way too. */
+  revoke (userId: string, sessionId: string | undefined): void {
+    const { hub } = this.#options
+    for (const arrival of this.#underWay) {
+      arrival.revoke(userId, sessionId)
+      if (arrival.connection?.userId !== userId) continue
+      if (sessionId === undefined) hub.drop(arrival.connection.follower)
+      else hub.leave(arrival.connection.follower, `session:${sessionId}`)
+    }
+  }
+
+  /**
+   * Makes a connection of the socket: `connection` first, then everything else. Answers it, or how the socket should be
+   * closed instead. Rejects when the broker does.
+   */
+  accept (arrival: Arrival, { identity, sessionId, permission }: Admitted): MaybePromise<Connection | CloseName> {
+    const { hub, connections, follows, replies, connectionsPerUser } = this.#options
+    const { userId } = identity
+    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
+    if (arrival.isRevoked(userId)) return 'revoked'
+    if (userId !== undefined && hub.count(`user:${userId}`) >= connectionsPerUser) return 'overCapacity'
+
+    const connection = arrival.connection = this.#connection(arrival.transport, identity)
+    const streams: Stream[] = ['all']
+    if (userId !== undefined) streams.push(`user:${userId}`)
+    if (sessionId !== undefined && permission === 'allowed' && !arrival.isRevoked(userId, sessionId)) {
+      streams.push(`session:${sessionId}`)
+    }
+    return proceed(() => hub.join(connection.follower, streams.map((stream) => ({ stream })), (joined) => {
+      const session = joined.get(`session:${String(sessionId)}`)
+      if (sessionId !== undefined && session !== undefined) {
+        connection.follows.set(sessionId, { asking: false, joined: true, repeats: 0 })
+      }
+      return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
+    }), () => {
+      if (connection.follower.outbox.closed) return arrival.isRevoked(userId) ? 'revoked' : 'slowReader'
+      this.#leave(arrival)
+      connections.add(connection)
+      if (sessionId !== undefined && !connection.follows.has(sessionId)) {
+        follows.deny(connection, sessionId, permission === 'unavailable' ? 'unavailable' : 'forbidden')
+      }
+      return connection
+    }, (error) => {
+      hub.drop(connection.follower)
+      throw error
+    })
+  }
+
+  #leave (arrival: Arrival): void {
+    this.#underWay.delete(arrival)
+    if (this.#underWay.size === 0) this.#onceEmpty?.()
+  }
+
+  #connection (transport: Transport, identity: Identity): Connection {
+    const { clock, pool, rateLimit, connections } = this.#options
+    const outbox = new Outbox(transport, pool, () => { connections.close(connection, 'slowReader') })
+    const connection = new Connection({
+      id: clientId(clock.now()),
+      identity,
+      follower: new Follower(outbox),
+      rateLimit: new RateLimit(rateLimit, clock.monotonic())
+    })
+    return connection
+  }
+}

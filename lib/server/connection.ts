@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto'
+import type { Follower } from '../delivery/follower.js'
+import type { Identity } from './identity.js'
+import type { RateLimit } from './rate-limit.js'
+
+/** A session that a connection follows, or is on its way to. */
+export interface Follow {
+  /** Whether permission, or the broker's answer, is awaited. */
+  asking: boolean
+  /** Whether its messages are delivered. */
+  joined: boolean
+  /** Further requests to follow it that came while one was being answered. */
+  repeats: number
+}
+
+/** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */
+export function clientId (now: number): string {
+  return `client_${String(now)}_${randomUUID().replaceAll('-', '')}`
+}
+
+/** One admitted WebSocket: who is there, what it follows, whether it lives. */
+export class Connection {
+  readonly id: string
+  readonly identity: Identity
+  readonly follower: Follower
+  readonly rateLimit: RateLimit
+  /** In the order in which they were asked for; a session asked for again becomes the latest. */
+  readonly follows = new Map<string, Follow>()
+  /** Whether something was heard of the peer since the last ping. */
+  isAlive = true
+  /** When the last ping left, on the monotonic clock, if nothing was queued before it and it is unanswered. */
+  pingedAt: number | undefined
+  pingPayload: Buffer | undefined
+
+  constructor (options: { id: string, identity: Identity, follower: Follower, rateLimit: RateLimit }) {
+    this.id = options.id
+    this.identity = options.identity
+    this.follower = options.follower
+    this.rateLimit = options.rateLimit
+  }
+
+  get userId (): string | undefined {
+    return this.identity.userId
+  }
+
+  /** The sessions that it follows, the latest last. */
+  get sessionIds (): string[] {
+    return [...this.follows].filter(([, { joined }]) => joined).map(([sessionId]) => sessionId)
+  }
+}

@@ -1,0 +1,87 @@
+import type { Clock, Timer } from '../clock.js'
+import type { Hub } from '../delivery/hub.js'
+import { closeCodes, type CloseName } from '../protocol/codes.js'
+import type { Connection } from './connection.js'
+import type { Counters } from './counters.js'
+import type { Logger } from './logger.js'
+
+/** A part of the server that keeps something for each connection. */
+export interface ConnectionWatcher {
+  added (connection: Connection): void
+  removed (connection: Connection): void
+}
+
+export interface ConnectionsOptions {
+  readonly hub: Hub
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly log: Logger
+  /** Told of every connection, in this order. */
+  readonly watchers: readonly ConnectionWatcher[]
+  /** How long a peer has to answer a close frame, in milliseconds. */
+  readonly closeTimeoutMs: number
+}
+
+/** The registry of admitted connections, and the only way to end one. Who follows what is in the hub's channels. */
+export class Connections {
+  readonly #options: ConnectionsOptions
+  readonly #open = new Map<string, Connection>()
+  /** Connections with a closing handshake under way, and the deadline of each. */
+  readonly #closing = new Map<Connection, Timer>()
+  #onceEmpty: (() => void) | undefined
+
+  constructor (options: ConnectionsOptions) {
+    this.#options = options
+  }
+
+  /** Every connection that is tracked: those whose closing handshake is under way too. */
+  get size (): number {
+    return this.#open.size
+  }
+
+  values (): IterableIterator<Connection> {
+    return this.#open.values()
+  }
+
+  add (connection: Connection): void {
+    this.#open.set(connection.id, connection)
+    for (const watcher of this.#options.watchers) watcher.added(connection)
+    const { userId, id: clientId } = connection
+    this.#options.log.info({ clientId, userId, total: this.size }, 'client connected')
+  }
+
+  /** The socket has closed. */
+  remove (connection: Connection, code: number): void {
+    this.#closing.get(connection)?.cancel()
+    this.#closing.delete(connection)
+    this.#options.hub.drop(connection.follower)
+    if (!this.#open.delete(connection.id)) return
+    for (const watcher of this.#options.watchers) watcher.removed(connection)
+    this.#options.log.info({ clientId: connection.id, code, total: this.size }, 'client disconnected')
+    if (this.size === 0) this.#onceEmpty?.()
+  }
+
+  /**
+   * Begins to close: what was delivered so far goes out first, nothing after it. A peer that does not answer in time is
+   * cut off. Closing twice is closing once.
+   */
+  close (connection: Connection, name: CloseName, detail?: string): void {
+    if (this.#closing.has(connection) || !this.#open.has(connection.id)) return
+    const { hub, clock, counters, closeTimeoutMs, log } = this.#options
+    const { code, reason } = closeCodes[name]
+    const { transport } = connection.follower.outbox
+    counters.close(name)
+    log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
+    this.#closing.set(connection, clock.after(closeTimeoutMs, () => {
+      transport.terminate()
+      this.remove(connection, closeCodes.abnormal.code)
+    }))
+    hub.finish(connection.follower, () => { transport.close(code, reason) })
+  }
+
+  /** Closes all, and resolves when every one is gone; `closeTimeoutMs` bounds it. */
+  async closeAll (name: CloseName): Promise<void> {
+    for (const connection of this.#open.values()) this.close(connection, name)
+    if (this.size > 0) await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+  }
+}

@@ -1,0 +1,138 @@
+import type { Clock } from '../clock.js'
+import { TIMED_OUT, withDeadline } from '../deadline.js'
+import type { Hub } from '../delivery/hub.js'
+import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import type { ErrorCode } from '../protocol/codes.js'
+import type { Connection, Follow } from './connection.js'
+import type { Action, Identity } from './identity.js'
+import type { Logger } from './logger.js'
+import type { Replies } from './replies.js'
+
+export type Authorize = true | ((identity: Identity, action: Action) => MaybePromise<boolean>)
+
+export interface FollowsOptions {
+  readonly hub: Hub
+  readonly clock: Clock
+  readonly replies: Replies
+  readonly log: Logger
+  readonly authorize: Authorize
+  readonly authTimeoutMs: number
+  readonly sessionsPerConnection: number
+}
+
+/** `allowed`, or why not: the hook said no, or it gave no answer in time or threw. */
+export type Permission = 'allowed' | Refusal
+export type Refusal = Extract<ErrorCode, 'forbidden' | 'unavailable'>
+
+const refusals: Record<Refusal, string> = {
+  forbidden: 'you may not follow this session',
+  unavailable: 'this could not be decided now: try again later'
+}
+
+/** Who follows which session: permission first, then the broker, then the hub. */
+export class Follows {
+  readonly #options: FollowsOptions
+
+  constructor (options: FollowsOptions) {
+    this.#options = options
+  }
+
+  /** Asks the app. Answers at once when the hook does, and always within the deadline. Never rejects. */
+  permit (identity: Identity, action: Action): MaybePromise<Permission> {
+    const { authorize, clock, authTimeoutMs, log } = this.#options
+    if (authorize === true) return 'allowed'
+    const { userId } = identity
+    const { sessionId } = action
+    return proceed(() => {
+      const answer = authorize(identity, action)
+      return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
+    }, (answer): Permission => {
+      if (answer === true) return 'allowed'
+      if (answer !== TIMED_OUT) return 'forbidden'
+      log.warn({ userId, sessionId, authTimeoutMs }, 'authorize did not settle in time: access refused')
+      return 'unavailable'
+    }, (err) => {
+      log.error({ err, userId, sessionId }, 'authorize failed: access refused')
+      return 'unavailable'
+    })
+  }
+
+  /** Tells a client why it does not follow the session that it asked for. */
+  deny (connection: Connection, sessionId: string, code: Refusal): void {
+    this.#options.replies.error(connection, code, refusals[code], sessionId)
+  }
+
+  /** Carries out a `subscribe`. It answers the client itself, whatever happens. */
+  follow (connection: Connection, sessionId: string): void {
+    const { follows } = connection
+    const known = follows.get(sessionId)
+    if (known?.asking === true) {
+      known.repeats++
+    } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
+      this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
+        String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, sessionId)
+    } else {
+      this.#ask(connection, sessionId, known ?? { asking: false, joined: false, repeats: 0 })
+    }
+  }
+
+  /** Carries out an `unsubscribe`. One that overtakes a `subscribe` still being decided ends that too. */
+  unfollow (connection: Connection, sessionId?: string): void {
+    for (const id of sessionId === undefined ? [...connection.follows.keys()] : [sessionId]) this.#leave(connection, id)
+    this.#options.replies.unsubscribed(connection, sessionId)
+  }
+
+  /** Takes away a right to follow, granted or still being decided, and tells the client. */
+  revoke (connection: Connection, sessionId: string): void {
+    if (!connection.follows.has(sessionId)) return
+    this.#leave(connection, sessionId)
+    this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
+  }
+
+  #ask (connection: Connection, sessionId: string, follow: Follow): void {
+    const { follows, identity } = connection
+    // Asked for again, it becomes the latest.
+    follows.delete(sessionId)
+    follows.set(sessionId, follow)
+    follow.asking = true
+    void whenThere(this.permit(identity, { type: 'subscribe', sessionId }), (permission) => {
+      if (follows.get(sessionId) !== follow) return
+      if (permission === 'allowed') this.#join(connection, sessionId, follow)
+      else this.#refuse(connection, sessionId, follow, permission)
+    })
+  }
+
+  #join (connection: Connection, sessionId: string, follow: Follow): void {
+    const { hub, replies, log } = this.#options
+    const stream = `session:${sessionId}` as const
+    void proceed(() => hub.join(connection.follower, [{ stream }], (joined) => {
+      follow.joined = true
+      return replies.subscribed(sessionId, joined.get(stream))
+    }), () => {
+      this.#asked(connection, sessionId, follow)
+    }, (err) => {
+      log.error({ err, clientId: connection.id, sessionId }, 'the broker could not join a session')
+      this.#refuse(connection, sessionId, follow, 'unavailable')
+    })
+  }
+
+  /** A failure takes away nothing that was granted before; a no does. */
+  #refuse (connection: Connection, sessionId: string, follow: Follow, code: Refusal): void {
+    if (code === 'forbidden' || !follow.joined) this.#leave(connection, sessionId)
+    this.deny(connection, sessionId, code)
+    this.#asked(connection, sessionId, follow)
+  }
+
+  /** One request is answered; the next of those that came meanwhile is asked like any other. */
+  #asked (connection: Connection, sessionId: string, follow: Follow): void {
+    follow.asking = false
+    if (follow.repeats === 0 || connection.follower.outbox.closed) return
+    follow.repeats--
+    this.#ask(connection, sessionId, follow)
+  }
+
+  #leave (connection: Connection, sessionId: string): void {
+    connection.follows.delete(sessionId)
+    this.#options.hub.leave(connection.follower, `session:${sessionId}`)
+  }
+}

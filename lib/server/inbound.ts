@@ -1,0 +1,132 @@
+import { TypeCompiler } from '@sinclair/typebox/compiler'
+import { parse } from 'secure-json-parse'
+import type { Clock } from '../clock.js'
+import { isPromise, type MaybePromise } from '../maybe-promise.js'
+import { Ping, Subscribe, Unsubscribe, type ClientMessage } from '../protocol/messages.js'
+import type { Client } from './client.js'
+import type { Connection } from './connection.js'
+import type { Connections } from './connections.js'
+import type { Counters } from './counters.js'
+import type { Follows } from './follows.js'
+import type { Logger } from './logger.js'
+import type { Replies } from './replies.js'
+
+/** A message of a type that the protocol does not know, as the client sent it: checked for nothing but being an object with a string `type`. */
+export interface UnknownMessage {
+  type: string
+  [field: string]: unknown
+}
+
+export type OnMessage = (message: UnknownMessage, client: Client) => MaybePromise<unknown>
+
+export interface InboundOptions {
+  readonly clock: Clock
+  readonly connections: Connections
+  readonly follows: Follows
+  readonly replies: Replies
+  readonly counters: Counters
+  readonly log: Logger
+  readonly onMessage: OnMessage | undefined
+  readonly clientOf: (connection: Connection) => Client
+}
+
+const checks = {
+  ping: TypeCompiler.Compile(Ping),
+  subscribe: TypeCompiler.Compile(Subscribe),
+  unsubscribe: TypeCompiler.Compile(Unsubscribe)
+} as const satisfies Record<ClientMessage['type'], unknown>
+
+/** What a client may say, and what it is answered when it says something else. */
+export class Inbound {
+  readonly #options: InboundOptions
+
+  constructor (options: InboundOptions) {
+    this.#options = options
+  }
+
+  /** Takes one message. Never throws: whatever a client sends, and whatever the app's hook does with it. */
+  receive (connection: Connection, data: Buffer, isBinary: boolean): void {
+    const { counters, replies } = this.#options
+    if (connection.follower.outbox.closed) return
+    counters.received++
+    if (!this.#within(connection)) return
+    if (isBinary) {
+      replies.error(connection, 'binary_not_supported', 'send text messages that hold a JSON object')
+      return
+    }
+    let message: unknown
+    try {
+      message = parse(data.toString(), undefined, { protoAction: 'error', constructorAction: 'error' })
+    } catch (error) {
+      replies.error(connection, 'invalid_json', `not acceptable JSON: ${(error as Error).message}`)
+      return
+    }
+    if (!isMessage(message)) {
+      replies.error(connection, 'invalid_message', 'a message is a JSON object with a string "type"')
+      return
+    }
+    this.#dispatch(connection, message)
+  }
+
+  /** Takes a ping frame. ws answers it; it counts as a message, because a flood of them is a flood. */
+  pinged (connection: Connection): void {
+    if (!connection.follower.outbox.closed) this.#within(connection)
+  }
+
+  /** Whether the client keeps to the rate. One that does not is told, and closed. */
+  #within (connection: Connection): boolean {
+    const { connections, clock, replies } = this.#options
+    connection.isAlive = true
+    if (connection.rateLimit.take(clock.monotonic())) return true
+    replies.error(connection, 'rate_limited', 'too many messages: slow down, and come back later')
+    connections.close(connection, 'rateLimited')
+    return false
+  }
+
+  #dispatch (connection: Connection, message: UnknownMessage): void {
+    const { replies, follows } = this.#options
+    if (isOf('ping', message)) {
+      replies.pong(connection)
+    } else if (isOf('subscribe', message)) {
+      connection.rateLimit.refundFollow()
+      follows.follow(connection, message.sessionId)
+    } else if (isOf('unsubscribe', message)) {
+      follows.unfollow(connection, message.sessionId)
+    } else if (message.type === 'subscribe' || message.type === 'unsubscribe') {
+      replies.error(connection, 'invalid_session_id',
+        `"${message.type}" needs a "sessionId": a string of 1 to 256 characters without control characters`)
+    } else {
+      this.#handToApp(connection, message)
+    }
+  }
+
+  /** Types that the protocol does not know are the app's, if it takes any. */
+  #handToApp (connection: Connection, message: UnknownMessage): void {
+    const { onMessage, clientOf, log } = this.#options
+    const failed = (err: unknown): void => {
+      log.error({ err, clientId: connection.id, type: message.type.slice(0, 64) }, 'onMessage failed')
+      this.#options.replies.error(connection, 'internal_error', 'the app could not handle this message')
+    }
+    try {
+      const taken = onMessage === undefined ? false : onMessage(message, clientOf(connection))
+      if (isPromise(taken)) taken.then((late) => { if (late === false) this.#unknown(connection, message) }, failed)
+      else if (taken === false) this.#unknown(connection, message)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  #unknown (connection: Connection, { type }: UnknownMessage): void {
+    const shown = JSON.stringify(type.slice(0, 64))
+    this.#options.replies.error(connection, 'unknown_type',
+      `${shown} is not a type that this server takes: send ping, subscribe or unsubscribe`)
+  }
+}
+
+function isMessage (value: unknown): value is UnknownMessage {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && typeof (value as UnknownMessage).type === 'string'
+}
+
+function isOf<T extends ClientMessage['type']> (type: T, message: UnknownMessage): message is Extract<ClientMessage, { type: T }> {
+  return message.type === type && checks[type].Check(message)
+}

@@ -1,0 +1,56 @@
+import { errors } from '../errors.js'
+import { isId } from '../protocol/ids.js'
+import { reservedTypes } from '../protocol/messages.js'
+
+/** A message of the app's own: a `type` and whatever else goes through `JSON.stringify`. */
+export interface AppMessage {
+  type: string
+  [field: string]: unknown
+}
+
+/** Fields that the server writes into every message, or behind it. */
+const SERVER_FIELDS = ['seq', 'userSeq', 'epoch'] as const
+
+/** The JSON text of a message, or an error that says what can't be written. */
+export function serialize (message: object): string {
+  let text: unknown
+  try {
+    text = JSON.stringify(message)
+  } catch (error) {
+    throw new errors.NotSerializable(error instanceof Error ? error.message.split('\n', 1)[0] : String(error))
+  }
+  // A toJSON of the message's own may answer anything, or nothing.
+  if (typeof text !== 'string' || !text.startsWith('{')) throw new errors.NotSerializable('its toJSON answers no object')
+  return text
+}
+
+export function checkId (name: 'sessionId' | 'userId', value: unknown): string {
+  if (!isId(value)) throw new errors.InvalidId(name)
+  return value
+}
+
+/** What is given to a notification beside its session: a plain object, so that its fields can be read by name. */
+export function checkBody (name: string, value: unknown): object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new errors.InvalidMessage(`${name} must be an object`)
+  }
+  return value
+}
+
+/** An app's own message as it goes out. The time is the server's; a session's message also says whose it is. */
+export function serializeAppMessage (message: unknown, timestamp: string, sessionId?: string): string {
+  const fields = checkBody('message', message) as Partial<AppMessage>
+  const { type } = fields
+  if (typeof type !== 'string' || type === '') {
+    throw new errors.InvalidMessage('a message needs a string "type", such as { type: "notification", … }')
+  }
+  if (reservedTypes.has(type)) {
+    throw new errors.InvalidMessage(`the type "${type}" is the server's own: use notifyAI… for a job, or a type of your own`)
+  }
+  const taken = SERVER_FIELDS.find((field) => field in fields)
+  if (taken !== undefined) throw new errors.InvalidMessage(`the field "${taken}" is written by the server: give yours another name`)
+  if (sessionId !== undefined && ![undefined, sessionId].includes(fields.sessionId as string | undefined)) {
+    throw new errors.InvalidMessage('the message\'s own "sessionId" is another one than the session it goes to: leave it out')
+  }
+  return serialize({ ...fields, ...(sessionId !== undefined && { sessionId }), timestamp })
+}

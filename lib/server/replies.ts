@@ -1,0 +1,69 @@
+import type { Joined } from '../broker/broker.js'
+import { isoTimestamps, type Clock } from '../clock.js'
+import type { Hub } from '../delivery/hub.js'
+import type { ErrorCode } from '../protocol/codes.js'
+import type { ConnectionEstablished, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
+import type { Connection } from './connection.js'
+import type { Counters } from './counters.js'
+
+export interface RepliesOptions {
+  readonly hub: Hub
+  readonly clock: Clock
+  readonly counters: Counters
+}
+
+/** What the server says to one connection alone. */
+export class Replies {
+  readonly #hub: Hub
+  readonly #counters: Counters
+  readonly #timestamp: () => string
+
+  constructor ({ hub, clock, counters }: RepliesOptions) {
+    this.#hub = hub
+    this.#counters = counters
+    this.#timestamp = isoTimestamps(clock)
+  }
+
+  /** The first message of every connection, as text: it leaves through the hub's `join`. */
+  connection (clientId: string, sessionId: string | undefined, session: Joined | undefined, user: Joined | undefined): string {
+    return JSON.stringify({
+      type: 'connection',
+      status: 'connected',
+      clientId,
+      timestamp: this.#timestamp(),
+      ...(session && { sessionId, ...position(session) }),
+      ...(user && { user: position(user) })
+    } satisfies Loose<ConnectionEstablished>)
+  }
+
+  /** The answer to `subscribe`, as text: it leaves through the hub's `join`. */
+  subscribed (sessionId: string, joined: Joined | undefined): string {
+    return JSON.stringify({
+      type: 'subscribed', sessionId, timestamp: this.#timestamp(), ...(joined && position(joined))
+    } satisfies Loose<Subscribed>)
+  }
+
+  unsubscribed (connection: Connection, sessionId?: string, reason?: 'revoked'): void {
+    this.#send(connection, { type: 'unsubscribed', timestamp: this.#timestamp(), sessionId, reason })
+  }
+
+  pong (connection: Connection): void {
+    this.#send(connection, { type: 'pong', timestamp: this.#timestamp() })
+  }
+
+  error (connection: Connection, code: ErrorCode, message: string, sessionId?: string): void {
+    this.#counters.error(code)
+    this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), sessionId })
+  }
+
+  #send (connection: Connection, message: Loose<Pong> | Loose<Unsubscribed> | Loose<ProtocolError>): void {
+    this.#hub.send(connection.follower, JSON.stringify(message))
+  }
+}
+
+/** A message before it is written: JSON leaves out what is undefined. */
+type Loose<T> = { [K in keyof T]: T[K] | undefined }
+
+function position ({ epoch, seq }: Joined): { epoch: string, seq: number } {
+  return { epoch, seq }
+}

@@ -1,0 +1,30 @@
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { TestBase } from 'tap'
+import aiCanvasWs, { type AiCanvasWsOptions } from 'ai-canvas-ws'
+
+export interface StartedApp {
+  app: FastifyInstance
+  /** `ws://127.0.0.1:<port>` */
+  origin: string
+  /** The URL of the plugin's route, with a query. */
+  url: (query?: string) => string
+}
+
+/** The base URL of an app that listens. */
+export function originOf (app: FastifyInstance, scheme = 'ws'): string {
+  return `${scheme}://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+}
+
+/** A real app on a free port with the plugin registered. Closed when the test ends. */
+export async function startApp (
+  t: TestBase, options: AiCanvasWsOptions = {}, fastify: FastifyServerOptions = {}, prepare?: (app: FastifyInstance) => unknown
+): Promise<StartedApp> {
+  const app = Fastify(fastify)
+  t.teardown(() => app.close())
+  await prepare?.(app)
+  await app.register(aiCanvasWs, { closeTimeoutMs: 500, ...options })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const origin = originOf(app)
+  return { app, origin, url: (query = '') => `${origin}${options.prefix ?? ''}${options.path ?? '/ws'}${query}` }
+}

@@ -1,0 +1,27 @@
+import { Writable } from 'node:stream'
+import type { Logger } from '../../lib/server/logger.js'
+
+export interface Line { level: number, msg: string, [field: string]: any }
+
+/** A destination for Fastify's logger: `Fastify({ logger: { level: 'debug', stream } })`. */
+export function captureLog (): { lines: Line[], stream: Writable } {
+  const lines: Line[] = []
+  const stream = new Writable({
+    write (chunk: Buffer, _encoding, done) {
+      for (const line of chunk.toString().split('\n')) if (line !== '') lines.push(JSON.parse(line) as Line)
+      done()
+    }
+  })
+  return { lines, stream }
+}
+
+export interface Entry { level: keyof Logger, fields: Record<string, unknown>, message: string }
+
+/** A logger for unit tests. */
+export function fakeLogger (): Logger & { entries: Entry[] } {
+  const entries: Entry[] = []
+  const at = (level: keyof Logger) => (fields: object, message: string): void => {
+    entries.push({ level, fields: fields as Record<string, unknown>, message })
+  }
+  return { entries, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
