@@ -11,7 +11,7 @@ import { errors } from './errors.js'
 import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './options.js'
 import { forgetManager, rememberManager } from './registry.js'
 import { Admission } from './routes/admission.js'
-import { deflateSettings, Negotiations } from './routes/deflate.js'
+import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
 import { redactedSerializers } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
 import { provideWebSocketServer } from './routes/websocket-server.js'
@@ -69,6 +69,10 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     log: app.log,
     websocketServer,
     inflates: (request) => negotiations?.inflates(request) === true,
+    prepare: ({ headers }) => {
+      if (deflate === undefined || !offersOnlySmallerWindows(headers['sec-websocket-extensions'], deflate)) return
+      delete headers['sec-websocket-extensions']
+    },
     logSerializers: redactedSerializers(app.log)
   })
   if (resolved.stats !== undefined) {

@@ -28,6 +28,18 @@ export function deflateSettings (options: ServerOptions['perMessageDeflate']): D
 }
 
 /**
+ * Whether every offer of a client asks for a smaller window than the server's options allow. ws answers that with HTTP
+ * 400, although the client would do without compression (RFC 7692, section 5: an offer may be declined).
+ */
+export function offersOnlySmallerWindows (header: string | undefined, settings: DeflateSettings): boolean {
+  const offers = header?.split(',').filter((offer) => offer.trim().startsWith('permessage-deflate')) ?? []
+  return offers.length > 0 && offers.every((offer) => {
+    const bits = /server_max_window_bits\s*=\s*"?(\d+)/.exec(offer)?.[1]
+    return bits !== undefined && Number(bits) < settings.windowBits
+  })
+}
+
+/**
  * Which peers can be given what was deflated for everyone: those to which the server answered that it keeps no context
  * between messages, and a window at least ours. ws does not publish what was negotiated, but the answer's headers show it.
  */

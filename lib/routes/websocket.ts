@@ -27,6 +27,8 @@ export interface WebSocketRouteOptions {
   readonly log: Logger
   /** Whether the peer of this upgrade request inflates what is deflated for everyone. */
   readonly inflates: (request: IncomingMessage) => boolean
+  /** Takes out of an upgrade request what would be refused although the client can do without it. */
+  readonly prepare: (request: IncomingMessage) => void
   readonly websocketServer: WebSocketServer
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
@@ -41,6 +43,10 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
     url: options.url,
     schema: HIDDEN,
     logSerializers: options.logSerializers,
+    onRequest: (request, _reply, done) => {
+      options.prepare(request.raw)
+      done()
+    },
     handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({
       statusCode: 426, error: 'Upgrade Required', message: 'this is a WebSocket endpoint: connect with a WebSocket client'
     }),

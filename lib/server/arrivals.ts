@@ -69,6 +69,7 @@ export interface Admitted {
 export class Arrivals {
   readonly #options: ArrivalsOptions
   readonly #underWay = new Set<Arrival>()
+  #closing: CloseName | undefined
   #onceEmpty: (() => void) | undefined
 
   constructor (options: ArrivalsOptions) {
@@ -79,9 +80,9 @@ export class Arrivals {
   begin (transport: Transport): Arrival {
     const { connections, maxConnections } = this.#options
     const arrival = new Arrival(transport)
-    const full = this.#underWay.size + connections.size >= maxConnections
+    const refusal = this.#closing ?? (this.#underWay.size + connections.size < maxConnections ? undefined : 'overCapacity')
     this.#underWay.add(arrival)
-    if (full) this.refuse(arrival, 'overCapacity')
+    if (refusal !== undefined) this.refuse(arrival, refusal)
     return arrival
   }
 
@@ -104,8 +105,9 @@ export class Arrivals {
     this.#leave(arrival)
   }
 
-  /** Refuses all, and resolves when every one is gone. */
+  /** Refuses all, those still to come too, and resolves when every one is gone. */
   async refuseAll (name: CloseName): Promise<void> {
+    this.#closing = name
     for (const arrival of this.#underWay) this.refuse(arrival, name)
     if (this.#underWay.size > 0) await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
   }

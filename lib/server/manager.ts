@@ -125,12 +125,14 @@ export class WebSocketManager {
    * Connections and subscriptions that are being decided at this moment are refused too. The next ones are decided by
    * your hooks: make them say no first.
    */
-  async revoke (userId: string, sessionId?: string): Promise<void> {
-    checkId('userId', userId)
-    const message: ControlMessage = sessionId === undefined
-      ? { type: 'revoke', userId }
-      : { type: 'revoke', userId, sessionId: checkId('sessionId', sessionId) }
-    if (!this.#closed) await this.#options.broker.control(message)
+  revoke (userId: string, sessionId?: string): Promise<void> {
+    return this.#observed('revoke', async () => {
+      checkId('userId', userId)
+      const message: ControlMessage = sessionId === undefined
+        ? { type: 'revoke', userId }
+        : { type: 'revoke', userId, sessionId: checkId('sessionId', sessionId) }
+      if (!this.#closed) await this.#options.broker.control(message)
+    })
   }
 
   /** Who is connected now. */
@@ -160,19 +162,21 @@ export class WebSocketManager {
     })
   }
 
-  /** Never throws; its promise's rejection is observed already. */
   #publish (what: string, prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
-    const receipt = this.#attempt(prepare)
-    receipt.catch((err: unknown) => {
+    return this.#observed(what, async () => {
+      const [stream, body, options] = prepare()
+      if (this.#closed) return { recipients: 0 }
+      return await this.#options.broker.publish(stream, body, options)
+    })
+  }
+
+  /** Runs up to its first await at once. Never throws, and the rejection of its promise is observed already. */
+  #observed<T> (what: string, work: () => Promise<T>): Promise<T> {
+    const result = work()
+    result.catch((err: unknown) => {
       this.#options.counters.failed++
       this.#options.log.error({ err, what }, 'a notification failed')
     })
-    return receipt
-  }
-
-  async #attempt (prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
-    const [stream, body, options] = prepare()
-    if (this.#closed) return { recipients: 0 }
-    return await this.#options.broker.publish(stream, body, options)
+    return result
   }
 }
