@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
-import type { TestBase } from 'tap'
+import type { Test } from 'tap'
 import aiCanvasWs, { type AiCanvasWsOptions } from 'ai-canvas-ws'
 
 export interface StartedApp {
@@ -18,7 +18,7 @@ export function originOf (app: FastifyInstance, scheme = 'ws'): string {
 
 /** A real app on a free port with the plugin registered. Closed when the test ends. */
 export async function startApp (
-  t: TestBase, options: AiCanvasWsOptions = {}, fastify: FastifyServerOptions = {}, prepare?: (app: FastifyInstance) => unknown
+  t: Test, options: AiCanvasWsOptions = {}, fastify: FastifyServerOptions = {}, prepare?: (app: FastifyInstance) => unknown
 ): Promise<StartedApp> {
   const app = Fastify(fastify)
   t.teardown(() => app.close())

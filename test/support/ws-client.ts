@@ -1,4 +1,4 @@
-import type { TestBase } from 'tap'
+import type { Test } from 'tap'
 import { WebSocket, type ClientOptions } from 'ws'
 
 export interface Message { type: string, [field: string]: any }
@@ -84,7 +84,7 @@ export class TestClient {
 }
 
 /** Opens a socket. It may be refused: `next` then rejects, and `closed` tells. */
-export function open (t: TestBase, url: string, options: ClientOptions & { protocols?: string[] } = {}): TestClient {
+export function open (t: Test, url: string, options: ClientOptions & { protocols?: string[] } = {}): TestClient {
   const { protocols = [], ...rest } = options
   const client = new TestClient(new WebSocket(url, protocols, rest))
   t.teardown(() => { client.ws.terminate() })
@@ -93,7 +93,7 @@ export function open (t: TestBase, url: string, options: ClientOptions & { proto
 
 /** Opens a socket and waits for the `connection` message, which it takes. */
 export async function connect (
-  t: TestBase, url: string, options?: ClientOptions & { protocols?: string[] }
+  t: Test, url: string, options?: ClientOptions & { protocols?: string[] }
 ): Promise<TestClient & { clientId: string }> {
   const client = open(t, url, options)
   const { clientId } = await client.nextOf('connection')
