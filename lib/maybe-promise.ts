@@ -25,6 +25,13 @@ export function proceed<T, U> (
 
 /** Starts all of them and answers their values in order: at once when every one is there. */
 export function all<T> (starts: ReadonlyArray<() => MaybePromise<T>>): MaybePromise<readonly T[]> {
-  const values = starts.map((start) => start())
+  const values: Array<MaybePromise<T>> = []
+  try {
+    for (const start of starts) values.push(start())
+  } catch (error) {
+    // Nobody will hear of those that began, and their rejections would end the process.
+    for (const value of values) if (isPromise(value)) value.then(undefined, () => undefined)
+    throw error
+  }
   return values.some(isPromise) ? Promise.all(values) : values as readonly T[]
 }
