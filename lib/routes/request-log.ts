@@ -12,7 +12,7 @@ const SERIALIZERS = Symbol.for('pino.serializers')
  * requests that reach no route, such as `/ws/?token=…`, give it to the app:
  * `Fastify({ logger: { serializers: { req: redactedRequest } } })`.
  */
-export function redactedRequest (request: FastifyRequest): object {
+export function redactedRequest (request: FastifyRequest): Record<string, unknown> {
   return {
     method: request.method,
     url: redactUrl(request.url),
