@@ -1,0 +1,51 @@
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+/** A program that talks in lines. Killed when the test ends. */
+export class Child {
+  readonly process: ChildProcessWithoutNullStreams
+  /** How it ended, with everything that it wrote to stderr. */
+  readonly exited: Promise<{ code: number | null, signal: NodeJS.Signals | null, stderr: string }>
+  readonly #lines: string[] = []
+  #wake: (() => void) | undefined
+  #ended = false
+
+  constructor (t: Test, command: string, args: string[], env: NodeJS.ProcessEnv = process.env) {
+    this.process = spawn(command, args, { env })
+    let stderr = ''
+    this.process.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })
+    const lines = createInterface(this.process.stdout)
+    lines.on('line', (line) => {
+      this.#lines.push(line)
+      this.#wake?.()
+    })
+    lines.on('close', () => {
+      this.#ended = true
+      this.#wake?.()
+    })
+    this.exited = new Promise((resolve, reject) => {
+      this.process.on('error', reject)
+      this.process.on('close', (code, signal) => { resolve({ code, signal, stderr }) })
+    })
+    t.teardown(() => { this.process.kill('SIGKILL') })
+  }
+
+  /** The next line of its stdout. Rejects when there is none to come. */
+  async next (): Promise<string> {
+    while (this.#lines.length === 0) {
+      if (this.#ended) throw new Error(`it ended: ${JSON.stringify(await this.exited)}`)
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+    return this.#lines.shift()!
+  }
+
+  write (line: string): void {
+    this.process.stdin.write(`${line}\n`)
+  }
+}
+
+/** Runs a TypeScript file of this directory's neighbours, as `npm start` runs the example. */
+export function runScript (t: Test, file: URL, env?: NodeJS.ProcessEnv): Child {
+  return new Child(t, process.execPath, ['--import', 'tsx', '--conditions=@ai-canvas-ws/source', file.pathname], { ...process.env, ...env })
+}

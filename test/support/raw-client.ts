@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto'
+import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+import type { Test } from 'tap'
+
+/** A WebSocket frame as it came over the network (RFC 6455, section 5.2). A server's are not masked. */
+export interface RawFrame {
+  /** Its first byte: `0x81` is a whole text message, `0x40` in it says that it is deflated, `0x88` is a close. */
+  first: number
+  payload: Buffer
+}
+
+export interface RawOptions {
+  /** What it offers for `Sec-WebSocket-Extensions`. */
+  extensions?: string
+  /** The certificate to trust, for wss. */
+  ca?: string
+}
+
+/**
+ * A peer that answers nothing unless told to: no pong, no close frame. It shows the server's bytes, and it can stop to
+ * read them.
+ */
+export class RawClient {
+  readonly socket: Socket
+  /** The head of the answer to its upgrade. */
+  readonly answer: Promise<string>
+  /** Resolves when the network connection has ended, either way. */
+  readonly closed: Promise<void>
+  #bytes = Buffer.alloc(0)
+  #wake: (() => void) | undefined
+  #ended = false
+
+  constructor (t: Test, url: string, { extensions, ca }: RawOptions = {}) {
+    const { protocol, hostname, port, pathname, search } = new URL(url)
+    this.socket = protocol === 'wss:'
+      ? connectTls({ host: hostname, port: Number(port), ...ca !== undefined && { ca } })
+      : connectTcp(Number(port), hostname)
+    t.teardown(() => { this.socket.destroy() })
+    this.socket.on('error', () => { /* its close tells */ })
+    this.closed = new Promise((resolve) => {
+      this.socket.on('close', () => {
+        this.#ended = true
+        this.#wake?.()
+        resolve()
+      })
+    })
+    this.socket.on('data', (chunk: Buffer) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk])
+      this.#wake?.()
+    })
+    this.socket.write([
+      `GET ${pathname}${search} HTTP/1.1`, `Host: ${hostname}:${port}`, 'Connection: Upgrade', 'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+      ...extensions === undefined ? [] : [`Sec-WebSocket-Extensions: ${extensions}`], '', ''
+    ].join('\r\n'))
+    this.answer = this.#readHead()
+    this.answer.catch(() => { /* for those who await it */ })
+  }
+
+  /** The next frame. Rejects when the connection ends before one is complete. */
+  async frame (): Promise<RawFrame> {
+    await this.answer
+    const [first, second] = await this.#peek(2)
+    const length = second! & 0x7f
+    const header = length < 126 ? 2 : length === 126 ? 4 : 10
+    const head = await this.#peek(header)
+    const size = length < 126 ? length : length === 126 ? head.readUInt16BE(2) : Number(head.readBigUInt64BE(2))
+    const whole = await this.#peek(header + size)
+    this.#bytes = this.#bytes.subarray(header + size)
+    return { first: first!, payload: whole.subarray(header) }
+  }
+
+  /** Sends a short text message. A client's frames are masked; a mask of zeros leaves the bytes as they are. */
+  send (message: object): void {
+    const payload = Buffer.from(JSON.stringify(message))
+    if (payload.length > 125) throw new Error('longer than one length byte can say')
+    this.socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | payload.length, 0, 0, 0, 0]), payload]))
+  }
+
+  async #readHead (): Promise<string> {
+    for (;;) {
+      const bytes = await this.#peek(this.#bytes.length + 1)
+      const end = bytes.indexOf('\r\n\r\n')
+      if (end === -1) continue
+      this.#bytes = this.#bytes.subarray(end + 4)
+      return bytes.toString('latin1', 0, end)
+    }
+  }
+
+  async #peek (size: number): Promise<Buffer> {
+    while (this.#bytes.length < size) {
+      if (this.#ended) throw new Error('the connection ended in the middle')
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+    return this.#bytes.subarray(0, size)
+  }
+}
