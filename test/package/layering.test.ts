@@ -1,0 +1,147 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path/posix'
+import t from 'tap'
+import ts from 'typescript'
+
+/** The house, from the top down. A room may import what is on a lower floor, types included. */
+const floors: ReadonlyArray<readonly string[]> = [
+  ['index'],
+  ['plugin'],
+  // The documented options name the types of the hooks and routes that they configure, so they stand above them.
+  ['options', 'registry'],
+  ['routes'],
+  ['server'],
+  ['delivery'],
+  ['broker'],
+  ['jobs'],
+  ['protocol']
+]
+
+/** Files without a floor, for everyone but the rooms that must stand alone; and the leaves that each may lean on. */
+const leaves: Readonly<Record<string, readonly string[]>> = {
+  clock: [],
+  deadline: ['clock'],
+  errors: [],
+  'maybe-promise': []
+}
+const withoutLeaves: readonly string[] = ['jobs', 'protocol']
+
+/** What each room may import from outside. `server` and `delivery` know no fastify, ws or redis: a test needs no port. */
+const packages: Readonly<Record<string, readonly string[]>> = {
+  index: [],
+  plugin: ['fastify', 'fastify-plugin', 'node:http'],
+  options: ['ws'],
+  registry: [],
+  routes: ['@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:http', 'node:net', 'node:stream', 'ws'],
+  server: ['@sinclair/typebox', 'node:crypto', 'secure-json-parse'],
+  delivery: ['node:zlib'],
+  broker: ['node:crypto'],
+  jobs: [],
+  protocol: ['@sinclair/typebox'],
+  clock: [],
+  deadline: [],
+  errors: ['@fastify/error'],
+  'maybe-promise': []
+}
+
+/** Path below lib/ -> source. */
+type Sources = ReadonlyMap<string, string>
+
+function sourcesOf (directory: URL): Sources {
+  const paths = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))
+  return new Map(paths.map((path) => [path, readFileSync(new URL(path, directory), 'utf8')]))
+}
+
+/** What a file imports, in whatever form: a path below lib/, or a module's name. */
+function importsOf (path: string, source: string): string[] {
+  return ts.preProcessFile(source).importedFiles.map(({ fileName }) =>
+    fileName.startsWith('.') ? join(dirname(path), fileName).replace(/\.js$/, '.ts') : fileName)
+}
+
+/** The folder, or the file's own name for those that stand at the top. */
+function roomOf (path: string): string {
+  return path.includes('/') ? path.slice(0, path.indexOf('/')) : path.replace(/\.ts$/, '')
+}
+
+function packageOf (name: string): string {
+  return name.split('/', name.startsWith('@') ? 2 : 1).join('/')
+}
+
+function mayImport (from: string, to: string): boolean {
+  if (from === to) return true
+  if (to in leaves) return from in leaves ? leaves[from]!.includes(to) : !withoutLeaves.includes(from)
+  const floor = (room: string): number => floors.findIndex((rooms) => rooms.includes(room))
+  return floor(from) >= 0 && floor(to) > floor(from)
+}
+
+/** Every import that goes through a wall, in words. */
+function breaches (sources: Sources): string[] {
+  const found: string[] = []
+  for (const [path, source] of sources) {
+    const room = roomOf(path)
+    if (!(room in packages)) found.push(`${path}: give the room "${room}" a floor and its packages`)
+    for (const target of importsOf(path, source)) {
+      const isOurs = target.endsWith('.ts')
+      const allowed = isOurs ? mayImport(room, roomOf(target)) : packages[room]?.includes(packageOf(target))
+      if (allowed !== true) found.push(`${path} imports ${target}`)
+    }
+  }
+  return found
+}
+
+/** The source as it is loaded: without the imports of types, which may well name each other. */
+function loaded (source: string): string {
+  return ts.transpile(source, { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, verbatimModuleSyntax: true })
+}
+
+/** Files that load themselves around a corner: each such circle once, as the way round. */
+function circles (sources: Sources): string[] {
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) found.push([...way.slice(way.indexOf(path)), path].join(' -> '))
+    if (way.includes(path) || done.has(path)) return
+    for (const target of importsOf(path, loaded(sources.get(path)!))) if (sources.has(target)) visit(target, [...way, path])
+    done.add(path)
+  }
+  for (const path of sources.keys()) visit(path, [])
+  return found
+}
+
+const lib = sourcesOf(new URL('../../lib/', import.meta.url))
+
+t.test('no import goes up, or out where it may not', async (t) => {
+  t.ok(lib.size > 40, 'the files were found')
+  t.same(breaches(lib), [])
+})
+
+t.test('no file loads itself around a corner', async (t) => {
+  t.same(circles(lib), [])
+})
+
+t.test('every room, floor and package that is allowed exists', async (t) => {
+  const rooms = new Set([...lib.keys()].map(roomOf))
+  t.same([...floors.flat(), ...Object.keys(leaves)].sort(), [...rooms].sort())
+  t.same(Object.keys(packages).sort(), [...rooms].sort())
+  for (const [room, names] of Object.entries(packages)) {
+    const used = [...lib].filter(([path]) => roomOf(path) === room)
+      .flatMap(([path, source]) => importsOf(path, source)).filter((target) => !target.endsWith('.ts')).map(packageOf)
+    t.same(names, [...new Set(used)].sort(), `${room} uses all that it may`)
+  }
+})
+
+t.test('each kind of breach is seen, in each form of an import', async (t) => {
+  const breach = (path: string, source: string): string[] => breaches(new Map([[path, source]]))
+  t.same(breach('server/a.ts', 'import type { FastifyInstance } from \'fastify\''), ['server/a.ts imports fastify'])
+  t.same(breach('delivery/a.ts', 'export * from \'ws\''), ['delivery/a.ts imports ws'])
+  t.same(breach('server/a.ts', 'const redis = await import(\'ioredis\')'), ['server/a.ts imports ioredis'])
+  t.same(breach('delivery/a.ts', 'import { x } from \'../server/x.js\''), ['delivery/a.ts imports server/x.ts'])
+  t.same(breach('protocol/a.ts', 'let clock: import(\'../clock.js\').Clock'), ['protocol/a.ts imports clock.ts'])
+  t.same(breach('protocol/a.ts', 'import \'node:crypto\''), ['protocol/a.ts imports node:crypto'])
+  t.same(breach('clock.ts', 'import { errors } from \'./errors.js\''), ['clock.ts imports errors.ts'])
+  t.same(breach('options.ts', 'import { x } from \'./registry.js\''), ['options.ts imports registry.ts'], 'neighbours')
+  t.same(breach('redis/a.ts', ''), ['redis/a.ts: give the room "redis" a floor and its packages'])
+  t.same(breach('routes/a.ts', 'import { x } from \'../server/x.js\'; import { y } from \'ws\''), [])
+  t.same(circles(new Map([['a.ts', 'import \'./b.js\''], ['b.ts', 'import \'./c.js\''], ['c.ts', 'import \'./b.js\'']])),
+    ['b.ts -> c.ts -> b.ts'])
+})
