@@ -4,6 +4,7 @@ import { errors } from './errors.js'
 import type { Authenticate } from './routes/admission.js'
 import { normalizeOrigin } from './routes/origin.js'
 import type { StatsRouteOptions } from './routes/stats.js'
+import type { OnCancel } from './server/cancellations.js'
 import type { Authorize } from './server/follows.js'
 import type { OnMessage } from './server/inbound.js'
 
@@ -34,6 +35,30 @@ export interface Delivery {
   maxTotalOutboxBytes: number
   /** How long a reader for whom something waits may take nothing, in milliseconds. Then it is closed with 4000. @default 60_000 */
   stallTimeoutMs: number
+}
+
+/** What is kept for those who come back, or come late. */
+export interface History {
+  /** Messages that are kept of one session or user; 0 keeps none. @default 1_000 */
+  maxMessages: number
+  /** Bytes that are kept of one session or user. @default 1_048_576 (1 MiB) */
+  maxBytes: number
+  /** How long they are kept after the latest one, in milliseconds. @default 300_000 (5 minutes) */
+  ttlMs: number
+  /** How long a job's end is kept, in milliseconds. @default 86_400_000 (24 hours) */
+  endTtlMs: number
+  /** Bytes that are kept in all, running texts included; the least recently used go first. @default 67_108_864 (64 MiB) */
+  maxTotalBytes: number
+  /** Sessions and users of which anything is kept, those that are followed not counted. @default 100_000 */
+  maxStreams: number
+}
+
+/** How jobs are watched over. */
+export interface Jobs {
+  /** A job of which nothing is heard for so long ends with an `ai_error` of type `stalled`, in milliseconds. @default 600_000 (10 minutes) */
+  stallAfterMs: number
+  /** UTF-16 units that are kept of a job's streamed text, the newest. @default 1_048_576 */
+  maxTextUnits: number
 }
 
 /** The options of ws that the plugin passes on. */
@@ -76,8 +101,18 @@ export interface AiCanvasWsOptions {
    * is logged and answers `internal_error`. With it, `websocket.maxPayload` is 100 MiB by default, otherwise 64 KiB.
    */
   onMessage?: OnMessage
+  /**
+   * Whether clients may cancel jobs when there is no `authenticate`. With it `authorize` decides, asked with
+   * `{ type: 'cancel', sessionId, jobId }`. @default false
+   */
+  allowCancel?: boolean
+  /** Asked to end a job that was not started by `startAI` or `trackAI`. Returning false says that it can't be ended. */
+  onCancel?: OnCancel
   limits?: Partial<Limits>
   delivery?: Partial<Delivery>
+  /** False keeps no messages; the state of jobs is kept all the same. */
+  history?: Partial<History> | false
+  jobs?: Partial<Jobs>
   /** Where messages are ordered and passed between nodes. @default one in this process */
   broker?: Broker
   /**
@@ -116,6 +151,15 @@ export const defaults = {
     maxTotalOutboxBytes: 256 * 1024 * 1024,
     stallTimeoutMs: 60_000
   } satisfies Delivery,
+  history: {
+    maxMessages: 1_000,
+    maxBytes: 1024 * 1024,
+    ttlMs: 5 * 60_000,
+    endTtlMs: 24 * 3_600_000,
+    maxTotalBytes: 64 * 1024 * 1024,
+    maxStreams: 100_000
+  } satisfies History,
+  jobs: { stallAfterMs: 10 * 60_000, maxTextUnits: 1024 * 1024 } satisfies Jobs,
   /** The built-in messages are tiny, and 100 MiB from a stranger is an attack. */
   maxPayload: 64 * 1024,
   /** The documented limit, for apps that take messages of their own. */
@@ -135,6 +179,10 @@ export interface ResolvedOptions {
   readonly onMessage: OnMessage | undefined
   readonly limits: Limits
   readonly delivery: Delivery
+  readonly history: History
+  readonly jobs: Jobs
+  readonly allowCancel: boolean
+  readonly onCancel: OnCancel | undefined
   readonly broker: Broker | undefined
   readonly websocket: WebSocketOptions
   readonly maxPayload: number
@@ -147,9 +195,10 @@ export interface ResolvedOptions {
  * without `authorize`.
  */
 export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
-  const { authenticate, authorize, onMessage, broker } = options
+  const { authenticate, authorize, onMessage, onCancel, broker } = options
   checkFunction('authenticate', authenticate)
   checkFunction('onMessage', onMessage)
+  checkFunction('onCancel', onCancel)
   if (authorize !== true) checkFunction('authorize', authorize, 'must be a function, or true')
   if (authenticate !== undefined && authorize === undefined) throw new errors.AuthorizeMissing()
   const prefix = options.prefix ?? ''
@@ -165,6 +214,12 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
     onMessage,
     limits: resolveNumbers<Limits>('limits', defaults.limits, options.limits),
     delivery: resolveNumbers<Delivery>('delivery', defaults.delivery, options.delivery),
+    history: options.history === false
+      ? { ...defaults.history, maxMessages: 0 }
+      : resolveNumbers<History>('history', defaults.history, options.history, ['maxMessages']),
+    jobs: resolveNumbers<Jobs>('jobs', defaults.jobs, options.jobs),
+    allowCancel: options.allowCancel === true,
+    onCancel,
     broker,
     websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
     maxPayload,
@@ -190,13 +245,15 @@ function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<st
   }))
 }
 
-function resolveNumbers<T extends object> (group: string, standard: T, given: Partial<T> | undefined): T {
+function resolveNumbers<T extends object> (
+  group: string, standard: T, given: Partial<T> | undefined, mayBeZero: readonly string[] = []
+): T {
   const unknown = Object.keys(given ?? {}).find((name) => !(name in standard))
   if (unknown !== undefined) {
     throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: ${group} has ${Object.keys(standard).join(', ')}`)
   }
   const entries = Object.entries({ ...standard, ...given }).map(([name, value]: [string, unknown]) => [
-    name, checkNumber(`${group}.${name}`, value ?? standard[name as keyof T])
+    name, mayBeZero.includes(name) && value === 0 ? 0 : checkNumber(`${group}.${name}`, value ?? standard[name as keyof T])
   ])
   return Object.fromEntries(entries) as T
 }

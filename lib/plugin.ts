@@ -17,6 +17,7 @@ import { registerStatsRoute } from './routes/stats.js'
 import { provideWebSocketServer } from './routes/websocket-server.js'
 import { registerWebSocketRoute } from './routes/websocket.js'
 import { Arrivals } from './server/arrivals.js'
+import { Cancellations } from './server/cancellations.js'
 import { clientView } from './server/client.js'
 import { Connections } from './server/connections.js'
 import { Counters } from './server/counters.js'
@@ -26,7 +27,9 @@ import { Heartbeat } from './server/heartbeat.js'
 import { Inbound } from './server/inbound.js'
 import type { Logger } from './server/logger.js'
 import { WebSocketManager } from './server/manager.js'
+import { Notifier } from './server/notifier.js'
 import { Replies } from './server/replies.js'
+import { Watchdog } from './server/watchdog.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -99,6 +102,8 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   )
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
 
+const STALLED = { message: 'nothing was heard of the job for too long', type: 'stalled' } as const
+
 /** Makes the parts of the server and joins them. */
 function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSettings | undefined) {
   const { limits, delivery, closeTimeoutMs, heartbeatIntervalMs: intervalMs } = resolved
@@ -106,7 +111,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const counters = new Counters()
   const close: Connections['close'] = (connection, name) => { connections.close(connection, name) }
 
-  const broker: Broker = resolved.broker ?? new MemoryBroker({ clock })
+  const broker: Broker = resolved.broker ?? new MemoryBroker({ clock, ...resolved.history, maxTextUnits: resolved.jobs.maxTextUnits })
   const hub = new Hub({ broker, clock, deflate })
   const pool = new OutboxPool({
     maxOutboxBytes: delivery.maxOutboxBytes,
@@ -129,8 +134,13 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     connectionsPerUser: limits.connectionsPerUser,
     maxConnections: limits.connections
   })
+  const cancellations = new Cancellations({
+    broker, follows, replies, log,
+    allowed: resolved.authenticate !== undefined || resolved.allowCancel,
+    onCancel: resolved.onCancel
+  })
   const inbound = new Inbound({
-    clock, connections, follows, replies, counters, log,
+    clock, connections, follows, cancellations, replies, counters, log,
     onMessage: resolved.onMessage,
     clientOf: clientView({ hub, connections, clock })
   })
@@ -140,17 +150,29 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     origins: resolved.origins,
     authTimeoutMs: limits.authTimeoutMs
   })
-  const manager = new WebSocketManager({ broker, clock, log, connections, pool, counters })
+  const watchdog = new Watchdog({
+    clock,
+    stallAfterMs: resolved.jobs.stallAfterMs,
+    onStall: ({ sessionId, jobId }) => {
+      log.warn({ sessionId, jobId }, 'nothing was heard of a job for too long: it counts as stalled')
+      void notifier.report(sessionId, { type: 'ai_error', error: STALLED, presumed: true }, jobId)
+    }
+  })
+  const notifier = new Notifier({ broker, clock, counters, watchdog, log })
+  const manager = new WebSocketManager({ broker, clock, notifier, watchdog, cancellations, connections, pool, counters })
 
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),
-    control: ({ userId, sessionId }) => {
+    control: (message) => {
+      if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
+      const { userId, sessionId } = message
       arrivals.revoke(userId, sessionId)
       for (const connection of connections.values()) {
         if (connection.userId !== userId) continue
         if (sessionId === undefined) connections.close(connection, 'revoked')
         else follows.revoke(connection, sessionId)
       }
+      return true
     }
   }
   return { broker, node, manager, heartbeat, connections, arrivals, inbound, admission, counters }

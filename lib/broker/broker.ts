@@ -1,3 +1,5 @@
+import type { DropReason, Transition } from '../jobs/job.js'
+import type { RunningText } from '../jobs/text.js'
 import type { MaybePromise } from '../maybe-promise.js'
 
 /**
@@ -17,16 +19,15 @@ import type { MaybePromise } from '../maybe-promise.js'
  *    that arrives while an asynchronous `join` is under way is told apart by exactly that.
  * 5. No effect of listening. Joining a stream that was never published to keeps nothing, and its position (`seq` 0)
  *    stays valid until the stream's first epoch ends.
+ * 6. Jobs. A publication that reports on a job names the transition. It is checked against the job's state in the same
+ *    step: of two ends that race one is refused, and `publish` says so. `jobs/job.ts` has the rules.
+ * 7. Within bounds. Entries and states are kept within the broker's bounds; where a bound was passed, `join` says so.
  *
  * `publish`, `join` and `control` may answer at once or with a promise. A broker in the same process should answer at
  * once: then order on a connection is the order of the calls, and a message costs no turn of the event loop.
  *
- * How it grows. A broker that keeps history fills `missed` and `state` and recovers older positions; one that keeps
- * none, as here, recovers exactly the followers who missed nothing and says `expired` to others. Job transitions join
- * `PublishOptions` (`job`: checked against the job's state in the same step as the numbering, so that of two ends that
- * race one is refused, and told so in `Published`), present state joins the entries that `join` answers, and leases on
- * running jobs are two further methods (`hold`, `release`): a lease that runs out lets any node publish the job's end.
- * All three are additions: a caller that passes no `job` sees no change.
+ * How it grows. With many nodes a job's producer can be lost with its node. Then leases come in beside `publish`: a node
+ * that reports on a job holds it for a while, and when a lease runs out any node may publish the presumed end.
  */
 
 export type Stream = `session:${string}` | `user:${string}` | 'all'
@@ -39,25 +40,50 @@ export interface Position {
 }
 
 export interface PublishOptions {
-  /** Numbered and, by a broker with history, kept and recovered. Otherwise it reaches those who follow now. */
+  /** Numbered, kept and recovered. Otherwise it reaches those who follow now. */
   readonly durable: boolean
-  /** While a reader is behind, a newer publication replaces an older one with the same key. Ephemeral ones only. */
-  readonly collapseKey?: string
+  /** What it reports of a job. */
+  readonly job?: Transition
+  /** Of a progress: where in the body the job's text may be put in, right behind the progress's last field. */
+  readonly textAt?: number
+  /** Of a progress: the text that it brings. */
+  readonly delta?: string
 }
 
-export interface Publication extends PublishOptions {
-  /** A JSON object's text, without `seq`: whoever frames it adds that, so that nothing is parsed or encoded twice. */
+export interface Publication {
+  /** A JSON object's text. What the broker decides (`seq`, `jobId`, the text) is added by whoever frames it. */
   readonly body: string
+  readonly durable: boolean
   /** Its place in the stream's order, ephemeral ones counted too. Never leaves the server. */
   readonly revision: number
   /** Durable publications only. */
   readonly seq?: number
+  readonly jobId?: string
+  /** Whether it is the real end of a job whose end was presumed before. */
+  readonly supersedes?: boolean
+  /** Of a progress: where in the body text may be put in. */
+  readonly textAt?: number
+  /** The text that it brings: this stretch, of a text that can be asked for more. */
+  readonly text?: TextSpan
+  /** For whoever frames it: what was made of it, so that it is made once. */
+  made?: unknown
+}
+
+export interface TextSpan {
+  readonly source: RunningText
+  readonly from: number
+  readonly to: number
 }
 
 export interface Published extends Position {
   /** How many connections it was handed to, as far as the broker knows: always those of this node. */
   readonly recipients: number
+  readonly jobId?: string
+  /** Why it was not passed on: the job's rules did not allow it. */
+  readonly dropped?: DropReason
 }
+
+export type Unrecovered = 'new' | 'expired' | 'restarted' | 'overflow'
 
 export interface Joined extends Position {
   /** The point in the stream's order for which this answer is true. */
@@ -65,22 +91,25 @@ export interface Joined extends Position {
   /** Whether the reader's `since` could be continued without a gap. False without `since`. */
   readonly recovered: boolean
   /** Why not: no position was given, its entries are gone, its epoch is gone, or there were too many to replay. */
-  readonly reason?: 'new' | 'expired' | 'restarted' | 'overflow'
-  /** What came after `since`, in order; empty unless recovered. */
-  readonly missed: readonly Publication[]
-  /** What a reader without a recoverable position needs to know now; empty when recovered. */
-  readonly state: readonly Publication[]
+  readonly reason?: Unrecovered
+  /**
+   * What the reader needs to be up to date, in order: what came after `since`, or without a recoverable position the
+   * present state; in both cases the newest progress of each running job, with its text from the beginning.
+   */
+  readonly replay: readonly Publication[]
 }
 
-/** Orders that every node carries out on its own connections. */
+/** Orders that every node carries out on its own connections and jobs. */
 export type ControlMessage =
   | { readonly type: 'revoke', readonly userId: string, readonly sessionId?: string }
+  | { readonly type: 'cancel', readonly sessionId: string, readonly jobId: string }
 
 /** What a broker needs of the node that it serves. Neither method throws. */
 export interface BrokerNode {
   /** Takes a publication to this node's followers and answers how many they are. */
   deliver (stream: Stream, publication: Publication): number
-  control (message: ControlMessage): void
+  /** Answers whether it had anything to do here. */
+  control (message: ControlMessage): boolean
 }
 
 export interface Broker {
@@ -92,8 +121,10 @@ export interface Broker {
   join (stream: Stream, since?: Position): MaybePromise<Joined>
   /** Called when this node's last follower of the stream has gone. */
   leave (stream: Stream): void
-  /** Reaches every node, this one included. */
-  control (message: ControlMessage): MaybePromise<void>
+  /** The job that a report without a `jobId` would be about: the newest running one. */
+  currentJob (stream: Stream): MaybePromise<string | undefined>
+  /** Reaches every node, this one included. Answers whether any had something to do. */
+  control (message: ControlMessage): MaybePromise<boolean>
   /** After it nothing is delivered. Called once. */
   close (): MaybePromise<void>
 }

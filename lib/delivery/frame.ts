@@ -15,7 +15,19 @@ export interface DeflateSettings {
 export interface FrameOptions {
   /** While a reader is behind, a newer frame replaces an older one with the same key. */
   readonly collapseKey?: string | undefined
+  /** Of a frame that brings a piece of a text: how it replaces one that brought an earlier piece. */
+  readonly piece?: TextPiece | undefined
   readonly deflate?: DeflateSettings | undefined
+  /** Whether it is kept for long: then it gets memory of its own, and holds on to no neighbours'. */
+  readonly isKept?: boolean
+}
+
+/** A piece of a text, in a frame. */
+export interface TextPiece {
+  /** Where in the text it begins. */
+  readonly from: number
+  /** The same frame with the text from an earlier place on. */
+  startingAt (from: number): Frame
 }
 
 /** The first byte of a whole text message (RFC 6455, section 5.2). */
@@ -29,15 +41,17 @@ const RSV1 = 0x40
  */
 export class Frame {
   readonly collapseKey: string | undefined
+  readonly piece: TextPiece | undefined
   readonly #plain: Buffer
   readonly #settings: DeflateSettings | undefined
   #deflated: Buffer | undefined
 
-  constructor (text: string, { collapseKey, deflate }: FrameOptions = {}) {
+  constructor (text: string, { collapseKey, piece, deflate, isKept = false }: FrameOptions = {}) {
     this.collapseKey = collapseKey
+    this.piece = piece
     this.#settings = deflate
     const length = Buffer.byteLength(text)
-    this.#plain = allocate(FIN_TEXT, length)
+    this.#plain = allocate(FIN_TEXT, length, isKept)
     this.#plain.write(text, headerBytes(length))
   }
 
@@ -64,15 +78,16 @@ export class Frame {
     // RFC 7692, section 7.2.1: the four bytes that end a sync flush are left out, and the receiver puts them back.
     const length = deflated.length - 4
     if (length >= payload.length) return this.#plain
-    const frame = allocate(FIN_TEXT | RSV1, length)
+    const frame = allocate(FIN_TEXT | RSV1, length, true)
     deflated.copy(frame, headerBytes(length), 0, length)
     return frame
   }
 }
 
 /** A frame with its header written and room for `length` bytes behind it. */
-function allocate (first: number, length: number): Buffer {
-  const frame = Buffer.allocUnsafe(headerBytes(length) + length)
+function allocate (first: number, length: number, isKept: boolean): Buffer {
+  const size = headerBytes(length) + length
+  const frame = isKept ? Buffer.allocUnsafeSlow(size) : Buffer.allocUnsafe(size)
   frame[0] = first
   if (length < 126) {
     frame[1] = length

@@ -7,7 +7,9 @@ import { Frame, type DeflateSettings } from './frame.js'
 
 export interface JoinRequest {
   readonly stream: Stream
-  readonly since?: Position
+  readonly since?: Position | undefined
+  /** How much the reader holds of jobs' texts, by job. */
+  readonly have?: ReadonlyMap<string, number> | undefined
 }
 
 /** Given the answers of the streams that are entered, returns the message that goes before everything of theirs. */
@@ -16,6 +18,7 @@ export type Greet = (joined: ReadonlyMap<Stream, Joined>) => string
 /** A follower on its way into a channel. */
 interface Entrance {
   readonly channel: Channel
+  readonly have: ReadonlyMap<string, number> | undefined
   /** What came since; absent when it follows the channel already and only asks where it is. */
   readonly meanwhile?: Entry[]
 }
@@ -160,18 +163,17 @@ export class Hub {
     this.#order = 0
   }
 
-  #approach (follower: Follower, { stream }: JoinRequest): Entrance {
+  #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
     const channel = this.#open(stream)
-    if (channel.followers.has(follower)) return { channel }
+    if (channel.followers.has(follower)) return { channel, have }
     const meanwhile: Entry[] = []
     channel.joining.set(follower, meanwhile)
-    return { channel, meanwhile }
+    return { channel, have, meanwhile }
   }
 
-  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined | undefined): void {
+  #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined | undefined): void {
     if (joined === undefined) return
-    for (const publication of joined.missed) this.#sendFrame(follower, this.#frame(channel.stream, publication))
-    for (const publication of joined.state) this.#sendFrame(follower, this.#frame(channel.stream, publication))
+    for (const publication of joined.replay) this.#sendFrame(follower, this.#replayFrame(channel.stream, publication, have))
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
     channel.joining.delete(follower)
@@ -240,11 +242,31 @@ export class Hub {
     ;(follower.own ??= []).push(frame)
   }
 
-  /** The message as it goes out. Its number is written in here, behind the body's last field. */
-  #frame (stream: Stream, { body, seq, collapseKey }: Publication): Frame {
-    if (seq === undefined) return new Frame(body, { collapseKey, deflate: this.#deflate })
-    const field = stream.startsWith('user:') ? 'userSeq' : 'seq'
-    return new Frame(`${body.slice(0, -1)},"${field}":${String(seq)}}`, { collapseKey, deflate: this.#deflate })
+  /** The message as it goes out. One that is kept is framed once, however often it is sent. */
+  #frame (stream: Stream, publication: Publication): Frame {
+    if (!publication.durable) return this.#progressFrame(stream, publication, publication.text?.from ?? 0)
+    if (!(publication.made instanceof Frame)) {
+      publication.made = new Frame(render(stream, publication, 0), { deflate: this.#deflate, isKept: true })
+    }
+    return publication.made as Frame
+  }
+
+  /** The same for one reader who comes late: with what it lacks of the text. */
+  #replayFrame (stream: Stream, publication: Publication, have: ReadonlyMap<string, number> | undefined): Frame {
+    const { text, jobId = '' } = publication
+    if (text === undefined) return this.#frame(stream, publication)
+    const held = have?.get(jobId) ?? 0
+    // Who holds more than there is holds another text.
+    return this.#progressFrame(stream, publication, held <= text.to ? held : 0)
+  }
+
+  #progressFrame (stream: Stream, publication: Publication, from: number): Frame {
+    const { text, jobId } = publication
+    return new Frame(render(stream, publication, from), {
+      deflate: this.#deflate,
+      collapseKey: jobId === undefined ? undefined : `${stream} ${jobId}`,
+      piece: text && { from, startingAt: (earlier) => this.#progressFrame(stream, publication, earlier) }
+    })
   }
 
   #flushLater (): void {
@@ -268,6 +290,21 @@ export class Hub {
     this.#channels.delete(channel.stream)
     this.#broker.leave(channel.stream)
   }
+}
+
+/** The JSON of a publication: its body, and in it what the broker decided. */
+function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }: Publication, from: number): string {
+  let head = body.slice(0, -1)
+  if (text !== undefined && textAt !== undefined && from < text.to) {
+    const { text: delta, offset, truncated } = text.source.slice(from, text.to)
+    const comma = body[textAt - 1] === '{' ? '' : ','
+    const piece = `${comma}"delta":${JSON.stringify(delta)},"offset":${offset}${truncated ? ',"truncated":true' : ''}`
+    head = body.slice(0, textAt) + piece + body.slice(textAt, -1)
+  }
+  if (jobId !== undefined) head += `,"jobId":${JSON.stringify(jobId)}`
+  if (supersedes === true) head += ',"supersedes":true'
+  if (seq !== undefined) head += `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
+  return `${head}}`
 }
 
 function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {

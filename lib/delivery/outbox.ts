@@ -30,10 +30,16 @@ export class OutboxPool {
   }
 }
 
+interface Waiting {
+  readonly frame: Frame
+  /** Where in its text the reader is: earlier than the frame begins, if frames that it replaced brought text. */
+  readonly from: number | undefined
+}
+
 /** Exists only while the reader is behind. */
 interface Backlog {
   /** In order. A collapsible frame is found by its key, any other has a number of its own. */
-  readonly frames: Map<string | number, Frame>
+  readonly frames: Map<string | number, Waiting>
   nextKey: number
   bytes: number
   drainedAt: number
@@ -133,7 +139,7 @@ export class Outbox {
       this.transport.onceDrained(() => { this.#drained() })
     }
     const backlog = this.#backlog
-    if (frame.collapseKey !== undefined) this.#collapse(backlog, frame.collapseKey)
+    const from = frame.collapseKey === undefined ? undefined : this.#collapse(backlog, frame.collapseKey) ?? frame.piece?.from
     const tooMuch = backlog.bytes > 0 && this.bufferedBytes + length > pool.maxOutboxBytes
     if (tooMuch || pool.waitingBytes + length > pool.maxTotalBytes) {
       pool.dropped++
@@ -142,18 +148,22 @@ export class Outbox {
       this.#onOverflow()
       return
     }
-    backlog.frames.set(frame.collapseKey ?? backlog.nextKey++, frame)
+    backlog.frames.set(frame.collapseKey ?? backlog.nextKey++, { frame, from })
     backlog.bytes += length
     pool.waitingBytes += length
   }
 
-  /** The newer one goes to the end, not into the older one's place: nothing may overtake what was sent before it. */
-  #collapse (backlog: Backlog, key: string): void {
+  /**
+   * The newer one goes to the end, not into the older one's place: nothing may overtake what was sent before it. Answers
+   * where in its text the older one began; only that is remembered, no text.
+   */
+  #collapse (backlog: Backlog, key: string): number | undefined {
     const older = backlog.frames.get(key)
-    if (older === undefined) return
+    if (older === undefined) return undefined
     backlog.frames.delete(key)
     this.#pool.collapsed++
-    this.#release(backlog, older)
+    this.#release(backlog, older.frame)
+    return older.from
   }
 
   #release (backlog: Backlog, frame: Frame): void {
@@ -166,12 +176,13 @@ export class Outbox {
   #take (backlog: Backlog): Frame[] {
     const head: Frame[] = []
     let bytes = 0
-    for (const [key, frame] of backlog.frames) {
+    for (const [key, { frame, from }] of backlog.frames) {
       if (bytes >= WRITE_AHEAD_BYTES) break
-      bytes += frame.bytes(this.transport.inflates).length
       backlog.frames.delete(key)
       this.#release(backlog, frame)
-      head.push(frame)
+      const whole = frame.piece === undefined || from === undefined || from === frame.piece.from ? frame : frame.piece.startingAt(from)
+      bytes += whole.bytes(this.transport.inflates).length
+      head.push(whole)
     }
     return head
   }

@@ -65,6 +65,7 @@ export const errorCodes = {
   invalid_session_id: { retry: false },
   too_many_sessions: { retry: false },
   forbidden: { retry: false },
+  not_cancellable: { retry: false },
   unavailable: { retry: true },
   internal_error: { retry: true },
   rate_limited: { retry: true }

@@ -2,3 +2,4 @@
 export * from './messages.js'
 export * from './codes.js'
 export * from './ids.js'
+export * from './positions.js'

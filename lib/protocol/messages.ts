@@ -18,17 +18,42 @@ const open = { additionalProperties: true }
 
 export const Ping = Type.Object({ type: Type.Literal('ping') }, open)
 
-export const Subscribe = Type.Object({ type: Type.Literal('subscribe'), sessionId: Id }, open)
+/**
+ * `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job. Either may be
+ * anything: what can't be read counts as absent, and the reader gets the present state.
+ */
+export const Subscribe = Type.Object({
+  type: Type.Literal('subscribe'),
+  sessionId: Id,
+  since: Type.Optional(Type.Unknown()),
+  have: Type.Optional(Type.Unknown())
+}, open)
 
 /** Without a `sessionId` it leaves every session. */
 export const Unsubscribe = Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id) }, open)
 
-export const ClientMessage = Type.Union([Ping, Subscribe, Unsubscribe])
+/** Asks to end a job. Without a `jobId` the session's newest running one is meant. */
+export const Cancel = Type.Object({ type: Type.Literal('cancel'), sessionId: Id, jobId: Type.Optional(Id) }, open)
+
+export const ClientMessage = Type.Union([Ping, Subscribe, Unsubscribe, Cancel])
 
 // ---- server to client: about the connection
 
-/** The head of a stream: which life of it, and the number of its latest message. */
-const position = { epoch: Type.String(), seq: Type.Integer({ minimum: 0 }) }
+/** Where a stream is, and what of it comes next. */
+const position = {
+  /** Which life of the stream; numbers of two can't be compared. */
+  epoch: Type.String(),
+  /** The number of its latest message: the head. */
+  seq: Type.Integer({ minimum: 0 }),
+  /** Whether the reader's `since` is continued without a gap. */
+  recovered: Type.Boolean(),
+  /** How many of the next messages of this stream are from the past. */
+  replaying: Type.Integer({ minimum: 0 }),
+  /** Why it was not recovered. */
+  reason: Type.Optional(Type.Union([
+    Type.Literal('new'), Type.Literal('expired'), Type.Literal('restarted'), Type.Literal('overflow')
+  ]))
+}
 
 export const ConnectionEstablished = Type.Object({
   type: Type.Literal('connection'),
@@ -36,8 +61,7 @@ export const ConnectionEstablished = Type.Object({
   clientId: Type.String(),
   timestamp: Timestamp,
   sessionId: Type.Optional(Id),
-  epoch: Type.Optional(position.epoch),
-  seq: Type.Optional(position.seq),
+  ...Type.Partial(Type.Object(position)).properties,
   user: Type.Optional(Type.Object(position))
 }, open)
 
@@ -47,8 +71,7 @@ export const Subscribed = Type.Object({
   type: Type.Literal('subscribed'),
   sessionId: Id,
   timestamp: Timestamp,
-  epoch: Type.Optional(position.epoch),
-  seq: Type.Optional(position.seq)
+  ...Type.Partial(Type.Object(position)).properties
 }, open)
 
 export const Unsubscribed = Type.Object({
@@ -58,12 +81,18 @@ export const Unsubscribed = Type.Object({
   reason: Type.Optional(Type.Literal('revoked'))
 }, open)
 
+/** The job was told to end. Its `ai_error` of type `cancelled` follows, unless another end comes first. */
+export const Cancelling = Type.Object({
+  type: Type.Literal('cancelling'), sessionId: Id, jobId: Id, timestamp: Timestamp
+}, open)
+
 export const ProtocolError = Type.Object({
   type: Type.Literal('error'),
   code: Type.Unsafe<ErrorCode>(Type.String({ enum: Object.keys(errorCodes) })),
   message: Type.String(),
   timestamp: Timestamp,
-  sessionId: Type.Optional(Type.String())
+  sessionId: Type.Optional(Type.String()),
+  jobId: Type.Optional(Type.String())
 }, open)
 
 // ---- server to client: about a job
@@ -78,7 +107,12 @@ export const AITask = Type.Object({
 /** How far the job is: chunks from the model so far, and the UTF-16 units of text in them. */
 export const AIProgress = Type.Object({
   chunksReceived: Type.Optional(Type.Number()),
-  contentLength: Type.Optional(Type.Number())
+  contentLength: Type.Optional(Type.Number()),
+  /** A piece of the job's text, and where in the text it begins, in UTF-16 units. */
+  delta: Type.Optional(Type.String()),
+  offset: Type.Optional(Type.Integer({ minimum: 0 })),
+  /** The text before `offset` is no longer kept. */
+  truncated: Type.Optional(Type.Boolean())
 }, open)
 
 export const AIResult = Type.Object({
@@ -92,21 +126,24 @@ export const AIResult = Type.Object({
 export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String() }, open)
 
 const seq = Type.Optional(position.seq)
+const jobId = Type.Optional(Id)
+/** The real end of a job that was presumed to have ended. */
+const supersedes = Type.Optional(Type.Boolean())
 
 export const AIStarted = Type.Object({
-  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, seq
+  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, jobId, seq
 }, open)
 
 export const AIProgressed = Type.Object({
-  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp
+  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, jobId
 }, open)
 
 export const AICompleted = Type.Object({
-  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, seq
+  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, jobId, supersedes, seq
 }, open)
 
 export const AIFailed = Type.Object({
-  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, seq
+  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, jobId, supersedes, seq
 }, open)
 
 /** Several messages of one session that were collected and sent together. */
@@ -115,13 +152,15 @@ export const BatchUpdate = Type.Object({
 }, open)
 
 export const ServerMessage = Type.Union([
-  ConnectionEstablished, Pong, Subscribed, Unsubscribed, ProtocolError,
+  ConnectionEstablished, Pong, Subscribed, Unsubscribed, Cancelling, ProtocolError,
   AIStarted, AIProgressed, AICompleted, AIFailed, BatchUpdate
 ])
 
 export type Ping = Static<typeof Ping>
 export type Subscribe = Static<typeof Subscribe>
 export type Unsubscribe = Static<typeof Unsubscribe>
+export type Cancel = Static<typeof Cancel>
+export type Cancelling = Static<typeof Cancelling>
 export type ClientMessage = Static<typeof ClientMessage>
 export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
@@ -145,5 +184,5 @@ export type ServerMessage = Static<typeof ServerMessage>
  * would end a spinner without the job's rules, and of a `connection` would confuse every client.
  */
 export const reservedTypes: ReadonlySet<string> = new Set([
-  'connection', 'pong', 'subscribed', 'unsubscribed', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error'
+  'connection', 'pong', 'subscribed', 'unsubscribed', 'cancelling', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error'
 ])

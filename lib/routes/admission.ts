@@ -4,6 +4,8 @@ import { TIMED_OUT, withDeadline } from '../deadline.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { CloseName } from '../protocol/codes.js'
 import { isId } from '../protocol/ids.js'
+import { parseHaveText, parseSince, type Since } from '../protocol/positions.js'
+import type { FollowRequest } from '../server/connection.js'
 import type { Admitted } from '../server/arrivals.js'
 import type { Follows } from '../server/follows.js'
 import type { Identity } from '../server/identity.js'
@@ -45,6 +47,8 @@ export interface Refused {
 interface Query {
   readonly userId: string | undefined
   readonly sessionId: string | undefined
+  readonly request: FollowRequest
+  readonly userSince: Since | undefined
   /** It says that it comes back. */
   readonly returns: boolean
 }
@@ -125,10 +129,11 @@ export class Admission {
     return { refused: 'unauthorized' }
   }
 
-  #withSession (identity: Identity, { sessionId, returns }: Query): MaybePromise<Admitted> {
-    if (sessionId === undefined) return { identity, sessionId, returns, permission: 'allowed' }
+  #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
+    const { sessionId } = query
+    if (sessionId === undefined) return { ...query, identity, permission: 'allowed' }
     return whenThere(this.#options.follows.permit(identity, { type: 'subscribe', sessionId }),
-      (permission) => ({ identity, sessionId, returns, permission }))
+      (permission) => ({ ...query, identity, permission }))
   }
 }
 
@@ -145,7 +150,7 @@ function faultOf (identity: unknown): string | undefined {
 }
 
 function readQuery (query: unknown): Query | Refused {
-  const { userId, sessionId, attempt } = query as Record<string, unknown>
+  const { userId, sessionId, since, userSince, have, attempt } = query as Record<string, unknown>
   for (const [name, value] of Object.entries({ userId, sessionId })) {
     if (Array.isArray(value)) return { refused: 'badRequest', detail: `${name} is given more than once` }
     if (value !== undefined && !isId(value)) {
@@ -155,6 +160,8 @@ function readQuery (query: unknown): Query | Refused {
   return {
     userId: userId as string | undefined,
     sessionId: sessionId as string | undefined,
-    returns: typeof attempt === 'string' && Number(attempt) >= 1
+    request: { since: parseSince(since), have: parseHaveText(have) },
+    userSince: parseSince(userSince),
+    returns: since !== undefined || userSince !== undefined || (typeof attempt === 'string' && Number(attempt) >= 1)
   }
 }

@@ -1,12 +1,12 @@
-import type { Stream } from '../broker/broker.js'
 import type { Clock, Timer } from '../clock.js'
 import { Follower } from '../delivery/follower.js'
-import type { Hub } from '../delivery/hub.js'
+import type { Hub, JoinRequest } from '../delivery/hub.js'
 import { Outbox, type OutboxPool } from '../delivery/outbox.js'
 import type { Transport } from '../delivery/transport.js'
 import { proceed, type MaybePromise } from '../maybe-promise.js'
 import { closeCodes, type CloseName } from '../protocol/codes.js'
-import { clientId, Connection } from './connection.js'
+import type { Since } from '../protocol/positions.js'
+import { clientId, Connection, type FollowRequest } from './connection.js'
 import type { Connections } from './connections.js'
 import type { Counters } from './counters.js'
 import type { Follows, Permission } from './follows.js'
@@ -59,6 +59,9 @@ export class Arrival {
 export interface Admitted {
   readonly identity: Identity
   readonly sessionId: string | undefined
+  /** Where it was in that session, and in the user's stream. */
+  readonly request: FollowRequest
+  readonly userSince: Since | undefined
   /** Whether it says that it was here before. */
   readonly returns: boolean
   /** Whether it may follow that session. */
@@ -127,23 +130,24 @@ export class Arrivals {
    * Makes a connection of the socket: `connection` first, then everything else. Answers it, or how the socket should be
    * closed instead. Rejects when the broker does.
    */
-  accept (arrival: Arrival, { identity, sessionId, permission }: Admitted): MaybePromise<Connection | CloseName> {
+  accept (arrival: Arrival, admitted: Admitted): MaybePromise<Connection | CloseName> {
     const { hub, connections, follows, replies, connectionsPerUser } = this.#options
+    const { identity, sessionId, permission } = admitted
     const { userId } = identity
     if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
     if (arrival.isRevoked(userId)) return 'revoked'
     if (userId !== undefined && hub.count(`user:${userId}`) >= connectionsPerUser) return 'overCapacity'
 
     const connection = arrival.connection = this.#connection(arrival.transport, identity)
-    const streams: Stream[] = ['all']
-    if (userId !== undefined) streams.push(`user:${userId}`)
+    const requests: JoinRequest[] = [{ stream: 'all' }]
+    if (userId !== undefined) requests.push({ stream: `user:${userId}`, since: admitted.userSince })
     if (sessionId !== undefined && permission === 'allowed' && !arrival.isRevoked(userId, sessionId)) {
-      streams.push(`session:${sessionId}`)
+      requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
-    return proceed(() => hub.join(connection.follower, streams.map((stream) => ({ stream })), (joined) => {
+    return proceed(() => hub.join(connection.follower, requests, (joined) => {
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
-        connection.follows.set(sessionId, { asking: false, joined: true, repeats: 0 })
+        connection.follows.set(sessionId, { asking: false, joined: true, waiting: [] })
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {

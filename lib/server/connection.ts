@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Follower } from '../delivery/follower.js'
+import type { Have, Since } from '../protocol/positions.js'
 import type { Identity } from './identity.js'
 import type { RateLimit } from './rate-limit.js'
+
+/** What a client asks for when it follows a session: where it was, and how much it holds of jobs' texts. */
+export interface FollowRequest {
+  readonly since: Since | undefined
+  readonly have: Have
+}
 
 /** A session that a connection follows, or is on its way to. */
 export interface Follow {
@@ -10,7 +17,7 @@ export interface Follow {
   /** Whether its messages are delivered. */
   joined: boolean
   /** Further requests to follow it that came while one was being answered. */
-  repeats: number
+  readonly waiting: FollowRequest[]
 }
 
 /** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */

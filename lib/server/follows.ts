@@ -3,7 +3,7 @@ import { TIMED_OUT, withDeadline } from '../deadline.js'
 import type { Hub } from '../delivery/hub.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { ErrorCode } from '../protocol/codes.js'
-import type { Connection, Follow } from './connection.js'
+import type { Connection, Follow, FollowRequest } from './connection.js'
 import type { Action, Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import type { Replies } from './replies.js'
@@ -63,33 +63,33 @@ export class Follows {
   }
 
   /** Carries out a `subscribe`. It answers the client itself, whatever happens. */
-  follow (connection: Connection, sessionId: string): void {
+  follow (connection: Connection, sessionId: string, request: FollowRequest): void {
     const { follows } = connection
     const known = follows.get(sessionId)
     if (known?.asking === true) {
-      known.repeats++
+      known.waiting.push(request)
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, sessionId)
     } else {
-      this.#ask(connection, sessionId, known ?? { asking: false, joined: false, repeats: 0 })
+      this.#ask(connection, sessionId, known ?? { asking: false, joined: false, waiting: [] }, request)
     }
   }
 
   /** Carries out an `unsubscribe`. One that overtakes a `subscribe` still being decided ends that too. */
   unfollow (connection: Connection, sessionId?: string): void {
-    for (const id of sessionId === undefined ? [...connection.follows.keys()] : [sessionId]) this.#leave(connection, id)
+    for (const id of sessionId === undefined ? [...connection.follows.keys()] : [sessionId]) this.#end(connection, id)
     this.#options.replies.unsubscribed(connection, sessionId)
   }
 
   /** Takes away a right to follow, granted or still being decided, and tells the client. */
   revoke (connection: Connection, sessionId: string): void {
     if (!connection.follows.has(sessionId)) return
-    this.#leave(connection, sessionId)
+    this.#end(connection, sessionId)
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
   }
 
-  #ask (connection: Connection, sessionId: string, follow: Follow): void {
+  #ask (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
     const { follows, identity } = connection
     // Asked for again, it becomes the latest.
     follows.delete(sessionId)
@@ -97,15 +97,15 @@ export class Follows {
     follow.asking = true
     void whenThere(this.permit(identity, { type: 'subscribe', sessionId }), (permission) => {
       if (follows.get(sessionId) !== follow) return
-      if (permission === 'allowed') this.#join(connection, sessionId, follow)
+      if (permission === 'allowed') this.#join(connection, sessionId, follow, request)
       else this.#refuse(connection, sessionId, follow, permission)
     })
   }
 
-  #join (connection: Connection, sessionId: string, follow: Follow): void {
+  #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
     const { hub, replies, log } = this.#options
     const stream = `session:${sessionId}` as const
-    void proceed(() => hub.join(connection.follower, [{ stream }], (joined) => {
+    void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
       follow.joined = true
       return replies.subscribed(sessionId, joined.get(stream))
     }), () => {
@@ -126,9 +126,14 @@ export class Follows {
   /** One request is answered; the next of those that came meanwhile is asked like any other. */
   #asked (connection: Connection, sessionId: string, follow: Follow): void {
     follow.asking = false
-    if (follow.repeats === 0 || connection.follower.outbox.closed) return
-    follow.repeats--
-    this.#ask(connection, sessionId, follow)
+    const next = follow.waiting.shift()
+    if (next !== undefined && !connection.follower.outbox.closed) this.#ask(connection, sessionId, follow, next)
+  }
+
+  /** Leaves, and forgets what was asked before: an `unsubscribe` is the last word. */
+  #end (connection: Connection, sessionId: string): void {
+    connection.follows.get(sessionId)?.waiting.splice(0)
+    this.#leave(connection, sessionId)
   }
 
   #leave (connection: Connection, sessionId: string): void {

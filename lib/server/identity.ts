@@ -11,7 +11,6 @@ export interface Identity {
 }
 
 /** What a client asks to be allowed to do. */
-export interface Action {
-  type: 'subscribe'
-  sessionId: string
-}
+export type Action =
+  | { type: 'subscribe', sessionId: string }
+  | { type: 'cancel', sessionId: string, jobId?: string }

@@ -2,7 +2,9 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { parse } from 'secure-json-parse'
 import type { Clock } from '../clock.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import { Ping, Subscribe, Unsubscribe, type ClientMessage } from '../protocol/messages.js'
+import { Cancel, Ping, Subscribe, Unsubscribe, type ClientMessage } from '../protocol/messages.js'
+import { parseHave, parseSince } from '../protocol/positions.js'
+import type { Cancellations } from './cancellations.js'
 import type { Client } from './client.js'
 import type { Connection } from './connection.js'
 import type { Connections } from './connections.js'
@@ -23,6 +25,7 @@ export interface InboundOptions {
   readonly clock: Clock
   readonly connections: Connections
   readonly follows: Follows
+  readonly cancellations: Cancellations
   readonly replies: Replies
   readonly counters: Counters
   readonly log: Logger
@@ -33,7 +36,8 @@ export interface InboundOptions {
 const checks = {
   ping: TypeCompiler.Compile(Ping),
   subscribe: TypeCompiler.Compile(Subscribe),
-  unsubscribe: TypeCompiler.Compile(Unsubscribe)
+  unsubscribe: TypeCompiler.Compile(Unsubscribe),
+  cancel: TypeCompiler.Compile(Cancel)
 } as const satisfies Record<ClientMessage['type'], unknown>
 
 /** What a client may say, and what it is answered when it says something else. */
@@ -84,17 +88,19 @@ export class Inbound {
   }
 
   #dispatch (connection: Connection, message: UnknownMessage): void {
-    const { replies, follows } = this.#options
+    const { replies, follows, cancellations } = this.#options
     if (isOf('ping', message)) {
       replies.pong(connection)
     } else if (isOf('subscribe', message)) {
       connection.rateLimit.refundFollow()
-      follows.follow(connection, message.sessionId)
+      follows.follow(connection, message.sessionId, { since: parseSince(message.since), have: parseHave(message.have) })
     } else if (isOf('unsubscribe', message)) {
       follows.unfollow(connection, message.sessionId)
-    } else if (message.type === 'subscribe' || message.type === 'unsubscribe') {
+    } else if (isOf('cancel', message)) {
+      cancellations.request(connection, message.sessionId, message.jobId)
+    } else if (message.type in checks) {
       replies.error(connection, 'invalid_session_id',
-        `"${message.type}" needs a "sessionId": a string of 1 to 256 characters without control characters`)
+        `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: a string of 1 to 256 characters without control characters`)
     } else {
       this.#handToApp(connection, message)
     }
@@ -119,7 +125,7 @@ export class Inbound {
   #unknown (connection: Connection, { type }: UnknownMessage): void {
     const shown = JSON.stringify(type.slice(0, 64))
     this.#options.replies.error(connection, 'unknown_type',
-      `${shown} is not a type that this server takes: send ping, subscribe or unsubscribe`)
+      `${shown} is not a type that this server takes: send ping, subscribe, unsubscribe or cancel`)
   }
 }
 

@@ -1,27 +1,33 @@
-import type { Broker, ControlMessage, PublishOptions, Stream } from '../broker/broker.js'
-import { isoTimestamps, type Clock } from '../clock.js'
+import { randomUUID } from 'node:crypto'
+import type { Broker, ControlMessage, PublishOptions } from '../broker/broker.js'
+import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
-import { describeError } from '../jobs/ai-error.js'
+import type { AISource } from '../jobs/track-source.js'
+import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import { AIJob } from './ai-job.js'
 import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
-import type { Logger } from './logger.js'
-import { checkBody, checkId, serialize, serializeAppMessage, type AppMessage } from './messages.js'
+import type { Cancellations } from './cancellations.js'
+import { checkId, serializeAppMessage, type AppMessage } from './messages.js'
+import type { Notifier, Receipt } from './notifier.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
-
-/** What became of a notification. */
-export interface Receipt {
-  /** Which life of the session's or the user's stream it belongs to. Absent after the app was closed. */
-  epoch?: string
-  /** Its number in the stream; for a message that is not numbered, the latest one before it. Absent after the app was closed. */
-  seq?: number
-  /** How many connections it was handed to. 0 when nobody follows, which is no error. */
-  recipients: number
-}
+import type { Watchdog } from './watchdog.js'
 
 export interface ManagerOptions extends StatsSources {
   readonly broker: Broker
   readonly clock: Clock
-  readonly log: Logger
+  readonly notifier: Notifier
+  readonly watchdog: Watchdog
+  readonly cancellations: Cancellations
+}
+
+/** Which job a notification is about. */
+export interface JobOptions {
+  /**
+   * A job's id of your own. With it the rules are strict: one end, and nothing after it. Without it the session's newest
+   * running job is meant: a start opens a new one, and a result is never dropped.
+   */
+  jobId?: string
 }
 
 const DURABLE: PublishOptions = { durable: true }
@@ -39,61 +45,101 @@ const EPHEMERAL: PublishOptions = { durable: false }
  */
 export class WebSocketManager {
   readonly #options: ManagerOptions
-  readonly #timestamp: () => string
+  readonly #notifier: Notifier
   readonly #batchers = new Set<Batcher>()
-  #closed = false
 
   /** @internal */
   constructor (options: ManagerOptions) {
     this.#options = options
-    this.#timestamp = isoTimestamps(options.clock)
+    this.#notifier = options.notifier
   }
 
   /** Says that a job started. `task` is what it was asked to do; fields of your own pass through. */
-  notifyAIStart (sessionId: string, task: AITask): Promise<Receipt> {
-    return this.#notify('ai_start', sessionId, 'task', () => checkBody('task', task))
+  notifyAIStart (sessionId: string, task: AITask, { jobId }: JobOptions = {}): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
   }
 
   /**
-   * Says how far it is. Sent to those who follow now; to a reader that is behind, only the newest is sent.
+   * Says how far it is. Sent to those who follow now, and the newest to those who come later; to a reader that is behind,
+   * only the newest. `delta` is the text since the last progress: readers stitch it together by the `offset` that the
+   * server adds, and those who come late are sent what they lack.
    */
-  notifyAIProgress (sessionId: string, progress: AIProgress): Promise<Receipt> {
-    return this.#notify('ai_progress', sessionId, 'progress', () => checkBody('progress', progress))
+  notifyAIProgress (sessionId: string, progress: AIProgress, { jobId }: JobOptions = {}): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_progress', progress }, jobId)
   }
 
   /** Says that it ended well. */
-  notifyAIComplete (sessionId: string, result: AIResult): Promise<Receipt> {
-    return this.#notify('ai_complete', sessionId, 'result', () => checkBody('result', result))
+  notifyAIComplete (sessionId: string, result: AIResult, { jobId }: JobOptions = {}): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_complete', result }, jobId)
   }
 
   /**
    * Says that it failed. Of an `Error` the clients get its message and a `type` derived from its HTTP status, `type` or
    * `code` (`rate_limit_error`, …); its stack and other fields stay here. Mind what its message tells.
    */
-  notifyAIError (sessionId: string, error: AIErrorInfo | Error): Promise<Receipt> {
-    return this.#notify('ai_error', sessionId, 'error', () => describeError(error))
+  notifyAIError (sessionId: string, error: AIErrorInfo | Error, { jobId }: JobOptions = {}): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_error', error }, jobId)
+  }
+
+  /**
+   * Starts a job and returns a handle for the rest of it: for code that runs several, or wants to be told when a client
+   * cancels. Never throws: what is wrong with its arguments is told by `handle.started`.
+   */
+  startAI (sessionId: string, task: AITask, { jobId = randomUUID() }: JobOptions = {}): AIJob {
+    const { cancellations } = this.#options
+    const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
+    const job = new AIJob({
+      notifier: this.#notifier, sessionId, jobId, started, onEnd: (ended) => { cancellations.unlisten(ended) }
+    })
+    cancellations.listen(job)
+    return job
+  }
+
+  /**
+   * Runs a job from its stream: reports its start, its progress (at most each `throttleMs`, and a last one), and its end,
+   * and passes the chunks through untouched. Takes what the OpenAI and Anthropic SDKs and the AI SDK return, any async or
+   * sync iterable, and a `ReadableStream`.
+   *
+   * The source's error ends the job and is rethrown. Leaving the loop early, an aborted `signal` and a client's cancel end
+   * it as `cancelled`; the latter two also throw, so that nobody takes half a text for the whole.
+   */
+  trackAI<T> (
+    sessionId: string, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> & JobOptions = {}
+  ): AsyncGenerator<T, void, undefined> {
+    return track(this.startAI(sessionId, task, options), task, source, options, this.#options.clock)
+  }
+
+  /**
+   * Cancels a job: its handle's `signal` fires, or `onCancel` is asked. Without a `jobId` the session's newest running one.
+   * Resolves with whether somebody listens for it.
+   */
+  cancelAI (sessionId: string, { jobId }: JobOptions = {}): Promise<boolean> {
+    return this.#notifier.observe('cancel', async () => {
+      checkId('sessionId', sessionId)
+      return await this.#options.cancellations.cancel(sessionId, jobId) !== undefined
+    })
   }
 
   /** Sends a message of your own to everyone who follows the session. It needs a `type`. */
   broadcastToSession (sessionId: string, message: AppMessage): Promise<Receipt> {
-    return this.#publish('broadcast', () => {
+    return this.#notifier.publish('broadcast', () => {
       const stream = `session:${checkId('sessionId', sessionId)}` as const
-      const body = serializeAppMessage(message, this.#timestamp(), sessionId)
+      const body = serializeAppMessage(message, this.#notifier.timestamp(), sessionId)
       return [stream, body, message.type === 'batch_update' ? EPHEMERAL : DURABLE]
     })
   }
 
   /** Sends a message of your own to every connection of the user, whatever sessions they follow. */
   broadcastToUser (userId: string, message: AppMessage): Promise<Receipt> {
-    return this.#publish('broadcast', () => {
+    return this.#notifier.publish('broadcast', () => {
       const stream = `user:${checkId('userId', userId)}` as const
-      return [stream, serializeAppMessage(message, this.#timestamp()), DURABLE]
+      return [stream, serializeAppMessage(message, this.#notifier.timestamp()), DURABLE]
     })
   }
 
   /** Sends a message of your own to everyone who is connected now. It is not numbered. */
   broadcast (message: AppMessage): Promise<Receipt> {
-    return this.#publish('broadcast', () => ['all', serializeAppMessage(message, this.#timestamp()), EPHEMERAL])
+    return this.#notifier.publish('broadcast', () => ['all', serializeAppMessage(message, this.#notifier.timestamp()), EPHEMERAL])
   }
 
   /**
@@ -110,8 +156,8 @@ export class WebSocketManager {
       clock: this.#options.clock,
       intervalMs,
       send: (messages) => {
-        const body = `{"type":"batch_update","sessionId":${id},"messages":[${messages.join(',')}],"timestamp":"${this.#timestamp()}"}`
-        void this.#publish('batch_update', () => [stream, body, EPHEMERAL])
+        const body = `{"type":"batch_update","sessionId":${id},"messages":[${messages.join(',')}],"timestamp":"${this.#notifier.timestamp()}"}`
+        void this.#notifier.publish('batch_update', () => [stream, body, EPHEMERAL])
       },
       onClose: () => { this.#batchers.delete(batcher) }
     })
@@ -126,12 +172,12 @@ export class WebSocketManager {
    * your hooks: make them say no first.
    */
   revoke (userId: string, sessionId?: string): Promise<void> {
-    return this.#observed('revoke', async () => {
+    return this.#notifier.observe('revoke', async () => {
       checkId('userId', userId)
       const message: ControlMessage = sessionId === undefined
         ? { type: 'revoke', userId }
         : { type: 'revoke', userId, sessionId: checkId('sessionId', sessionId) }
-      if (!this.#closed) await this.#options.broker.control(message)
+      await this.#options.broker.control(message)
     })
   }
 
@@ -145,38 +191,13 @@ export class WebSocketManager {
     return metrics(this.#options)
   }
 
-  /** @internal Sends what batchers hold; after it nothing is published. */
-  close (): void {
+  /** @internal Sends what batchers hold, and ends the jobs that this process runs; after it nothing is published. */
+  async close (): Promise<void> {
     for (const batcher of this.#batchers) batcher.close()
-    this.#closed = true
-  }
-
-  #notify (
-    type: 'ai_start' | 'ai_progress' | 'ai_complete' | 'ai_error', sessionId: string,
-    field: string, content: () => object
-  ): Promise<Receipt> {
-    return this.#publish(type, () => {
-      const stream = `session:${checkId('sessionId', sessionId)}` as const
-      const options = type === 'ai_progress' ? { durable: false, collapseKey: `${type} ${stream}` } : DURABLE
-      return [stream, serialize({ type, sessionId, [field]: content(), timestamp: this.#timestamp() }), options]
-    })
-  }
-
-  #publish (what: string, prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
-    return this.#observed(what, async () => {
-      const [stream, body, options] = prepare()
-      if (this.#closed) return { recipients: 0 }
-      return await this.#options.broker.publish(stream, body, options)
-    })
-  }
-
-  /** Runs up to its first await at once. Never throws, and the rejection of its promise is observed already. */
-  #observed<T> (what: string, work: () => Promise<T>): Promise<T> {
-    const result = work()
-    result.catch((err: unknown) => {
-      this.#options.counters.failed++
-      this.#options.log.error({ err, what }, 'a notification failed')
-    })
-    return result
+    const ends = this.#options.watchdog.stop().map(({ sessionId, jobId }) => this.#notifier.report(sessionId, {
+      type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
+    }, jobId))
+    this.#notifier.close()
+    await Promise.allSettled(ends)
   }
 }

@@ -24,7 +24,7 @@ export function serialize (message: object): string {
   return text
 }
 
-export function checkId (name: 'sessionId' | 'userId', value: unknown): string {
+export function checkId (name: 'sessionId' | 'userId' | 'jobId', value: unknown): string {
   if (!isId(value)) throw new errors.InvalidId(name)
   return value
 }

@@ -2,7 +2,7 @@ import type { Joined } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
 import type { Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
-import type { ConnectionEstablished, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
+import type { Cancelling, ConnectionEstablished, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
 
@@ -51,12 +51,16 @@ export class Replies {
     this.#send(connection, { type: 'pong', timestamp: this.#timestamp() })
   }
 
-  error (connection: Connection, code: ErrorCode, message: string, sessionId?: string): void {
-    this.#counters.error(code)
-    this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), sessionId })
+  cancelling (connection: Connection, sessionId: string, jobId: string): void {
+    this.#send(connection, { type: 'cancelling', sessionId, jobId, timestamp: this.#timestamp() })
   }
 
-  #send (connection: Connection, message: Loose<Pong> | Loose<Unsubscribed> | Loose<ProtocolError>): void {
+  error (connection: Connection, code: ErrorCode, message: string, sessionId?: string, jobId?: string): void {
+    this.#counters.error(code)
+    this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), sessionId, jobId })
+  }
+
+  #send (connection: Connection, message: Loose<Pong> | Loose<Unsubscribed> | Loose<Cancelling> | Loose<ProtocolError>): void {
     this.#hub.send(connection.follower, JSON.stringify(message))
   }
 }
@@ -64,6 +68,6 @@ export class Replies {
 /** A message before it is written: JSON leaves out what is undefined. */
 type Loose<T> = { [K in keyof T]: T[K] | undefined }
 
-function position ({ epoch, seq }: Joined): { epoch: string, seq: number } {
-  return { epoch, seq }
+function position ({ epoch, seq, recovered, replay, reason }: Joined): NonNullable<ConnectionEstablished['user']> {
+  return { epoch, seq, recovered, replaying: replay.length, ...(reason !== undefined && { reason }) }
 }

@@ -1,0 +1,172 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock, Timer } from '../clock.js'
+import type { Stream } from './broker.js'
+import { StreamState, type StreamBounds } from './stream-state.js'
+
+export interface StreamsOptions extends StreamBounds {
+  readonly clock: Clock
+  /** How long messages are kept after a stream's latest, in milliseconds. */
+  readonly ttlMs: number
+  /** How long a job's end is kept, and the stream's numbers go on, in milliseconds. */
+  readonly endTtlMs: number
+  /** Bytes that all streams keep together. */
+  readonly maxTotalBytes: number
+  /** Streams of which at least the numbers are kept; those that are followed are not counted. */
+  readonly maxStreams: number
+}
+
+/** Lives are counted for groups of streams: a counter for each stream for ever would be a leak. */
+const LIFE_GROUPS = 16_384
+/** How often what has expired is looked for, as a share of its lifetime. */
+const SWEEPS_PER_TTL = 10
+
+/**
+ * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
+ * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it. Under pressure
+ * the same happens earlier, to the least recently published first.
+ */
+export class Streams {
+  readonly #options: StreamsOptions
+  readonly #process = randomUUID().slice(0, 8)
+  /** Both in the order of their latest message, oldest first. */
+  readonly #fresh = new Map<Stream, StreamState>()
+  readonly #settled = new Map<Stream, StreamState>()
+  readonly #followed = new Set<Stream>()
+  /** For each group of streams, how many were forgotten: the next life of a stream in it gets a new epoch. */
+  readonly #lives = new Map<number, number>()
+  #bytes = 0
+  #sweep: Timer | undefined
+
+  constructor (options: StreamsOptions) {
+    this.#options = options
+  }
+
+  /** What all of them keep, in bytes. */
+  get bytes (): number {
+    return this.#bytes
+  }
+
+  get size (): number {
+    return this.#fresh.size + this.#settled.size
+  }
+
+  follow (stream: Stream): void {
+    this.#followed.add(stream)
+  }
+
+  unfollow (stream: Stream): void {
+    this.#followed.delete(stream)
+  }
+
+  find (stream: Stream): StreamState | undefined {
+    return this.#fresh.get(stream) ?? this.#settled.get(stream)
+  }
+
+  /** The epoch of a stream that was never published to, or was forgotten: that of its next life. */
+  nextEpoch (stream: Stream): string {
+    return `${this.#process}.${this.#life(stream).toString(36)}`
+  }
+
+  /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
+  update<T> (stream: Stream, publish: (state: StreamState) => T): T {
+    let state = this.find(stream)
+    if (state === undefined) {
+      this.#makeRoom()
+      state = new StreamState(this.nextEpoch(stream), this.#options)
+    }
+    this.#fresh.delete(stream)
+    this.#settled.delete(stream)
+    this.#fresh.set(stream, state)
+    state.publishedAt = this.#options.clock.monotonic()
+    const before = state.bytes
+    const result = publish(state)
+    this.#bytes += state.bytes - before
+    this.#relieve()
+    this.#sweep ??= this.#sweepLater()
+    return result
+  }
+
+  clear (): void {
+    this.#sweep?.cancel()
+    this.#fresh.clear()
+    this.#settled.clear()
+    this.#followed.clear()
+    this.#bytes = 0
+  }
+
+  #sweepLater (): Timer {
+    return this.#options.clock.after(this.#options.ttlMs / SWEEPS_PER_TTL, () => {
+      this.#expire()
+      this.#sweep = this.size > 0 ? this.#sweepLater() : undefined
+    })
+  }
+
+  #expire (): void {
+    const { clock, ttlMs, endTtlMs } = this.#options
+    const now = clock.monotonic()
+    for (const [stream, state] of this.#fresh) {
+      if (now - state.publishedAt < ttlMs) break
+      this.#settle(stream, state)
+    }
+    for (const [stream, state] of this.#settled) {
+      if (now - state.publishedAt < endTtlMs) break
+      this.#forget(stream, state)
+    }
+  }
+
+  /** Messages go first, then what jobs left behind: a job's end is what people wait for. */
+  #relieve (): void {
+    const { maxTotalBytes } = this.#options
+    for (const [stream, state] of this.#fresh) {
+      if (this.#bytes <= maxTotalBytes) return
+      this.#settle(stream, state)
+    }
+    for (const [stream, state] of this.#settled) {
+      if (this.#bytes <= maxTotalBytes) return
+      this.#forget(stream, state)
+    }
+  }
+
+  /** One that is followed is passed over, so it takes some steps; few are enough, since each call makes one stream. */
+  #makeRoom (): void {
+    for (let steps = 0; steps < 8 && this.size >= this.#options.maxStreams + this.#followed.size; steps++) {
+      for (const [stream, state] of this.#settled.size > 0 ? this.#settled : this.#fresh) {
+        this.#settle(stream, state)
+        this.#forget(stream, state)
+        break
+      }
+    }
+  }
+
+  #settle (stream: Stream, state: StreamState): void {
+    const before = state.bytes
+    state.settle()
+    this.#bytes += state.bytes - before
+    this.#fresh.delete(stream)
+    this.#settled.set(stream, state)
+  }
+
+  /** Of a stream that is followed the numbers go on, and it counts as young again. */
+  #forget (stream: Stream, state: StreamState): void {
+    this.#bytes -= state.bytes
+    this.#settled.delete(stream)
+    if (this.#followed.has(stream)) {
+      state.empty()
+      state.publishedAt = this.#options.clock.monotonic()
+      this.#settled.set(stream, state)
+    } else {
+      this.#lives.set(group(stream), this.#life(stream) + 1)
+    }
+  }
+
+  #life (stream: Stream): number {
+    return this.#lives.get(group(stream)) ?? 0
+  }
+}
+
+/** FNV-1a over the name's UTF-16 units: cheap, and only its spread matters. */
+function group (stream: Stream): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < stream.length; i++) hash = Math.imul(hash ^ stream.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) % LIFE_GROUPS
+}

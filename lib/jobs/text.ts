@@ -1,0 +1,92 @@
+/** A stretch of a text, in UTF-16 units as JavaScript counts them. */
+export interface Stretch {
+  readonly text: string
+  /** Where it begins in the whole text. */
+  readonly offset: number
+  /** Whether it begins later than was asked for, because what came before is no longer kept. */
+  readonly truncated: boolean
+}
+
+/** Above so many pieces they are joined: a piece costs more than its few characters. */
+const MAX_PIECES = 512
+
+/**
+ * The running text of a job. It grows at the end, keeps at most its newest `maxUnits`, and never ends in half a surrogate
+ * pair: a half that comes is held back until the other one does.
+ */
+export class RunningText {
+  readonly #maxUnits: number
+  #pieces: string[] = []
+  /** Where the first piece begins, and the last one ends. */
+  #start = 0
+  #end = 0
+  #half = ''
+
+  constructor (maxUnits: number) {
+    this.#maxUnits = maxUnits
+  }
+
+  /** Its length, what is no longer kept included. */
+  get end (): number {
+    return this.#end
+  }
+
+  /** How much of it is kept. */
+  get units (): number {
+    return this.#end - this.#start
+  }
+
+  /** Whether half a pair is held back. */
+  get hasHalf (): boolean {
+    return this.#half !== ''
+  }
+
+  /** Adds to the end, and answers what can be passed on now. `last` passes on half a pair too. */
+  append (delta: string, last = false): Stretch {
+    let text = this.#half + delta
+    this.#half = ''
+    if (!last && endsInHalf(text)) {
+      this.#half = text.slice(-1)
+      text = text.slice(0, -1)
+    }
+    const offset = this.#end
+    if (text !== '') this.#pieces.push(text)
+    this.#end += text.length
+    this.#trim()
+    return { text, offset, truncated: false }
+  }
+
+  /** What is kept of it between two places. */
+  slice (from: number, to: number = this.#end): Stretch {
+    const begin = Math.max(this.#start, Math.min(from, to))
+    let at = this.#start
+    const parts: string[] = []
+    for (const piece of this.#pieces) {
+      if (at >= to) break
+      if (at + piece.length > begin) parts.push(piece.slice(Math.max(0, begin - at), to - at))
+      at += piece.length
+    }
+    return { text: parts.join(''), offset: begin, truncated: begin > from }
+  }
+
+  #trim (): void {
+    if (this.#pieces.length > MAX_PIECES) this.#pieces = [this.#pieces.join('')]
+    if (this.units <= this.#maxUnits) return
+    // An eighth more than it must, so that not every append cuts.
+    const excess = this.units - Math.ceil(this.#maxUnits * 7 / 8)
+    const kept = this.#pieces.join('')
+    // The kept part begins with a whole character too.
+    const cut = isLowHalf(kept.charCodeAt(excess)) ? excess + 1 : excess
+    this.#pieces = [kept.slice(cut)]
+    this.#start += cut
+  }
+}
+
+function endsInHalf (text: string): boolean {
+  const last = text.charCodeAt(text.length - 1)
+  return last >= 0xd800 && last <= 0xdbff
+}
+
+function isLowHalf (unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff
+}

@@ -1,0 +1,55 @@
+import type { JobReporter } from '../jobs/track.js'
+import type { AIErrorInfo, AIProgress, AIResult } from '../protocol/messages.js'
+import type { Notifier, Receipt } from './notifier.js'
+
+/**
+ * A job that was started with `wsManager.startAI`. Its rules are strict: one end, and nothing after it. Its methods never
+ * throw; what became of a report is told in the promise, which need not be awaited.
+ */
+export class AIJob implements JobReporter {
+  readonly sessionId: string
+  readonly jobId: string
+  /** What became of the start. */
+  readonly started: Promise<Receipt>
+  readonly #notifier: Notifier
+  readonly #controller = new AbortController()
+  readonly #onEnd: (job: AIJob) => void
+
+  /** @internal */
+  constructor (options: {
+    notifier: Notifier, sessionId: string, jobId: string, started: Promise<Receipt>, onEnd: (job: AIJob) => void
+  }) {
+    this.#notifier = options.notifier
+    this.#onEnd = options.onEnd
+    this.sessionId = options.sessionId
+    this.jobId = options.jobId
+    this.started = options.started
+  }
+
+  /** Fires when a client, or `wsManager.cancelAI`, cancels the job. Ending it is then yours to do: `error` with type `cancelled`. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Says how far it is. `delta` is the text since the last progress; `offset` is counted by the server. */
+  progress (progress: AIProgress): Promise<Receipt> {
+    return this.#notifier.report(this.sessionId, { type: 'ai_progress', progress }, this.jobId)
+  }
+
+  /** Ends it well. */
+  complete (result: AIResult): Promise<Receipt> {
+    this.#onEnd(this)
+    return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this.jobId)
+  }
+
+  /** Ends it with an error, read as `notifyAIError` does. */
+  error (error: AIErrorInfo | Error): Promise<Receipt> {
+    this.#onEnd(this)
+    return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this.jobId)
+  }
+
+  /** @internal */
+  cancel (): void {
+    this.#controller.abort(new DOMException('the job was cancelled', 'AbortError'))
+  }
+}

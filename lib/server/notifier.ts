@@ -1,0 +1,136 @@
+import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
+import { isoTimestamps, type Clock } from '../clock.js'
+import { describeError } from '../jobs/ai-error.js'
+import type { DropReason, Transition } from '../jobs/job.js'
+import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import type { Counters } from './counters.js'
+import type { Logger } from './logger.js'
+import { checkBody, checkId, serialize } from './messages.js'
+import type { Watchdog } from './watchdog.js'
+
+/** What became of a notification. */
+export interface Receipt {
+  /** Which life of the session's or the user's stream it belongs to. Absent after the app was closed. */
+  epoch?: string
+  /** Its number in the stream; for a message that is not numbered, the latest one before it. Absent after the app was closed. */
+  seq?: number
+  /** How many connections it was handed to. 0 when nobody follows, which is no error. */
+  recipients: number
+  /** The job that it was about. */
+  jobId?: string
+  /**
+   * Why it was not passed on: its job has `ended`, or has `started` already, or it is a `stray` that belongs to no job. A
+   * result is never dropped where no `jobId` was given.
+   */
+  dropped?: DropReason
+}
+
+/** A report on a job. What it says is checked when it is sent. */
+export type Report =
+  | { readonly type: 'ai_start', readonly task: AITask }
+  | { readonly type: 'ai_progress', readonly progress: AIProgress }
+  | { readonly type: 'ai_complete', readonly result: AIResult }
+  | { readonly type: 'ai_error', readonly error: AIErrorInfo | Error, readonly presumed?: boolean }
+
+export interface NotifierOptions {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly counters: Counters
+  readonly watchdog: Watchdog
+  readonly log: Logger
+}
+
+/** Writes messages down and hands them to the broker, and sees to it that nobody needs to await that. */
+export class Notifier {
+  readonly timestamp: () => string
+  readonly #options: NotifierOptions
+  #closed = false
+
+  constructor (options: NotifierOptions) {
+    this.#options = options
+    this.timestamp = isoTimestamps(options.clock)
+  }
+
+  /** After it nothing is published. */
+  close (): void {
+    this.#closed = true
+  }
+
+  /** Never throws; `prepare` may. */
+  publish (what: string, prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
+    return this.observe(what, async () => {
+      const [stream, body, options] = prepare()
+      return this.#closed ? { recipients: 0 } : await this.#options.broker.publish(stream, body, options)
+    })
+  }
+
+  report (sessionId: string, report: Report, jobId?: string): Promise<Receipt> {
+    return this.observe(report.type, async () => {
+      checkId('sessionId', sessionId)
+      if (jobId !== undefined) checkId('jobId', jobId)
+      const [body, options] = this.#write(sessionId, report, jobId)
+      if (this.#closed) return { recipients: 0 }
+      const published = await this.#options.broker.publish(`session:${sessionId}`, body, options)
+      this.#note(sessionId, report.type, published)
+      return published
+    })
+  }
+
+  /** Runs up to its first await at once. Never throws, and the rejection of its promise is observed already. */
+  observe<T> (what: string, work: () => Promise<T>): Promise<T> {
+    const result = work()
+    result.catch((err: unknown) => {
+      this.#options.counters.failed++
+      this.#options.log.error({ err, what }, 'a notification failed')
+    })
+    return result
+  }
+
+  #write (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
+    const { type } = report
+    const as = (event: Transition['event'], more?: Partial<Transition>): PublishOptions => ({
+      durable: event !== 'progress',
+      job: { event, ...(jobId !== undefined && { jobId }), ...more }
+    })
+    const timestamp = this.timestamp()
+    switch (type) {
+      case 'ai_start':
+        return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), as('start')]
+      case 'ai_progress': {
+        const progress: AIProgress = { ...checkBody('progress', report.progress) }
+        const { delta } = progress
+        delete progress.delta
+        delete progress.offset
+        const head = serialize({ type, sessionId, progress })
+        // Behind the last field of `progress`, before its brace and the message's.
+        const textAt = head.length - 2
+        return [`${head.slice(0, -1)},"timestamp":"${timestamp}"}`, {
+          ...as('progress', chunksOf(progress.chunksReceived)),
+          textAt,
+          ...(typeof delta === 'string' && { delta })
+        }]
+      }
+      case 'ai_complete': {
+        const result = checkBody('result', report.result) as AIResult
+        return [serialize({ type, sessionId, result, timestamp }), as('complete')]
+      }
+      case 'ai_error':
+        return [
+          serialize({ type, sessionId, error: describeError(report.error), timestamp }),
+          as('error', { presumed: report.presumed === true })
+        ]
+    }
+  }
+
+  #note (sessionId: string, type: Report['type'], { jobId, dropped }: Published): void {
+    const { watchdog, log } = this.#options
+    if (dropped !== undefined) log.info({ sessionId, type, dropped }, 'a notification was dropped')
+    if (jobId === undefined) return
+    if (type === 'ai_start' || type === 'ai_progress') watchdog.heard(sessionId, jobId)
+    else watchdog.ended(sessionId, jobId)
+  }
+}
+
+function chunksOf (value: unknown): Partial<Transition> {
+  return typeof value === 'number' ? { chunks: value } : {}
+}
