@@ -54,12 +54,17 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
   })
 }
 
-/** A socket on its way to being a connection, and then that. */
-interface Reception {
-  readonly ws: WebSocket
+/** What is kept of a socket until it is admitted. */
+interface Waiting {
   readonly arrival: Arrival
   readonly early: EarlyMessages
   readonly gone: AbortController
+}
+
+/** A socket of ours: on its way to being a connection, and then that. Lives as long as the socket, so it holds no more. */
+interface Reception {
+  readonly ws: WebSocket
+  waiting: Waiting | undefined
   connection: Connection | undefined
 }
 
@@ -68,28 +73,32 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   // injectWS makes requests without a network socket, whatever the type says.
   const socket = request.raw.socket as Duplex | undefined
   const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
-  const reception = { ws, arrival, early: new EarlyMessages(ws, socket), gone: new AbortController(), connection: undefined }
+  const waiting = { arrival, early: new EarlyMessages(ws, socket), gone: new AbortController() }
+  const reception = { ws, waiting, connection: undefined }
   listen(reception, options)
+  // The app's @fastify/websocket closes the clients that it knows without saying why; ours are closed by us.
   options.websocketServer.clients.delete(ws)
-  if (arrival.refusal === undefined) admit(reception, request, options)
+  if (arrival.refusal === undefined) admit(reception, waiting, request, options)
 }
 
-/** Apart from `admit`, so that what lives as long as the socket holds no request. */
+/** Apart from `receive` and `admit`: what a listener can see lives as long as the socket, and a request is large. */
 function listen (reception: Reception, { arrivals, connections, inbound, heartbeat, log }: WebSocketRouteOptions): void {
-  const { ws, arrival, early, gone } = reception
+  const { ws } = reception
   // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
   ws.removeAllListeners('error')
   ws.on('error', (error: Error & { code?: string }) => {
     log.debug({ clientId: reception.connection?.id, code: error.code }, 'a socket failed')
   })
   ws.on('close', (code) => {
-    gone.abort()
-    if (reception.connection === undefined) arrivals.end(arrival)
-    else connections.remove(reception.connection, code)
+    const { waiting, connection } = reception
+    waiting?.gone.abort()
+    if (waiting !== undefined) arrivals.end(waiting.arrival)
+    if (connection !== undefined) connections.remove(connection, code)
   })
   ws.on('message', (data: Buffer, isBinary) => {
-    if (reception.connection !== undefined) inbound.receive(reception.connection, data, isBinary)
-    else if (arrival.refusal === undefined) early.hold(data, isBinary)
+    const { waiting, connection } = reception
+    if (connection !== undefined) inbound.receive(connection, data, isBinary)
+    else if (waiting?.arrival.refusal === undefined) waiting?.early.hold(data, isBinary)
   })
   ws.on('ping', () => {
     if (reception.connection !== undefined) inbound.pinged(reception.connection)
@@ -99,9 +108,9 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
   })
 }
 
-function admit (reception: Reception, request: FastifyRequest, options: WebSocketRouteOptions): void {
+function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, arrivals, counters, inbound, log } = options
-  const { arrival, early, gone } = reception
+  const { arrival, early, gone } = waiting
   const refuse = (name: CloseName, detail?: string): void => {
     early.release()
     arrivals.refuse(arrival, name, detail)
@@ -118,6 +127,7 @@ function admit (reception: Reception, request: FastifyRequest, options: WebSocke
         return
       }
       reception.connection = accepted
+      reception.waiting = undefined
       for (const { data, isBinary } of early.release()) inbound.receive(accepted, data, isBinary)
     }, (err) => {
       log.error({ err }, 'the broker could not join a new connection: client refused')

@@ -74,7 +74,8 @@ export class Cancellations {
     const { onCancel, log } = this.#options
     const handle = this.#handles.get(jobId)
     if (handle?.sessionId === sessionId) {
-      handle.cancel()
+      // The answer leaves first: the job's end may follow at once.
+      queueMicrotask(() => { handle.cancel() })
       return true
     }
     if (onCancel === undefined) return false
