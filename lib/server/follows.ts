@@ -105,20 +105,25 @@ export class Follows {
   #join (connection: Connection, sessionId: string, follow: Follow): void {
     const { hub, replies, log } = this.#options
     const stream = `session:${sessionId}` as const
+    // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
+    const isWanted = (): boolean => connection.follows.get(sessionId) === follow
     void proceed(() => hub.join(connection.follower, [{ stream }], (joined) => {
       follow.joined = true
       return replies.subscribed(sessionId, joined.get(stream))
     }), () => {
-      this.#asked(connection, sessionId, follow)
+      if (isWanted()) this.#asked(connection, sessionId, follow)
     }, (err) => {
       log.error({ err, clientId: connection.id, sessionId }, 'the broker could not join a session')
-      this.#refuse(connection, sessionId, follow, 'unavailable')
+      if (isWanted()) this.#refuse(connection, sessionId, follow, 'unavailable')
     })
   }
 
   /** A failure takes away nothing that was granted before; a no does. */
   #refuse (connection: Connection, sessionId: string, follow: Follow, code: Refusal): void {
-    if (code === 'forbidden' || !follow.joined) this.#leave(connection, sessionId)
+    if (code === 'forbidden' || !follow.joined) {
+      this.#leave(connection, sessionId)
+      follow.joined = false
+    }
     this.deny(connection, sessionId, code)
     this.#asked(connection, sessionId, follow)
   }
