@@ -141,7 +141,8 @@ export class Outbox {
     }
     const backlog = this.#backlog
     if (frame.collapseKey !== undefined) this.#collapse(backlog, frame.collapseKey)
-    const tooMuch = backlog.bytes > 0 && this.bufferedBytes + length > pool.maxOutboxBytes
+    // The first may be of any size: a message above the bound must be able to reach a reader that only just filled up.
+    const tooMuch = this.bufferedBytes + (backlog.bytes > 0 ? length : 0) > pool.maxOutboxBytes
     if (tooMuch || pool.waitingBytes + length > pool.maxTotalBytes) {
       pool.dropped++
       this.shed()
