@@ -118,7 +118,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     maxTotalBytes: delivery.maxTotalOutboxBytes,
     monotonic: () => clock.monotonic()
   })
-  const heartbeat = new Heartbeat({ clock, counters, log, close, intervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
+  const heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
   const expiry = new Expiry({ clock, close })
   const connections = new Connections({ hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry] })
   const replies = new Replies({ hub, clock, counters })

@@ -51,17 +51,17 @@ interface Backlog {
  */
 export class Outbox {
   readonly transport: Transport
-  /** Called once, when more would have to wait than may. By then the outbox is closed and its memory free. */
-  readonly #onOverflow: () => void
+  /** Called when its reader is too slow. By then the outbox is closed and its memory free. */
+  readonly #onShed: () => void
   readonly #pool: OutboxPool
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
 
-  constructor (transport: Transport, pool: OutboxPool, onOverflow: () => void) {
+  constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
     this.transport = transport
     this.#pool = pool
-    this.#onOverflow = onOverflow
+    this.#onShed = onShed
   }
 
   /** Whether it takes nothing more. */
@@ -116,6 +116,13 @@ export class Outbox {
     this.#backlog = undefined
   }
 
+  /** Gives up a reader that is too slow: what waits would only hold up the close frame that says so. */
+  shed (): void {
+    this.#pool.shed++
+    this.close()
+    this.#onShed()
+  }
+
   /** Hands over up to `WRITE_AHEAD_BYTES`, at least one frame, in one write. Answers the frames that are left. */
   #fill (frames: readonly Frame[]): readonly Frame[] {
     const parts: Buffer[] = []
@@ -140,12 +147,11 @@ export class Outbox {
     }
     const backlog = this.#backlog
     const from = frame.collapseKey === undefined ? undefined : this.#collapse(backlog, frame.collapseKey) ?? frame.piece?.from
-    const tooMuch = backlog.bytes > 0 && this.bufferedBytes + length > pool.maxOutboxBytes
+    // The first may be of any size: a message above the bound must be able to reach a reader that only just filled up.
+    const tooMuch = this.bufferedBytes + (backlog.bytes > 0 ? length : 0) > pool.maxOutboxBytes
     if (tooMuch || pool.waitingBytes + length > pool.maxTotalBytes) {
       pool.dropped++
-      pool.shed++
-      this.close()
-      this.#onOverflow()
+      this.shed()
       return
     }
     backlog.frames.set(frame.collapseKey ?? backlog.nextKey++, { frame, from })

@@ -154,8 +154,12 @@ export class Arrivals {
       if (connection.follower.outbox.closed) return arrival.isRevoked(userId) ? 'revoked' : 'slowReader'
       this.#leave(arrival)
       connections.add(connection)
-      if (sessionId !== undefined && !connection.follows.has(sessionId)) {
+      if (sessionId === undefined) return connection
+      if (!connection.follows.has(sessionId)) {
         follows.deny(connection, sessionId, permission === 'unavailable' ? 'unavailable' : 'forbidden')
+      } else if (arrival.isRevoked(userId, sessionId)) {
+        // After `connection` had told that it follows the session.
+        follows.revoke(connection, sessionId)
       }
       return connection
     }, (error) => {

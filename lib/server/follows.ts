@@ -78,14 +78,14 @@ export class Follows {
 
   /** Carries out an `unsubscribe`. One that overtakes a `subscribe` still being decided ends that too. */
   unfollow (connection: Connection, sessionId?: string): void {
-    for (const id of sessionId === undefined ? [...connection.follows.keys()] : [sessionId]) this.#end(connection, id)
+    for (const id of sessionId === undefined ? [...connection.follows.keys()] : [sessionId]) this.#leave(connection, id)
     this.#options.replies.unsubscribed(connection, sessionId)
   }
 
   /** Takes away a right to follow, granted or still being decided, and tells the client. */
   revoke (connection: Connection, sessionId: string): void {
     if (!connection.follows.has(sessionId)) return
-    this.#end(connection, sessionId)
+    this.#leave(connection, sessionId)
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
   }
 
@@ -105,20 +105,25 @@ export class Follows {
   #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
     const { hub, replies, log } = this.#options
     const stream = `session:${sessionId}` as const
+    // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
+    const isWanted = (): boolean => connection.follows.get(sessionId) === follow
     void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
       follow.joined = true
       return replies.subscribed(sessionId, joined.get(stream))
     }), () => {
-      this.#asked(connection, sessionId, follow)
+      if (isWanted()) this.#asked(connection, sessionId, follow)
     }, (err) => {
       log.error({ err, clientId: connection.id, sessionId }, 'the broker could not join a session')
-      this.#refuse(connection, sessionId, follow, 'unavailable')
+      if (isWanted()) this.#refuse(connection, sessionId, follow, 'unavailable')
     })
   }
 
   /** A failure takes away nothing that was granted before; a no does. */
   #refuse (connection: Connection, sessionId: string, follow: Follow, code: Refusal): void {
-    if (code === 'forbidden' || !follow.joined) this.#leave(connection, sessionId)
+    if (code === 'forbidden' || !follow.joined) {
+      this.#leave(connection, sessionId)
+      follow.joined = false
+    }
     this.deny(connection, sessionId, code)
     this.#asked(connection, sessionId, follow)
   }
@@ -128,12 +133,6 @@ export class Follows {
     follow.asking = false
     const next = follow.waiting.shift()
     if (next !== undefined && !connection.follower.outbox.closed) this.#ask(connection, sessionId, follow, next)
-  }
-
-  /** Leaves, and forgets what was asked before: an `unsubscribe` is the last word. */
-  #end (connection: Connection, sessionId: string): void {
-    connection.follows.get(sessionId)?.waiting.splice(0)
-    this.#leave(connection, sessionId)
   }
 
   #leave (connection: Connection, sessionId: string): void {

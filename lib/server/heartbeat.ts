@@ -1,11 +1,10 @@
 import type { Clock, Timer } from '../clock.js'
 import type { Connection } from './connection.js'
-import type { Connections, ConnectionWatcher } from './connections.js'
+import type { ConnectionWatcher } from './connections.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
 
 export interface HeartbeatOptions {
-  readonly close: Connections['close']
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Logger
@@ -108,11 +107,11 @@ export class Heartbeat implements ConnectionWatcher {
   }
 
   #check (connection: Connection, payload: Buffer): void {
-    const { close, clock, counters, log, stallTimeoutMs } = this.#options
+    const { clock, counters, log, stallTimeoutMs } = this.#options
     const { outbox } = connection.follower
     const now = clock.monotonic()
     if (outbox.stalledMs > stallTimeoutMs) {
-      close(connection, 'slowReader')
+      outbox.shed()
     } else if (!connection.isAlive && !outbox.behind && now >= this.#graceUntil) {
       counters.close('abnormal')
       log.debug({ clientId: connection.id }, 'a peer answered no ping: cut off')

@@ -34,7 +34,7 @@ export class RateLimit {
 
   /** Gives back what the last message took, if it was a request to follow and one of the free ones. */
   refundFollow (): void {
-    if (this.#freeFollows === 0) return
+    if (this.#freeFollows < 1) return
     this.#freeFollows--
     this.#tokens++
   }

@@ -1,0 +1,72 @@
+// The other end's half of RFC 6455, as little as counting needs.
+
+export const TEXT = 1
+export const CLOSE = 8
+export const PING = 9
+export const PONG = 10
+
+const FIN_MASKED_RSV1 = 0x40
+
+/** A client's frame. The mask is zeros: it must be there, and need not hide anything. */
+export function clientFrame (opcode: number, payload: Buffer | string, deflated = false): Buffer {
+  const content = Buffer.from(payload)
+  if (content.length > 125) throw new Error('the load generator sends short frames only')
+  const header = Buffer.from([0x80 | opcode | (deflated ? FIN_MASKED_RSV1 : 0), 0x80 | content.length, 0, 0, 0, 0])
+  return Buffer.concat([header, content])
+}
+
+/** Takes frames out of a byte stream, without looking into them unless asked. */
+export class FrameCounter {
+  /** Bytes left of the frame that is being passed over. */
+  #left = 0
+  #first = 0
+  #header: Buffer | undefined
+  #length = 0
+  /** What is kept of the frame's payload; only where somebody reads it. */
+  #payload: Buffer | undefined
+  #kept = 0
+  readonly #onFrame: (first: number, length: number, payload: Buffer | undefined) => void
+  /** Whether payloads are wanted. Control frames' and one-byte payloads always are. */
+  reads = false
+
+  /** `payload` is valid during the call only. */
+  constructor (onFrame: (first: number, length: number, payload: Buffer | undefined) => void) {
+    this.#onFrame = onFrame
+  }
+
+  push (bytes: Buffer, end: number): void {
+    let at = 0
+    if (this.#header !== undefined) {
+      bytes = Buffer.concat([this.#header, bytes.subarray(0, end)])
+      end = bytes.length
+      this.#header = undefined
+    }
+    while (at < end) {
+      if (this.#left === 0) {
+        const second = end - at < 2 ? -1 : bytes[at + 1]!
+        const size = second < 126 ? 2 : second === 126 ? 4 : 10
+        if (second < 0 || end - at < size) {
+          this.#header = Buffer.from(bytes.subarray(at, end))
+          return
+        }
+        this.#first = bytes[at]!
+        this.#length = second < 126 ? second : second === 126 ? bytes.readUInt16BE(at + 2) : Number(bytes.readBigUInt64BE(at + 2))
+        at += size
+        this.#left = this.#length
+        if (this.#left > 0 && (this.reads || (this.#first & 8) !== 0 || this.#length === 1)) {
+          this.#payload = Buffer.allocUnsafe(this.#length)
+          this.#kept = 0
+        }
+      }
+      const step = Math.min(this.#left, end - at)
+      if (this.#payload !== undefined) this.#kept += bytes.copy(this.#payload, this.#kept, at, at + step)
+      at += step
+      this.#left -= step
+      if (this.#left === 0) {
+        const payload = this.#payload
+        this.#payload = undefined
+        this.#onFrame(this.#first, this.#length, payload)
+      }
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import type { Sample } from './measure.js'
+import type { Metric, Row, Target } from './rows.js'
+import { median } from './stats.js'
+
+const MIB = 1024 * 1024
+
+type Column = Metric | 'generator'
+
+/** What a kind of row shows, and how. */
+const columns: Record<Row['kind'], ReadonlyArray<readonly [Column, string, (value: number) => string]>> = {
+  publish: [
+    ['cpu', 'server CPU, µs a message', fixed(2)], ['rate', 'delivered/s', whole], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
+    ['rss', 'RSS MiB', mebi], ['generator', 'generator CPU, µs', fixed(2)]
+  ],
+  churn: [['rate', 'connections/s', whole], ['cpu', 'server CPU, µs a connection', fixed(0)], ['generator', 'generator CPU, µs', fixed(0)]],
+  stalled: [
+    ['waiting', 'most waiting, MiB', mebi], ['rss', 'peak RSS MiB', mebi], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
+    ['rate', 'delivered/s', whole], ['cpu', 'server CPU, µs a message', fixed(2)]
+  ],
+  memory: [['rss', 'RSS, KiB a connection', kibi], ['heap', 'heap and external, KiB', kibi]]
+}
+
+function fixed (digits: number) { return (value: number): string => value.toFixed(digits) }
+function whole (value: number): string { return Math.round(value).toLocaleString('en') }
+function millis (value: number): string { return (value / 1000).toFixed(2) }
+function mebi (value: number): string { return (value / MIB).toFixed(1) }
+function kibi (value: number): string { return (value / 1024).toFixed(2) }
+
+export interface Verdict {
+  readonly row: string
+  readonly what: string
+  readonly value: string
+  readonly range: string
+  readonly target: string
+  readonly verdict: 'OK' | 'miss' | ''
+}
+
+/** A row as Markdown: what was measured, and what is to be reached. */
+export function report (row: Row, samples: ReadonlyMap<string, readonly Sample[]>): { text: string, verdicts: Verdict[] } {
+  const shown = columns[row.kind]
+  const measured = row.entries.map(({ label }) => [
+    label, ...shown.map(([column, , format]) => format(median(values(samples, label, column))))
+  ])
+  const verdicts = row.targets.map((target) => judge(row, target, samples))
+  return {
+    text: `\n## ${row.name}: ${row.title}\n\n${table(['medians', ...shown.map(([, title]) => title)], measured)}\n${verdictTable(verdicts)}`,
+    verdicts
+  }
+}
+
+export function verdictTable (verdicts: readonly Verdict[]): string {
+  return table(['row', 'ratio of', 'median', 'range', 'target', ''],
+    verdicts.map(({ row, what, value, range, target, verdict }) => [row, what, value, range, target, verdict]))
+}
+
+function judge (row: Row, target: Target, samples: ReadonlyMap<string, readonly Sample[]>): Verdict {
+  const { of: subject = 'ours', against, metric, minus = false, atMost, atLeast } = target
+  const own = values(samples, subject, metric)
+  const other = against === undefined ? undefined : values(samples, against, metric)
+  const results = own.map((value, round) => {
+    const reference = other?.[round]
+    return reference === undefined ? value : minus ? value - reference : value / reference
+  })
+  const isBytes = other === undefined || minus
+  const format = !isBytes ? fixed(3) : row.kind === 'memory' ? (value: number) => `${kibi(value)} KiB` : (value: number) => `${mebi(value)} MiB`
+  const value = median(results)
+  const isReached = (atMost === undefined || value <= atMost) && (atLeast === undefined || value >= atLeast)
+  const bound = atMost !== undefined ? `≤ ${isBytes ? format(atMost) : String(atMost)}` : atLeast !== undefined ? `≥ ${String(atLeast)}` : ''
+  const title = columns[row.kind].find(([column]) => column === metric)?.[1].split(',')[0] ?? metric
+  return {
+    row: row.name,
+    what: `${title}: ${subject}${against === undefined ? '' : ` ${minus ? '−' : '/'} ${against}`}`,
+    value: format(value),
+    range: `${format(Math.min(...results))} … ${format(Math.max(...results))}`,
+    target: bound,
+    verdict: bound === '' ? '' : isReached ? 'OK' : 'miss'
+  }
+}
+
+function values (samples: ReadonlyMap<string, readonly Sample[]>, label: string, column: Column): number[] {
+  return (samples.get(label) ?? []).map((sample) => sample[column] ?? NaN)
+}
+
+function table (head: readonly string[], body: ReadonlyArray<readonly string[]>): string {
+  const widths = head.map((title, at) => Math.max(3, title.length, ...body.map((cells) => cells[at]?.length ?? 0)))
+  const line = (cells: readonly string[]): string => `| ${cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(' | ')} |\n`
+  return line(head) + line(widths.map((width) => '-'.repeat(width))) + body.map(line).join('')
+}

@@ -1,0 +1,45 @@
+import { parseArgs } from 'node:util'
+import { measure } from './measure.js'
+import { report, verdictTable, type Verdict } from './report.js'
+import { rows, type Row } from './rows.js'
+
+// `npm run bench`: see README.md.
+
+const ROUNDS: Record<Row['kind'], number> = { publish: 11, churn: 7, stalled: 3, memory: 3 }
+const QUICK_ROUNDS: Record<Row['kind'], number> = { publish: 5, churn: 3, stalled: 1, memory: 1 }
+
+const { values: flags, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: {
+    /** Fewer sockets and rounds: shows that everything works, and the large ratios. */
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    /** Only these contenders, such as `ours,floor`. */
+    only: { type: 'string' },
+    /** Writes a CPU profile of each server process to this directory. */
+    profile: { type: 'string' }
+  }
+})
+
+const all = rows(flags.quick)
+const unknown = names.find((name) => !all.some((row) => row.name === name))
+if (unknown !== undefined) throw new Error(`no row is called ${unknown}: there are ${all.map(({ name }) => name).join(', ')}`)
+
+const verdicts: Verdict[] = []
+for (const row of all.filter(({ name }) => names.length === 0 || names.includes(name))) {
+  const only = flags.only?.split(',')
+  const entries = row.entries.filter(({ contender }) => only === undefined || only.includes(contender))
+  const labels = new Set(entries.map(({ label }) => label))
+  const targets = row.targets.filter(({ of: subject = 'ours', against = subject }) => labels.has(subject) && labels.has(against))
+  const chosen = { ...row, entries, targets }
+  const samples = await measure(chosen, {
+    rounds: Number(flags.rounds ?? (flags.quick ? QUICK_ROUNDS : ROUNDS)[row.kind]),
+    execArgv: flags.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${flags.profile}`],
+    progress: (text) => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${row.name}, ${text}`) }
+  })
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  const { text, verdicts: reached } = report(chosen, samples)
+  process.stdout.write(text)
+  verdicts.push(...reached)
+}
+process.stdout.write(`\n## All ratios\n\n${verdictTable(verdicts)}`)

@@ -1,0 +1,22 @@
+import type { AddressInfo } from 'node:net'
+import Fastify from 'fastify'
+import aiCanvasWs from 'ai-canvas-ws'
+import type { Contender } from './contender.js'
+
+/** The plugin with its defaults, through its public face. */
+export function ours (): Contender {
+  const app = Fastify()
+  return {
+    async listen () {
+      await app.register(aiCanvasWs)
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      return (app.server.address() as AddressInfo).port
+    },
+    publish (sessionId, kind, body) {
+      if (kind === 'progress') void app.wsManager.notifyAIProgress(sessionId, body)
+      else void app.wsManager.broadcastToSession(sessionId, { type: 'update', ...body })
+    },
+    waitingBytes: () => app.wsManager.getMetrics().bufferedAmount,
+    shed: () => app.wsManager.getMetrics().shed
+  }
+}

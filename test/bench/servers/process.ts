@@ -1,0 +1,154 @@
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { body, text } from '../payload.js'
+import { serve } from '../rpc.js'
+import type { Contender, ContenderOptions, Kind } from './contender.js'
+
+// The process that is measured. All contenders run in this frame, and it takes the measures itself.
+
+const contenders: Record<string, () => Promise<(options: ContenderOptions) => Contender>> = {
+  ours: async () => (await import('./ours.js')).ours,
+  ws: async () => (await import('./ws.js')).wsLoop,
+  'socket.io': async () => (await import('./socket-io.js')).socketIo,
+  crossws: async () => (await import('./crossws.js')).crosswsTopics,
+  bare: async () => (await import('./fastify-websocket.js')).bareHandler,
+  floor: async () => (await import('./floor.js')).floor
+}
+
+export interface Plan {
+  readonly kind: Kind
+  /** Sessions are `s0`, `s1`, … in turns. With a stride of 20: `s0`, `s20`, `s40` … and, all round, `s1`, `s21` … */
+  readonly sessions: number
+  readonly stride: number
+  readonly publicationsPerTick: number
+  readonly ticks: number
+  readonly bodyBytes: number
+}
+
+export interface Usage {
+  readonly cpuMicros: number
+  readonly wallMicros: number
+  /** The most that this process was seen to hold. */
+  readonly peakRssBytes: number
+  readonly peakWaitingBytes: number
+  /** Readers cut off because they were too slow. */
+  readonly shed: number
+}
+
+export interface Memory {
+  readonly rssBytes: number
+  /** The heap, and what it holds outside: buffers, zlib's contexts are in neither. */
+  readonly heapBytes: number
+  readonly externalBytes: number
+}
+
+const TICK_TIMEOUT_MS = 30_000
+/** Different texts, made before the clock runs. */
+const TEXTS = 16
+/** How often memory is looked at, in ticks. */
+const MEMORY_EVERY = 4
+
+/** The load generator writes one byte here for each tick that it has received whole. */
+class Acknowledgements {
+  port = 0
+  #onTick: (() => void) | undefined
+
+  async listen (): Promise<void> {
+    const server = createServer((socket: Socket) => {
+      socket.setNoDelay(true)
+      socket.on('data', (bytes) => { for (let i = 0; i < bytes.length; i++) this.#onTick?.() })
+      socket.on('error', () => { socket.destroy() })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    this.port = (server.address() as AddressInfo).port
+  }
+
+  listener (onTick: (() => void) | undefined): void {
+    this.#onTick = onTick
+  }
+}
+
+const acknowledgements = new Acknowledgements()
+let contender: Contender | undefined
+let published = 0
+
+/** Publishes tick after tick, each when the one before has arrived everywhere, and answers what that took. */
+function publishAll (target: Contender, plan: Plan): Promise<Usage> {
+  const { kind, sessions, stride, publicationsPerTick, ticks, bodyBytes } = plan
+  const texts = Array.from({ length: TEXTS }, (_, turn) => text(bodyBytes, turn * 37))
+  const ids = Array.from({ length: sessions }, (_, at) => `s${at}`)
+  const perLap = sessions / stride
+  return new Promise((resolve, reject) => {
+    let tick = 0
+    let peakRssBytes = 0
+    let peakWaitingBytes = 0
+    const timer = setTimeout(() => { end(() => { reject(new Error(`tick ${tick} of ${ticks} did not arrive: a message is missing`)) }) }, TICK_TIMEOUT_MS)
+    const wallBefore = process.hrtime.bigint()
+    const before = process.cpuUsage()
+
+    function next (): void {
+      if (tick % MEMORY_EVERY === 0) {
+        peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss())
+        peakWaitingBytes = Math.max(peakWaitingBytes, target.waitingBytes?.() ?? 0)
+        timer.refresh()
+      }
+      if (tick++ === ticks) {
+        const { user, system } = process.cpuUsage(before)
+        const wallMicros = Number((process.hrtime.bigint() - wallBefore) / 1000n)
+        end(() => { resolve({ cpuMicros: user + system, wallMicros, peakRssBytes, peakWaitingBytes, shed: target.shed?.() ?? 0 }) })
+        return
+      }
+      for (let i = 0; i < publicationsPerTick; i++) {
+        const n = published++
+        const lap = Math.floor(n / perLap)
+        target.publish(ids[n % perLap * stride + lap % stride]!, kind, body(n, texts[n % TEXTS]!))
+      }
+      target.endOfTick?.()
+    }
+
+    function end (done: () => void): void {
+      clearTimeout(timer)
+      acknowledgements.listener(undefined)
+      done()
+    }
+
+    acknowledgements.listener(next)
+    next()
+  })
+}
+
+const handlers = {
+  async listen ({ name, compression }: { name: string, compression: boolean }): Promise<{ port: number, ackPort: number }> {
+    const load = contenders[name]
+    if (load === undefined) throw new Error(`no contender is called ${name}`)
+    contender = (await load())({ compression })
+    await acknowledgements.listen()
+    return { port: await contender.listen(), ackPort: acknowledgements.port }
+  },
+
+  async publish (plan: Plan): Promise<Usage> {
+    if (contender === undefined) throw new Error('listen first')
+    return await publishAll(contender, plan)
+  },
+
+  /** CPU time since the process began, for work that the load generator leads. */
+  cpu (): number {
+    const { user, system } = process.cpuUsage()
+    return user + system
+  },
+
+  async memory (): Promise<Memory> {
+    // Finalisers and zlib's handles need turns of the event loop between collections.
+    for (let i = 0; i < 5; i++) {
+      global.gc?.()
+      await new Promise((resolve) => { setTimeout(resolve, 50) })
+    }
+    const { rss, heapUsed, external } = process.memoryUsage()
+    return { rssBytes: rss, heapBytes: heapUsed, externalBytes: external }
+  }
+}
+
+export type ServerHandlers = typeof handlers
+
+serve(handlers)

@@ -1,0 +1,66 @@
+import type { Broker, BrokerNode, ControlMessage, Joined, Position, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
+import { MemoryBroker } from '../../lib/broker/memory.js'
+import type { Clock } from '../../lib/clock.js'
+
+interface Call { what: 'publish' | 'join' | 'control', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
+
+/**
+ * A broker far away: it answers nothing until the test says so. An answer is true for the moment at which it is given, as
+ * the contract wants it. Turn the event loop (`turn`) for it to arrive.
+ */
+export class HandBroker implements Broker {
+  readonly calls: Call[] = []
+  readonly #memory: MemoryBroker
+
+  constructor (clock: Clock) {
+    this.#memory = new MemoryBroker({ clock })
+  }
+
+  open (node: BrokerNode): void { this.#memory.open(node) }
+  leave (stream: Stream): void { this.#memory.leave(stream) }
+  close (): void { this.#memory.close() }
+
+  join (stream: Stream, since?: Position): Promise<Joined> {
+    return this.#put('join', stream, () => this.#memory.join(stream, since))
+  }
+
+  publish (stream: Stream, body: string, options: PublishOptions): Promise<Published> {
+    return this.#put('publish', stream, () => this.#memory.publish(stream, body, options))
+  }
+
+  control (message: ControlMessage): Promise<void> {
+    return this.#put('control', undefined, () => { this.#memory.control(message) })
+  }
+
+  /** What is waited for, as `join session:s`. */
+  get waiting (): string[] {
+    return this.calls.map(({ what, stream }) => stream === undefined ? what : `${what} ${stream}`)
+  }
+
+  /** Answers the oldest waiting call of this kind; without one, all that wait, those that come with the answers not included. */
+  answer (which?: string): void {
+    for (const call of this.#take(which)) call.answer()
+  }
+
+  fail (which?: string, error = new Error('the broker is away')): void {
+    for (const call of this.#take(which)) call.fail(error)
+  }
+
+  #take (which: string | undefined): Call[] {
+    if (which === undefined) return this.calls.splice(0)
+    const at = this.waiting.indexOf(which)
+    if (at === -1) throw new Error(`nobody waits for ${which}, only for: ${this.waiting.join(', ')}`)
+    return this.calls.splice(at, 1)
+  }
+
+  #put<T> (what: Call['what'], stream: Stream | undefined, work: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.calls.push({ what, stream, answer: () => { resolve(work()) }, fail: reject })
+    })
+  }
+}
+
+/** Lets every promise that is settled be heard. */
+export function turn (): Promise<void> {
+  return new Promise((resolve) => { setImmediate(resolve) })
+}

@@ -1,0 +1,185 @@
+import type { Broker } from '../../lib/broker/broker.js'
+import { MemoryBroker } from '../../lib/broker/memory.js'
+import { Hub } from '../../lib/delivery/hub.js'
+import { OutboxPool } from '../../lib/delivery/outbox.js'
+import { defaults, type Delivery, type Limits } from '../../lib/options.js'
+import { Arrivals, type Admitted, type Arrival } from '../../lib/server/arrivals.js'
+import { clientView } from '../../lib/server/client.js'
+import type { Connection } from '../../lib/server/connection.js'
+import { Connections } from '../../lib/server/connections.js'
+import { Counters } from '../../lib/server/counters.js'
+import { Expiry } from '../../lib/server/expiry.js'
+import { Follows, type Authorize } from '../../lib/server/follows.js'
+import { Heartbeat } from '../../lib/server/heartbeat.js'
+import type { Identity } from '../../lib/server/identity.js'
+import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
+import { WebSocketManager } from '../../lib/server/manager.js'
+import { Replies } from '../../lib/server/replies.js'
+import { FakeClock } from './fake-clock.js'
+import { FakeTransport } from './fake-transport.js'
+import { HandBroker } from './hand-broker.js'
+import { fakeLogger } from './log.js'
+import type { Message } from './ws-client.js'
+
+export interface Setup {
+  clock?: FakeClock
+  authorize?: Authorize
+  onMessage?: OnMessage
+  limits?: Partial<Limits>
+  delivery?: Partial<Delivery>
+  heartbeatIntervalMs?: number
+  closeTimeoutMs?: number
+}
+
+/** Whom `connect` lets in: as which user, until when, following what. */
+export interface Newcomer extends Partial<Omit<Admitted, 'identity'>> {
+  userId?: string
+  expiresAt?: Identity['expiresAt']
+  transport?: FakeTransport
+}
+
+/**
+ * The server without Fastify, ws, time or a network: its real parts, joined as `plugin.ts` joins them, over a clock that
+ * stands still, transports that note what they are given, and the memory broker or one of the test's.
+ */
+export class TestServer<B extends Broker = MemoryBroker> {
+  readonly clock: FakeClock
+  readonly log = fakeLogger()
+  readonly counters = new Counters()
+  readonly broker: B
+  readonly hub: Hub
+  readonly pool: OutboxPool
+  readonly heartbeat: Heartbeat
+  readonly connections: Connections
+  readonly replies: Replies
+  readonly follows: Follows
+  readonly arrivals: Arrivals
+  readonly inbound: Inbound
+  readonly manager: WebSocketManager
+
+  constructor (makeBroker: (clock: FakeClock) => B, setup: Setup = {}) {
+    const { clock = new FakeClock(), authorize = true, onMessage, heartbeatIntervalMs: intervalMs = defaults.heartbeatIntervalMs } = setup
+    const { closeTimeoutMs = defaults.closeTimeoutMs } = setup
+    const { log, counters } = this
+    const limits: Limits = { ...defaults.limits, ...setup.limits }
+    const { maxOutboxBytes, maxTotalOutboxBytes: maxTotalBytes, stallTimeoutMs } = { ...defaults.delivery, ...setup.delivery }
+    const close: Connections['close'] = (connection, name) => { this.connections.close(connection, name) }
+
+    this.clock = clock
+    const broker = this.broker = makeBroker(clock)
+    const hub = this.hub = new Hub({ broker, clock })
+    const pool = this.pool = new OutboxPool({ maxOutboxBytes, maxTotalBytes, monotonic: () => clock.monotonic() })
+    this.heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs })
+    const expiry = new Expiry({ clock, close })
+    const connections = this.connections = new Connections({
+      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry]
+    })
+    const replies = this.replies = new Replies({ hub, clock, counters })
+    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, log, authorize })
+    this.arrivals = new Arrivals({
+      hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
+      rateLimit: limits,
+      connectionsPerUser: limits.connectionsPerUser,
+      maxConnections: limits.connections
+    })
+    this.inbound = new Inbound({
+      clock, connections, follows, replies, counters, log, onMessage,
+      clientOf: clientView({ hub, connections, clock })
+    })
+    this.manager = new WebSocketManager({ broker, clock, log, connections, pool, counters })
+    void broker.open({
+      deliver: (stream, publication) => hub.deliver(stream, publication),
+      control: ({ userId, sessionId }) => {
+        this.arrivals.revoke(userId, sessionId)
+        for (const connection of connections.values()) {
+          if (connection.userId !== userId) continue
+          if (sessionId === undefined) connections.close(connection, 'revoked')
+          else follows.revoke(connection, sessionId)
+        }
+      }
+    })
+  }
+
+  /** A socket that is upgraded, and of which nothing is known yet. */
+  arrive (transport = new FakeTransport()): Arrival & { transport: FakeTransport } {
+    return this.arrivals.begin(transport) as Arrival & { transport: FakeTransport }
+  }
+
+  /** What `accept` is given for a newcomer. */
+  admitted ({ userId, expiresAt, sessionId, permission = 'allowed', returns = false }: Newcomer = {}): Admitted {
+    const identity: Identity = { ...(userId !== undefined && { userId }), ...(expiresAt !== undefined && { expiresAt }) }
+    return { identity, sessionId, permission, returns }
+  }
+
+  /** Brings a newcomer all the way in. Its `connection` message is taken from what it received. */
+  async connect (newcomer: Newcomer = {}): Promise<Peer> {
+    const { transport = new FakeTransport() } = newcomer
+    const accepted = this.arrivals.accept(this.arrive(transport), this.admitted(newcomer))
+    if (this.broker instanceof HandBroker) this.broker.answer()
+    const connection = await accepted
+    if (typeof connection === 'string') throw new Error(`not let in: ${connection}`)
+    const peer = new Peer(this, connection, transport)
+    peer.take()
+    return peer
+  }
+
+  /** The messages of all log entries so far, with their level. */
+  get logged (): string[] {
+    return this.log.entries.map(({ level, message }) => `${level}: ${message}`)
+  }
+}
+
+/** A server whose broker answers at once. */
+export function createServer (setup?: Setup): TestServer {
+  return new TestServer((clock) => new MemoryBroker({ clock }), setup)
+}
+
+/** A server whose broker answers when the test says so. */
+export function createFarServer (setup?: Setup): TestServer<HandBroker> {
+  return new TestServer((clock) => new HandBroker(clock), setup)
+}
+
+/** The other end of an admitted connection. */
+export class Peer {
+  readonly connection: Connection
+  readonly transport: FakeTransport
+  readonly #server: TestServer<Broker>
+  #taken = 0
+
+  constructor (server: TestServer<Broker>, connection: Connection, transport: FakeTransport) {
+    this.#server = server
+    this.connection = connection
+    this.transport = transport
+  }
+
+  /** Sends a message: an object as JSON, text and bytes as they are. */
+  send (message: object | string, isBinary = false): void {
+    const data = Buffer.isBuffer(message) ? message : Buffer.from(typeof message === 'string' ? message : JSON.stringify(message))
+    this.#server.inbound.receive(this.connection, data, isBinary)
+  }
+
+  /** What it received and was not taken yet, after this turn of the event loop. */
+  take (): Message[] {
+    this.#server.clock.tick()
+    const texts = this.transport.texts.slice(this.#taken)
+    this.#taken += texts.length
+    return texts.map((text) => JSON.parse(text) as Message)
+  }
+
+  /** Sends a message and takes what it received since the last time, the answer last. */
+  ask (message: object | string, isBinary?: boolean): Message[] {
+    this.send(message, isBinary)
+    return this.take()
+  }
+
+  /** Answers a ping, the latest unless told. */
+  pong (payload = this.transport.pings.at(-1)!): void {
+    this.#server.heartbeat.pong(this.connection, payload)
+  }
+
+  /** Its socket has closed. */
+  leave (code = 1000): void {
+    this.transport.state = 3
+    this.#server.connections.remove(this.connection, code)
+  }
+}
