@@ -231,7 +231,7 @@ function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): Resol
   if (stats === false) return undefined
   const { path = defaults.statsPath, ...routeOptions } = typeof stats === 'string' ? { path: stats } : stats ?? {}
   const isGuarded = [routeOptions.onRequest, routeOptions.preParsing, routeOptions.preValidation, routeOptions.preHandler]
-    .some((hook) => hook !== undefined)
+    .some((hook) => hook !== undefined && !(Array.isArray(hook) && hook.length === 0))
   return { url: prefix + checkPath('stats', path), routeOptions, isGuarded }
 }
 

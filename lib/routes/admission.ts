@@ -21,10 +21,13 @@ import { redactToken, tokenOf } from './token.js'
 export type Authenticate = (
   request: FastifyRequest,
   context: {
-    /** What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. */
-    token: string | undefined
+    /**
+     * What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. Go by it
+     * when it is there, and by a cookie only when it is not: reading it vouches that no foreign page can use a cookie.
+     */
+    readonly token: string | undefined
     /** Aborted when the client has gone, or the time is up. */
-    signal: AbortSignal
+    readonly signal: AbortSignal
   }
 ) => MaybePromise<Identity | null | undefined | false>
 
@@ -70,27 +73,35 @@ export class Admission {
     const query = readQuery(request.query)
     if ('refused' in query) return query
     const token = authenticate === undefined ? undefined : tokenOf(request)
-    if (!this.#comesFromHere(request, token)) return { refused: 'originNotAllowed' }
+    const isForeign = !this.#comesFromHere(request)
+    if (isForeign && token === undefined) return { refused: 'originNotAllowed' }
     if (authenticate === undefined) return this.#withSession({ ...(query.userId !== undefined && { userId: query.userId }) }, query)
+    // A foreign page can bring any token along with the user's cookie. To a hook that goes by the cookie it says nothing.
+    let tokenWasRead = false
+    const context = {
+      get token () {
+        tokenWasRead = true
+        return token
+      },
+      signal: gone.signal
+    }
     return proceed<unknown, Admitted | Refused>(
-      () => this.#authenticate(authenticate, request, token, gone),
-      (identity) => this.#checked(identity, query),
+      () => this.#authenticate(() => authenticate(request, context), gone),
+      (identity) => isForeign && !tokenWasRead ? { refused: 'originNotAllowed' } : this.#checked(identity, query),
       (error) => this.#failed(error, token)
     )
   }
 
-  /** With a token that was brought on purpose no other site's page can be behind this; with a cookie it can. */
-  #comesFromHere (request: FastifyRequest, token: string | undefined): boolean {
+  /** Asked only of those whom a cookie may identify: a token that the app goes by is nothing that a foreign page has. */
+  #comesFromHere (request: FastifyRequest): boolean {
     const { authenticate, origins } = this.#options
-    if (token !== undefined || (authenticate === undefined && origins === undefined)) return true
+    if (authenticate === undefined && origins === undefined) return true
     return isOriginAllowed(request, origins ?? new Set())
   }
 
-  #authenticate (
-    authenticate: Authenticate, request: FastifyRequest, token: string | undefined, gone: AbortController
-  ): MaybePromise<unknown> {
+  #authenticate (authenticate: () => MaybePromise<unknown>, gone: AbortController): MaybePromise<unknown> {
     const { clock, authTimeoutMs } = this.#options
-    const answer = authenticate(request, { token, signal: gone.signal })
+    const answer = authenticate()
     if (!isPromise(answer)) return answer
     return withDeadline(clock, authTimeoutMs, answer).then((identity) => {
       if (identity === TIMED_OUT) gone.abort()
@@ -119,8 +130,10 @@ export class Admission {
   }
 
   #failed (error: unknown, token: string | undefined): Refused {
-    const { name, message, statusCode }: Error & { statusCode?: unknown } = error instanceof Error ? error : new Error(String(error))
-    const fields = { error: name, reason: redactToken(message, token) }
+    // JavaScript lets anything be thrown.
+    const thrown: object = typeof error === 'object' && error !== null ? error : { name: typeof error, message: error }
+    const { name, message, statusCode } = thrown as Partial<Record<'name' | 'message' | 'statusCode', unknown>>
+    const fields = { error: name, reason: typeof message === 'string' ? redactToken(message, token) : undefined }
     if (typeof statusCode === 'number' && statusCode >= 500) {
       this.#options.log.error(fields, 'authenticate failed: client refused')
       return { refused: 'serverError' }

@@ -1,6 +1,5 @@
-import type { Socket } from 'node:net'
-import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
-import { redactUrl } from './token.js'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
+import { redactDeep, redactUrl, tokenOf } from './token.js'
 
 type Serializer = (request: FastifyRequest) => unknown
 
@@ -18,25 +17,24 @@ export function redactedRequest (request: FastifyRequest): Record<string, unknow
     url: redactUrl(request.url),
     host: request.host,
     remoteAddress: request.ip,
-    // injectWS makes requests without a socket, whatever the type says.
-    remotePort: (request.raw.socket as Socket | undefined)?.remotePort
+    // injectWS makes requests without a socket, whatever the type says. An app may log Node's own request, which has one too.
+    remotePort: (request.socket as FastifyRequest['socket'] | undefined)?.remotePort
   }
 }
 
 /** The app's own `req` serializer with the token taken out of what it says, or ours. */
 export function redactedSerializers (log: FastifyBaseLogger): Record<'req', Serializer> {
   const own = (log as unknown as Record<symbol, Partial<Record<'req', Serializer>> | undefined>)[SERIALIZERS]?.req
-  return { req: own === undefined ? redactedRequest : (request) => redactFields(own(request)) }
+  return { req: own === undefined ? redactedRequest : (request) => redactDeep(own(request), tokenOf(request)) }
 }
 
-function redactFields (said: unknown): unknown {
-  if (typeof said !== 'object' || said === null) return said
-  const fields = Object.entries(said).map(([name, value]): [string, unknown] => [
-    name, typeof value === 'string' ? redactUrl(value) : name === 'headers' ? withoutSecrets(value) : value
-  ])
-  return Object.fromEntries(fields)
-}
-
-function withoutSecrets (headers: unknown): unknown {
-  return { ...headers as object, 'sec-websocket-protocol': '[redacted]', authorization: '[redacted]' }
+/**
+ * Fastify's own answer to a URL without a route logs that URL as a sentence, which no serializer sees. Of those that were
+ * meant for us it gets one without the token.
+ */
+export function redactNotFound (app: FastifyInstance, url: string): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.is404 && request.url.startsWith(url)) request.raw.url = redactUrl(request.url)
+    done()
+  })
 }

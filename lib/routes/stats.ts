@@ -51,6 +51,8 @@ export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, g
       querystring: StatsQuery,
       response: { 200: StatsSchema, 403: ErrorSchema }
     },
+    // Fastify's own serializer writes required fields before optional ones, and the documented order is another.
+    serializerCompiler: () => (stats) => JSON.stringify(stats),
     handler: (request, reply) => {
       const filter = request.query
       if (!withoutIds) {

@@ -39,5 +39,7 @@ function useExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: Pro
     app.log.warn({ maxPayload: theirs, recommended: maxPayload },
       'the app\'s @fastify/websocket lets a stranger send messages larger than ai-canvas-ws needs: register it with options: { maxPayload }')
   }
+  // Its other routes get what ws would answer by itself, unless that is a token.
+  app.websocketServer.options.handleProtocols ??= chooseSubprotocol
   return app.websocketServer
 }

@@ -14,6 +14,7 @@ import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
 import { EarlyMessages } from './early-messages.js'
+import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
 
 export interface WebSocketRouteOptions {
@@ -38,6 +39,7 @@ const HIDDEN = { hide: true } as FastifySchema
 
 /** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
+  redactNotFound(app, options.url)
   app.route({
     method: 'GET',
     url: options.url,

@@ -80,11 +80,12 @@ export class RawClient {
 
   async #readHead (): Promise<string> {
     for (;;) {
-      const bytes = await this.#peek(this.#bytes.length + 1)
-      const end = bytes.indexOf('\r\n\r\n')
+      await this.#peek(this.#bytes.length + 1)
+      const end = this.#bytes.indexOf('\r\n\r\n')
       if (end === -1) continue
+      const head = this.#bytes.toString('latin1', 0, end)
       this.#bytes = this.#bytes.subarray(end + 4)
-      return bytes.toString('latin1', 0, end)
+      return head
     }
   }
 

@@ -1,0 +1,237 @@
+import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import fastifyWebsocket from '@fastify/websocket'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import { redactedRequest, type AiCanvasWsOptions, type Authenticate } from 'ai-canvas-ws'
+import { startApp, type StartedApp } from '../support/app.js'
+import { captureLog } from '../support/log.js'
+import { carrier, carry } from '../support/tokens.js'
+import { connect, open } from '../support/ws-client.js'
+
+/** Looks like a JWT, and holds nothing that the base64url of another text would hold. */
+const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyXzEifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg'
+
+/** Lets everybody in who brings a token, and notes the tokens. */
+async function startNoting (t: Test, prepare?: (app: FastifyInstance) => unknown): Promise<StartedApp & { seen: unknown[] }> {
+  const seen: unknown[] = []
+  const authenticate: Authenticate = (_request, { token }) => {
+    seen.push(token)
+    return token !== undefined && {}
+  }
+  return { ...await startApp(t, { authenticate, authorize: true }, {}, prepare), seen }
+}
+
+t.test('a token comes out of the subprotocol as it went in, whatever is in it', async (t) => {
+  const { url, seen } = await startNoting(t)
+  const tokens = [TOKEN, 'x', 'a+b/c==', 'with spaces, commas; and "quotes"', 'ünïcödé ✓ 🚀', 'null \u0000 and \n line', '?????>>>>>', 'x'.repeat(4096)]
+  for (const token of tokens) await connect(t, url(), { protocols: carry(token) })
+  t.same(seen, tokens)
+})
+
+t.test('a token comes as a bearer header or in the query as well, and the subprotocol goes first', async (t) => {
+  const { url, seen } = await startNoting(t)
+  const headers = { authorization: 'Bearer from.the.header' }
+  await connect(t, url('?token=from.the.query'))
+  await connect(t, url('?token=a%2Bb%2Fc%3D%3D%20%E2%9C%93'))
+  await connect(t, url(), { headers })
+  await connect(t, url(), { headers: { authorization: 'bearer lower case' } })
+  await connect(t, url('?token=from.the.query'), { headers })
+  await connect(t, url('?token=from.the.query'), { headers, protocols: carry('from.the.subprotocol') })
+  t.same(seen, ['from.the.query', 'a+b/c== ✓', 'from.the.header', 'lower case', 'from.the.header', 'from.the.subprotocol'])
+})
+
+t.test('what is empty, given twice, or of another scheme is no token', async (t) => {
+  const { url, seen } = await startNoting(t)
+  const empty = [
+    open(t, url()), open(t, url('?token=')), open(t, url('?token')), open(t, url('?token=a&token=b')),
+    open(t, url(), { headers: { authorization: 'Basic dXNlcjpwYXNz' } }), open(t, url(), { headers: { authorization: 'Bearer' } }),
+    open(t, url(), { protocols: ['ai-canvas.v1', 'ai-canvas.token.'] }), open(t, url(), { protocols: ['ai-canvas.v1', 'ai-canvas.token.!'] })
+  ]
+  for (const client of empty) t.match(await Promise.race([client.closed, client.next().catch(() => client.closed)]), { code: 1008 })
+  t.strictSame(seen, empty.map(() => undefined))
+})
+
+/** What the server answers to an offer, read from its answer: a client may break off over it. */
+async function chosen (t: Test, url: string, protocols: string[]): Promise<string | undefined> {
+  const client = open(t, url, { protocols })
+  const [answer] = await once(client.ws, 'upgrade') as [IncomingMessage]
+  t.notMatch(answer.rawHeaders.join('\n'), 'ai-canvas.token')
+  return answer.headers['sec-websocket-protocol']
+}
+
+t.test('the token is never echoed, in whatever order things are offered', async (t) => {
+  const token = carrier(TOKEN)
+  const ours = await startNoting(t)
+  const theirs = await startNoting(t, (app) => app.register(fastifyWebsocket))
+  for (const { url } of [ours, theirs]) {
+    t.equal(await chosen(t, url(), ['ai-canvas.v1', token]), 'ai-canvas.v1')
+    t.equal(await chosen(t, url(), [token, 'ai-canvas.v1']), 'ai-canvas.v1')
+    t.equal(await chosen(t, url(), ['chat', token, 'ai-canvas.v1']), 'ai-canvas.v1')
+    t.equal(await chosen(t, url(), ['ai-canvas.v1']), 'ai-canvas.v1')
+    t.equal(await chosen(t, url(), [token, 'chat', 'news']), 'chat')
+    t.equal(await chosen(t, url(), [token]), undefined)
+    t.equal(await chosen(t, url(), []), undefined)
+  }
+})
+
+t.test('an app that chooses the subprotocol itself is left to it', async (t) => {
+  const handleProtocols = (): string => 'news'
+  const given = await startApp(t, { websocket: { handleProtocols } })
+  const registered = await startApp(t, {}, {}, (app) => app.register(fastifyWebsocket, { options: { handleProtocols } }))
+  for (const { url } of [given, registered]) t.equal(await chosen(t, url(), ['ai-canvas.v1', 'news']), 'news')
+})
+
+type RequestSerializer = (request: FastifyRequest) => Record<string, unknown>
+
+interface Logged extends StartedApp {
+  /** Everything that was logged, as it was written. */
+  text: () => string
+  messages: () => string[]
+}
+
+async function startLogged (t: Test, options: AiCanvasWsOptions, req?: RequestSerializer): Promise<Logged> {
+  const { lines, stream } = captureLog()
+  const started = await startApp(t, { authorize: true, ...options }, {
+    logger: { level: 'trace', stream, ...req !== undefined && { serializers: { req } } }
+  })
+  return { ...started, text: () => lines.map((line) => JSON.stringify(line)).join('\n'), messages: () => lines.map(({ msg }) => msg) }
+}
+
+/** No form of the token, and no segment of it. */
+function holdsNoToken (t: Test, text: string, name: string): void {
+  for (const piece of [...TOKEN.split('.'), Buffer.from(TOKEN).toString('base64url').slice(0, 24)]) {
+    t.notOk(text.includes(piece), `${name}: ${piece}`)
+  }
+}
+
+/** Comes with the token in each of the ways there are, all at once too. Resolves when all have been refused, or greeted and left. */
+async function comeInAllWays (t: Test, { url }: StartedApp): Promise<void> {
+  const headers = { authorization: `Bearer ${TOKEN}` }
+  const clients = [
+    open(t, url(`?token=${TOKEN}`)),
+    open(t, url(`?sessionId=s1&token=${TOKEN}&userId=user_1`)),
+    open(t, url(`?%74oken=${TOKEN}`)),
+    open(t, url(`?TOKEN=${TOKEN}`)),
+    open(t, url(`?token=${TOKEN}&token=${TOKEN}`)),
+    open(t, url(), { protocols: carry(TOKEN) }),
+    open(t, url(), { headers }),
+    open(t, url(`?token=${TOKEN}`), { headers, protocols: carry(TOKEN) })
+  ]
+  for (const client of clients) {
+    await Promise.race([client.next().then(() => client.close(), () => undefined), client.closed])
+    await client.closed
+  }
+}
+
+t.test('no log line of the route holds a token, at any level, whoever is let in', async (t) => {
+  const verdicts: Record<string, Authenticate> = {
+    'let in': (_request, { token }) => token !== undefined && {},
+    'refused': () => false,
+    'failing': () => { throw Object.assign(new Error('the database is down'), { statusCode: 500 }) }
+  }
+  for (const [name, authenticate] of Object.entries(verdicts)) {
+    const logged = await startLogged(t, { authenticate })
+    await comeInAllWays(t, logged)
+    await logged.app.inject(`/ws?token=${TOKEN}`)
+    t.match(logged.text(), /"url":"\/ws\?sessionId=s1&token=\[redacted\]&userId=user_1"/, `${name}: the rest of the URL is there`)
+    holdsNoToken(t, logged.text(), name)
+  }
+})
+
+t.test('an app\'s own request serializer is kept, and the token taken out of whatever it says', async (t) => {
+  class Described {
+    readonly #request: FastifyRequest
+    constructor (request: FastifyRequest) { this.#request = request }
+    toJSON (): object { return { path: this.#request.url, mine: 'yes' } }
+  }
+  const serializers: Record<string, (request: FastifyRequest) => unknown> = {
+    'fields': (request) => ({ url: request.url, mine: 'yes' }),
+    'a text': ({ method, url }) => `mine: ${method} ${url}`,
+    'everything, as pino does': ({ id, url, query, headers }) => ({ id, url, query, headers, mine: 'yes' }),
+    'deep inside': ({ url, raw }) => ({ mine: 'yes', http: { request: { url, lines: [[raw.url]], headers: raw.rawHeaders } } }),
+    'deeper than anybody reads': ({ url }) => ({ mine: 'yes', a: { b: { c: { d: { e: { f: url } } } } } }),
+    'an object that writes itself': (request) => new Described(request),
+    'nothing at all': () => null,
+    'a number': () => 7
+  }
+  for (const [name, req] of Object.entries(serializers)) {
+    const logged = await startLogged(t, { authenticate: (_request, { token }) => token !== undefined && {} }, req as RequestSerializer)
+    await comeInAllWays(t, logged)
+    if (!['nothing at all', 'a number'].includes(name)) t.match(logged.text(), /mine/, name)
+    holdsNoToken(t, logged.text(), name)
+  }
+})
+
+t.test('a URL that misses the route by a slash is logged without its token when the app uses the shipped serializer', async (t) => {
+  const logged = await startLogged(t, { authenticate: () => ({}) }, redactedRequest)
+  for (const path of [`/ws/?token=${TOKEN}`, `/ws/x?%74oken=${TOKEN}&a=b`]) {
+    const client = open(t, `${logged.origin}${path}`)
+    await client.closed
+    t.equal((await logged.app.inject(path)).statusCode, 404)
+  }
+  t.match(logged.messages().filter((msg) => msg.includes('not found')), { length: 4 }, 'what Fastify says of them is still said')
+  t.match(logged.text(), /Route GET:\/ws\/\?token=\[redacted\] not found/)
+  holdsNoToken(t, logged.text(), 'not found')
+})
+
+t.test('URLs that are none of ours keep their parameters, for handlers that need them', async (t) => {
+  const { app } = await startApp(t, {}, {}, (app) => {
+    app.setNotFoundHandler((request, reply) => reply.code(404).send({ url: request.url }))
+    app.get('/ws-login', (request) => ({ url: request.url }))
+  })
+  for (const url of ['/reset?token=abc', '/ws-login?token=abc']) t.same((await app.inject(url)).json(), { url })
+})
+
+t.test('the shipped serializer takes Node\'s own request too', async (t) => {
+  const logged = await startLogged(t, {
+    authenticate: (request) => {
+      request.log.info({ req: request.raw }, 'as Node has it')
+      return false
+    }
+  }, redactedRequest)
+  await comeInAllWays(t, logged)
+  t.ok(logged.messages().includes('as Node has it'))
+  holdsNoToken(t, logged.text(), 'raw')
+})
+
+t.test('an error that quotes the token, in whole, in part, or rewritten, is logged without it', async (t) => {
+  const [head, payload] = TOKEN.split('.') as [string, string]
+  const quotations = [
+    `bad token ${TOKEN}`, `bad token "${TOKEN}"!`, `cannot read segment '${head}'`, `unexpected ${payload.slice(0, 12)}… in token`,
+    `Authorization: Bearer ${TOKEN}`, `?token=${TOKEN}`, `offered ai-canvas.v1, ${carrier(TOKEN)}`,
+    `twice: ${TOKEN} and ${TOKEN}`, JSON.stringify({ token: TOKEN })
+  ]
+  let thrown: unknown
+  const logged = await startLogged(t, { authenticate: () => { throw thrown } })
+  for (const text of quotations) {
+    for (const error of [new Error(text), Object.assign(new Error(text), { statusCode: 503 }), text, new Error('outer', { cause: new Error(text) })]) {
+      thrown = error
+      await open(t, logged.url(`?token=${TOKEN}`)).closed
+      await open(t, logged.url(), { protocols: carry(TOKEN) }).closed
+    }
+  }
+  t.match(logged.text(), /bad token \[redacted\]/, 'the rest of the message is there')
+  holdsNoToken(t, logged.text(), 'quoted')
+})
+
+t.test('odd tokens are taken out of errors in the ways in which they are written down', async (t) => {
+  const logged = await startLogged(t, {
+    authenticate: (_request, { token = '' }) => { throw new Error([token, JSON.stringify(token), encodeURIComponent(token)].join(' | ')) }
+  })
+  for (const token of ['pässwörd "with" 💥', 'line\nbreak', 'a b', 'short']) {
+    await open(t, logged.url(), { protocols: carry(token) }).closed
+    for (const form of [token, JSON.stringify(token).slice(1, -1), encodeURIComponent(token)]) t.notOk(logged.text().includes(form), form)
+  }
+})
+
+t.test('a token reaches no message to any client', async (t) => {
+  const { app, url } = await startApp(t, { authenticate: (_request, { token }) => ({ userId: 'user_1', token }), authorize: true })
+  const watcher = await connect(t, url('?sessionId=s1'))
+  const client = await connect(t, url('?sessionId=s1'), { protocols: carry(TOKEN) })
+  client.send({ type: 'nonsense' })
+  await client.sync()
+  await watcher.sync()
+  holdsNoToken(t, [...client.received, ...watcher.received].join('\n'), 'messages')
+  holdsNoToken(t, JSON.stringify(app.wsManager.getStats()), 'stats')
+})

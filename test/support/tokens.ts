@@ -1,0 +1,8 @@
+/** The subprotocols with which a client brings its token, as browsers must. */
+export function carry (token: string): string[] {
+  return ['ai-canvas.v1', carrier(token)]
+}
+
+export function carrier (token: string): string {
+  return `ai-canvas.token.${Buffer.from(token).toString('base64url')}`
+}
