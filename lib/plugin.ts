@@ -94,7 +94,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   })
   closing.push(
     () => { heartbeat.stop() },
-    () => { manager.close() },
+    () => manager.close(),
     () => Promise.all([parts.connections.closeAll('restart'), parts.arrivals.refuseAll('restart')]),
     () => broker.close(),
     () => { negotiations?.stop() },

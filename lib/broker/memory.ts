@@ -31,12 +31,12 @@ export class MemoryBroker implements Broker {
   }
 
   join (stream: Stream, since?: Position): Joined {
-    this.#streams.follow(stream)
+    const epoch = this.#streams.follow(stream)
     const state = this.#streams.find(stream)
     if (state !== undefined) return state.join(since)
-    const head = { epoch: this.#streams.nextEpoch(stream), seq: 0, revision: 0, replay: [] }
+    const head = { epoch, seq: 0, revision: 0, replay: [] }
     if (since === undefined) return { ...head, recovered: false, reason: 'new' }
-    if (since.epoch !== head.epoch || since.seq !== 0) return { ...head, recovered: false, reason: 'restarted' }
+    if (since.epoch !== epoch || since.seq !== 0) return { ...head, recovered: false, reason: 'restarted' }
     return { ...head, recovered: true }
   }
 

@@ -46,7 +46,8 @@ function weigh (publication: Publication | undefined): number {
 export class StreamState {
   readonly epoch: string
   seq = 0
-  publishedAt = 0
+  /** When it was last published to, or left by its last follower. */
+  touchedAt = 0
   readonly #bounds: StreamBounds
   #revision = 0
   /** The latest durable messages without a hole, oldest first. */

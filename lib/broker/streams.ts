@@ -28,10 +28,11 @@ const SWEEPS_PER_TTL = 10
 export class Streams {
   readonly #options: StreamsOptions
   readonly #process = randomUUID().slice(0, 8)
-  /** Both in the order of their latest message, oldest first. */
+  /** Both in the order in which they were last published to, or left by their last follower; the oldest first. */
   readonly #fresh = new Map<Stream, StreamState>()
   readonly #settled = new Map<Stream, StreamState>()
-  readonly #followed = new Set<Stream>()
+  /** With the epoch that followers were told: it stays true also if the stream is first published to later. */
+  readonly #followed = new Map<Stream, string>()
   /** For each group of streams, how many were forgotten: the next life of a stream in it gets a new epoch. */
   readonly #lives = new Map<number, number>()
   #bytes = 0
@@ -50,34 +51,38 @@ export class Streams {
     return this.#fresh.size + this.#settled.size
   }
 
-  follow (stream: Stream): void {
-    this.#followed.add(stream)
+  /** Answers the epoch that the stream is in, or begins in. */
+  follow (stream: Stream): string {
+    const epoch = this.find(stream)?.epoch ?? this.#nextEpoch(stream)
+    this.#followed.set(stream, epoch)
+    return epoch
   }
 
+  /** What a follower was told stays true for as long as if the stream had been published to just now. */
   unfollow (stream: Stream): void {
     this.#followed.delete(stream)
+    const state = this.#settled.get(stream)
+    if (state === undefined) return
+    this.#settled.delete(stream)
+    this.#rest(stream, state)
   }
 
   find (stream: Stream): StreamState | undefined {
     return this.#fresh.get(stream) ?? this.#settled.get(stream)
   }
 
-  /** The epoch of a stream that was never published to, or was forgotten: that of its next life. */
-  nextEpoch (stream: Stream): string {
-    return `${this.#process}.${this.#life(stream).toString(36)}`
-  }
 
   /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
     let state = this.find(stream)
     if (state === undefined) {
       this.#makeRoom()
-      state = new StreamState(this.nextEpoch(stream), this.#options)
+      state = new StreamState(this.#nextEpoch(stream), this.#options)
     }
     this.#fresh.delete(stream)
     this.#settled.delete(stream)
     this.#fresh.set(stream, state)
-    state.publishedAt = this.#options.clock.monotonic()
+    state.touchedAt = this.#options.clock.monotonic()
     const before = state.bytes
     const result = publish(state)
     this.#bytes += state.bytes - before
@@ -105,11 +110,11 @@ export class Streams {
     const { clock, ttlMs, endTtlMs } = this.#options
     const now = clock.monotonic()
     for (const [stream, state] of this.#fresh) {
-      if (now - state.publishedAt < ttlMs) break
+      if (now - state.touchedAt < ttlMs) break
       this.#settle(stream, state)
     }
     for (const [stream, state] of this.#settled) {
-      if (now - state.publishedAt < endTtlMs) break
+      if (now - state.touchedAt < endTtlMs) break
       this.#forget(stream, state)
     }
   }
@@ -152,11 +157,20 @@ export class Streams {
     this.#settled.delete(stream)
     if (this.#followed.has(stream)) {
       state.empty()
-      state.publishedAt = this.#options.clock.monotonic()
-      this.#settled.set(stream, state)
+      this.#rest(stream, state)
     } else {
       this.#lives.set(group(stream), this.#life(stream) + 1)
     }
+  }
+
+  /** Puts it at the young end of the settled ones. */
+  #rest (stream: Stream, state: StreamState): void {
+    state.touchedAt = this.#options.clock.monotonic()
+    this.#settled.set(stream, state)
+  }
+
+  #nextEpoch (stream: Stream): string {
+    return this.#followed.get(stream) ?? `${this.#process}.${this.#life(stream).toString(36)}`
   }
 
   #life (stream: Stream): number {
