@@ -2,18 +2,20 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../clock.js'
 import type { Broker, BrokerNode, ControlMessage, Joined, Position, Published, PublishOptions, Stream } from './broker.js'
 
-/** The head of a stream that was published to. */
+/** Where a stream is. */
 interface Head {
   readonly epoch: string
   seq: number
   revision: number
-  publishedAt: number
+  /** When it was last published to or left by its last follower; meaningless while it is followed. */
+  idleSince: number
 }
 
 export interface MemoryBrokerOptions {
   readonly clock: Clock
   /**
-   * How long the head of a stream that nobody follows is remembered after its last message, in milliseconds.
+   * How long the head of a stream that nobody follows is remembered after its last message or its last follower,
+   * whichever is later, in milliseconds.
    * @default 86_400_000 (24 hours)
    */
   readonly headTtlMs?: number
@@ -33,9 +35,10 @@ export class MemoryBroker implements Broker {
   readonly #headTtlMs: number
   readonly #maxHeads: number
   readonly #process = randomUUID().slice(0, 8)
-  /** In the order of their last message, oldest first. */
-  readonly #heads = new Map<Stream, Head>()
-  readonly #followed = new Set<Stream>()
+  /** While a stream is followed its head stays, so that what its followers were told about it stays true. */
+  readonly #followed = new Map<Stream, Head>()
+  /** The others that were published to, those idle for longest first. */
+  readonly #idle = new Map<Stream, Head>()
   /** For each group of streams, how many heads were forgotten: the next life of a stream in it gets a new epoch. */
   readonly #lives = new Map<number, number>()
   #node: BrokerNode | undefined
@@ -51,7 +54,7 @@ export class MemoryBroker implements Broker {
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
-    const head = this.#head(stream)
+    const head = this.#followed.get(stream) ?? this.#rest(stream, this.#idle.get(stream) ?? this.#begin(stream))
     head.revision++
     if (options.durable) head.seq++
     const recipients = this.#node?.deliver(stream, {
@@ -61,8 +64,7 @@ export class MemoryBroker implements Broker {
   }
 
   join (stream: Stream, since?: Position): Joined {
-    this.#followed.add(stream)
-    const head = this.#heads.get(stream) ?? { epoch: this.#epoch(stream), seq: 0, revision: 0 }
+    const head = this.#follow(stream)
     const at = { epoch: head.epoch, seq: head.seq, revision: head.revision, missed: [], state: [] }
     if (since === undefined) return { ...at, recovered: false, reason: 'new' }
     if (since.epoch !== head.epoch) return { ...at, recovered: false, reason: 'restarted' }
@@ -71,7 +73,9 @@ export class MemoryBroker implements Broker {
   }
 
   leave (stream: Stream): void {
+    const head = this.#followed.get(stream)
     this.#followed.delete(stream)
+    if (head !== undefined && head.revision > 0) this.#rest(stream, head)
   }
 
   control (message: ControlMessage): void {
@@ -80,50 +84,49 @@ export class MemoryBroker implements Broker {
 
   close (): void {
     this.#node = undefined
-    this.#heads.clear()
     this.#followed.clear()
+    this.#idle.clear()
   }
 
-  /** The stream's head, made if need be, and moved to the young end. */
-  #head (stream: Stream): Head {
-    const now = this.#clock.monotonic()
-    let head = this.#heads.get(stream)
+  #begin (stream: Stream): Head {
+    return { epoch: `${this.#process}.${this.#life(stream).toString(36)}`, seq: 0, revision: 0, idleSince: 0 }
+  }
+
+  #follow (stream: Stream): Head {
+    let head = this.#followed.get(stream)
     if (head === undefined) {
-      this.#forgetOld(now)
-      head = { epoch: this.#epoch(stream), seq: 0, revision: 0, publishedAt: now }
-    } else {
-      this.#heads.delete(stream)
-      head.publishedAt = now
+      head = this.#idle.get(stream) ?? this.#begin(stream)
+      this.#idle.delete(stream)
+      this.#followed.set(stream, head)
     }
-    this.#heads.set(stream, head)
+    return head
+  }
+
+  /** Puts the head at the young end of the idle ones. */
+  #rest (stream: Stream, head: Head): Head {
+    head.idleSince = this.#clock.monotonic()
+    this.#idle.delete(stream)
+    this.#forgetOld(head.idleSince)
+    this.#idle.set(stream, head)
     return head
   }
 
   /**
-   * Makes room for one more. A head that is followed moves to the young end instead. A few steps a call are enough to
-   * stay level, since each call makes one head, and they bound what a publication can cost.
+   * Makes room for one more. A few steps a call are enough to stay level, since each call adds one head, and they bound
+   * what a publication can cost.
    */
   #forgetOld (now: number): void {
     let steps = 8
-    for (const [stream, head] of this.#heads) {
-      const expired = now - head.publishedAt > this.#headTtlMs
-      if ((!expired && this.#heads.size < this.#maxHeads) || steps-- === 0) return
-      this.#heads.delete(stream)
-      if (this.#followed.has(stream)) {
-        head.publishedAt = now
-        this.#heads.set(stream, head)
-      } else {
-        this.#lives.set(group(stream), this.#life(stream) + 1)
-      }
+    for (const [stream, head] of this.#idle) {
+      const expired = now - head.idleSince > this.#headTtlMs
+      if ((!expired && this.#idle.size < this.#maxHeads) || steps-- === 0) return
+      this.#idle.delete(stream)
+      this.#lives.set(group(stream), this.#life(stream) + 1)
     }
   }
 
   #life (stream: Stream): number {
     return this.#lives.get(group(stream)) ?? 0
-  }
-
-  #epoch (stream: Stream): string {
-    return `${this.#process}.${this.#life(stream).toString(36)}`
   }
 }
 
