@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import type { Broker, BrokerNode } from './broker/broker.js'
 import { MemoryBroker } from './broker/memory.js'
 import { systemClock } from './clock.js'
+import { withDeadline } from './deadline.js'
 import type { DeflateSettings } from './delivery/frame.js'
 import { Hub } from './delivery/hub.js'
 import { OutboxPool } from './delivery/outbox.js'
@@ -50,7 +51,6 @@ const served = new WeakSet<Server>()
 export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const resolved = resolveOptions(options)
   if (served.has(app.server)) throw new errors.AlreadyRegistered()
-  served.add(app.server)
   warnInProduction(app, resolved)
 
   // Hooks run in the order in which they are added, and @fastify/websocket's ends every socket without saying why.
@@ -61,11 +61,19 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const deflate = deflateSettings(websocketServer.options.perMessageDeflate)
   const parts = assemble(resolved, app.log, deflate)
   const { manager, heartbeat, broker } = parts
-  const negotiations = deflate && new Negotiations(websocketServer, deflate)
 
   await broker.open(parts.node)
+  const negotiations = deflate && new Negotiations(websocketServer, deflate)
+  // Before what can still fail, such as a route that the app has already: then too there is something to end.
+  closing.push(
+    () => { heartbeat.stop() },
+    () => withDeadline(systemClock, resolved.closeTimeoutMs, manager.close()),
+    () => { forgetManager(manager) },
+    () => Promise.all([parts.connections.closeAll('restart'), parts.arrivals.refuseAll('restart')]),
+    () => { negotiations?.stop() },
+    () => broker.close()
+  )
   app.decorate('wsManager', manager)
-  rememberManager(manager)
   registerWebSocketRoute(app, {
     ...parts,
     url: resolved.url,
@@ -92,14 +100,9 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     heartbeat.start()
     done()
   })
-  closing.push(
-    () => { heartbeat.stop() },
-    () => manager.close(),
-    () => Promise.all([parts.connections.closeAll('restart'), parts.arrivals.refuseAll('restart')]),
-    () => broker.close(),
-    () => { negotiations?.stop() },
-    () => { forgetManager(manager) }
-  )
+  // Last, so that a registration that failed leaves nothing behind.
+  served.add(app.server)
+  rememberManager(manager)
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
 
 const STALLED = { message: 'nothing was heard of the job for too long', type: 'stalled' } as const

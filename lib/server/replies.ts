@@ -55,7 +55,9 @@ export class Replies {
     this.#send(connection, { type: 'cancelling', sessionId, jobId, timestamp: this.#timestamp() })
   }
 
+  /** Counted only where somebody is told: a hook may settle long after its client has gone. */
   error (connection: Connection, code: ErrorCode, message: string, sessionId?: string, jobId?: string): void {
+    if (connection.follower.outbox.closed) return
     this.#counters.error(code)
     this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), sessionId, jobId })
   }

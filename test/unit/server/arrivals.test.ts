@@ -216,11 +216,12 @@ t.test('a revocation', async (t) => {
     const server = createFarServer()
     const arrival = server.arrive()
     const accepted = server.arrivals.accept(arrival, server.admitted({ userId: 'u', sessionId: 's' }))
-    t.capture(server.replies, 'connection', ((reply) => (...args: Parameters<typeof reply>) => {
+    const greet = server.replies.connection.bind(server.replies)
+    t.capture(server.replies, 'connection', (...args: Parameters<typeof greet>) => {
       // Behind what the hub does with the broker's answers, and before the arrival hears of it.
       queueMicrotask(() => { server.broker.answer('control') })
-      return reply.apply(server.replies, args)
-    })(server.replies.connection))
+      return greet(...args)
+    })
     void server.manager.revoke('u', 's')
     for (const stream of ['all', 'user:u', 'session:s']) server.broker.answer(`join ${stream}`)
     const connection = await accepted

@@ -39,7 +39,7 @@ t.test('authorize', async (t) => {
       t.equal(server.hub.count('session:s'), follows ? 1 : 0)
       t.equal(peer.connection.follows.size, follows ? 1 : 0, 'nothing of a refusal is kept')
       t.equal(server.clock.pending, 0, 'no deadline is left')
-      if (got[0]!['code'] === 'unavailable') t.ok(server.logged.includes('error: authorize failed: access refused'))
+      if (got[0]!.code === 'unavailable') t.ok(server.logged.includes('error: authorize failed: access refused'))
     })
   }
 
@@ -307,7 +307,7 @@ t.test('there is a limit to the sessions of a connection', async (t) => {
   peer.send({ type: 'subscribe', sessionId: 'b' })
   const [refusal] = peer.ask({ type: 'subscribe', sessionId: 'c' })
   t.match(refusal, { type: 'error', code: 'too_many_sessions', sessionId: 'c' }, 'one still being decided counts')
-  t.match(refusal!['message'], /may follow 2 sessions: unsubscribe/)
+  t.match(refusal!.message, /may follow 2 sessions: unsubscribe/)
   peer.send({ type: 'subscribe', sessionId: 'a' })
   calls.find(({ args }) => args[1].sessionId === 'a')!.answer(true)
   await turn()

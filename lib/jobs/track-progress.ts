@@ -1,0 +1,78 @@
+import type { Clock, Timer } from '../clock.js'
+import type { AIProgress } from '../protocol/messages.js'
+
+export interface TrackProgressOptions {
+  readonly clock: Clock
+  /** At least so long between two progresses. Zero: one for each chunk. */
+  readonly throttleMs: number
+  /** Whether a progress carries the text itself. */
+  readonly sendText: boolean
+  readonly send: (progress: AIProgress & { delta?: string }) => void
+}
+
+/**
+ * How far a stream is, told at most each `throttleMs`. The first chunk is told at once, the ones after it when their
+ * time has come, also when no chunk follows.
+ */
+export class TrackProgress {
+  readonly #options: TrackProgressOptions
+  #chunks = 0
+  #contentLength = 0
+  /** The text that was not sent yet. */
+  #text = ''
+  #isUntold = false
+  #dueAt = -Infinity
+  #timer: Timer | undefined
+
+  constructor (options: TrackProgressOptions) {
+    this.#options = options
+  }
+
+  get chunks (): number {
+    return this.#chunks
+  }
+
+  get contentLength (): number {
+    return this.#contentLength
+  }
+
+  /** Counts a chunk and its text. */
+  add (text: string): void {
+    this.#chunks++
+    this.#addText(text)
+    const wait = this.#dueAt - this.#options.clock.monotonic()
+    // Asked of the clock each time too: a source that never waits lets no timer fire.
+    if (wait <= 0) this.#send(false)
+    else this.#timer ??= this.#options.clock.after(wait, () => { this.#send(false) })
+  }
+
+  /** Tells what was not told yet, `rest` included: text that came with no chunk of its own. */
+  end (rest = ''): void {
+    if (rest !== '') this.#addText(rest)
+    if (this.#isUntold) this.#send(true)
+  }
+
+  #addText (text: string): void {
+    this.#contentLength += text.length
+    if (this.#options.sendText) this.#text += text
+    this.#isUntold = true
+  }
+
+  #send (isLast: boolean): void {
+    const { clock, throttleMs, send } = this.#options
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#dueAt = clock.monotonic() + throttleMs
+    // Half a surrogate pair is no character, and does not survive everywhere: it waits for its other half.
+    const end = !isLast && endsInHalf(this.#text) ? this.#text.length - 1 : this.#text.length
+    const delta = this.#text.slice(0, end)
+    this.#text = this.#text.slice(end)
+    this.#isUntold = this.#text !== ''
+    send({ chunksReceived: this.#chunks, contentLength: this.#contentLength, ...(delta !== '' && { delta }) })
+  }
+}
+
+function endsInHalf (text: string): boolean {
+  const last = text.charCodeAt(text.length - 1)
+  return last >= 0xd800 && last <= 0xdbff
+}

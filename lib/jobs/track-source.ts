@@ -1,0 +1,128 @@
+import { proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+
+/** What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. */
+export interface ReadableStreamLike<T> {
+  getReader (): {
+    read (): PromiseLike<{ done: boolean, value?: T | undefined }>
+    cancel (reason?: unknown): PromiseLike<unknown>
+    releaseLock (): void
+  }
+}
+
+/**
+ * A stream of chunks: an async iterable (the SDKs' streams, Node's streams, an async generator), a `ReadableStream`, an
+ * iterable, or what the AI SDK's `streamText` answers, of which the `fullStream` is read.
+ */
+export type AISource<T> =
+  | AsyncIterable<T>
+  | Iterable<T>
+  | ReadableStreamLike<T>
+  | { readonly fullStream: AsyncIterable<T> | ReadableStreamLike<T> }
+
+interface Chunks<T> {
+  next (): MaybePromise<IteratorResult<T, unknown>>
+  close (reason: unknown): unknown
+}
+
+/** Everything that a source may have. */
+interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Partial<ReadableStreamLike<T>> {
+  readonly fullStream?: AISource<T>
+  readonly controller?: Partial<AbortController> | undefined
+  readonly pipe?: unknown
+  readonly destroy?: unknown
+}
+
+/** A source that is being read. */
+export class TrackSource<T> {
+  readonly #source: Traits<T>
+  readonly #chunks: Chunks<T>
+  #isOver = false
+
+  /** @throws TypeError for what is no stream, and whatever the source itself throws when it is opened. */
+  constructor (source: AISource<T>) {
+    this.#source = traitsOf(source)
+    this.#chunks = chunksOf(this.#source) ?? chunksOf(traitsOf(this.#source.fullStream)) ?? noChunks(source)
+  }
+
+  /**
+   * Its next chunk. Throws or rejects with what the source does, and where the OpenAI and Anthropic SDKs' streams end as if
+   * that were all: after their own `stream.controller` was aborted.
+   */
+  read (): MaybePromise<IteratorResult<T, unknown>> {
+    return proceed(() => this.#chunks.next(), (result) => {
+      this.#isOver = result.done === true
+      if (this.#isOver && this.#source.controller?.signal?.aborted === true) throw new DOMException('The stream was aborted', 'AbortError')
+      return result
+    }, (error) => {
+      this.#isOver = true
+      throw error
+    })
+  }
+
+  /**
+   * Closes it before its end, while it is being read too. What it makes of that is nobody's matter any more: it is not
+   * waited for, and its errors end here.
+   */
+  close (reason: unknown): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const { controller, pipe, destroy } = this.#source
+    // An iterator in the middle of a read returns only after it: these two end the read.
+    if (typeof controller?.abort === 'function') quietly(() => controller.abort?.(reason))
+    quietly(() => this.#chunks.close(reason))
+    if (typeof pipe === 'function' && typeof destroy === 'function') quietly(() => destroy.call(this.#source) as unknown)
+  }
+}
+
+function traitsOf<T> (source: unknown): Traits<T> {
+  return Object(source ?? {}) as Traits<T>
+}
+
+function chunksOf<T> (source: Traits<T>): Chunks<T> | undefined {
+  // Asked first: the iterator of a `ReadableStream` can't be closed while it is being read, its reader can.
+  if (typeof source.getReader === 'function') return readChunks(source.getReader())
+  if (typeof source[Symbol.asyncIterator] === 'function') {
+    const iterator = (source as AsyncIterable<T>)[Symbol.asyncIterator]()
+    return { next: () => iterator.next(), close: () => iterator.return?.() }
+  }
+  if (typeof source[Symbol.iterator] === 'function') {
+    const iterator = (source as Iterable<MaybePromise<T>>)[Symbol.iterator]()
+    return { next: () => settled(iterator.next()), close: () => iterator.return?.() }
+  }
+  return undefined
+}
+
+function readChunks<T> (reader: ReturnType<ReadableStreamLike<T>['getReader']>): Chunks<T> {
+  const release = (): void => { quietly(() => { reader.releaseLock() }) }
+  return {
+    next: () => reader.read().then((result) => {
+      if (result.done) release()
+      return result as IteratorResult<T, unknown>
+    }, (error: unknown) => {
+      release()
+      throw error
+    }),
+    close: (reason) => {
+      const cancelled = reader.cancel(reason)
+      release()
+      return cancelled
+    }
+  }
+}
+
+/** A promise among the chunks of an iterable is waited for, as `for await` does. */
+function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePromise<IteratorResult<T, unknown>> {
+  return result.done === true ? result : whenThere(result.value, (value) => ({ done: false, value }))
+}
+
+function noChunks (source: unknown): never {
+  throw new TypeError('trackAI needs a stream of chunks (an async iterable, a ReadableStream, an iterable, or a promise of one), ' +
+    `not ${source === null ? 'null' : typeof source}: with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch ` +
+    'response give the body')
+}
+
+const ignore = (): void => undefined
+
+function quietly (work: () => unknown): void {
+  void proceed(work, ignore, ignore)
+}

@@ -1,0 +1,222 @@
+import type { Clock } from '../clock.js'
+import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import { ChunkText, type TextOf } from './chunk-text.js'
+import { failureOf, reportable } from './track-failure.js'
+import { TrackProgress } from './track-progress.js'
+import { TrackSource, type AISource } from './track-source.js'
+
+/** Where a tracked job is reported. The manager's job handle is one. Its methods never throw and never reject unobserved. */
+export interface JobReporter {
+  /** Fires when a client cancels the job. */
+  readonly signal: AbortSignal
+  progress (progress: AIProgress & { delta?: string }): unknown
+  complete (result: AIResult): unknown
+  error (error: AIErrorInfo | Error): unknown
+}
+
+export interface TrackOptions<T> {
+  /** Ends the job as `cancelled` when it aborts, and throws its reason to the reader of the chunks. */
+  signal?: AbortSignal | undefined
+  /**
+   * At least so many milliseconds between two progresses. Zero: one for each chunk. `Infinity`: one for the first and one
+   * for the rest. @default 100
+   */
+  throttleMs?: number
+  /**
+   * The job's text, sent as it grows: each progress carries `delta`, the text since the last one. `true` reads it from
+   * strings, from bytes in UTF-8, and from the chunks of the OpenAI, Anthropic and AI SDKs. A function reads it from
+   * chunks of any other shape; what it throws ends the job as an error, and is thrown to the reader of the chunks.
+   * In either case, and without the option too, `contentLength` counts it. @default false
+   */
+  text?: boolean | TextOf<T>
+  /** `false`: the text that `text` reads is counted, not sent. @default whether `text` is given */
+  sendText?: boolean
+  /**
+   * Makes the result. It is given the one that would be sent: the task's `mode` and `targetFile`, `contentLength` and
+   * `chunks`. What it throws ends the job as an error, and is thrown to the reader of the chunks.
+   */
+  result?: (result: AIResult) => AIResult
+}
+
+/**
+ * Follows a stream of chunks and reports on it as a job: throttled progress, and exactly one end. The chunks pass through
+ * as they are, each pulled from the source only when the reader asks for it, and are the reader's to use:
+ *
+ * - the source ends: `complete`
+ * - it throws: `error` with what it threw, which is thrown to the reader too. One that tells of its failure in a chunk
+ *   (the AI SDK's `fullStream`, OpenAI's responses) ends as `error` as well; its reader has the chunk
+ * - the reader leaves early, by `break`, `return` or a throw: `error` of type `cancelled`, and the source is closed
+ * - one of the signals aborts: the same, at once, in the middle of waiting too; and the signal's reason is thrown to the
+ *   reader, so that nobody takes half a text for the whole. So too when the SDK's own `stream.controller` was aborted
+ *
+ * The source is opened at once and read when the reader begins: what can't be a source, a promise of one that rejects,
+ * and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
+ * again: the job then ends as `stalled`.
+ *
+ * The start was reported by the caller.
+ */
+export function track<T> (
+  reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, clock: Clock
+): AsyncGenerator<T, void, undefined> {
+  return new TrackedStream(reporter, task, source, options, clock)
+}
+
+/** Written out instead of as an `async function*`: that one can't be left before its first chunk nor while it waits. */
+class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
+  readonly #reporter: JobReporter
+  readonly #task: AITask
+  readonly #makeResult: TrackOptions<T>['result']
+  readonly #signals: readonly AbortSignal[]
+  readonly #text: ChunkText<T>
+  readonly #progress: TrackProgress
+  readonly #source: MaybePromise<TrackSource<T> | undefined>
+  /** The reader's latest call, after which the next one has its turn. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #wake: () => void = () => undefined
+  /** What a chunk told of the job's end. */
+  #failure: AIErrorInfo | Error | undefined
+  #hasEnded = false
+  /** What the reader is thrown next. */
+  #thrown: { readonly error: unknown } | undefined
+
+  constructor (
+    reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, clock: Clock
+  ) {
+    const { signal, throttleMs = 100, text = false, sendText = text !== false, result } = options
+    this.#reporter = reporter
+    this.#task = task
+    this.#makeResult = result
+    this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
+    this.#progress = new TrackProgress({ clock, throttleMs, sendText, send: (progress) => { reporter.progress(progress) } })
+    this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
+    this.#source = proceed(() => open(source), (opened) => opened, (error) => {
+      this.#fail(error)
+      return undefined
+    })
+    for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
+    this.#onAbort()
+  }
+
+  next (): Promise<IteratorResult<T, undefined>> {
+    const step = this.#turn.then(this.#step, this.#step)
+    this.#turn = step
+    return step
+  }
+
+  return (): Promise<IteratorResult<T, undefined>> {
+    this.#leave()
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  throw (error: unknown): Promise<IteratorResult<T, undefined>> {
+    return this.return().then(() => { throw error })
+  }
+
+  async [Symbol.asyncDispose] (): Promise<void> {
+    await this.return()
+  }
+
+  [Symbol.asyncIterator] (): this {
+    return this
+  }
+
+  readonly #step = async (): Promise<IteratorResult<T, undefined>> => {
+    const read = this.#hasEnded ? undefined : await this.#read()
+    if (read !== undefined && this.#take(read)) return { done: false, value: read.value as T }
+    const thrown = this.#thrown
+    this.#thrown = undefined
+    if (thrown !== undefined) throw thrown.error
+    return { done: true, value: undefined }
+  }
+
+  /** The source's next answer, or nothing when the job ends first. */
+  #read (): Promise<IteratorResult<T, unknown> | undefined> {
+    return new Promise((resolve) => {
+      this.#wake = () => { resolve(undefined) }
+      void proceed(() => whenThere(this.#source, (source) => source?.read()), resolve, (error) => { this.#fail(error) })
+    })
+  }
+
+  /** Whether the job goes on. */
+  #take (read: IteratorResult<T, unknown>): boolean {
+    if (this.#hasEnded) return false
+    try {
+      if (read.done === true) this.#complete()
+      else this.#count(read.value)
+    } catch (error) {
+      this.#fail(error)
+    }
+    return !this.#hasEnded
+  }
+
+  #count (chunk: T): void {
+    const text = this.#text.read(chunk)
+    this.#failure ??= failureOf(chunk)
+    this.#progress.add(text)
+  }
+
+  #complete (): void {
+    this.#progress.end(this.#text.end())
+    const failure = this.#failure
+    if (failure !== undefined) {
+      this.#end(() => this.#reporter.error(failure))
+      return
+    }
+    const result = this.#result()
+    this.#end(() => this.#reporter.complete(result))
+  }
+
+  #result (): AIResult {
+    const { mode, targetFile } = this.#task
+    const result: AIResult = {
+      ...(mode !== undefined && { mode }),
+      contentLength: this.#progress.contentLength,
+      chunks: this.#progress.chunks,
+      ...(targetFile !== undefined && { targetFile })
+    }
+    return this.#makeResult === undefined ? result : this.#makeResult(result)
+  }
+
+  #fail (error: unknown): void {
+    this.#end(() => this.#reporter.error(this.#failure ?? reportable(error)), error, { error })
+  }
+
+  #leave (): void {
+    this.#cancel('its reader left before the end')
+    this.#thrown = undefined
+  }
+
+  readonly #onAbort = (): void => {
+    const aborted = this.#signals.find((signal) => signal.aborted)
+    if (aborted === undefined) return
+    const reason: unknown = aborted.reason ?? new DOMException('This operation was aborted', 'AbortError')
+    this.#cancel(messageOf(reason), reason, { error: reason })
+  }
+
+  #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
+    this.#end(() => this.#reporter.error(this.#failure ?? { message, type: 'cancelled' }), reason, thrown)
+  }
+
+  /** The one way out. Only the first end counts. */
+  #end (report: () => unknown, reason?: unknown, thrown?: { readonly error: unknown }): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#thrown = thrown
+    for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort)
+    this.#progress.end()
+    report()
+    void whenThere(this.#source, (source) => { source?.close(reason) })
+    this.#wake()
+  }
+}
+
+function open<T> (source: AISource<T> | PromiseLike<AISource<T>>): MaybePromise<TrackSource<T>> {
+  // Not the thenable's own `then`: only a promise's can be relied on.
+  return isPromise(source) ? Promise.resolve(source).then((there) => new TrackSource(there)) : new TrackSource(source)
+}
+
+function messageOf (reason: unknown): string {
+  const message = reason instanceof Error ? reason.message : reason
+  return typeof message === 'string' && message !== '' ? message : 'cancelled'
+}

@@ -1,0 +1,179 @@
+import { Readable } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { TrackSource, type AISource } from '../../../lib/jobs/track-source.js'
+
+/** Everything that a source still gives, read as the tracker reads it. */
+async function readAll<T> (source: AISource<T>): Promise<T[]> {
+  const opened = new TrackSource(source)
+  const chunks: T[] = []
+  for (;;) {
+    const result = await opened.read()
+    if (result.done === true) return chunks
+    chunks.push(result.value)
+  }
+}
+
+/** An async generator that tells how it was left. */
+async function* watched (left: string[]): AsyncGenerator<string, void> {
+  try {
+    yield 'a'
+    yield 'b'
+  } finally {
+    left.push('left')
+  }
+}
+
+/** A `ReadableStream` as older browsers have it: it can't be iterated. */
+function plainStream<T> (stream: ReadableStream<T>): ReadableStream<T> {
+  Object.defineProperty(stream, Symbol.asyncIterator, { value: undefined })
+  return stream
+}
+
+t.test('every kind of source is read', async (t) => {
+  t.same(await readAll(watched([])), ['a', 'b'])
+  t.same(await readAll(['a', 'b']), ['a', 'b'])
+  t.same(await readAll(new Set([1, 2])), [1, 2])
+  t.same(await readAll('a👋'), ['a', '👋'])
+  t.same(await readAll(Readable.from(['a', 'b'])), ['a', 'b'])
+  t.same(await readAll(new Blob(['ab']).stream()), [Uint8Array.from(Buffer.from('ab'))])
+  t.same(await readAll(plainStream(new Blob(['ab']).stream())), [Uint8Array.from(Buffer.from('ab'))])
+  t.same(await readAll({ fullStream: watched([]) }), ['a', 'b'])
+})
+
+t.test('promises among the chunks of an iterable are waited for', async (t) => {
+  t.same(await readAll([Promise.resolve('a'), 'b']), ['a', 'b'])
+  await t.rejects(readAll([Promise.reject(new Error('broken'))]), { message: 'broken' })
+})
+
+t.test('what is there at once is answered at once', (t) => {
+  t.same(new TrackSource(['a']).read(), { done: false, value: 'a' })
+  t.end()
+})
+
+t.test('what is no stream is refused with what to do', (t) => {
+  const none: Array<[unknown, string]> = [[null, 'null'], [undefined, 'undefined'], [7, 'number'], [{ choices: [] }, 'object'], [{ fullStream: 7 }, 'object']]
+  for (const [source, name] of none) {
+    t.throws(() => new TrackSource(source as never), {
+      name: 'TypeError',
+      message: `trackAI needs a stream of chunks (an async iterable, a ReadableStream, an iterable, or a promise of one), not ${name}: ` +
+        'with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch response give the body'
+    })
+  }
+  t.end()
+})
+
+t.test('what a source throws when it is opened or read is thrown, and it is not closed then', (t) => {
+  const broken = new Error('broken')
+  t.throws(() => new TrackSource({ [Symbol.asyncIterator]: () => { throw broken } }), broken)
+  const returned: string[] = []
+  const iterator = { next: () => { throw broken }, return: () => { returned.push('returned') } } as unknown as Iterator<string>
+  const opened = new TrackSource({ [Symbol.iterator]: () => iterator })
+  t.throws(() => opened.read(), broken)
+  opened.close(undefined)
+  t.same(returned, [])
+  t.end()
+})
+
+t.test('closing an iterator returns it, once', async (t) => {
+  const left: string[] = []
+  const opened = new TrackSource(watched(left))
+  await opened.read()
+  opened.close(undefined)
+  opened.close(undefined)
+  await turn()
+  t.same(left, ['left'])
+})
+
+t.test('closing what is at its end does nothing', async (t) => {
+  let returned = 0
+  const iterator = { next: () => Promise.resolve({ done: true as const, value: undefined }), return: () => { returned++ } }
+  const opened = new TrackSource({ [Symbol.asyncIterator]: () => iterator } as unknown as AsyncIterable<string>)
+  await opened.read()
+  opened.close(undefined)
+  t.equal(returned, 0)
+})
+
+t.test('closing an iterator that can\'t be returned, or that fails then, does no harm', async (t) => {
+  const next = () => ({ done: false, value: 'a' })
+  const returns = [undefined, () => { throw new Error('broken') }, () => Promise.reject(new Error('broken')), () => new Promise(() => undefined)]
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => { process.off('unhandledRejection', note) })
+  for (const each of returns) {
+    for (const symbol of [Symbol.iterator, Symbol.asyncIterator]) {
+      const opened = new TrackSource({ [symbol]: () => ({ next, return: each }) } as unknown as AISource<string>)
+      opened.read()
+      opened.close(undefined)
+    }
+  }
+  await turn()
+  t.same(unhandled, [])
+})
+
+t.test('a ReadableStream is unlocked at its end', async (t) => {
+  const stream = new Blob(['ab']).stream()
+  await readAll(stream)
+  t.equal(stream.locked, false)
+})
+
+t.test('a ReadableStream that fails is unlocked', async (t) => {
+  const stream = new ReadableStream<string>({ start: (controller) => { controller.error(new Error('broken')) } })
+  await t.rejects(readAll(stream), { message: 'broken' })
+  t.equal(stream.locked, false)
+})
+
+t.test('a ReadableStream is cancelled with the reason and unlocked, in the middle of a read too', async (t) => {
+  const cancelled: unknown[] = []
+  const stream = new ReadableStream<string>({ cancel: (reason) => { cancelled.push(reason) } })
+  const opened = new TrackSource(stream)
+  const reading = opened.read()
+  opened.close('enough')
+  t.same(cancelled, ['enough'])
+  t.equal(stream.locked, false)
+  t.match(await reading, { done: true })
+})
+
+t.test('a ReadableStream that someone else reads is refused', (t) => {
+  const stream = new Blob(['ab']).stream()
+  stream.getReader()
+  t.throws(() => new TrackSource(stream), TypeError)
+  t.end()
+})
+
+t.test('a Node stream is destroyed in the middle of a read', async (t) => {
+  const stream = new Readable({ read: () => undefined })
+  const opened = new TrackSource<unknown>(stream)
+  const reading = opened.read() as Promise<unknown>
+  opened.close(undefined)
+  t.equal(stream.destroyed, true)
+  await t.rejects(reading)
+})
+
+t.test('an SDK\'s stream is aborted in the middle of a read', (t) => {
+  const controller = new AbortController()
+  const stream = { controller, [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }) }
+  const opened = new TrackSource(stream)
+  opened.read()
+  opened.close('enough')
+  t.equal(controller.signal.reason, 'enough')
+  t.end()
+})
+
+t.test('an SDK\'s stream that ends quietly because it was aborted did not end well', async (t) => {
+  const controller = new AbortController()
+  const stream = Object.assign(watched([]), { controller })
+  const opened = new TrackSource(stream)
+  await opened.read()
+  controller.abort()
+  await opened.read()
+  await t.rejects(Promise.resolve(opened.read()), { name: 'AbortError' })
+})
+
+t.test('a source\'s field of the same name that is no controller is left alone', async (t) => {
+  for (const controller of [undefined, {}, 'pad', { signal: {} }]) {
+    t.same(await readAll(Object.assign(watched([]), { controller })), ['a', 'b'])
+    new TrackSource(Object.assign(watched([]), { controller })).close(undefined)
+  }
+})

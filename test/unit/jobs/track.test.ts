@@ -1,0 +1,328 @@
+import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
+import { setImmediate as turn } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { track, type TrackOptions } from '../../../lib/jobs/track.js'
+import type { AISource } from '../../../lib/jobs/track-source.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { fakeReporter } from '../../support/fake-reporter.js'
+
+const task = { prompt: 'Create a React component', mode: 'generate', targetFile: 'src/Component.tsx' }
+
+/** A tracked job; after the test nothing of it is left: one end, and no timer. */
+function start<T> (t: Test, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = {}) {
+  const clock = new FakeClock()
+  const reporter = fakeReporter()
+  const chunks = track(reporter, task, source, options, clock)
+  t.teardown(() => {
+    assert.equal(reporter.ends.length, 1, 'one end')
+    assert.equal(reporter.reports.at(-1), reporter.ends[0], 'nothing after it')
+    assert.equal(clock.pending, 0, 'no timer')
+  })
+  return { clock, reporter, chunks }
+}
+
+/** A source that gives what it is told to, and tells what is asked of it. */
+function handSource () {
+  const asked: string[] = []
+  let answer: { resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void } | undefined
+  const source: AsyncIterableIterator<string> = {
+    next: () => {
+      asked.push('next')
+      return new Promise((resolve, reject) => { answer = { resolve, reject } })
+    },
+    return: () => {
+      asked.push('return')
+      return Promise.resolve({ done: true, value: undefined })
+    },
+    [Symbol.asyncIterator]: () => source
+  }
+  return {
+    source,
+    asked,
+    give: (value: string) => { answer?.resolve({ done: false, value }) },
+    finish: () => { answer?.resolve({ done: true, value: undefined }) },
+    fail: (error: unknown) => { answer?.reject(error) }
+  }
+}
+
+/** No promise may be rejected without someone who hears it. */
+function watchRejections (t: Test): void {
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', note)
+  t.teardown(async () => {
+    await turn()
+    process.off('unhandledRejection', note)
+    assert.deepEqual(unhandled, [])
+  })
+}
+
+async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const chunk of chunks) all.push(chunk)
+  return all
+}
+
+const DONE = { done: true, value: undefined }
+const cancelled = (message: string) => ['error', { message, type: 'cancelled' }]
+
+t.test('chunks pass through as they are, and the job ends with the documented result', async (t) => {
+  const given = [{ a: 1 }, Buffer.from('a'), 'é', undefined]
+  const { reporter, chunks } = start(t, given)
+  const read = await readAll(chunks)
+  t.ok(read.length === 4 && read.every((chunk, index) => chunk === given[index]))
+  t.same(reporter.ends, [['complete', { mode: 'generate', contentLength: 2, chunks: 4, targetFile: 'src/Component.tsx' }]])
+  t.same(reporter.progresses, [{ chunksReceived: 1, contentLength: 0 }, { chunksReceived: 4, contentLength: 2 }])
+})
+
+t.test('what the task does not say is left out of the result', async (t) => {
+  const reporter = fakeReporter()
+  await readAll(track(reporter, { prompt: 'x' }, [], {}, new FakeClock()))
+  t.same(reporter.reports, [['complete', { contentLength: 0, chunks: 0 }]])
+})
+
+t.test('text: true sends the text as it grows', async (t) => {
+  const hand = handSource()
+  const { clock, reporter, chunks } = start(t, hand.source, { text: true })
+  const all = readAll(chunks)
+  for (const [text, wait] of [['Hé', 0], ['llo', 50], [' world', 60]] as const) {
+    await turn()
+    hand.give(text)
+    await turn()
+    clock.advance(wait)
+  }
+  hand.give('!')
+  await turn()
+  hand.finish()
+  await all
+  t.same(reporter.progresses, [
+    { chunksReceived: 1, contentLength: 2, delta: 'Hé' },
+    { chunksReceived: 3, contentLength: 11, delta: 'llo world' },
+    { chunksReceived: 4, contentLength: 12, delta: '!' }
+  ])
+})
+
+t.test('a function reads the text of chunks of any shape, and sends it', async (t) => {
+  const { reporter, chunks } = start(t, [{ token: 'a' }, { token: 'é' }], { text: ({ token }) => token })
+  await readAll(chunks)
+  t.equal(reporter.text, 'aé')
+  t.match(reporter.ends, [['complete', { contentLength: 2 }]])
+})
+
+t.test('sendText: false counts the text and keeps it here', async (t) => {
+  const { reporter, chunks } = start(t, [{ token: 'a' }, { token: 'é' }], { text: ({ token }) => token, sendText: false })
+  await readAll(chunks)
+  t.equal(reporter.text, '')
+  t.match(reporter.ends, [['complete', { contentLength: 2 }]])
+})
+
+t.test('half a character at the end of bytes is counted and sent', async (t) => {
+  const { reporter, chunks } = start(t, [Buffer.from('a'), Uint8Array.of(0xc3)], { text: true })
+  await readAll(chunks)
+  t.equal(reporter.text, 'a\ufffd')
+  t.match(reporter.ends, [['complete', { contentLength: 2 }]])
+})
+
+t.test('result makes the result from the one that would be sent', async (t) => {
+  const { reporter, chunks } = start(t, ['a'], { result: (result) => ({ ...result, model: 'm' }) })
+  await readAll(chunks)
+  t.same(reporter.ends, [['complete', { mode: 'generate', contentLength: 1, chunks: 1, targetFile: 'src/Component.tsx', model: 'm' }]])
+})
+
+t.test('what result or text throws ends the job as an error and is thrown; the source is closed', async (t) => {
+  const broken = new Error('broken')
+  const fail = (): never => { throw broken }
+  const first = start(t, ['a'], { result: fail })
+  await t.rejects(readAll(first.chunks), broken)
+  t.same(first.reporter.ends, [['error', broken]])
+
+  const hand = handSource()
+  const second = start(t, hand.source, { text: fail })
+  const all = readAll(second.chunks)
+  await turn()
+  hand.give('a')
+  await t.rejects(all, broken)
+  t.same(second.reporter.reports, [['error', broken]])
+  t.same(hand.asked, ['next', 'return'])
+})
+
+t.test('nothing is read before it is asked for, nor ahead', async (t) => {
+  const hand = handSource()
+  const { chunks } = start(t, hand.source)
+  await turn()
+  t.same(hand.asked, [])
+  const first = chunks.next()
+  await turn()
+  hand.give('a')
+  t.same(await first, { done: false, value: 'a' })
+  await turn()
+  t.same(hand.asked, ['next'])
+  await chunks.return()
+})
+
+t.test('reads that are asked for together are answered in order, one at a time', async (t) => {
+  const hand = handSource()
+  const { chunks } = start(t, hand.source)
+  const both = Promise.all([chunks.next(), chunks.next()])
+  await turn()
+  t.same(hand.asked, ['next'])
+  hand.give('a')
+  await turn()
+  hand.give('b')
+  t.same(await both, [{ done: false, value: 'a' }, { done: false, value: 'b' }])
+  await chunks.return()
+})
+
+t.test('what the source throws is reported after the last progress, and thrown unchanged', async (t) => {
+  for (const thrown of [new Error('broken'), 'broken', { message: 'broken', type: 'internal_error', secret: 1 }]) {
+    const source = function* () {
+      yield 'a'
+      yield 'b'
+      throw thrown as Error
+    }
+    const { reporter, chunks } = start(t, source(), { text: true })
+    t.equal(await readAll(chunks).catch((error: unknown) => error), thrown)
+    t.equal(reporter.text, 'ab')
+    t.same(reporter.ends, [['error', thrown instanceof Error ? thrown : { message: 'broken', type: 'internal_error' }]])
+    t.same(await chunks.next(), DONE)
+  }
+})
+
+t.test('what can\'t be a source ends the job, also when nobody reads', async (t) => {
+  const { reporter, chunks } = start(t, null as unknown as string[])
+  t.match(reporter.ends, [['error', { name: 'TypeError', message: /^trackAI needs a stream .* not null: .*stream: true/ }]])
+  await t.rejects(chunks.next(), TypeError)
+  t.same(await chunks.next(), DONE)
+})
+
+t.test('a promise of a source is waited for', async (t) => {
+  const { chunks } = start(t, Promise.resolve(['a', 'b']))
+  t.same(await readAll(chunks), ['a', 'b'])
+})
+
+t.test('a promise of a source that rejects ends the job, also when nobody reads', async (t) => {
+  watchRejections(t)
+  const refused = Object.assign(new Error('Rate limit exceeded'), { status: 429 })
+  const { reporter, chunks } = start(t, Promise.reject<string[]>(refused))
+  await turn()
+  t.same(reporter.ends, [['error', refused]])
+  await t.rejects(chunks.next(), refused)
+})
+
+t.test('a reader of a promise that rejects is thrown its reason', async (t) => {
+  const { chunks } = start(t, Promise.reject<string[]>(new Error('refused')))
+  await t.rejects(readAll(chunks), { message: 'refused' })
+})
+
+t.test('a thenable that throws, or answers nothing to then, is a promise all the same', async (t) => {
+  const broken: PromiseLike<string[]> = { then: () => { throw new Error('broken') } }
+  await t.rejects(readAll(start(t, broken).chunks), { message: 'broken' })
+  const bare = { then: (done: (source: string[]) => void) => { done(['a']) } } as unknown as PromiseLike<string[]>
+  t.same(await readAll(start(t, bare).chunks), ['a'])
+})
+
+t.test('a reader that leaves ends the job as cancelled and closes the source', async (t) => {
+  const hand = handSource()
+  const { reporter, chunks } = start(t, hand.source, { text: true })
+  const leave = (async () => {
+    for await (const chunk of chunks) if (chunk === 'b') break
+  })()
+  for (const text of ['a', 'b']) {
+    await turn()
+    hand.give(text)
+  }
+  await leave
+  t.same(hand.asked, ['next', 'next', 'return'])
+  t.equal(reporter.text, 'ab')
+  t.same(reporter.ends, [cancelled('its reader left before the end')])
+  t.same(await chunks.next(), DONE)
+})
+
+t.test('a reader that throws leaves too, and meets its own error', async (t) => {
+  const { reporter, chunks } = start(t, ['a', 'b'])
+  const write = async () => {
+    for await (const chunk of chunks) throw new Error(`no room for ${chunk}`)
+  }
+  await t.rejects(write(), { message: 'no room for a' })
+  t.same(reporter.ends, [cancelled('its reader left before the end')])
+
+  const second = start(t, ['a', 'b'])
+  await t.rejects(second.chunks.throw(new Error('gone')), { message: 'gone' })
+  t.same(second.reporter.ends, [cancelled('its reader left before the end')])
+})
+
+t.test('a reader can leave before the first chunk', async (t) => {
+  const hand = handSource()
+  const { chunks } = start(t, hand.source)
+  t.same(await chunks.return(), DONE)
+  t.same(hand.asked, ['return'])
+
+  const disposed = start(t, ['a'])
+  await (disposed.chunks as unknown as AsyncDisposable)[Symbol.asyncDispose]()
+})
+
+t.test('a reader can leave while it waits for a chunk', async (t) => {
+  const hand = handSource()
+  const { chunks } = start(t, hand.source)
+  const next = chunks.next()
+  await turn()
+  t.same(await chunks.return(), DONE)
+  t.same(await next, DONE)
+  t.same(hand.asked, ['next', 'return'])
+})
+
+t.test('a Node stream made of it that is destroyed ends the job', async (t) => {
+  const { reporter, chunks } = start(t, handSource().source)
+  const stream = Readable.from(chunks)
+  stream.resume()
+  await turn()
+  stream.destroy()
+  await turn()
+  t.same(reporter.ends, [cancelled('its reader left before the end')])
+})
+
+t.test('a source that hangs or throws when it is closed neither holds up its reader nor hides its error', async (t) => {
+  watchRejections(t)
+  for (const close of [() => new Promise(() => undefined), () => { throw new Error('broken') }, () => Promise.reject(new Error('broken'))]) {
+    const source = { next: () => Promise.resolve({ done: false, value: 'a' }), return: close, [Symbol.asyncIterator]: () => source }
+    const read = async () => {
+      for await (const chunk of start(t, source as unknown as AsyncIterable<string>).chunks) throw new Error(`mine: ${chunk}`)
+    }
+    await t.rejects(read(), { message: 'mine: a' })
+  }
+})
+
+t.test('a reader that leaves after the end changes nothing', async (t) => {
+  const { reporter, chunks } = start(t, ['a'])
+  await readAll(chunks)
+  t.same(await chunks.return(), DONE)
+  await t.rejects(chunks.throw(new Error('late')), { message: 'late' })
+  t.match(reporter.ends, [['complete', {}]])
+})
+
+t.test('a source that answers something else than results fails with a TypeError', async (t) => {
+  const { reporter, chunks } = start(t, { [Symbol.iterator]: () => ({ next: () => undefined }) } as unknown as string[])
+  await t.rejects(readAll(chunks), TypeError)
+  t.match(reporter.ends, [['error', TypeError]])
+})
+
+t.test('a failure that was told in a chunk ends the job as an error, whatever comes after it', async (t) => {
+  const told = { type: 'error', error: { message: 'Overloaded', type: 'overloaded_error' } }
+  const failed = ['error', { message: 'Overloaded', type: 'overloaded_error' }]
+
+  const read = start(t, [told, { type: 'finish' }])
+  t.same(await readAll(read.chunks), [told, { type: 'finish' }])
+  t.same(read.reporter.ends, [failed])
+
+  const left = start(t, [told, { type: 'finish' }])
+  for await (const chunk of left.chunks) if (chunk === told) break
+  t.same(left.reporter.ends, [failed])
+
+  const thrown = start(t, (function* () {
+    yield told
+    throw new Error('No output generated')
+  })())
+  await t.rejects(readAll(thrown.chunks), { message: 'No output generated' })
+  t.same(thrown.reporter.ends, [failed])
+})
