@@ -240,11 +240,11 @@ export class Hub {
     ;(follower.own ??= []).push(frame)
   }
 
-  /** The message as it goes out. Its number is written in here, behind the body's last field. */
+  /** The message as it goes out. Its number is written in here, behind the body's last field; a numbered one never collapses. */
   #frame (stream: Stream, { body, seq, collapseKey }: Publication): Frame {
     if (seq === undefined) return new Frame(body, { collapseKey, deflate: this.#deflate })
     const field = stream.startsWith('user:') ? 'userSeq' : 'seq'
-    return new Frame(`${body.slice(0, -1)},"${field}":${String(seq)}}`, { collapseKey, deflate: this.#deflate })
+    return new Frame(`${body.slice(0, -1)},"${field}":${String(seq)}}`, { deflate: this.#deflate })
   }
 
   #flushLater (): void {
