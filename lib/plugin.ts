@@ -1,4 +1,7 @@
 import type { Server } from 'node:http'
+// It is registered here, so its types come with ours: app.injectWS, app.websocketServer. An import of types alone would
+// not be written into the declarations.
+import '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Broker, BrokerNode } from './broker/broker.js'

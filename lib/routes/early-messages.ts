@@ -7,7 +7,7 @@ export const MAX_EARLY_BYTES = 16 * 1024
 
 /**
  * Holds what a client sends before it is admitted. At either bound the socket is paused, so that the rest stays with the
- * sender; what had been read by then is at most one read of the network socket more.
+ * sender: all but the read that passed the bound, and what Node reads ahead of a paused stream, some 64 KiB each.
  */
 export class EarlyMessages {
   readonly #ws: WebSocket
@@ -24,7 +24,7 @@ export class EarlyMessages {
 
   hold (data: Buffer, isBinary: boolean): void {
     this.#held.push({ data, isBinary })
-    if (this.#held.length >= MAX_EARLY_MESSAGES) this.#ws.pause()
+    if (this.#held.length >= MAX_EARLY_MESSAGES) this.#pause()
   }
 
   /** Lets the client go on, and answers what was held. */
@@ -38,6 +38,11 @@ export class EarlyMessages {
 
   readonly #count = (chunk: Buffer): void => {
     this.#bytes += chunk.length
-    if (this.#bytes >= MAX_EARLY_BYTES) this.#ws.pause()
+    if (this.#bytes >= MAX_EARLY_BYTES) this.#pause()
+  }
+
+  /** Of one that is closing nothing is held, and what it says must be read: its answer to the close frame comes last. */
+  #pause (): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.pause()
   }
 }

@@ -48,8 +48,10 @@ class SocketTransport implements Transport {
     if (this.#ws.readyState === OPEN) this.#ws.ping(payload)
   }
 
+  /** Of a socket that was paused nothing would be read, the peer's answer to the close frame neither. */
   close (code: number, reason: string): void {
     this.#ws.close(code, reason)
+    this.#ws.resume()
   }
 
   terminate (): void {

@@ -131,6 +131,15 @@ t.test('of two aborts the first counts', async (t) => {
   t.equal(await job.chunks.next().catch((error: unknown) => error), 'by the client')
 })
 
+t.test('an abort in the very moment in which the last answer has come ends the job as cancelled', async (t) => {
+  const reporter = fakeReporter()
+  const next = track(reporter, task, [], {}, new FakeClock()).next()
+  await Promise.resolve()
+  reporter.cancel()
+  await t.rejects(next, { name: 'AbortError' })
+  t.match(reporter.reports, [['error', { type: 'cancelled' }]])
+})
+
 t.test('signals that were aborted before end the job at once, and nothing is read', async (t) => {
   const reporter = fakeReporter()
   reporter.cancel('by the client')

@@ -1,0 +1,152 @@
+import { once } from 'node:events'
+import type { TObject } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import { defaults } from 'ai-canvas-ws'
+import { ClientMessage, closeCodes, errorCodes, MAX_ID_LENGTH, reconnectRule, reservedTypes, ServerMessage } from 'ai-canvas-ws/protocol'
+import t from 'tap'
+import { startApp } from '../support/app.js'
+import { connect, open, type Message } from '../support/ws-client.js'
+import { Page } from './markdown.js'
+import { play, type Deed, type Scene } from './transcript.js'
+
+const page = new Page('lib/protocol/README.md')
+const schemas = new Map<string, TObject>([...ClientMessage.anyOf, ...ServerMessage.anyOf].map((schema) => [schema.properties.type.const, schema]))
+const examples = page.blocks('json').map(({ text, line, heading }) => ({ message: JSON.parse(text) as Message, line, heading }))
+
+t.test('every example is a message that its schema allows, and uses no field that the schema does not name', async (t) => {
+  for (const { message, line, heading } of examples) {
+    const schema = schemas.get(message.type)
+    const at = `line ${line}: ${message.type}`
+    if (schema === undefined) {
+      t.equal(heading, 'Messages of the app\'s own', at)
+      t.notOk(reservedTypes.has(message.type), `${at} is not reserved`)
+    } else {
+      t.same([...Value.Errors(schema, message)].map(({ path, message }) => `${path} ${message}`), [], at)
+      t.same(Object.keys(message).filter((name) => !(name in schema.properties)), [], at)
+      t.equal(heading, message.type, `${at} stands below its heading`)
+    }
+  }
+})
+
+t.test('every message has a chapter, and every field of it is shown in an example', async (t) => {
+  for (const [type, schema] of schemas) {
+    const shown = new Set(examples.filter(({ message }) => message.type === type).flatMap(({ message }) => Object.keys(message)))
+    t.same(Object.keys(schema.properties).filter((name) => !shown.has(name)), [], type)
+  }
+})
+
+t.test('the table of close codes is that of the code', async (t) => {
+  const table = page.table('10. Closing, and coming back')
+  t.same(table.map(({ code, name, reason, 'the client': rule }) => [name, { code: Number(code), reason, reconnect: rule }]),
+    Object.entries(closeCodes))
+  t.same([4499, 4500, 4999, 3000].map(reconnectRule), ['backoff', 'never', 'never', 'backoff'], 'and codes that are not in it')
+  const rules = [...page.text.matchAll(/^- `([\w-]+)`: /gm)].map(([, name]) => name)
+  t.same(rules.sort(), [...new Set(Object.values(closeCodes).map(({ reconnect }) => reconnect))].sort(), 'every rule is explained')
+})
+
+t.test('the table of error codes is that of the code', async (t) => {
+  t.same(page.table('9. Errors').map(({ code, retry }) => [code, { retry: retry === 'yes' }]), Object.entries(errorCodes))
+})
+
+t.test('the table of limits gives the defaults', async (t) => {
+  const rows = page.table('7. Limits').map((row) => row.limit)
+  const { limits, delivery } = defaults
+  const limitOf: Record<string, string> = {
+    'websocket.maxPayload': `${defaults.maxPayload / 1024} KiB, or ${defaults.maxPayloadWithOnMessage / 2 ** 20} MiB where`,
+    'limits.burst': `${limits.burst} at once`,
+    'limits.messagesPerSecond': `${limits.messagesPerSecond} a second`,
+    'limits.sessionsPerConnection': `${limits.sessionsPerConnection} `,
+    'limits.connectionsPerUser': `${limits.connectionsPerUser} on each node`,
+    'limits.connections': limits.connections === Infinity ? 'none' : String(limits.connections),
+    'limits.authTimeoutMs': `${limits.authTimeoutMs / 1000} s`,
+    'delivery.maxOutboxBytes': `${delivery.maxOutboxBytes / 2 ** 20} MiB`,
+    'delivery.stallTimeoutMs': `${delivery.stallTimeoutMs / 1000} s`,
+    closeTimeoutMs: `${defaults.closeTimeoutMs / 1000} s`
+  }
+  for (const [option, limit] of Object.entries(limitOf)) {
+    const row = rows.find((text) => text!.includes(`\`${option}\``)) ?? ''
+    t.ok(row.includes(limit), `${option}: "${limit}" in "${row}"`)
+  }
+  const named = rows.flatMap((text) => [...text!.matchAll(/`(\w+\.\w+|\w+Ms)`/g)].map(([, option]) => option))
+  t.same(named.sort(), Object.keys(limitOf).sort(), 'no other option is named')
+  t.ok(rows.includes(`1 to ${MAX_ID_LENGTH} UTF-16 units`))
+  t.equal(defaults.heartbeatIntervalMs, 30_000, 'section 6 says 30 seconds')
+})
+
+t.test('compression is negotiated as it says', async (t) => {
+  const { url } = await startApp(t)
+  const [response] = await once(open(t, url()).ws, 'upgrade') as [{ headers: Record<string, string> }]
+  const parameters = page.blocks('text').find(({ heading }) => heading === '8. Compression')
+  t.equal(response.headers['sec-websocket-extensions'], parameters?.text)
+  t.equal(defaults.websocket.perMessageDeflate.threshold, 1024)
+})
+
+// ---- the scenarios
+
+const users = {
+  authorize: true,
+  authenticate: (_request, { token }) => {
+    const userId = /^token-of-(.+)$/.exec(token ?? '')?.[1]
+    return userId === undefined ? null : { userId }
+  }
+} satisfies NonNullable<Scene['options']>
+
+let allow: (answer: boolean) => void
+const slowAnswer = new Promise<boolean>((resolve) => { allow = resolve })
+
+/** What a scenario needs of the app and of the client's side, by its number. */
+const scenes: Readonly<Record<number, Scene>> = {
+  7: { options: { authorize: (_identity, { sessionId }) => sessionId === 'mine' } },
+  8: { options: users },
+  9: {
+    options: { ...users, authenticate: (...args) => ({ ...users.authenticate(...args), expiresAt: Date.now() + 300 }) }
+  },
+  // The bytes must be as many as they look.
+  12: { client: { perMessageDeflate: false }, options: { closeTimeoutMs: 10_000 } },
+  15: { options: { origins: [] }, client: { origin: 'https://elsewhere.example' } },
+  16: { options: { limits: { connections: 1 } }, before: ({ url }, t) => connect(t, url()) },
+  17: { options: { authorize: (_identity, { sessionId }) => sessionId === 'slow' ? slowAnswer : true } }
+}
+
+const deeds: Readonly<Record<string, Deed>> = {
+  'a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
+  'the token runs out': () => { /* by itself */ },
+  'a thousand pings at once, and the pongs of about a hundred': async ({ client }) => {
+    for (let i = 0; i < 1000; i++) client.send({ type: 'ping' })
+    for (let i = 0; i < defaults.limits.burst; i++) await client.nextOf('pong')
+    // The bucket fills while they are read: on a slow machine a few more are within the rate.
+    while (client.waiting[0]?.type === 'pong') await client.next()
+  },
+  'the client reads nothing, and the app sends 32 MiB to the session': async ({ app, client }) => {
+    client.ws.pause()
+    const sent = Array.from({ length: 512 }, () =>
+      app.wsManager.broadcastToSession('session_123', { type: 'image', data: 'x'.repeat(64 * 1024) }))
+    await Promise.all(sent)
+  },
+  'the client reads again': async ({ client }) => {
+    client.ws.resume()
+    await client.closed
+    while (client.waiting.length > 0) await client.next()
+  },
+  'the app closes': ({ app }) => { void app.close() },
+  'the app allows it': async () => {
+    allow(true)
+    await slowAnswer
+  },
+  'a message of 70,000 bytes': ({ client }) => { client.send({ type: 'ping', ballast: 'x'.repeat(70_000) }) }
+}
+
+const transcripts = page.blocks('text').filter(({ heading }) => heading.startsWith('Scenario '))
+
+t.test('the scenarios are numbered, and each has a transcript', async (t) => {
+  const headings = page.headings.filter((heading) => heading.startsWith('Scenario '))
+  t.same(headings.map((heading) => Number(/\d+/.exec(heading)?.[0])), headings.map((_, at) => at + 1))
+  t.same([...new Set(transcripts.map(({ heading }) => heading))], headings)
+  const told = transcripts.flatMap(({ text }) => text.split('\n').filter((line) => line.startsWith('(')))
+  t.same(Object.keys(deeds).sort(), [...new Set(told.map((line) => line.slice(1, -1)))].sort(), 'every deed is told')
+})
+
+for (const { heading, text, line } of transcripts) {
+  const number = Number(/\d+/.exec(heading)?.[0])
+  t.test(`${heading} (line ${line})`, (t) => play(t, text, scenes[number] ?? {}, deeds))
+}

@@ -1,0 +1,73 @@
+import { Value } from '@sinclair/typebox/value'
+import type { TSchema } from '@sinclair/typebox'
+import type { FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import type { ClientOptions } from 'ws'
+import { ServerMessage } from 'ai-canvas-ws/protocol'
+import type { AiCanvasWsOptions } from 'ai-canvas-ws'
+import { startApp, type StartedApp } from '../support/app.js'
+import { open, type Message, type TestClient } from '../support/ws-client.js'
+
+// Plays the transcripts of lib/protocol/README.md against a real server. Their notation is explained there.
+
+export interface Stage { readonly app: FastifyInstance, readonly client: TestClient }
+
+/** What a transcript says in brackets, done. */
+export type Deed = (stage: Stage) => unknown
+
+export interface Scene {
+  readonly options?: AiCanvasWsOptions
+  readonly client?: ClientOptions
+  readonly before?: (started: StartedApp, t: Test) => Promise<unknown>
+}
+
+const serverSchemas = new Map<string, TSchema>(ServerMessage.anyOf.map((schema) => [schema.properties.type.const, schema]))
+
+export async function play (t: Test, transcript: string, scene: Scene, deeds: Readonly<Record<string, Deed>>): Promise<void> {
+  const [first, ...lines] = transcript.split('\n')
+  const [, path, protocols] = /^connect (\S+)(?: (.+))?$/.exec(first!) ?? []
+  if (path === undefined) throw new Error(`a transcript begins with "connect /…", and not with ${first!}`)
+  const started = await startApp(t, scene.options)
+  await scene.before?.(started, t)
+  const client = open(t, `${started.origin}${path}`, {
+    ...scene.client, ...(protocols !== undefined && { protocols: protocols.split(', ') })
+  })
+  const stage = { app: started.app, client }
+  for (const line of lines) await step(t, line, stage, deeds)
+  if (lines.at(-1)!.startsWith('< close')) t.same(client.waiting, [], 'nothing else came')
+  else t.same(await client.sync(), [], 'nothing else came')
+}
+
+async function step (t: Test, line: string, { app, client }: Stage, deeds: Readonly<Record<string, Deed>>): Promise<void> {
+  const close = /^< close (\d+) ?(.*)$/.exec(line)
+  const call = /^! (\w+)\((.*)\)$/.exec(line)
+  if (close !== null) {
+    t.same(await client.closed, { code: Number(close[1]), reason: close[2] }, line)
+  } else if (line.startsWith('< ')) {
+    meets(t, await client.next(), JSON.parse(line.slice(2)) as Message, line)
+  } else if (line.startsWith('> ')) {
+    client.send(line.slice(2))
+  } else if (call !== null) {
+    const [, method, args] = call
+    const manager = app.wsManager as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
+    await manager[method!]!(...JSON.parse(`[${args!}]`) as unknown[])
+  } else {
+    const deed = deeds[line.replace(/^\((.*)\)$/, '$1')]
+    if (deed === undefined) throw new Error(`nobody knows how to do: ${line}`)
+    await deed({ app, client })
+  }
+}
+
+/** The same message, whatever stands for a `…`, and one that its schema allows. */
+function meets (t: Test, actual: Message, expected: Message, line: string): void {
+  t.strictSame(actual, filled(expected, actual), line)
+  const schema = serverSchemas.get(actual.type)
+  if (schema !== undefined) t.ok(Value.Check(schema, actual), `its schema allows ${actual.type}`)
+}
+
+function filled (expected: unknown, actual: unknown): unknown {
+  if (expected === '…') return typeof actual === 'string' && actual !== '' ? actual : 'some text'
+  if (Array.isArray(expected) || typeof expected !== 'object' || expected === null) return expected
+  const given = (actual ?? {}) as Record<string, unknown>
+  return Object.fromEntries(Object.entries(expected).map(([name, value]) => [name, filled(value, given[name])]))
+}

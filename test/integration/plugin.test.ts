@@ -1,0 +1,211 @@
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import aiCanvasWs, { aiCanvasWs as named, getWebSocketManager, type AiCanvasWsOptions } from 'ai-canvas-ws'
+import { MemoryBroker } from '../../lib/broker/memory.js'
+import { systemClock } from '../../lib/clock.js'
+import { originOf, startApp } from '../support/app.js'
+import { selfSigned } from '../support/certificate.js'
+import { captureLog } from '../support/log.js'
+import { connect, TestClient } from '../support/ws-client.js'
+
+/** An app that does not listen. Closed when the test ends. */
+function quietApp (t: Test, options: FastifyServerOptions = {}): FastifyInstance {
+  const app = Fastify(options)
+  t.teardown(() => app.close())
+  return app
+}
+
+t.test('without options there are the route, the manager and the stats', async (t) => {
+  const app = quietApp(t)
+  await app.register(aiCanvasWs)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = await connect(t, `${originOf(app)}/ws?sessionId=s1`)
+  await app.wsManager.notifyAIComplete('s1', { mode: 'generate' })
+  t.match(await client.next(), { type: 'ai_complete', result: { mode: 'generate' } })
+  t.match((await app.inject('/api/ws/stats')).json(), { totalConnections: 1 })
+  t.ok(app.hasPlugin('ai-canvas-ws'))
+})
+
+t.test('the default export and the named one are the same', (t) => {
+  t.equal(aiCanvasWs, named)
+  t.end()
+})
+
+t.test('a request that is no upgrade is told to upgrade', async (t) => {
+  const { app } = await startApp(t)
+  for (const method of ['GET', 'HEAD'] as const) {
+    const response = await app.inject({ method, url: '/ws?sessionId=s1' })
+    t.match(response, { statusCode: 426, headers: { upgrade: 'websocket' } })
+  }
+  t.match((await app.inject('/ws')).json(), { statusCode: 426, error: 'Upgrade Required', message: /connect with a WebSocket client/ })
+  t.equal((await app.inject({ method: 'POST', url: '/ws' })).statusCode, 404)
+})
+
+t.test('a path and a prefix can be given', async (t) => {
+  const { app, url } = await startApp(t, { prefix: '/realtime', path: '/socket' })
+  t.match(url(), /\/realtime\/socket$/)
+  await connect(t, url())
+  t.match((await app.inject('/realtime/api/ws/stats')).json(), { totalConnections: 1 })
+  t.equal((await app.inject('/ws')).statusCode, 404)
+})
+
+t.test('in an encapsulated context the routes are below its prefix, and the manager is that context\'s', async (t) => {
+  const app = quietApp(t)
+  let inside: FastifyInstance | undefined
+  await app.register(async (child) => {
+    inside = child
+    await child.register(aiCanvasWs, { prefix: '/live' })
+  }, { prefix: '/v1' })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.notOk(app.hasDecorator('wsManager'))
+  const client = await connect(t, `${originOf(app)}/v1/live/ws?sessionId=s1`)
+  t.match(await inside!.wsManager.notifyAIStart('s1', {}), { recipients: 1 })
+  t.match(await client.next(), { type: 'ai_start' })
+  t.match((await app.inject('/v1/live/api/ws/stats')).json(), { totalConnections: 1 })
+  await app.close()
+  t.match(await client.closed, { code: 1012 })
+})
+
+t.test('over HTTPS', async (t) => {
+  const { key, cert } = selfSigned()
+  const app = Fastify({ https: { key, cert } })
+  t.teardown(() => app.close())
+  await app.register(aiCanvasWs)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = await connect(t, `${originOf(app, 'wss')}/ws?sessionId=s1`, { ca: cert })
+  for (let chunk = 1; chunk <= 50; chunk++) void app.wsManager.notifyAIProgress('s1', { chunksReceived: chunk, text: 'x'.repeat(chunk * 100) })
+  for (let chunk = 1; chunk <= 50; chunk++) t.match(await client.next(), { progress: { chunksReceived: chunk } })
+  t.same(await client.sync(), [])
+  await app.close()
+  t.match(await client.closed, { code: 1012 })
+})
+
+t.test('app.injectWS works without a port, if its listener is attached in onInit', async (t) => {
+  const app = quietApp(t)
+  await app.register(aiCanvasWs)
+  await app.ready()
+  let client: TestClient | undefined
+  await app.injectWS('/ws?userId=u1&sessionId=s1', {}, { onInit: (ws) => { client = new TestClient(ws) } })
+  t.match(await client!.next(), { type: 'connection', status: 'connected', sessionId: 's1' })
+  t.match(await app.wsManager.notifyAIStart('s1', { prompt: 'x'.repeat(5000) }), { recipients: 1 })
+  t.match(await client!.next(), { type: 'ai_start', task: { prompt: 'x'.repeat(5000) } })
+  client!.send({ type: 'subscribe', sessionId: 's2' })
+  t.match(await client!.next(), { type: 'subscribed', sessionId: 's2' })
+  t.same(await client!.sync(), [])
+  t.match(app.wsManager.getStats(), { activeConnections: 1, clients: [{ userId: 'u1', sessionId: 's2', state: 1 }] })
+  await app.close()
+  t.match(await client!.closed, { code: 1012 })
+})
+
+t.test('registering twice on a server is an error that says what to do', async (t) => {
+  const twice = { code: 'AICW_ERR_ALREADY_REGISTERED', message: /register it once, on the root instance, and use app\.wsManager everywhere/ }
+  const app = quietApp(t)
+  await app.register(aiCanvasWs)
+  await t.rejects(async () => app.register(aiCanvasWs, { path: '/other' }), twice, 'on the same instance')
+
+  const siblings = quietApp(t)
+  siblings.register(async (child) => { await child.register(aiCanvasWs) }, { prefix: '/a' })
+  siblings.register(async (child) => { await child.register(aiCanvasWs) }, { prefix: '/b' })
+  await t.rejects(async () => siblings.ready(), twice, 'in sibling contexts')
+
+  const nested = quietApp(t)
+  await nested.register(aiCanvasWs)
+  nested.register(async (child) => { await child.register(aiCanvasWs) }, { prefix: '/a' })
+  await t.rejects(async () => nested.ready(), twice, 'in a context of the root that has it')
+})
+
+t.test('getWebSocketManager finds the one app that is open', async (t) => {
+  const none = { code: 'AICW_ERR_NO_MANAGER', message: /await app\.register\(aiCanvasWs\) before getWebSocketManager\(\)/ }
+  t.throws(() => getWebSocketManager(), none)
+  const one = quietApp(t)
+  await one.register(aiCanvasWs)
+  t.equal(getWebSocketManager(), one.wsManager)
+
+  const two = quietApp(t)
+  await two.register(aiCanvasWs)
+  t.throws(() => getWebSocketManager(), { code: 'AICW_ERR_MANY_MANAGERS', message: /^2 apps .* use app\.wsManager/ })
+  await one.close()
+  t.equal(getWebSocketManager(), two.wsManager)
+  await two.close()
+  t.throws(() => getWebSocketManager(), none)
+})
+
+t.test('a registration that fails leaves nothing behind', async (t) => {
+  const failures: Record<string, { options: () => AiCanvasWsOptions, prepare?: (app: FastifyInstance) => unknown, error: { code: string } | { message: string } }> = {
+    'a broker that does not open': {
+      options: () => ({ broker: Object.assign(new MemoryBroker({ clock: systemClock }), { open: () => Promise.reject(new Error('no broker there')) }) }),
+      error: { message: 'no broker there' }
+    },
+    'a path that the app uses itself': {
+      options: () => ({}),
+      prepare: (app) => app.get('/ws', () => 'mine'),
+      error: { code: 'FST_ERR_DUPLICATED_ROUTE' }
+    },
+    'a stats path that the app uses itself': {
+      options: () => ({ stats: '/stats' }),
+      prepare: (app) => app.get('/stats', () => 'mine'),
+      error: { code: 'FST_ERR_DUPLICATED_ROUTE' }
+    },
+    'an option that can\'t be meant': {
+      options: () => ({ heartbeatIntervalMs: -1 }),
+      error: { message: 'option "heartbeatIntervalMs" must be a number above 0' }
+    },
+    'a manager of the app\'s own': {
+      options: () => ({}),
+      prepare: (app) => app.decorate('wsManager', {} as never),
+      error: { code: 'FST_ERR_DEC_ALREADY_PRESENT' }
+    }
+  }
+  for (const [name, { options, prepare, error }] of Object.entries(failures)) {
+    await t.test(name, async (t) => {
+      const app = quietApp(t)
+      prepare?.(app)
+      await t.rejects(async () => app.register(aiCanvasWs, options()), error)
+      await app.close()
+      t.throws(() => getWebSocketManager(), { code: 'AICW_ERR_NO_MANAGER' })
+      const next = await startApp(t)
+      await connect(t, next.url())
+      t.equal(getWebSocketManager(), next.app.wsManager)
+    })
+  }
+})
+
+t.test('a broker that was opened is closed, when the registration fails later and when the app ends', async (t) => {
+  for (const fails of [true, false]) {
+    const calls: string[] = []
+    const broker = Object.assign(new MemoryBroker({ clock: systemClock }), {
+      open: () => { calls.push('open') }, close: () => { calls.push('close') }
+    })
+    const app = quietApp(t)
+    if (fails) app.get('/ws', () => 'mine')
+    const registered = (async () => app.register(aiCanvasWs, { broker }))()
+    await (fails ? t.rejects(registered) : registered)
+    await app.close()
+    t.same(calls, ['open', 'close'])
+  }
+})
+
+t.test('a broker that can\'t be closed is told to who closes the app, and keeps nothing open', async (t) => {
+  const broker = Object.assign(new MemoryBroker({ clock: systemClock }), { close: () => Promise.reject(new Error('still busy')) })
+  const app = Fastify()
+  await app.register(aiCanvasWs, { broker })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = await connect(t, `${originOf(app)}/ws`)
+  await t.rejects(app.close(), { message: 'still busy' })
+  t.match(await client.closed, { code: 1012 })
+  t.notOk(app.server.listening)
+  t.throws(() => getWebSocketManager(), { code: 'AICW_ERR_NO_MANAGER' })
+})
+
+t.test('in production a server that lets everyone in says so', async (t) => {
+  t.intercept(process, 'env', { value: { ...process.env, NODE_ENV: 'production' } })
+  const warnings = async (options: AiCanvasWsOptions): Promise<string[]> => {
+    const { lines, stream } = captureLog()
+    await quietApp(t, { logger: { level: 'warn', stream } }).register(aiCanvasWs, options)
+    return lines.map(({ msg }) => msg)
+  }
+  t.match(await warnings({}), [/lets everyone in as whoever they say they are: give it "authenticate" and "authorize"/])
+  t.same(await warnings({ authenticate: () => ({}), authorize: true }), [])
+  process.env.NODE_ENV = 'development'
+  t.same(await warnings({}), [])
+})

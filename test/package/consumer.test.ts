@@ -1,0 +1,165 @@
+import { execFile } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t from 'tap'
+
+// What an app gets when it installs the package: built, packed, unpacked outside of the repository, where nothing but the
+// declared dependencies can be found beside it.
+
+interface Manifest { dependencies: Record<string, string>, peerDependencies: Record<string, string> }
+
+/** As at a user's: without the loaders that tap puts into every Node.js below it. */
+const run = (command: string, args: readonly string[], { cwd = outside } = {}): Promise<{ stdout: string, stderr: string }> =>
+  promisify(execFile)('env', ['-u', 'NODE_OPTIONS', command, ...args], { cwd })
+const root = fileURLToPath(new URL('../../', import.meta.url))
+const tsc = join(root, 'node_modules/typescript/bin/tsc')
+const installed = (name: string): string => join(root, 'node_modules', name)
+
+const outside = await mkdtemp(join(tmpdir(), 'ai-canvas-ws-'))
+const app = join(outside, 'app')
+const unpacked = join(app, 'node_modules/ai-canvas-ws')
+t.teardown(() => rm(outside, { recursive: true, force: true }))
+// A build, a pack and two type checks on a busy machine.
+t.setTimeout(240_000)
+
+async function pack (): Promise<string> {
+  const stage = join(outside, 'stage')
+  await mkdir(stage)
+  for (const name of ['package.json', 'tsconfig.json', 'README.md', 'LICENSE', 'lib']) {
+    await cp(join(root, name), join(stage, name), { recursive: true })
+  }
+  await symlink(join(root, 'node_modules'), join(stage, 'node_modules'))
+  await run('npm', ['run', 'build'], { cwd: stage })
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', outside], { cwd: stage })
+  return join(outside, stdout.trim())
+}
+
+async function install (tarball: string): Promise<Manifest> {
+  await mkdir(unpacked, { recursive: true })
+  await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', unpacked])
+  const manifest = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8')) as Manifest
+  // @types/node is what every app in TypeScript has.
+  for (const name of [...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }), '@types/node']) {
+    const link = join(app, 'node_modules', name)
+    await mkdir(dirname(link), { recursive: true })
+    await symlink(installed(name), link)
+  }
+  await writeFile(join(app, 'package.json'), '{"type":"module"}')
+  return manifest
+}
+
+const manifest = await install(await pack())
+
+t.test('the package holds what is run, its types, and the source that its maps point to, and nothing else', async (t) => {
+  const files = await readdir(unpacked, { recursive: true, withFileTypes: true })
+  const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(unpacked.length + 1)).sort()
+  const unexpected = paths.filter((path) => !/^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|lib\/.+\.ts|lib\/protocol\/README\.md|package\.json|README\.md|LICENSE)$/.test(path))
+  t.same(unexpected, [])
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'lib/index.ts', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
+    t.ok(paths.includes(path), path)
+  }
+  for (const path of paths.filter((path) => path.endsWith('.map'))) {
+    const { sources } = JSON.parse(await readFile(join(unpacked, path), 'utf8')) as { sources: string[] }
+    for (const source of sources) t.ok(paths.includes(normalize(join(dirname(path), source))), `${path} points to ${source}`)
+  }
+})
+
+t.test('an app runs it, with nothing but what it declares', async (t) => {
+  await writeFile(join(app, 'app.js'), `
+    import { once } from 'node:events'
+    import Fastify from 'fastify'
+    import plugin, { aiCanvasWs, defaults, getWebSocketManager, redactedRequest } from 'ai-canvas-ws'
+    import { closeCodes, reconnectRule, ServerMessage } from 'ai-canvas-ws/protocol'
+
+    const app = Fastify()
+    await app.register(plugin)
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const { WebSocket } = await import('ws')
+    const socket = new WebSocket('ws://127.0.0.1:' + app.server.address().port + defaults.path + '?sessionId=s')
+    const [greeting] = await once(socket, 'message')
+    const receipt = await getWebSocketManager().notifyAIStart('s', { prompt: 'x' })
+    const [started] = await once(socket, 'message')
+    socket.on('close', (code) => console.log(JSON.stringify({
+      types: [greeting, started].map((data) => JSON.parse(data).type),
+      recipients: receipt.recipients,
+      rule: reconnectRule(code),
+      sameExports: plugin === aiCanvasWs && typeof redactedRequest === 'function' && ServerMessage.anyOf.length > 0,
+      restart: closeCodes.restart.code === code
+    })))
+    await app.close()
+  `)
+  const { stdout } = await run(process.execPath, ['app.js'], { cwd: app })
+  t.same(JSON.parse(stdout), {
+    types: ['connection', 'ai_start'], recipients: 1, rule: 'soon', sameExports: true, restart: true
+  })
+})
+
+t.test('its types hold in an app that checks everything, declarations included', async (t) => {
+  await writeFile(join(app, 'types.ts'), `
+    import Fastify, { type FastifyInstance } from 'fastify'
+    import aiCanvasWs, {
+      getWebSocketManager, redactedRequest, type AiCanvasWsOptions, type Authorize, type Metrics, type Receipt, type WebSocketManager
+    } from 'ai-canvas-ws'
+    import { type ClientMessage, type ServerMessage, type Reconnect, reconnectRule } from 'ai-canvas-ws/protocol'
+
+    const app: FastifyInstance = Fastify({ logger: { serializers: { req: redactedRequest } } })
+    const authorize: Authorize = async ({ userId }, { sessionId }) => sessionId.startsWith(String(userId))
+    const options: AiCanvasWsOptions = {
+      authenticate: async (request, { token, signal }) => signal.aborted || token === undefined ? null : { userId: request.ip, role: 'x' },
+      authorize,
+      limits: { burst: 10 },
+      stats: { preHandler: (_request, _reply, done) => { done() } },
+      websocket: { maxPayload: 1024, perMessageDeflate: false },
+      onMessage: (message, client) => { client.send({ type: 'echo', was: message.type }) }
+    }
+    await app.register(aiCanvasWs, options)
+    await app.register(aiCanvasWs)
+    const manager: WebSocketManager = app.wsManager
+    const receipt: Receipt = await manager.notifyAIError('s', new Error('x'))
+    const recipients: number = receipt.recipients
+    const metrics: Metrics = getWebSocketManager().getMetrics()
+    const rule: Reconnect = reconnectRule(1012)
+    const ping: ClientMessage = { type: 'ping' }
+    export function told (message: ServerMessage): string {
+      return message.type === 'ai_error' ? message.error.message : message.timestamp
+    }
+    const injected = await app.injectWS('/ws?sessionId=s', {}, { onInit: (ws) => { ws.on('message', (data) => { data.toString() }) } })
+    injected.terminate()
+    export { recipients, metrics, rule, ping }
+
+    // @ts-expect-error a message needs a type
+    await manager.broadcast({ text: 'x' })
+    // @ts-expect-error an option is absent, or it has a value
+    await app.register(aiCanvasWs, { path: undefined })
+    // @ts-expect-error no such option
+    await app.register(aiCanvasWs, { heartbeat: 1 })
+    // @ts-expect-error internal
+    manager.close()
+  `)
+  await writeFile(join(app, 'tsconfig.json'), JSON.stringify({
+    compilerOptions: {
+      target: 'es2023', module: 'nodenext', types: ['node'], strict: true, exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true, skipLibCheck: false, noEmit: true
+    },
+    files: ['types.ts']
+  }))
+  const failed = await run(process.execPath, [tsc, '-p', app]).then(() => '', (error: unknown) => (error as { stdout: string }).stdout)
+  t.equal(failed, '')
+})
+
+t.test('beside the entry points only package.json can be reached', async (t) => {
+  const reach = (name: string): Promise<unknown> => run(process.execPath, ['--input-type=module', '-e', `await import('${name}')`], { cwd: app })
+  await t.resolves(reach('ai-canvas-ws/package.json').catch((error: unknown) => {
+    // A JSON module wants an attribute: that it asks for one says that it was found.
+    t.match(error, { stderr: /ERR_IMPORT_(?:ATTRIBUTE|ASSERTION)\w*_MISSING/ })
+  }))
+  await t.rejects(reach('ai-canvas-ws/dist/plugin.js'), /ERR_PACKAGE_PATH_NOT_EXPORTED/)
+})
+
+t.test('what it declares is what keeps it safe and typed', async (t) => {
+  t.match(manifest.peerDependencies, { fastify: /^\^5/ })
+  t.ok(manifest.dependencies['@types/ws'], 'the public options name types of ws')
+})

@@ -1,0 +1,84 @@
+import type { Broker, PublishOptions, Stream } from '../../lib/broker/broker.js'
+import { MemoryBroker } from '../../lib/broker/memory.js'
+import { Follower } from '../../lib/delivery/follower.js'
+import type { DeflateSettings } from '../../lib/delivery/frame.js'
+import { Hub } from '../../lib/delivery/hub.js'
+import { Outbox, OutboxPool } from '../../lib/delivery/outbox.js'
+import type { MaybePromise } from '../../lib/maybe-promise.js'
+import { FakeClock } from './fake-clock.js'
+import { FakeTransport } from './fake-transport.js'
+
+/** A connection in the room, and what happened to it. */
+export interface Guest {
+  readonly follower: Follower
+  readonly transport: FakeTransport
+  /** How often its outbox overflowed. */
+  readonly overflows: number
+}
+
+export interface RoomOptions<B extends Broker> {
+  broker?: B
+  deflate?: DeflateSettings
+  maxOutboxBytes?: number
+  maxTotalBytes?: number
+}
+
+/**
+ * A hub with a broker and connections around it, without a server: time stands still, and a tick ends when `clock.tick()`
+ * says so. A guest's messages are its name's, so that a test reads as what they were sent.
+ */
+export class Room<B extends Broker = MemoryBroker> {
+  readonly clock = new FakeClock()
+  readonly broker: B
+  readonly hub: Hub
+  readonly pool: OutboxPool
+
+  constructor (options: RoomOptions<B> = {}) {
+    // Without a broker of the test's own, B is its default.
+    this.broker = options.broker ?? new MemoryBroker({ clock: this.clock }) as unknown as B
+    this.hub = new Hub({ broker: this.broker, clock: this.clock, deflate: options.deflate })
+    void this.broker.open({ deliver: (stream, publication) => this.hub.deliver(stream, publication), control: () => undefined })
+    this.pool = new OutboxPool({
+      maxOutboxBytes: options.maxOutboxBytes ?? 1024 * 1024,
+      maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,
+      monotonic: () => this.clock.monotonic()
+    })
+  }
+
+  /** Lets someone in. `onOverflow` is what a server does about a reader that is too slow. */
+  enter (onOverflow: (guest: Guest) => void = () => undefined): Guest {
+    const transport = new FakeTransport()
+    let overflows = 0
+    const outbox = new Outbox(transport, this.pool, () => {
+      overflows++
+      onOverflow(guest)
+    })
+    const guest = { follower: new Follower(outbox), transport, get overflows () { return overflows } }
+    return guest
+  }
+
+  /** Follows sessions, greeted with their names and positions: `hello a:0 b:0`. */
+  join ({ follower }: Guest, ...names: string[]): MaybePromise<void> {
+    return this.hub.join(follower, names.map((name) => ({ stream: streamOf(name) })), (joined) => {
+      return `hello ${[...joined].map(([stream, { seq }]) => `${stream.slice('session:'.length)}:${seq}`).join(' ')}`
+    })
+  }
+
+  leave ({ follower }: Guest, name: string): void {
+    this.hub.leave(follower, streamOf(name))
+  }
+
+  /** Publishes to a session something that is not numbered, so that it arrives as it is. */
+  publish (name: string, body: string, options: Partial<PublishOptions> = {}): number {
+    const published = this.broker.publish(streamOf(name), body, { durable: false, ...options })
+    return 'recipients' in published ? published.recipients : NaN
+  }
+
+  tell ({ follower }: Guest, text: string): void {
+    this.hub.send(follower, text)
+  }
+}
+
+export function streamOf (name: string): Stream {
+  return `session:${name}`
+}
