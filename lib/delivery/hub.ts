@@ -74,7 +74,11 @@ export class Hub {
       })
       if (joined.size > 0 && !follower.outbox.closed) {
         this.send(follower, greet(joined))
-        for (const entrance of entrances) this.#enter(follower, entrance, joined.get(entrance.channel.stream))
+        for (const entrance of entrances) {
+          const answer = joined.get(entrance.channel.stream)
+          // Of a stream that was asked for twice, only the later entrance is open.
+          if (answer !== undefined && isWaiting(follower, entrance)) this.#enter(follower, entrance, answer)
+        }
       }
       this.#abandon(follower, entrances)
     }, (error) => {
@@ -168,8 +172,7 @@ export class Hub {
     return { channel, meanwhile }
   }
 
-  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined | undefined): void {
-    if (joined === undefined) return
+  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined): void {
     for (const publication of joined.missed) this.#sendFrame(follower, this.#frame(channel.stream, publication))
     for (const publication of joined.state) this.#sendFrame(follower, this.#frame(channel.stream, publication))
     if (meanwhile === undefined) return
@@ -204,8 +207,11 @@ export class Hub {
     const { outbox, fedBy } = follower
     follower.fedBy = undefined
     if (fedBy === undefined) return
-    if (follower.mixed) {
-      outbox.write(this.#coming(follower))
+    const coming = follower.mixed ? this.#coming(follower) : undefined
+    // A later one may overflow, and ending that one may end this one too: it has all of this tick already.
+    follower.cursor = this.#order
+    if (coming !== undefined) {
+      outbox.write(coming)
     } else if (!outbox.writeJoined(fedBy.bytes(outbox.transport.inflates), fedBy.frames)) {
       outbox.write(fedBy.frames)
     }
