@@ -1,11 +1,10 @@
 import type { Broker, ControlMessage, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
 import { errors } from '../errors.js'
-import { describeError } from '../jobs/ai-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
 import type { Logger } from './logger.js'
-import { checkBody, checkId, serialize, serializeAppMessage, type AppMessage } from './messages.js'
+import { checkBody, checkId, readError, serialize, serializeAppMessage, type AppMessage } from './messages.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
 
 /** What became of a notification. */
@@ -71,7 +70,7 @@ export class WebSocketManager {
    * `code` (`rate_limit_error`, …); its stack and other fields stay here. Mind what its message tells.
    */
   notifyAIError (sessionId: string, error: AIErrorInfo | Error): Promise<Receipt> {
-    return this.#notify('ai_error', sessionId, 'error', () => describeError(error))
+    return this.#notify('ai_error', sessionId, 'error', () => readError(error))
   }
 
   /** Sends a message of your own to everyone who follows the session. It needs a `type`. */
