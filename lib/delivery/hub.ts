@@ -77,7 +77,11 @@ export class Hub {
       })
       if (joined.size > 0 && !follower.outbox.closed) {
         this.send(follower, greet(joined))
-        for (const entrance of entrances) this.#enter(follower, entrance, joined.get(entrance.channel.stream))
+        for (const entrance of entrances) {
+          const answer = joined.get(entrance.channel.stream)
+          // Of a stream that was asked for twice, only the later entrance is open.
+          if (answer !== undefined && isWaiting(follower, entrance)) this.#enter(follower, entrance, answer)
+        }
       }
       this.#abandon(follower, entrances)
     }, (error) => {
@@ -171,8 +175,7 @@ export class Hub {
     return { channel, have, meanwhile }
   }
 
-  #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined | undefined): void {
-    if (joined === undefined) return
+  #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
     for (const publication of joined.replay) this.#sendFrame(follower, this.#replayFrame(channel.stream, publication, have))
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
@@ -206,8 +209,11 @@ export class Hub {
     const { outbox, fedBy } = follower
     follower.fedBy = undefined
     if (fedBy === undefined) return
-    if (follower.mixed) {
-      outbox.write(this.#coming(follower))
+    const coming = follower.mixed ? this.#coming(follower) : undefined
+    // A later one may overflow, and ending that one may end this one too: it has all of this tick already.
+    follower.cursor = this.#order
+    if (coming !== undefined) {
+      outbox.write(coming)
     } else if (!outbox.writeJoined(fedBy.bytes(outbox.transport.inflates), fedBy.frames)) {
       outbox.write(fedBy.frames)
     }

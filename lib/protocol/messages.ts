@@ -2,11 +2,13 @@ import { Type, type Static } from '@sinclair/typebox'
 import { errorCodes, type ErrorCode } from './codes.js'
 import { MAX_ID_LENGTH } from './ids.js'
 
-/** A session's or a user's id, as `isId` checks it: the pattern means the same with and without the `u` flag. */
+/**
+ * A session's or a user's id, as `isId` checks it. The pattern means the same with and without the `u` flag. It counts too,
+ * because `maxLength` would not: Ajv counts code points, TypeBox UTF-16 units.
+ */
 export const Id = Type.String({
-  minLength: 1,
-  maxLength: MAX_ID_LENGTH,
-  pattern: '^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff])+$'
+  description: `1 to ${MAX_ID_LENGTH} characters, none of them a control character`,
+  pattern: `^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff]){1,${MAX_ID_LENGTH}}$`
 })
 
 /** ISO 8601 in UTC, as `Date.prototype.toISOString` writes it. */
@@ -88,7 +90,8 @@ export const Cancelling = Type.Object({
 
 export const ProtocolError = Type.Object({
   type: Type.Literal('error'),
-  code: Type.Unsafe<ErrorCode>(Type.String({ enum: Object.keys(errorCodes) })),
+  // A union, because TypeBox does not look at `enum`.
+  code: Type.Unsafe<ErrorCode>(Type.Union(Object.keys(errorCodes).map((code) => Type.Literal(code)))),
   message: Type.String(),
   timestamp: Timestamp,
   sessionId: Type.Optional(Type.String()),

@@ -1,6 +1,7 @@
 import { errors } from '../errors.js'
+import { describeError } from '../jobs/ai-error.js'
 import { isId } from '../protocol/ids.js'
-import { reservedTypes } from '../protocol/messages.js'
+import { reservedTypes, type AIErrorInfo } from '../protocol/messages.js'
 
 /** A message of the app's own: a `type` and whatever else goes through `JSON.stringify`. */
 export interface AppMessage {
@@ -13,13 +14,8 @@ const SERVER_FIELDS = ['seq', 'userSeq', 'epoch'] as const
 
 /** The JSON text of a message, or an error that says what can't be written. */
 export function serialize (message: object): string {
-  let text: unknown
-  try {
-    text = JSON.stringify(message)
-  } catch (error) {
-    throw new errors.NotSerializable(error instanceof Error ? error.message.split('\n', 1)[0] : String(error))
-  }
-  // A toJSON of the message's own may answer anything, or nothing.
+  const text: unknown = read(() => JSON.stringify(message))
+  // A toJSON of what a toJSON answered may answer anything, or nothing.
   if (typeof text !== 'string' || !text.startsWith('{')) throw new errors.NotSerializable('its toJSON answers no object')
   return text
 }
@@ -29,17 +25,44 @@ export function checkId (name: 'sessionId' | 'userId' | 'jobId', value: unknown)
   return value
 }
 
-/** What is given to a notification beside its session: a plain object, so that its fields can be read by name. */
+/** What is given to a notification beside its session: an object, so that its fields can be read by name. */
 export function checkBody (name: string, value: unknown): object {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  const body = read(() => asJson(value))
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new errors.InvalidMessage(`${name} must be an object`)
   }
-  return value
+  return body
+}
+
+/** The same as a copy, because JSON holds no inherited fields: one among those would pass a check and never be sent. */
+export function fieldsOf (name: string, value: unknown): object {
+  const body = checkBody(name, value)
+  return read(() => ({ ...body }))
+}
+
+/** What is told of a failure. An `Error`'s toJSON is not asked: some tell the request, its credentials included. */
+export function readError (error: unknown): AIErrorInfo {
+  return read(() => describeError(error instanceof Error ? error : asJson(error)))
+}
+
+/** Asked before the checks, so that what is checked is what is sent. */
+function asJson (value: unknown): unknown {
+  const { toJSON } = (value ?? {}) as { toJSON?: unknown }
+  return typeof value === 'object' && typeof toJSON === 'function' ? toJSON.call(value, '') : value
+}
+
+/** What throws meanwhile is a getter or a toJSON of the app's own. */
+function read<T> (work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw new errors.NotSerializable(error instanceof Error ? error.message.split('\n', 1)[0] : String(error))
+  }
 }
 
 /** An app's own message as it goes out. The time is the server's; a session's message also says whose it is. */
 export function serializeAppMessage (message: unknown, timestamp: string, sessionId?: string): string {
-  const fields = checkBody('message', message) as Partial<AppMessage>
+  const fields: Partial<AppMessage> = fieldsOf('message', message)
   const { type } = fields
   if (typeof type !== 'string' || type === '') {
     throw new errors.InvalidMessage('a message needs a string "type", such as { type: "notification", … }')

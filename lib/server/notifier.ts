@@ -1,11 +1,10 @@
 import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
-import { describeError } from '../jobs/ai-error.js'
 import type { DropReason, Transition } from '../jobs/job.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
-import { checkBody, checkId, serialize } from './messages.js'
+import { checkBody, checkId, fieldsOf, readError, serialize } from './messages.js'
 import type { Watchdog } from './watchdog.js'
 
 /** What became of a notification. */
@@ -97,7 +96,7 @@ export class Notifier {
       case 'ai_start':
         return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), as('start')]
       case 'ai_progress': {
-        const progress: AIProgress = { ...checkBody('progress', report.progress) }
+        const progress = fieldsOf('progress', report.progress) as AIProgress
         const { delta } = progress
         delete progress.delta
         delete progress.offset
@@ -116,7 +115,7 @@ export class Notifier {
       }
       case 'ai_error':
         return [
-          serialize({ type, sessionId, error: describeError(report.error), timestamp }),
+          serialize({ type, sessionId, error: readError(report.error), timestamp }),
           as('error', { presumed: report.presumed === true })
         ]
     }

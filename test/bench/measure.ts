@@ -10,8 +10,8 @@ const SERVER = new URL('./servers/process.ts', import.meta.url)
 const LOAD = new URL('./load/process.ts', import.meta.url)
 /** Connections of the churn row that are under way at a time. */
 const CHURN_WIDTH = 32
-/** Rounds of which nothing is kept: the compiler must have seen everything. */
-const WARM_UP = 2
+/** How much longer than a round the one before the first is. */
+const WARM_UP = 3
 
 /** A contender's server, and the load for it. */
 class Pair {
@@ -27,8 +27,8 @@ class Pair {
   }
 
   async listen (): Promise<void> {
-    const { contender, compression = false, sockets, sessions, follows = 0, stalled = 0 } = this.entry
-    const ports = await this.#server.call('listen', { name: contender, compression })
+    const { contender, compression = false, build = 'ai-canvas-ws', sockets, sessions, follows = 0, stalled = 0 } = this.entry
+    const ports = await this.#server.call('listen', { name: contender, compression, build })
     this.#opens = { contender, ...ports, sockets, deflate: compression, sessions, follows, stalled }
   }
 
@@ -36,9 +36,16 @@ class Pair {
     await this.#load.call('open', this.#open())
   }
 
+  /** Rounds of which nothing is kept: the compiler must have seen everything, and every session its first message. */
+  async warmUp (): Promise<void> {
+    const { plan, sessions } = this.entry
+    if (plan === undefined) return
+    await this.publish({ ...plan, ticks: Math.max(plan.ticks * WARM_UP, Math.ceil(sessions / plan.publicationsPerTick)) })
+  }
+
   /** One round of a plan. Throws if a message is missing, or came twice, or out of order. */
-  async publish (): Promise<Sample> {
-    const { plan, sockets, sessions, follows = 0, label } = this.entry
+  async publish (plan = this.entry.plan): Promise<Sample> {
+    const { sockets, sessions, follows = 0, label } = this.entry
     if (plan === undefined) throw new Error(`${label} has no plan`)
     const readers = follows > 0 ? 1 : sockets / sessions
     const messagesPerTick = plan.publicationsPerTick * readers
@@ -115,11 +122,15 @@ async function inStandingProcesses ({ kind, entries }: Row, { rounds, execArgv, 
       await pair.listen()
       if (kind === 'publish') await pair.open()
     }
-    for (let round = -WARM_UP; round < rounds; round++) {
+    for (const pair of pairs) {
+      progress(`${pair.entry.label}: warming up`)
+      await (kind === 'publish' ? pair.warmUp() : pair.churn())
+    }
+    for (let round = 0; round < rounds; round++) {
       for (const pair of pairs) {
         progress(`round ${round + 1} of ${rounds}: ${pair.entry.label}`)
         const sample = kind === 'publish' ? await pair.publish() : await pair.churn()
-        if (round >= 0) samples.get(pair.entry.label)?.push(sample)
+        samples.get(pair.entry.label)?.push(sample)
       }
     }
   } finally {

@@ -10,6 +10,8 @@ export interface Entry {
   readonly label: string
   readonly contender: string
   readonly compression?: boolean
+  /** The file that another build of ours is imported from. */
+  readonly build?: string
   readonly sockets: number
   /** Sockets are dealt to so many sessions. */
   readonly sessions: number
@@ -58,7 +60,7 @@ export function rows (quick: boolean): Row[] {
   const pages = { follows: 20, sockets: many, sessions: many * 20, plan: roundRobin }
   const stalled = {
     sockets: 100, sessions: 1,
-    plan: { kind: 'update', stride: 1, publicationsPerTick: 2, ticks: quick ? 640 : 6_400, bodyBytes: STALLED_MESSAGE - 150 }
+    plan: { kind: 'update', stride: 1, publicationsPerTick: 2, ticks: quick ? 640 : 6_400, bodyBytes: STALLED_MESSAGE - 150, watchesMemory: true }
   } as const
   const idle = { sockets: many, sessions: many, compression: true }
   return [
@@ -186,4 +188,12 @@ export function rows (quick: boolean): Row[] {
       ]
     }
   ]
+}
+
+/** The row with another build of ours beside it. */
+export function withBaseline (row: Row, build: string): Row {
+  const baseline = row.entries.filter(({ label }) => label === 'ours').map((entry) => ({ ...entry, label: 'baseline', build }))
+  const metrics: readonly Metric[] = row.kind === 'memory' ? ['rss', 'heap'] : ['cpu']
+  const targets = metrics.map((metric) => ({ against: 'baseline', metric, minus: row.kind === 'memory' }))
+  return { ...row, entries: [...row.entries, ...baseline], targets: [...row.targets, ...targets] }
 }

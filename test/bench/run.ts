@@ -1,7 +1,9 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { measure } from './measure.js'
 import { report, verdictTable, type Verdict } from './report.js'
-import { rows, type Row } from './rows.js'
+import { rows, withBaseline, type Row } from './rows.js'
 
 // `npm run bench`: see README.md.
 
@@ -16,12 +18,15 @@ const { values: flags, positionals: names } = parseArgs({
     rounds: { type: 'string' },
     /** Only these contenders, such as `ours,floor`. */
     only: { type: 'string' },
+    /** `dist/index.js` of another build of ours, to compare with. */
+    baseline: { type: 'string' },
     /** Writes a CPU profile of each server process to this directory. */
     profile: { type: 'string' }
   }
 })
 
-const all = rows(flags.quick)
+const { baseline } = flags
+const all = rows(flags.quick).map((row) => baseline === undefined ? row : withBaseline(row, pathToFileURL(resolve(baseline)).href))
 const unknown = names.find((name) => !all.some((row) => row.name === name))
 if (unknown !== undefined) throw new Error(`no row is called ${unknown}: there are ${all.map(({ name }) => name).join(', ')}`)
 

@@ -20,6 +20,8 @@ export type Kind = 'progress' | 'update'
 export interface ContenderOptions {
   /** Whether permessage-deflate is on. Sockets get it only if they ask for it too. */
   readonly compression: boolean
+  /** What ours is imported from. */
+  readonly build: string
 }
 
 /** The documented permessage-deflate settings. */

@@ -1,13 +1,14 @@
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
-import aiCanvasWs from 'ai-canvas-ws'
-import type { Contender } from './contender.js'
+import type * as Package from 'ai-canvas-ws'
+import type { Contender, ContenderOptions } from './contender.js'
 
 /** The plugin with its defaults, through its public face. */
-export function ours (): Contender {
+export function ours ({ build }: ContenderOptions): Contender {
   const app = Fastify()
   return {
     async listen () {
+      const { aiCanvasWs } = await import(build) as typeof Package
       await app.register(aiCanvasWs)
       await app.listen({ port: 0, host: '127.0.0.1' })
       return (app.server.address() as AddressInfo).port

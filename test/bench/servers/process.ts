@@ -23,12 +23,14 @@ export interface Plan {
   readonly publicationsPerTick: number
   readonly ticks: number
   readonly bodyBytes: number
+  /** Looks at memory each tick. Only where that is the question: looking at all connections is work. */
+  readonly watchesMemory?: boolean
 }
 
 export interface Usage {
   readonly cpuMicros: number
   readonly wallMicros: number
-  /** The most that this process was seen to hold. */
+  /** The most that this process was seen to hold: at the end, and with `watchesMemory` before each tick. */
   readonly peakRssBytes: number
   readonly peakWaitingBytes: number
   /** Readers cut off because they were too slow. */
@@ -45,9 +47,6 @@ export interface Memory {
 const TICK_TIMEOUT_MS = 30_000
 /** Different texts, made before the clock runs. */
 const TEXTS = 16
-/** How often memory is looked at, in ticks. */
-const MEMORY_EVERY = 4
-
 /** The load generator writes one byte here for each tick that it has received whole. */
 class Acknowledgements {
   port = 0
@@ -56,7 +55,7 @@ class Acknowledgements {
   async listen (): Promise<void> {
     const server = createServer((socket: Socket) => {
       socket.setNoDelay(true)
-      socket.on('data', (bytes) => { for (let i = 0; i < bytes.length; i++) this.#onTick?.() })
+      socket.on('data', (bytes) => { bytes.forEach(() => { this.#onTick?.() }) })
       socket.on('error', () => { socket.destroy() })
     })
     server.listen(0, '127.0.0.1')
@@ -75,7 +74,7 @@ let published = 0
 
 /** Publishes tick after tick, each when the one before has arrived everywhere, and answers what that took. */
 function publishAll (target: Contender, plan: Plan): Promise<Usage> {
-  const { kind, sessions, stride, publicationsPerTick, ticks, bodyBytes } = plan
+  const { kind, sessions, stride, publicationsPerTick, ticks, bodyBytes, watchesMemory = false } = plan
   const texts = Array.from({ length: TEXTS }, (_, turn) => text(bodyBytes, turn * 37))
   const ids = Array.from({ length: sessions }, (_, at) => `s${at}`)
   const perLap = sessions / stride
@@ -88,14 +87,15 @@ function publishAll (target: Contender, plan: Plan): Promise<Usage> {
     const before = process.cpuUsage()
 
     function next (): void {
-      if (tick % MEMORY_EVERY === 0) {
+      if (watchesMemory) {
         peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss())
         peakWaitingBytes = Math.max(peakWaitingBytes, target.waitingBytes?.() ?? 0)
-        timer.refresh()
       }
+      timer.refresh()
       if (tick++ === ticks) {
         const { user, system } = process.cpuUsage(before)
         const wallMicros = Number((process.hrtime.bigint() - wallBefore) / 1000n)
+        peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss())
         end(() => { resolve({ cpuMicros: user + system, wallMicros, peakRssBytes, peakWaitingBytes, shed: target.shed?.() ?? 0 }) })
         return
       }
@@ -119,10 +119,10 @@ function publishAll (target: Contender, plan: Plan): Promise<Usage> {
 }
 
 const handlers = {
-  async listen ({ name, compression }: { name: string, compression: boolean }): Promise<{ port: number, ackPort: number }> {
+  async listen ({ name, ...options }: ContenderOptions & { name: string }): Promise<{ port: number, ackPort: number }> {
     const load = contenders[name]
     if (load === undefined) throw new Error(`no contender is called ${name}`)
-    contender = (await load())({ compression })
+    contender = (await load())(options)
     await acknowledgements.listen()
     return { port: await contender.listen(), ackPort: acknowledgements.port }
   },

@@ -1,0 +1,21 @@
+/** Joined by an empty line; empty ones leave no gap. */
+export function paragraphs (...parts: readonly string[]): string {
+  return parts.filter((part) => part !== '').join('\n\n')
+}
+
+/** A code block whose fence is longer than any in the code itself. */
+export function fence (code: string, language = 'ts'): string {
+  const longest = Math.max(2, ...[...code.matchAll(/`{3,}/g)].map(([run]) => run.length))
+  const mark = '`'.repeat(longest + 1)
+  return `${mark}${language}\n${code.trimEnd()}\n${mark}`
+}
+
+/** A list item; its further lines stay inside of it. */
+export function bullet (text: string): string {
+  return `- ${text.replace(/\n(?=[^\n])/g, '\n  ')}`
+}
+
+/** The anchor that GitHub and most other renderers give to a heading. */
+export function anchor (heading: string): string {
+  return heading.toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, '').replaceAll(' ', '-')
+}

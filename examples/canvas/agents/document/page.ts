@@ -1,0 +1,51 @@
+import ts from 'typescript'
+import { commentOf, overviewOf, render, summaryOf } from './comment.js'
+import { exportsOf, type Export, type Reexport } from './exports.js'
+import { anchor, bullet, fence, paragraphs } from './markdown.js'
+import { openProgram, type Source } from './program.js'
+import { sectionOf } from './section.js'
+import { written } from './text.js'
+
+/**
+ * The documentation of a file's exports, in pieces that put together are one Markdown document.
+ * Throws a `SyntaxError` when the file can't be parsed.
+ */
+export function * documentFile (source: Source): Generator<string> {
+  const program = openProgram(source)
+  const { documented, passedOn } = exportsOf(program)
+  const overview = overviewOf(program.file)
+
+  yield `${paragraphs(`# \`${source.path}\``, overview === undefined ? '' : render(overview), contents(documented))}\n`
+  for (const entry of documented) {
+    for (const piece of sectionOf(entry, program.checker)) yield `\n${piece}\n`
+  }
+  for (const addition of augmentations(program.file)) yield `\n${addition}\n`
+  if (passedOn.length > 0) yield `\n${paragraphs('## Passed on from other modules', list(passedOn))}\n`
+  if (documented.length + passedOn.length === 0) yield '\nThis file exports nothing.\n'
+}
+
+function contents (entries: readonly Export[]): string {
+  if (entries.length < 2) return ''
+  const taken = new Map<string, number>()
+  return entries.map(({ name, declarations }) => {
+    const slug = anchor(name)
+    const count = taken.get(slug) ?? 0
+    taken.set(slug, count + 1)
+    const summary = declarations.map((node) => summaryOf(commentOf(node))).find((text) => text !== '')
+    return bullet(`[\`${name}\`](#${count === 0 ? slug : `${slug}-${count}`})${summary === undefined ? '' : `: ${summary}`}`)
+  }).join('\n')
+}
+
+/** What `declare module 'fastify'` adds to the types of another module, its users meet without an import. */
+function augmentations ({ statements }: ts.SourceFile): string[] {
+  return statements
+    .filter((statement) => ts.isModuleDeclaration(statement))
+    .filter(({ name }) => ts.isStringLiteral(name))
+    .map((module) => paragraphs(`## Added to \`${module.name.text}\``, fence(written(module))))
+}
+
+function list (entries: readonly Reexport[]): string {
+  const modules = new Map<string, string[]>()
+  for (const { from, name } of entries) modules.set(from, [...modules.get(from) ?? [], name === '*' ? 'everything' : `\`${name}\``])
+  return [...modules].map(([from, names]) => bullet(`\`${from}\`: ${names.join(', ')}`)).join('\n')
+}

@@ -1,0 +1,40 @@
+import aiCanvasWs from 'ai-canvas-ws'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import { agentChooser, type AgentOptions } from './agents/choose.js'
+import { Jobs } from './jobs.js'
+import { Results } from './results.js'
+import { generateRoutes } from './routes/generate.js'
+
+export interface AppOptions extends AgentOptions {
+  logger?: FastifyServerOptions['logger']
+  /**
+   * Origins of other hosts whose pages may start jobs, such as `https://canvas.example.com`. With one, only its pages and
+   * the server's own may connect, too.
+   */
+  origins?: string[]
+  /** How many jobs may run at once. @default 4 */
+  maxJobs?: number
+  /** @default 300_000 (5 minutes) */
+  maxJobDurationMs?: number
+  /** How long one job's text may become, in UTF-16 units. @default 1_000_000 */
+  maxContentLength?: number
+}
+
+/** The canvas platform's server: jobs come in over HTTP, and how they go is told over WebSocket. */
+export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
+  const { root, openai, logger = false, origins = [], maxJobs = 4, maxJobDurationMs = 300_000, maxContentLength = 1_000_000 } = options
+  const app = Fastify({ logger })
+  const jobs = new Jobs({ max: maxJobs, maxDurationMs: maxJobDurationMs })
+
+  // Before the plugin's own, so that the sockets are still open when the jobs say that they end
+  app.addHook('preClose', async () => { await jobs.close() })
+  await app.register(aiCanvasWs, origins.length === 0 ? {} : { origins })
+  await app.register(generateRoutes, {
+    chooseAgent: agentChooser({ root, openai }),
+    jobs,
+    results: new Results({ maxResults: 100, maxContentLength: 8 * maxContentLength }),
+    origins,
+    maxContentLength
+  })
+  return app
+}

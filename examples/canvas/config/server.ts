@@ -1,0 +1,23 @@
+/** How the server listens, as the environment says. */
+export interface ServerConfig {
+  host: string
+  port: number
+  logLevel: string
+  origins: string[]
+}
+
+/** Throws when a setting can't be meant. */
+export function serverConfig (env: NodeJS.ProcessEnv): ServerConfig {
+  const { PORT = '3001', HOST = 'localhost', LOG_LEVEL = 'info', ORIGINS = '' } = env
+  const port = Number(PORT)
+  if (PORT.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new Error(`PORT is no port: set it to a number from 0 (any free one) to 65535, not "${PORT}"`)
+  }
+  return {
+    // Fastify listens to this name on IPv4 and IPv6, and nobody on the network reaches either
+    host: HOST,
+    port,
+    logLevel: LOG_LEVEL,
+    origins: ORIGINS.split(',').map((origin) => origin.trim()).filter((origin) => origin !== '')
+  }
+}

@@ -1,0 +1,1 @@
+export { getWebSocketManager } from 'ai-canvas-ws'

@@ -1,0 +1,70 @@
+import { Type, type Static } from '@sinclair/typebox'
+import type { AgentTask } from './agents/agent.js'
+import type { Outcome } from './run-job.js'
+
+/** What a session's latest job has written. */
+export const Result = Type.Object({
+  sessionId: Type.String(),
+  status: Type.Union([Type.Literal('running'), Type.Literal('complete'), Type.Literal('error')]),
+  mode: Type.String(),
+  targetFile: Type.Optional(Type.String()),
+  chunks: Type.Integer(),
+  contentLength: Type.Integer({ description: 'In UTF-16 units.' }),
+  content: Type.String({ description: 'Empty while the job is running; after an error, what had come until then.' }),
+  error: Type.Optional(Type.Object({ message: Type.String() }))
+})
+export type Result = Static<typeof Result>
+
+export interface ResultsOptions {
+  maxResults: number
+  /** Over all results, in UTF-16 units. */
+  maxContentLength: number
+}
+
+/** The latest result of each session. Where they become too many or too long, the oldest go. */
+export class Results {
+  readonly #limits: ResultsOptions
+  readonly #bySession = new Map<string, Result>()
+  #contentLength = 0
+
+  constructor (limits: ResultsOptions) {
+    this.#limits = limits
+  }
+
+  get (sessionId: string): Result | undefined {
+    return this.#bySession.get(sessionId)
+  }
+
+  begin (sessionId: string, task: AgentTask): void {
+    this.#set(sessionId, task, 'running', { content: '', chunks: 0 })
+  }
+
+  end (sessionId: string, task: AgentTask, outcome: Outcome): void {
+    this.#set(sessionId, task, outcome.error === undefined ? 'complete' : 'error', outcome)
+  }
+
+  #set (sessionId: string, { mode, targetFile }: AgentTask, status: Result['status'], { content, chunks, error }: Outcome): void {
+    this.#delete(sessionId)
+    this.#contentLength += content.length
+    this.#bySession.set(sessionId, {
+      sessionId,
+      status,
+      mode,
+      ...targetFile !== undefined && { targetFile },
+      chunks,
+      contentLength: content.length,
+      content,
+      ...error !== undefined && { error: { message: error.message } }
+    })
+    for (const oldest of this.#bySession.keys()) {
+      const fits = this.#bySession.size <= this.#limits.maxResults && this.#contentLength <= this.#limits.maxContentLength
+      if (fits || oldest === sessionId) break
+      this.#delete(oldest)
+    }
+  }
+
+  #delete (sessionId: string): void {
+    this.#contentLength -= this.#bySession.get(sessionId)?.content.length ?? 0
+    this.#bySession.delete(sessionId)
+  }
+}

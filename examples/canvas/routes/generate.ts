@@ -1,0 +1,101 @@
+import createError from '@fastify/error'
+import type { FastifyPluginCallbackTypebox } from '@fastify/type-provider-typebox'
+import { Type } from '@sinclair/typebox'
+import { Id } from 'ai-canvas-ws/protocol'
+import type { FastifyError, FastifySchemaValidationError } from 'fastify'
+import { AgentError, type Agent, type AgentTask } from '../agents/agent.js'
+import type { ChooseAgent } from '../agents/choose.js'
+import type { Jobs } from '../jobs.js'
+import { Result, type Results } from '../results.js'
+import { runJob } from '../run-job.js'
+import { sameSite } from './same-site.js'
+
+const EXAMPLE = '{"sessionId":"my_session","mode":"document","targetFile":"lib/index.ts"}'
+
+const Task = Type.Object({
+  sessionId: Id,
+  mode: Type.String({ minLength: 1, maxLength: 64, default: 'generate' }),
+  prompt: Type.Optional(Type.String({ minLength: 1, maxLength: 32_768 })),
+  targetFile: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
+})
+
+const Accepted = Type.Object({
+  sessionId: Type.String(),
+  task: Type.Object({ mode: Type.String(), prompt: Type.Optional(Type.String()), targetFile: Type.Optional(Type.String()) }),
+  resultUrl: Type.String({ description: 'Where the text can be fetched, from `ai_complete` on.' })
+})
+
+const BadRequest = createError('CANVAS_ERR_BAD_REQUEST', '%s', 400)
+const NotConfigured = createError('CANVAS_ERR_NOT_CONFIGURED', '%s', 501)
+const NoResult = createError('CANVAS_ERR_NO_RESULT',
+  'session "%s" has no result: POST a task for it to /api/agent/generate, or, if it had one, that was too long ago', 404)
+
+export interface GenerateRoutesOptions {
+  chooseAgent: ChooseAgent
+  jobs: Jobs
+  results: Results
+  origins: readonly string[]
+  maxContentLength: number
+}
+
+/**
+ * What the request alone shows to be wrong is answered with an HTTP error, and no job begins: nobody's indicator spins,
+ * and who asked is the one to mend it. Everything that shows in the work itself comes to the session as `ai_error`.
+ */
+export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions> = (app, options, done) => {
+  const { chooseAgent, jobs, results, origins, maxContentLength } = options
+
+  // fetch() with a string as its body, as in the platform's documentation, says text/plain
+  app.addContentTypeParser('text/plain', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
+  app.setSchemaErrorFormatter((errors, where) => new BadRequest(
+    `${describe(errors)}. ${where === 'body' ? `A task looks like ${EXAMPLE}` : 'Name the session in the query, such as ?sessionId=my_session'}`
+  ))
+  app.setErrorHandler<FastifyError>((error, _request, reply) => {
+    if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') error.message += `. Send the task as content-type: application/json, such as ${EXAMPLE}`
+    return reply.send(error)
+  })
+
+  app.post('/api/agent/generate', {
+    onRequest: sameSite(origins),
+    schema: { body: Task, response: { 202: Accepted } }
+  }, async ({ body: { sessionId, mode, prompt, targetFile } }, reply) => {
+    const task: AgentTask = { mode, ...prompt !== undefined && { prompt }, ...targetFile !== undefined && { targetFile } }
+    const agent = choose(chooseAgent, task)
+
+    jobs.start(sessionId, ({ signal, release }) => {
+      results.begin(sessionId, task)
+      return runJob({ sessionId, task, agent, signal }, {
+        notifier: app.wsManager,
+        maxContentLength,
+        onEnd (outcome) {
+          results.end(sessionId, task, outcome)
+          release()
+        }
+      })
+    })
+    const resultUrl = `/api/agent/result?${new URLSearchParams({ sessionId }).toString()}`
+    return reply.code(202).header('location', resultUrl).send({ sessionId, task, resultUrl })
+  })
+
+  app.get('/api/agent/result', {
+    schema: { querystring: Type.Object({ sessionId: Id }), response: { 200: Result } }
+  }, ({ query: { sessionId } }) => {
+    const result = results.get(sessionId)
+    if (result === undefined) throw new NoResult(sessionId)
+    return result
+  })
+  done()
+}
+
+function choose (chooseAgent: ChooseAgent, task: AgentTask): Agent {
+  try {
+    return chooseAgent(task)
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error
+    throw error.type === 'not_configured' ? new NotConfigured(error.message) : new BadRequest(error.message)
+  }
+}
+
+function describe (errors: FastifySchemaValidationError[]): string {
+  return errors.map(({ instancePath, message = 'is not valid' }) => `${instancePath.slice(1)} ${message}`.trim()).join(', ')
+}

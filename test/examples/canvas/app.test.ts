@@ -1,0 +1,233 @@
+import { once } from 'node:events'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { buildApp, type AppOptions } from '../../../examples/canvas/app.js'
+import { getWebSocketManager } from '../../../examples/canvas/config/websocket.js'
+import { connect } from '../../support/ws-client.js'
+import { deferred } from '../support/deferred.js'
+import { jobMessages } from '../support/job-messages.js'
+import { begin, event, openAIServer, refused, streamed, type Answer, type OpenAIServer } from '../support/openai-server.js'
+
+interface Running {
+  app: FastifyInstance
+  http: string
+  ws: (sessionId: string) => string
+  generate: (body: unknown, headers?: Record<string, string>) => Promise<Answered>
+  result: (sessionId: string) => Promise<Answered>
+}
+
+interface Answered {
+  status: number
+  headers: Headers
+  body: Record<string, unknown>
+}
+
+const TASK = { sessionId: 's', prompt: 'Create a component', mode: 'generate' }
+
+async function start (t: Test, options: Partial<AppOptions> = {}): Promise<Running> {
+  const app = await buildApp({ root: '/nowhere', ...options })
+  t.teardown(() => app.close())
+  const http = await app.listen({ port: 0, host: '127.0.0.1' })
+  return {
+    app,
+    http,
+    ws: (sessionId) => `${http.replace('http', 'ws')}/ws?sessionId=${sessionId}`,
+    generate: (body, headers = { 'content-type': 'application/json' }) => call(`${http}/api/agent/generate`, {
+      method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body)
+    }),
+    result: (sessionId) => call(`${http}/api/agent/result?${new URLSearchParams({ sessionId }).toString()}`)
+  }
+}
+
+async function call (url: string, init: RequestInit = {}): Promise<Answered> {
+  const response = await fetch(url, init)
+  return { status: response.status, headers: response.headers, body: await response.json() as Record<string, unknown> }
+}
+
+/** An app whose language model answers so. */
+async function startWithModel (t: Test, answers: Answer[], options: Partial<AppOptions> = {}): Promise<Running & { model: OpenAIServer }> {
+  const model = await openAIServer(t, ...answers)
+  const running = await start(t, { openai: { baseURL: model.baseURL, apiKey: 'none', model: 'm', maxRetries: 0 }, ...options })
+  return { ...running, model }
+}
+
+/** A model that writes one word and then goes on for as long as it is let. */
+function endless (): { answer: Answer, ended: Promise<void> } {
+  const { promise, resolve } = deferred()
+  return {
+    answer: (response, { aborted }) => {
+      begin(response)
+      response.write(event('once '))
+      void aborted.then(resolve)
+    },
+    ended: promise
+  }
+}
+
+t.test('a document job reaches a client as in the platform\'s documentation, and its text can be fetched', async (t) => {
+  const root = t.testdir({ 'a.ts': '/** One. */\nexport const one = 1\n', 'tsconfig.json': '{ "compilerOptions": { "lib": ["es2022"] } }' })
+  const { ws, generate, result } = await start(t, { root })
+  const client = await connect(t, ws('background_task_123'))
+  const task = { sessionId: 'background_task_123', prompt: 'Generate documentation', mode: 'document', targetFile: 'a.ts' }
+  const accepted = await generate(JSON.stringify(task), {})
+  t.match(accepted, {
+    status: 202,
+    body: { sessionId: 'background_task_123', task: { prompt: 'Generate documentation', mode: 'document', targetFile: 'a.ts' } }
+  }, 'also as text/plain, which is what fetch says for a string')
+  t.equal(accepted.headers.get('location'), accepted.body.resultUrl)
+  t.equal(accepted.body.resultUrl, '/api/agent/result?sessionId=background_task_123')
+
+  const messages = await jobMessages(client)
+  const content = '# `a.ts`\n\n## `one`\n\n*constant*\n\n```ts\nconst one = 1\n```\n\nOne.\n'
+  t.match(messages, [
+    { type: 'ai_start', sessionId: 'background_task_123', task: { prompt: 'Generate documentation', mode: 'document', targetFile: 'a.ts' } },
+    { type: 'ai_progress', progress: { chunksReceived: 1 } },
+    { type: 'ai_progress', progress: { chunksReceived: 2, contentLength: content.length } },
+    { type: 'ai_complete', result: { mode: 'document', contentLength: content.length, chunks: 2, targetFile: 'a.ts' } }
+  ])
+  t.same((await result('background_task_123')).body, {
+    sessionId: 'background_task_123', status: 'complete', mode: 'document', targetFile: 'a.ts', chunks: 2, contentLength: content.length, content
+  })
+})
+
+t.test('a model\'s text is streamed, and the session\'s next job may begin as soon as the end is told', async (t) => {
+  const { ws, generate, result } = await startWithModel(t, [streamed(['Hel', 'lo']), streamed(['Bye'])])
+  const client = await connect(t, ws('s'))
+  t.match(await generate(TASK), { status: 202 })
+  t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { mode: 'generate', contentLength: 5, chunks: 2 } })
+  t.match(await result('s'), { status: 200, body: { status: 'complete', content: 'Hello' } })
+  t.match(await generate({ ...TASK, mode: undefined }), { status: 202, body: { task: { mode: 'generate' } } }, 'generate is the mode when none is given')
+  t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { contentLength: 3 } })
+  t.match(await result('s'), { body: { content: 'Bye' } })
+})
+
+t.test('what goes wrong in a job comes as ai_error of a useful type', async (t) => {
+  const cases: ReadonlyArray<[Answer, string, RegExp]> = [
+    [refused(429, { message: 'Rate limit reached', type: 'requests', code: 'rate_limit_exceeded' }), 'rate_limit_error', /Rate limit reached/],
+    [refused(401, { message: 'Incorrect API key' }), 'authentication_error', /Incorrect API key/],
+    [refused(404, { message: 'model "m" not found' }), 'not_found_error', /model "m" not found/],
+    [refused(500, { message: 'oops' }), 'api_error', /oops/],
+    [(response) => { begin(response); response.write(event('half'), () => { response.destroy() }) }, 'connection_error', /broke in the middle/]
+  ]
+  const { ws, generate, result } = await startWithModel(t, cases.map(([answer]) => answer))
+  const client = await connect(t, ws('s'))
+  for (const [, type, message] of cases) {
+    t.match(await generate(TASK), { status: 202 })
+    t.match((await jobMessages(client)).at(-1), { type: 'ai_error', sessionId: 's', error: { type, message } }, type)
+    t.match(await result('s'), { body: { status: 'error', error: { message } } })
+  }
+  t.match((await result('s')).body, { content: 'half' }, 'what had come is kept')
+})
+
+t.test('a file that can\'t be documented comes as ai_error as well', async (t) => {
+  const { ws, generate } = await start(t, { root: t.testdir({}) })
+  const client = await connect(t, ws('s'))
+  t.match(await generate({ sessionId: 's', mode: 'document', targetFile: 'missing.ts' }), { status: 202 })
+  t.match(await jobMessages(client), [
+    { type: 'ai_start' },
+    { type: 'ai_error', error: { type: 'not_found_error', message: 'targetFile "missing.ts" does not exist: give a path relative to the project root' } }
+  ])
+})
+
+t.test('what the request alone shows to be wrong is answered at once, with what to do, and starts nothing', async (t) => {
+  const { ws, generate } = await start(t)
+  const client = await connect(t, ws('s'))
+  const json = { 'content-type': 'application/json' }
+  const looks = /A task looks like \{"sessionId"/
+  const cases: ReadonlyArray<[body: unknown, status: number, message: RegExp, headers?: Record<string, string>]> = [
+    [{}, 400, /^must have required property 'sessionId'\. A task looks like \{"sessionId"/],
+    [{ ...TASK, sessionId: '' }, 400, /^sessionId must NOT have fewer than 1 characters/],
+    [{ ...TASK, sessionId: 'x'.repeat(257) }, 400, /^sessionId must NOT have more than 256 characters/],
+    [{ ...TASK, sessionId: 'a\nb' }, 400, /^sessionId must match pattern/],
+    [{ ...TASK, mode: '' }, 400, /^mode must NOT/],
+    [{ ...TASK, prompt: 'x'.repeat(40_000) }, 400, /^prompt must NOT have more than 32768/],
+    [{ ...TASK, targetFile: '' }, 400, /^targetFile must NOT/],
+    ['[]', 400, looks],
+    ['"x"', 400, looks],
+    ['{', 400, /JSON/],
+    ['', 400, /cannot be empty/],
+    ['{', 400, /JSON/, {}],
+    [TASK, 415, /Send the task as content-type: application\/json, such as \{"sessionId"/, { 'content-type': 'application/x-www-form-urlencoded' }],
+    [TASK, 501, /needs a language model: start the server with OPENAI_MODEL and/],
+    [{ sessionId: 's', mode: 'document' }, 400, /needs a targetFile: give the path of a TypeScript file/],
+    [{ sessionId: 's', mode: 'document', targetFile: '/etc/passwd' }, 400, /is absolute: give it relative to the project root/],
+    [{ sessionId: 's', mode: 'document', targetFile: '../a.ts' }, 400, /leaves the project/],
+    [{ sessionId: 's', mode: 'document', targetFile: 'a.js' }, 400, /give a file that ends in \.ts, \.tsx/]
+  ]
+  for (const [body, status, message, headers = json] of cases) t.match(await generate(body, headers), { status, body: { message } }, JSON.stringify(body).slice(0, 80))
+  t.same(await client.sync(), [])
+
+  const model = await startWithModel(t, [])
+  t.match(await model.generate({ sessionId: 's', mode: 'generate' }), { status: 400, body: { message: /needs a prompt: say what/ } })
+})
+
+t.test('a result that is not there is answered with where one comes from', async (t) => {
+  const { http, result } = await start(t)
+  t.match(await result('nobody'), { status: 404, body: { code: 'CANVAS_ERR_NO_RESULT', message: /^session "nobody" has no result: POST a task for it/ } })
+  t.match(await call(`${http}/api/agent/result`), { status: 400, body: { message: /Name the session in the query, such as \?sessionId=my_session$/ } })
+})
+
+t.test('a session has one job at a time, and the server so many', async (t) => {
+  const { answer } = endless()
+  const { ws, generate, result } = await startWithModel(t, [answer], { maxJobs: 2 })
+  const client = await connect(t, ws('s'))
+  t.match(await generate(TASK), { status: 202 })
+  await client.nextOf('ai_progress')
+  t.match((await result('s')).body, { status: 'running', content: '' })
+  t.match(await generate(TASK), { status: 409, body: { code: 'CANVAS_ERR_SESSION_BUSY', message: /wait for its ai_complete or ai_error, or use another/ } })
+  t.match(await generate({ ...TASK, sessionId: 's2' }), { status: 202 })
+  t.match(await generate({ ...TASK, sessionId: 's3' }), { status: 429, body: { code: 'CANVAS_ERR_TOO_MANY_JOBS', message: /ask again when one has ended/ } })
+  t.same(await client.sync(), [], 'who was refused disturbs no job')
+})
+
+t.test('a job that takes too long ends, at the model too', async (t) => {
+  const { answer, ended } = endless()
+  const { ws, generate, result } = await startWithModel(t, [answer], { maxJobDurationMs: 200 })
+  const client = await connect(t, ws('s'))
+  await generate(TASK)
+  t.match((await jobMessages(client)).at(-1), { type: 'ai_error', error: { type: 'timeout_error', message: 'the job was stopped after 0.2 seconds: ask for less at a time' } })
+  await ended
+  t.match((await result('s')).body, { status: 'error', content: 'once ' })
+})
+
+t.test('a text past its bound ends the job', async (t) => {
+  const { ws, generate } = await startWithModel(t, [streamed(['12345', '67890', '!'])], { maxContentLength: 10 })
+  const client = await connect(t, ws('s'))
+  await generate(TASK)
+  t.match((await jobMessages(client)).at(-1), { type: 'ai_error', error: { type: 'output_too_large' } })
+})
+
+t.test('when the server closes, its jobs end and say so before the sockets do', async (t) => {
+  const { answer, ended } = endless()
+  const { app, ws, generate } = await startWithModel(t, [answer])
+  const client = await connect(t, ws('s'))
+  await generate(TASK)
+  await client.nextOf('ai_progress')
+  const closing = app.close()
+  t.match(await client.next(), { type: 'ai_error', error: { type: 'server_closing', message: 'the server is closing: ask again in a moment' } })
+  t.match(await client.closed, { code: 1012 })
+  await ended
+  await closing
+})
+
+t.test('a page of another host starts no job, one of this host may, on any port', async (t) => {
+  const { http, generate } = await startWithModel(t, [streamed(['x'])], { origins: ['https://canvas.example.com'] })
+  const from = async (origin: string, sessionId: string): Promise<Answered> => generate({ ...TASK, sessionId }, { 'content-type': 'text/plain', origin })
+  for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example']) {
+    t.match(await from(origin, 's'), { status: 403, body: { code: 'CANVAS_ERR_FOREIGN_ORIGIN', message: /name its origin in ORIGINS/ } }, origin)
+  }
+  t.match(await from(http, 'a'), { status: 202 })
+  t.match(await from('http://127.0.0.1:5173', 'b'), { status: 202 })
+  t.match(await from('https://canvas.example.com', 'c'), { status: 202 })
+})
+
+t.test('the manager is where the platform\'s documentation imports it from', async (t) => {
+  const { app, ws } = await start(t)
+  const wsManager = getWebSocketManager()
+  t.equal(wsManager, app.wsManager)
+  const client = await connect(t, ws('s'))
+  t.match(await wsManager.notifyAIComplete('s', { mode: 'generate', contentLength: 5000, chunks: 100 }), { recipients: 1 })
+  t.match(await client.next(), { type: 'ai_complete', result: { chunks: 100 } })
+  client.ws.close()
+  await once(client.ws, 'close')
+})

@@ -1,0 +1,30 @@
+import t from 'tap'
+import { openAIConfig } from '../../../examples/canvas/config/openai.js'
+import { serverConfig } from '../../../examples/canvas/config/server.js'
+
+t.test('the server listens to localhost:3001 unless it is told otherwise', async (t) => {
+  t.same(serverConfig({}), { host: 'localhost', port: 3001, logLevel: 'info', origins: [] })
+  t.same(
+    serverConfig({ HOST: '0.0.0.0', PORT: '0', LOG_LEVEL: 'warn', ORIGINS: 'http://localhost:5173, https://example.org,' }),
+    { host: '0.0.0.0', port: 0, logLevel: 'warn', origins: ['http://localhost:5173', 'https://example.org'] }
+  )
+})
+
+t.test('a port that is none is refused by name', async (t) => {
+  for (const PORT of ['', ' ', 'http', '-1', '65536', '80.5']) t.throws(() => serverConfig({ PORT }), { message: /^PORT is no port: set it to a number/ }, PORT)
+})
+
+t.test('without settings there is no language model', async (t) => {
+  t.equal(openAIConfig({}), undefined)
+  t.equal(openAIConfig({ OPENAI_MODEL: 'm', OPENAI_API_KEY: '' }), undefined)
+})
+
+t.test('a base URL alone is enough for a service without keys', async (t) => {
+  t.same(openAIConfig({ OPENAI_BASE_URL: 'http://localhost:11434/v1', OPENAI_MODEL: 'm' }), { baseURL: 'http://localhost:11434/v1', apiKey: 'none', model: 'm' })
+  t.same(openAIConfig({ OPENAI_API_KEY: 'key', OPENAI_MODEL: 'm' }), { apiKey: 'key', model: 'm' })
+})
+
+t.test('half a setting is refused at start, with what is missing', async (t) => {
+  t.throws(() => openAIConfig({ OPENAI_API_KEY: 'key' }), { message: /OPENAI_MODEL is not set/ })
+  t.throws(() => openAIConfig({ OPENAI_BASE_URL: 'localhost', OPENAI_MODEL: 'm' }), { message: /OPENAI_BASE_URL is no URL/ })
+})

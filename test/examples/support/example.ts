@@ -1,0 +1,57 @@
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Test } from 'tap'
+
+const ROOT = join(import.meta.dirname, '../../..')
+
+export interface Example {
+  process: ChildProcessWithoutNullStreams
+  /** Resolves with the port once it listens. */
+  port: Promise<string>
+  ended: Promise<Ended>
+}
+
+/** The exit code, the signal, and all that was written to stderr. */
+type Ended = [code: number | null, signal: string | null, errors: string]
+
+/**
+ * Runs an example, by default the one of `npm start`, as the script of `npm start` does. npm itself would only stand
+ * between the example and our signals.
+ */
+export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Example {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
+  const [command = '', ...args] = scripts.start.split(' ')
+  if (file !== undefined) args.splice(-1, 1, file)
+  const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
+  const child = spawn(join(ROOT, 'node_modules/.bin', command), args, { cwd: ROOT, env: { ...Object.fromEntries(given), ...env } })
+  let errors = ''
+  child.stderr.on('data', (data: Buffer) => { errors += data.toString() })
+  const ended = end(child).then(([code, signal]): Ended => [code, signal, errors])
+  // What was spawned passes SIGTERM on to the example itself, which SIGKILL would leave alone and running
+  t.teardown(async () => {
+    child.kill('SIGTERM')
+    await ended
+  })
+  const port = listening(child)
+  port.catch(() => undefined)
+  return { process: child, port, ended }
+}
+
+async function end (child: ChildProcessWithoutNullStreams): Promise<[number | null, string | null]> {
+  return await once(child, 'close') as [number | null, string | null]
+}
+
+async function listening (child: ChildProcessWithoutNullStreams): Promise<string> {
+  // Every line is read to the end, also after the one that is waited for: a full pipe would stop the example
+  const lines = createInterface(child.stdout)
+  return new Promise((resolve, reject) => {
+    lines.on('line', (line) => {
+      const port = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      if (port !== undefined) resolve(port)
+    })
+    lines.on('close', () => { reject(new Error('the example ended, and never listened')) })
+  })
+}

@@ -1,0 +1,346 @@
+import t, { type Test } from 'tap'
+import type { AiCanvasWsOptions } from 'ai-canvas-ws'
+import { deferred } from '../examples/support/deferred.js'
+import { startApp } from '../support/app.js'
+import { clientFrame, CLOSE, CONTINUATION, FIN, PING, readClose, TEXT, textFrame } from '../support/client-frames.js'
+import { RawClient } from '../support/raw-client.js'
+import { until } from '../support/until.js'
+import { connect, open, type TestClient } from '../support/ws-client.js'
+
+const MiB = 1024 * 1024
+const plain = { perMessageDeflate: false }
+const flooded = { code: 4001, reason: 'Rate limit exceeded' }
+
+/** A message of this length on the wire that is not in the protocol. */
+const messageOf = (bytes: number): string => `{"type":"mine","filling":"${'x'.repeat(bytes - 28)}"}`
+
+async function connectRaw (t: Test, url: string): Promise<RawClient> {
+  const peer = new RawClient(t, url)
+  t.match(await next(peer), { type: 'connection' })
+  return peer
+}
+
+async function next (peer: RawClient): Promise<{ type: string }> {
+  return JSON.parse((await peer.frame()).payload.toString()) as { type: string }
+}
+
+/** Sends the header of a message that claims to be so long. Answers the close code, or that nobody minds. */
+async function claim (t: Test, options: AiCanvasWsOptions, length: number): Promise<number | 'waits'> {
+  const { app, url } = await startApp(t, options)
+  const peer = await connectRaw(t, url('?sessionId=s1'))
+  const other = await connect(t, url())
+  peer.socket.write(clientFrame(FIN | TEXT, '', { length }))
+  // The server's answer, if it has one, precedes what it says after it has had every occasion to read the header.
+  for (let i = 0; i < 20; i++) await other.sync()
+  await app.wsManager.notifyAIStart('s1', {})
+  const frame = await peer.frame()
+  return frame.first === (FIN | CLOSE) ? readClose(frame).code : 'waits'
+}
+
+t.test('a message of 64 KiB is taken, and one byte more closes with 1009 that the client sees', async (t) => {
+  const { url } = await startApp(t)
+  t.equal(messageOf(100).length, 100)
+  const client = await connect(t, url(), plain)
+  client.send(messageOf(64 * 1024))
+  t.match(await client.next(), { type: 'error', code: 'unknown_type' })
+  client.send(messageOf(64 * 1024 + 1))
+  t.match(await client.closed, { code: 1009 })
+})
+
+t.test('a message that is short on the wire and long when inflated is too long', async (t) => {
+  const { url } = await startApp(t)
+  const client = await connect(t, url())
+  t.equal(client.ws.extensions, 'permessage-deflate')
+  client.send(messageOf(64 * 1024 + 1))
+  t.match(await client.closed, { code: 1009 })
+})
+
+t.test('pieces of a message count together', async (t) => {
+  const { url } = await startApp(t)
+  const peer = await connectRaw(t, url())
+  peer.socket.write(clientFrame(TEXT, 'x'.repeat(40_000)))
+  peer.socket.write(clientFrame(CONTINUATION, 'x'.repeat(40_000)))
+  t.match(readClose(await peer.frame()), { code: 1009 })
+})
+
+t.test('a length is refused when it is announced, before a byte of it is sent', async (t) => {
+  const onMessage = (): void => { /* takes everything */ }
+  t.equal(await claim(t, {}, 64 * 1024), 'waits')
+  t.equal(await claim(t, {}, 64 * 1024 + 1), 1009)
+  t.equal(await claim(t, { onMessage }, 100 * MiB), 'waits', 'an app that takes messages has the documented 100 MiB')
+  t.equal(await claim(t, { onMessage }, 100 * MiB + 1), 1009)
+  t.equal(await claim(t, { onMessage, websocket: { maxPayload: 1000 } }, 1001), 1009, 'what the app says itself goes first')
+  t.equal(await claim(t, { websocket: { maxPayload: 200 * MiB } }, 200 * MiB), 'waits', 'in either direction')
+  t.equal(await claim(t, { websocket: {} }, 64 * 1024 + 1), 1009, 'other options change nothing')
+})
+
+t.test('an app that takes messages gets long ones', async (t) => {
+  const got = deferred<number>()
+  const { url } = await startApp(t, { onMessage: ({ filling }) => { got.resolve((filling as string).length) } })
+  const client = await connect(t, url(), plain)
+  client.send(messageOf(8 * MiB))
+  t.equal(await got.promise, 8 * MiB - 28)
+})
+
+t.test('after 1009 nobody is left, and others notice nothing', async (t) => {
+  const { app, url } = await startApp(t)
+  const other = await connect(t, url('?sessionId=s1'))
+  const client = await connect(t, url('?sessionId=s1'), plain)
+  client.send(messageOf(MiB))
+  await client.closed
+  await until(() => app.wsManager.getStats().totalConnections === 1)
+  t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 1 })
+  t.match(await other.next(), { type: 'ai_start' })
+})
+
+t.test('a flood is told, and closed with a code that says come back later', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url())
+  for (let i = 0; i < 2000; i++) client.send({ type: 'ping' })
+  t.same(await client.closed, flooded)
+  const answers = client.waiting
+  const pongs = answers.filter(({ type }) => type === 'pong').length
+  t.ok(pongs >= 100 && pongs < 200, `the burst is answered, and not the flood: ${pongs}`)
+  t.match(answers.at(-1), { type: 'error', code: 'rate_limited' })
+  t.equal(answers.length, pongs + 1)
+  t.match(app.wsManager.getMetrics(), { errors: { rate_limited: 1 }, closes: { rateLimited: 1 } })
+})
+
+t.test('what the server does not understand counts as well', async (t) => {
+  const floods: Record<string, (client: TestClient) => void> = {
+    'no JSON': (client) => { client.send('{') },
+    'binary': (client) => { client.ws.send(Buffer.alloc(1)) },
+    'unknown types': (client) => { client.send({ type: 'x' }) },
+    'bad ids': (client) => { client.send({ type: 'subscribe', sessionId: '' }) },
+    'empty messages': (client) => { client.send('') },
+    'unsubscribes': (client) => { client.send({ type: 'unsubscribe', sessionId: 'x' }) }
+  }
+  for (const [name, send] of Object.entries(floods)) {
+    const { url } = await startApp(t)
+    const client = await connect(t, url())
+    for (let i = 0; i < 500; i++) send(client)
+    t.same(await client.closed, flooded, name)
+    t.ok(client.received.length < 210, name)
+  }
+})
+
+t.test('a flood does not hold up others', async (t) => {
+  const { app, url } = await startApp(t)
+  const quiet = await connect(t, url('?sessionId=s1'))
+  const loud = await connect(t, url('?sessionId=s1'))
+  for (let i = 0; i < 2000; i++) loud.send({ type: 'ping' })
+  await app.wsManager.notifyAIStart('s1', {})
+  t.match(await quiet.next(), { type: 'ai_start' })
+  t.same(await loud.closed, flooded)
+  t.same(await quiet.sync(), [])
+})
+
+t.test('a steady rate within the limit is no flood', async (t) => {
+  const { url } = await startApp(t, { limits: { messagesPerSecond: 1000, burst: 2 } })
+  const client = await connect(t, url())
+  const until = performance.now() + 300
+  let sent = 0
+  while (performance.now() < until) {
+    // One round trip takes what it takes; the limit refills by one message each millisecond.
+    await new Promise((resolve) => { setTimeout(resolve, 3) })
+    t.same(await client.sync(), [])
+    sent++
+  }
+  t.ok(sent > 2, 'more than the burst')
+})
+
+t.test('a flood of ping frames ends the connection, and one now and then is answered', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url())
+  client.ws.ping('here')
+  t.equal(await new Promise((resolve) => { client.ws.on('pong', (payload: Buffer) => { resolve(payload.toString()) }) }), 'here')
+  for (let i = 0; i < 300; i++) {
+    if (client.ws.readyState !== client.ws.OPEN) break
+    client.ws.ping()
+    await new Promise((resolve) => { setImmediate(resolve) })
+  }
+  t.match(await client.closed, { code: 4001 })
+
+  const peer = await connectRaw(t, url())
+  const pings = Buffer.concat(Array.from({ length: 100_000 }, () => clientFrame(FIN | PING, 'x'.repeat(125))))
+  peer.socket.write(pings)
+  await peer.closed
+  t.ok(peer.socket.bytesRead < pings.length / 10, 'they are not all answered')
+  await until(() => app.wsManager.getStats().totalConnections === 0)
+})
+
+t.test('thousands of subscribes: so many sessions, then too_many_sessions, then a flood', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url())
+  for (let i = 0; i < 3000; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
+  t.same(await client.closed, flooded)
+  const answers = client.waiting
+  const count = (wanted: string): number => answers.filter(({ type, code }) => (code ?? type) === wanted).length
+  t.equal(count('subscribed'), 100)
+  t.ok(count('too_many_sessions') >= 100, 'those beyond are told')
+  t.equal(count('rate_limited'), 1)
+  t.ok(answers.length < 400, `a flood is not answered to its end: ${answers.length}`)
+  await until(() => app.wsManager.getStats().totalConnections === 0)
+  t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
+})
+
+t.test('a client that may not follow more stays, and has room again when it leaves one', async (t) => {
+  const { url } = await startApp(t, { limits: { sessionsPerConnection: 2 } })
+  const client = await connect(t, url('?sessionId=s1'))
+  const ask = async (sessionId: string): Promise<object> => {
+    client.send({ type: 'subscribe', sessionId })
+    return client.next()
+  }
+  t.match(await ask('s2'), { type: 'subscribed' })
+  t.match(await ask('s3'), { type: 'error', code: 'too_many_sessions', sessionId: 's3' })
+  t.match(await ask('s1'), { type: 'subscribed' }, 'one that it follows is not one more')
+  client.send({ type: 'unsubscribe', sessionId: 's2' })
+  t.match(await client.next(), { type: 'unsubscribed' })
+  t.match(await ask('s3'), { type: 'subscribed' })
+})
+
+t.test('following 100 sessions again at once after a drop is fine, and so is talking on', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url('?sessionId=s0'))
+  for (let i = 0; i < 100; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
+  for (let i = 0; i < 100; i++) t.match(await client.next(), { type: 'subscribed', sessionId: `s${i}` })
+  for (let i = 0; i < 90; i++) client.send({ type: 'ping' })
+  for (let i = 0; i < 90; i++) t.match(await client.next(), { type: 'pong' })
+  t.match(app.wsManager.getMetrics(), { errors: {}, closes: {} })
+})
+
+t.test('asking for one session again and again while it is being decided keeps one question open', async (t) => {
+  let open = 0
+  let most = 0
+  const { url } = await startApp(t, {
+    authenticate: () => ({ userId: 'user_1' }),
+    authorize: async () => {
+      most = Math.max(most, ++open)
+      await new Promise((resolve) => { setImmediate(resolve) })
+      open--
+      return true
+    }
+  })
+  const client = await connect(t, url())
+  for (let i = 0; i < 50; i++) client.send({ type: 'subscribe', sessionId: 's1' })
+  for (let i = 0; i < 50; i++) t.match(await client.next(), { type: 'subscribed', sessionId: 's1' })
+  t.same(await client.sync(), [], 'each is answered, and none twice')
+  t.equal(most, 1)
+})
+
+t.test('what is no WebSocket frame closes with the code that says so, and the server goes on', async (t) => {
+  const wrong: Array<[string, Buffer, number]> = [
+    ['a frame without a mask', clientFrame(FIN | TEXT, '{"type":"ping"}', { masked: false }), 1002],
+    ['a reserved opcode', clientFrame(FIN | 0x3, 'x'), 1002],
+    ['a reserved bit', clientFrame(FIN | 0x20 | TEXT, 'x'), 1002],
+    ['a continuation of nothing', clientFrame(FIN | CONTINUATION, 'x'), 1002],
+    ['a message inside another', Buffer.concat([clientFrame(TEXT, 'x'), textFrame('y')]), 1002],
+    ['a control frame in pieces', clientFrame(PING, 'x'), 1002],
+    ['a control frame that is too long', clientFrame(FIN | PING, 'x'.repeat(126)), 1002],
+    ['a close frame with half a code', clientFrame(FIN | CLOSE, 'x'), 1002],
+    ['a close frame with a code that nobody may send', clientFrame(FIN | CLOSE, Buffer.from([0x03, 0xee])), 1002],
+    ['deflated where that was not agreed on', clientFrame(FIN | 0x40 | TEXT, 'x'), 1002],
+    ['text that is not UTF-8', clientFrame(FIN | TEXT, Buffer.from([0x7b, 0xff, 0xfe, 0x7d])), 1007],
+    ['half a surrogate pair', clientFrame(FIN | TEXT, Buffer.from([0xed, 0xa0, 0x80])), 1007],
+    ['a length that nothing can have', clientFrame(FIN | TEXT, '', { length: 2 ** 53 }), 1009],
+    ['a second HTTP request', Buffer.from('GET /api/ws/stats HTTP/1.1\r\nHost: x\r\n\r\n'), 1002],
+    ['zeros', Buffer.alloc(64), 1002],
+    ['noise', Buffer.from([0xff, 0xff, 0xff, 0xff]), 1002]
+  ]
+  const { app, url } = await startApp(t)
+  const other = await connect(t, url())
+  for (const [name, bytes, code] of wrong) {
+    const peer = await connectRaw(t, url())
+    peer.socket.write(bytes)
+    t.match(readClose(await peer.frame()), { code }, name)
+    peer.socket.end()
+    await peer.closed
+  }
+  await until(() => app.wsManager.getStats().totalConnections === 1)
+  t.same(await other.sync(), [])
+})
+
+t.test('deflated rubbish closes, and the server goes on', async (t) => {
+  const { app, url } = await startApp(t)
+  const peer = new RawClient(t, url(), { extensions: 'permessage-deflate; client_max_window_bits' })
+  t.match(await peer.answer, /permessage-deflate/)
+  t.match(await next(peer), { type: 'connection' })
+  peer.socket.write(clientFrame(FIN | 0x40 | TEXT, Buffer.from([0xff, 0xff, 0xff, 0xff, 0x00])))
+  t.match(readClose(await peer.frame()), { code: 1007 })
+  peer.socket.end()
+  await until(() => app.wsManager.getStats().totalConnections === 0)
+})
+
+t.test('a peer that stops in the middle of a frame is served on, and is gone when it goes', async (t) => {
+  const { app, url } = await startApp(t)
+  for (const part of [textFrame({ type: 'ping' }).subarray(0, 1), textFrame({ type: 'ping' }).subarray(0, 9), clientFrame(TEXT, '{"type":')]) {
+    const peer = await connectRaw(t, url('?sessionId=s1'))
+    peer.socket.write(part)
+    await app.wsManager.notifyAIStart('s1', {})
+    t.match(await next(peer), { type: 'ai_start' })
+    peer.socket.destroy()
+    await until(() => app.wsManager.getStats().totalConnections === 0)
+  }
+})
+
+t.test('a peer that only ever begins is cut off by the heartbeat: half a frame is no sign of life', async (t) => {
+  const { app, url } = await startApp(t, { heartbeatIntervalMs: 100 })
+  const peer = await connectRaw(t, url())
+  const dripping = setInterval(() => { peer.socket.write(clientFrame(CONTINUATION, '')) }, 10)
+  t.teardown(() => { clearInterval(dripping) })
+  peer.socket.write(clientFrame(TEXT, '{'))
+  await peer.closed
+  t.equal(app.wsManager.getStats().totalConnections, 0)
+})
+
+t.test('a message in more pieces than anybody needs closes', async (t) => {
+  const { url } = await startApp(t)
+  const peer = await connectRaw(t, url())
+  peer.socket.write(Buffer.concat([clientFrame(TEXT, 'x'), ...Array.from({ length: 40_000 }, () => clientFrame(CONTINUATION, 'x'))]))
+  t.match(readClose(await peer.frame()), { code: 1008 })
+})
+
+t.test('a bad query is closed with 4500 and a reason that says what is wrong', async (t) => {
+  const { url } = await startApp(t)
+  const bad: Array<[string, RegExp]> = [
+    ['?sessionId=a&sessionId=b', /sessionId is given more than once/],
+    ['?userId=a&userId=a', /userId is given more than once/],
+    ['?sessionId=', /sessionId must be 1 to 256 characters/],
+    ['?userId=', /userId must be 1 to 256 characters/],
+    ['?sessionId', /sessionId must be/],
+    [`?sessionId=${'x'.repeat(257)}`, /sessionId must be/],
+    [`?userId=${'x'.repeat(10_000)}`, /userId must be/],
+    ['?sessionId=a%00b', /none of them a control character/],
+    ['?sessionId=a%0d%0aSet-Cookie:x', /none of them a control character/],
+    ['?userId=%7f', /none of them a control character/],
+    ['?userId=%c2%85', /none of them a control character/],
+    [`?sessionId=${'%F0%9F%98%80'.repeat(257)}`, /sessionId must be/]
+  ]
+  for (const [query, reason] of bad) {
+    const client = open(t, url(query))
+    t.match(await client.closed, { code: 4500, reason }, query.slice(0, 40))
+    t.same(client.received, [])
+  }
+})
+
+t.test('odd ids that are none of these are taken as they are', async (t) => {
+  const { app, url } = await startApp(t)
+  for (const id of ['x'.repeat(256), '😀'.repeat(128), '__proto__', 'constructor', 'toString', '../..', '<b>', '"', '{}', 'null', ' ', 'a&b=c', '日本語', '%']) {
+    const client = await connect(t, url(`?sessionId=${encodeURIComponent(id)}&userId=${encodeURIComponent(id)}`))
+    t.match(app.wsManager.getStats({ userId: id }), { clients: [{ userId: id, sessionId: id }] }, id.slice(0, 20))
+    await app.wsManager.notifyAIStart(id, {})
+    t.match(await client.next(), { type: 'ai_start', sessionId: id })
+    await client.close()
+    await until(() => app.wsManager.getStats().totalConnections === 0)
+  }
+})
+
+t.test('a query that nobody asked for does no harm', async (t) => {
+  const { app, url } = await startApp(t)
+  for (const query of ['?', '?&&&', '?=', '?__proto__=x', '?__proto__[userId]=x', '?constructor[prototype][userId]=x', '?sessionId[]=a', '?%', '?%E0%A4%A', '?attempt=Infinity&attempt=2']) {
+    const { clientId } = await connect(t, url(query))
+    const [client] = app.wsManager.getStats().clients.filter(({ id }) => id === clientId)
+    t.same(client, { id: clientId, isAlive: true, state: 1 }, query)
+  }
+  t.notOk('userId' in {}, 'no prototype was touched')
+})

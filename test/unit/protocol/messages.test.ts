@@ -1,0 +1,60 @@
+import { Value } from '@sinclair/typebox/value'
+import t from 'tap'
+import { ClientMessage, errorCodes, reservedTypes, ServerMessage } from '../../../lib/protocol/index.js'
+import * as schemas from '../../../lib/protocol/messages.js'
+import { documentedCode } from '../../support/documented.js'
+
+const parse = (text: string): { type: string, [field: string]: unknown } => JSON.parse(text) as { type: string }
+
+t.test('what the documentation prints is in the protocol', async (t) => {
+  const fromClient = { Ping: schemas.Ping, Subscribe: schemas.Subscribe, Unsubscribe: schemas.Unsubscribe }
+  for (const [heading, schema] of Object.entries(fromClient)) {
+    const message = parse(documentedCode(heading))
+    t.ok(Value.Check(schema, message), heading)
+    t.ok(Value.Check(ClientMessage, message))
+    t.notOk(Value.Check(ServerMessage, message))
+  }
+  const fromServer = {
+    'Connection Established': schemas.ConnectionEstablished,
+    'AI Processing Started': schemas.AIStarted,
+    'AI Progress Update': schemas.AIProgressed,
+    'AI Processing Complete': schemas.AICompleted,
+    'AI Error': schemas.AIFailed
+  }
+  for (const [heading, schema] of Object.entries(fromServer)) {
+    const message = parse(documentedCode(heading))
+    t.ok(Value.Check(schema, message), heading)
+    t.ok(Value.Check(ServerMessage, message))
+    t.ok(Value.Check(schema, { ...message, added: 1 }), 'further fields are allowed')
+    for (const field of Object.keys(message)) {
+      const rest = Object.fromEntries(Object.entries(message).filter(([name]) => name !== field))
+      t.notOk(Value.Check(schema, rest), `${heading} needs its ${field}`)
+    }
+    t.notOk(Value.Check(schema, { ...message, timestamp: 'today' }))
+  }
+})
+
+t.test('what the server answers is in the protocol', async (t) => {
+  const timestamp = '2024-01-01T00:00:00.000Z'
+  for (const message of [
+    { type: 'pong', timestamp },
+    { type: 'subscribed', sessionId: 'session_123', timestamp },
+    { type: 'subscribed', sessionId: 'session_123', timestamp, epoch: 'a.0', seq: 0 },
+    { type: 'unsubscribed', timestamp },
+    { type: 'unsubscribed', timestamp, sessionId: 's', reason: 'revoked' },
+    { type: 'batch_update', sessionId: 's', messages: [{}, 1], timestamp },
+    ...Object.keys(errorCodes).map((code) => ({ type: 'error', code, message: 'm', timestamp }))
+  ]) t.ok(Value.Check(ServerMessage, message), JSON.stringify(message))
+  for (const message of [
+    { type: 'error', code: 'unheard_of', message: 'm', timestamp },
+    { type: 'subscribed', sessionId: '', timestamp },
+    { type: 'subscribed', sessionId: 's', timestamp, seq: -1 },
+    { type: 'unsubscribed', timestamp, reason: 'whim' },
+    { type: 'pong' }
+  ]) t.notOk(Value.Check(ServerMessage, message), JSON.stringify(message))
+})
+
+t.test('every type that the server speaks is reserved, but for the batches that an app may send itself', async (t) => {
+  const spoken = ServerMessage.anyOf.map((schema) => schema.properties.type.const)
+  t.strictSame(new Set([...reservedTypes, 'batch_update']), new Set(spoken))
+})

@@ -1,0 +1,124 @@
+import t from 'tap'
+import { createServer } from '../../support/server.js'
+
+t.test('a batcher', async (t) => {
+  t.test('sends what there is once in an interval, as one message', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    batcher.push({ line: 1 })
+    server.clock.advance(60)
+    batcher.push({ line: 2 })
+    server.clock.advance(39)
+    t.strictSame(peer.take(), [], 'the first waits 100 ms at most')
+    server.clock.advance(1)
+    t.strictSame(peer.take(), [{
+      type: 'batch_update', sessionId: 's', messages: [{ line: 1 }, { line: 2 }], timestamp: new Date(server.clock.now()).toISOString()
+    }])
+    t.equal(server.clock.pending, 0, 'and without messages there is no timer')
+    batcher.push({ line: 3 })
+    server.clock.advance(100)
+    t.match(peer.take(), [{ messages: [{ line: 3 }] }])
+  })
+
+  t.test('takes an interval of one\'s own', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    server.manager.createBatcher('s', { intervalMs: 500 }).push({})
+    server.clock.advance(499)
+    t.equal(peer.take().length, 0)
+    server.clock.advance(1)
+    t.equal(peer.take().length, 1)
+  })
+
+  t.test('takes no interval that is none', async (t) => {
+    const { manager } = createServer()
+    for (const intervalMs of [0, -1, NaN, null as never, 'soon' as never]) {
+      t.throws(() => manager.createBatcher('s', { intervalMs }), {
+        code: 'AICW_ERR_INVALID_OPTION', message: 'option "intervalMs" must be a number of milliseconds above 0'
+      })
+    }
+  })
+
+  t.test('can be told not to wait', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    batcher.flush()
+    t.strictSame(peer.take(), [], 'nothing is not sent')
+    batcher.push({ line: 1 })
+    batcher.flush()
+    t.match(peer.take(), [{ messages: [{ line: 1 }] }])
+    t.equal(server.clock.pending, 0)
+    server.clock.advance(100)
+    t.strictSame(peer.take(), [])
+  })
+
+  t.test('writes a message down when it gets it', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    const message = { line: 1 }
+    batcher.push(message)
+    message.line = 2
+    batcher.flush()
+    t.match(peer.take(), [{ messages: [{ line: 1 }] }])
+  })
+
+  t.test('refuses what can\'t be sent at once, and keeps the rest', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    batcher.push({ line: 1 })
+    for (const bad of [null, 'text', [], undefined]) {
+      t.throws(() => { batcher.push(bad as never) }, { code: 'AICW_ERR_INVALID_MESSAGE' })
+    }
+    t.throws(() => { batcher.push({ n: 1n }) }, { code: 'AICW_ERR_NOT_SERIALIZABLE' })
+    batcher.flush()
+    t.match(peer.take(), [{ messages: [{ line: 1 }] }])
+  })
+
+  t.test('sends what is left when it is closed, and takes nothing more', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    batcher.push({ line: 1 })
+    batcher.close()
+    t.match(peer.take(), [{ messages: [{ line: 1 }] }])
+    t.throws(() => { batcher.push({}) }, { code: 'AICW_ERR_BATCHER_CLOSED', message: /createBatcher/ })
+    batcher.close()
+    t.strictSame(peer.take(), [])
+    t.equal(server.clock.pending, 0)
+  })
+
+  t.test('is closed with its manager', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batchers = [server.manager.createBatcher('s'), server.manager.createBatcher('s')]
+    for (const [line, batcher] of batchers.entries()) batcher.push({ line })
+    server.manager.close()
+    t.match(peer.take(), [{ messages: [{ line: 0 }] }, { messages: [{ line: 1 }] }])
+    t.throws(() => { batchers[0]!.push({}) }, { code: 'AICW_ERR_BATCHER_CLOSED' })
+    t.equal(server.clock.pending, 0)
+  })
+
+  t.test('is in order with everything else of its session', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: 's' })
+    const batcher = server.manager.createBatcher('s')
+    void server.manager.notifyAIStart('s', {})
+    batcher.push({})
+    batcher.flush()
+    void server.manager.notifyAIComplete('s', {})
+    t.strictSame(peer.take().map(({ type }) => type), ['ai_start', 'batch_update', 'ai_complete'])
+  })
+
+  t.test('of an odd session name sends JSON all the same', async (t) => {
+    const server = createServer()
+    const peer = await server.connect({ sessionId: '"},{\\' })
+    const batcher = server.manager.createBatcher('"},{\\')
+    batcher.push({})
+    batcher.flush()
+    t.match(peer.take(), [{ sessionId: '"},{\\' }])
+  })
+})
