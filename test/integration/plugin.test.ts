@@ -1,11 +1,11 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import aiCanvasWs, { aiCanvasWs as named, getWebSocketManager, type AiCanvasWsOptions } from 'ai-canvas-ws'
-import { MemoryBroker } from '../../lib/broker/memory.js'
 import { systemClock } from '../../lib/clock.js'
 import { originOf, startApp } from '../support/app.js'
 import { selfSigned } from '../support/certificate.js'
 import { captureLog } from '../support/log.js'
+import { memoryBroker } from '../support/memory-broker.js'
 import { connect, TestClient } from '../support/ws-client.js'
 
 /** An app that does not listen. Closed when the test ends. */
@@ -133,7 +133,7 @@ t.test('getWebSocketManager finds the one app that is open', async (t) => {
 t.test('a registration that fails leaves nothing behind', async (t) => {
   const failures: Record<string, { options: () => AiCanvasWsOptions, prepare?: (app: FastifyInstance) => unknown, error: { code: string } | { message: string } }> = {
     'a broker that does not open': {
-      options: () => ({ broker: Object.assign(new MemoryBroker({ clock: systemClock }), { open: () => Promise.reject(new Error('no broker there')) }) }),
+      options: () => ({ broker: Object.assign(memoryBroker(systemClock), { open: () => Promise.reject(new Error('no broker there')) }) }),
       error: { message: 'no broker there' }
     },
     'a path that the app uses itself': {
@@ -173,7 +173,7 @@ t.test('a registration that fails leaves nothing behind', async (t) => {
 t.test('a broker that was opened is closed, when the registration fails later and when the app ends', async (t) => {
   for (const fails of [true, false]) {
     const calls: string[] = []
-    const broker = Object.assign(new MemoryBroker({ clock: systemClock }), {
+    const broker = Object.assign(memoryBroker(systemClock), {
       open: () => { calls.push('open') }, close: () => { calls.push('close') }
     })
     const app = quietApp(t)
@@ -186,7 +186,7 @@ t.test('a broker that was opened is closed, when the registration fails later an
 })
 
 t.test('a broker that can\'t be closed is told to who closes the app, and keeps nothing open', async (t) => {
-  const broker = Object.assign(new MemoryBroker({ clock: systemClock }), { close: () => Promise.reject(new Error('still busy')) })
+  const broker = Object.assign(memoryBroker(systemClock), { close: () => Promise.reject(new Error('still busy')) })
   const app = Fastify()
   await app.register(aiCanvasWs, { broker })
   await app.listen({ port: 0, host: '127.0.0.1' })

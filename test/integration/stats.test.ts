@@ -9,7 +9,6 @@ import { systemClock } from '../../lib/clock.js'
 import { Follower } from '../../lib/delivery/follower.js'
 import { Hub } from '../../lib/delivery/hub.js'
 import { Outbox, OutboxPool } from '../../lib/delivery/outbox.js'
-import { MemoryBroker } from '../../lib/broker/memory.js'
 import { registerStatsRoute } from '../../lib/routes/stats.js'
 import { clientId, Connection } from '../../lib/server/connection.js'
 import { Connections } from '../../lib/server/connections.js'
@@ -20,6 +19,7 @@ import { originOf, startApp } from '../support/app.js'
 import { documentedCode } from '../support/documented.js'
 import { FakeTransport } from '../support/fake-transport.js'
 import { fakeLogger } from '../support/log.js'
+import { memoryBroker } from '../support/memory-broker.js'
 import { RawClient } from '../support/raw-client.js'
 import { connect } from '../support/ws-client.js'
 
@@ -192,7 +192,7 @@ t.test('the OpenAPI document describes the stats route, and not the WebSocket', 
 function crowd (size: number): (filter: StatsFilter) => Stats {
   const clock = systemClock
   const counters = new Counters()
-  const hub = new Hub({ broker: new MemoryBroker({ clock }), clock })
+  const hub = new Hub({ broker: memoryBroker(clock), clock })
   const pool = new OutboxPool({ maxOutboxBytes: 1, maxTotalBytes: 1, monotonic: () => 0 })
   const connections = new Connections({ hub, clock, counters, log: fakeLogger(), watchers: [], closeTimeoutMs: 1 })
   for (let at = 0; at < size; at++) {
@@ -202,7 +202,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
       follower: new Follower(new Outbox(new FakeTransport(), pool, () => { /* nothing is written */ })),
       rateLimit: new RateLimit({ messagesPerSecond: 1, burst: 1, sessionsPerConnection: 1 }, 0)
     })
-    connection.follows.set(`session_${at}`, { asking: false, joined: true, repeats: 0 })
+    connection.follows.set(`session_${at}`, { asking: false, joined: true, waiting: [] })
     connections.add(connection)
   }
   return (filter) => snapshot({ connections, pool, counters }, filter)

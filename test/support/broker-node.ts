@@ -6,6 +6,8 @@ export interface Delivery { stream: Stream, publication: Publication }
 export class FakeNode implements BrokerNode {
   /** How many followers it says to have. */
   followers = 0
+  /** Whether it says that it had something to do when it is given an order. */
+  obeys = true
   readonly deliveries: Delivery[] = []
   readonly orders: ControlMessage[] = []
   #wake: Array<() => void> = []
@@ -16,9 +18,10 @@ export class FakeNode implements BrokerNode {
     return this.followers
   }
 
-  control (message: ControlMessage): void {
+  control (message: ControlMessage): boolean {
     this.orders.push(message)
     this.#stir()
+    return this.obeys
   }
 
   /** What was delivered of a stream up to the publication with this body, once that is there. */

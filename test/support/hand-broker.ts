@@ -1,8 +1,9 @@
 import type { Broker, BrokerNode, ControlMessage, Joined, Position, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
-import { MemoryBroker } from '../../lib/broker/memory.js'
+import type { MemoryBroker } from '../../lib/broker/memory.js'
 import type { Clock } from '../../lib/clock.js'
+import { memoryBroker, type Bounds } from './memory-broker.js'
 
-interface Call { what: 'publish' | 'join' | 'control', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
+interface Call { what: 'publish' | 'join' | 'control' | 'currentJob', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
 
 /**
  * A broker far away: it answers nothing until the test says so. An answer is true for the moment at which it is given, as
@@ -12,8 +13,8 @@ export class HandBroker implements Broker {
   readonly calls: Call[] = []
   readonly #memory: MemoryBroker
 
-  constructor (clock: Clock) {
-    this.#memory = new MemoryBroker({ clock })
+  constructor (clock: Clock, bounds?: Bounds) {
+    this.#memory = memoryBroker(clock, bounds)
   }
 
   open (node: BrokerNode): void { this.#memory.open(node) }
@@ -28,8 +29,12 @@ export class HandBroker implements Broker {
     return this.#put('publish', stream, () => this.#memory.publish(stream, body, options))
   }
 
-  control (message: ControlMessage): Promise<void> {
-    return this.#put('control', undefined, () => { this.#memory.control(message) })
+  currentJob (stream: Stream): Promise<string | undefined> {
+    return this.#put('currentJob', stream, () => this.#memory.currentJob(stream))
+  }
+
+  control (message: ControlMessage): Promise<boolean> {
+    return this.#put('control', undefined, () => this.#memory.control(message))
   }
 
   /** What is waited for, as `join session:s`. */

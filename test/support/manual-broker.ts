@@ -51,7 +51,7 @@ export class ManualBroker implements Broker {
         since,
         answer: (joined = {}) => {
           const { seq, revision } = this.#head(stream)
-          resolve({ epoch: 'far.0', seq, revision, recovered: false, reason: 'new', missed: [], state: [], ...joined })
+          resolve({ epoch: 'far.0', seq, revision, recovered: false, reason: 'new', replay: [], ...joined })
           return settled()
         },
         fail: (error) => {
@@ -64,7 +64,9 @@ export class ManualBroker implements Broker {
 
   leave (stream: Stream): void { this.left.push(stream) }
 
-  control (): void { /* no test of delivery gives orders */ }
+  /** No test of delivery asks for jobs or gives orders. */
+  currentJob (): undefined { return undefined }
+  control (): boolean { return false }
 
   close (): void { this.#node = undefined }
 

@@ -1,5 +1,5 @@
 import type { Broker, PublishOptions, Stream } from '../../lib/broker/broker.js'
-import { MemoryBroker } from '../../lib/broker/memory.js'
+import type { MemoryBroker } from '../../lib/broker/memory.js'
 import { Follower } from '../../lib/delivery/follower.js'
 import type { DeflateSettings } from '../../lib/delivery/frame.js'
 import { Hub } from '../../lib/delivery/hub.js'
@@ -7,6 +7,7 @@ import { Outbox, OutboxPool } from '../../lib/delivery/outbox.js'
 import type { MaybePromise } from '../../lib/maybe-promise.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
+import { memoryBroker } from './memory-broker.js'
 
 /** A connection in the room, and what happened to it. */
 export interface Guest {
@@ -35,9 +36,9 @@ export class Room<B extends Broker = MemoryBroker> {
 
   constructor (options: RoomOptions<B> = {}) {
     // Without a broker of the test's own, B is its default.
-    this.broker = options.broker ?? new MemoryBroker({ clock: this.clock }) as unknown as B
+    this.broker = options.broker ?? memoryBroker(this.clock) as unknown as B
     this.hub = new Hub({ broker: this.broker, clock: this.clock, deflate: options.deflate })
-    void this.broker.open({ deliver: (stream, publication) => this.hub.deliver(stream, publication), control: () => undefined })
+    void this.broker.open({ deliver: (stream, publication) => this.hub.deliver(stream, publication), control: () => false })
     this.pool = new OutboxPool({
       maxOutboxBytes: options.maxOutboxBytes ?? 1024 * 1024,
       maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,

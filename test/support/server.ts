@@ -1,9 +1,10 @@
-import type { Broker } from '../../lib/broker/broker.js'
-import { MemoryBroker } from '../../lib/broker/memory.js'
+import type { Broker, BrokerNode } from '../../lib/broker/broker.js'
+import type { MemoryBroker } from '../../lib/broker/memory.js'
 import { Hub } from '../../lib/delivery/hub.js'
 import { OutboxPool } from '../../lib/delivery/outbox.js'
-import { defaults, type Delivery, type Limits } from '../../lib/options.js'
+import { defaults, type Delivery, type Jobs, type Limits } from '../../lib/options.js'
 import { Arrivals, type Admitted, type Arrival } from '../../lib/server/arrivals.js'
+import { Cancellations, type OnCancel } from '../../lib/server/cancellations.js'
 import { clientView } from '../../lib/server/client.js'
 import type { Connection } from '../../lib/server/connection.js'
 import { Connections } from '../../lib/server/connections.js'
@@ -14,17 +15,26 @@ import { Heartbeat } from '../../lib/server/heartbeat.js'
 import type { Identity } from '../../lib/server/identity.js'
 import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
 import { WebSocketManager } from '../../lib/server/manager.js'
+import { Notifier } from '../../lib/server/notifier.js'
 import { Replies } from '../../lib/server/replies.js'
+import { Watchdog } from '../../lib/server/watchdog.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
 import { HandBroker } from './hand-broker.js'
 import { fakeLogger } from './log.js'
+import { memoryBroker, type Bounds } from './memory-broker.js'
 import type { Message } from './ws-client.js'
 
 export interface Setup {
   clock?: FakeClock
   authorize?: Authorize
   onMessage?: OnMessage
+  /** Whether clients may cancel. */
+  allowCancel?: boolean
+  onCancel?: OnCancel
+  /** Bounds of what the memory broker keeps. */
+  bounds?: Bounds
+  jobs?: Partial<Jobs>
   limits?: Partial<Limits>
   delivery?: Partial<Delivery>
   heartbeatIntervalMs?: number
@@ -54,7 +64,12 @@ export class TestServer<B extends Broker = MemoryBroker> {
   readonly replies: Replies
   readonly follows: Follows
   readonly arrivals: Arrivals
+  readonly cancellations: Cancellations
   readonly inbound: Inbound
+  readonly watchdog: Watchdog
+  readonly notifier: Notifier
+  /** What the broker was given to deliver to. */
+  readonly node: BrokerNode
   readonly manager: WebSocketManager
 
   constructor (makeBroker: (clock: FakeClock) => B, setup: Setup = {}) {
@@ -82,22 +97,38 @@ export class TestServer<B extends Broker = MemoryBroker> {
       connectionsPerUser: limits.connectionsPerUser,
       maxConnections: limits.connections
     })
+    const cancellations = this.cancellations = new Cancellations({
+      broker, follows, replies, log, allowed: setup.allowCancel === true, onCancel: setup.onCancel
+    })
     this.inbound = new Inbound({
-      clock, connections, follows, replies, counters, log, onMessage,
+      clock, connections, follows, cancellations, replies, counters, log, onMessage,
       clientOf: clientView({ hub, connections, clock })
     })
-    this.manager = new WebSocketManager({ broker, clock, log, connections, pool, counters })
-    void broker.open({
+    const watchdog = this.watchdog = new Watchdog({
+      clock,
+      stallAfterMs: setup.jobs?.stallAfterMs ?? defaults.jobs.stallAfterMs,
+      onStall: ({ sessionId, jobId }) => {
+        const error = { message: 'nothing was heard of the job for too long', type: 'stalled' }
+        void this.notifier.report(sessionId, { type: 'ai_error', error, presumed: true }, jobId)
+      }
+    })
+    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, log })
+    this.manager = new WebSocketManager({ broker, clock, notifier, watchdog, cancellations, connections, pool, counters })
+    this.node = {
       deliver: (stream, publication) => hub.deliver(stream, publication),
-      control: ({ userId, sessionId }) => {
+      control: (message) => {
+        if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
+        const { userId, sessionId } = message
         this.arrivals.revoke(userId, sessionId)
         for (const connection of connections.values()) {
           if (connection.userId !== userId) continue
           if (sessionId === undefined) connections.close(connection, 'revoked')
           else follows.revoke(connection, sessionId)
         }
+        return true
       }
-    })
+    }
+    void broker.open(this.node)
   }
 
   /** A socket that is upgraded, and of which nothing is known yet. */
@@ -106,9 +137,9 @@ export class TestServer<B extends Broker = MemoryBroker> {
   }
 
   /** What `accept` is given for a newcomer. */
-  admitted ({ userId, expiresAt, sessionId, permission = 'allowed', returns = false }: Newcomer = {}): Admitted {
+  admitted ({ userId, expiresAt, sessionId, permission = 'allowed', returns = false, request, userSince }: Newcomer = {}): Admitted {
     const identity: Identity = { ...(userId !== undefined && { userId }), ...(expiresAt !== undefined && { expiresAt }) }
-    return { identity, sessionId, permission, returns }
+    return { identity, sessionId, permission, returns, request: request ?? { since: undefined, have: new Map() }, userSince }
   }
 
   /** Brings a newcomer all the way in. Its `connection` message is taken from what it received. */
@@ -131,12 +162,12 @@ export class TestServer<B extends Broker = MemoryBroker> {
 
 /** A server whose broker answers at once. */
 export function createServer (setup?: Setup): TestServer {
-  return new TestServer((clock) => new MemoryBroker({ clock }), setup)
+  return new TestServer((clock) => memoryBroker(clock, setup?.bounds), setup)
 }
 
 /** A server whose broker answers when the test says so. */
 export function createFarServer (setup?: Setup): TestServer<HandBroker> {
-  return new TestServer((clock) => new HandBroker(clock), setup)
+  return new TestServer((clock) => new HandBroker(clock, setup?.bounds), setup)
 }
 
 /** The other end of an admitted connection. */

@@ -56,13 +56,13 @@ t.test('while the broker\'s answer is under way', (t) => {
     const missed = [take('a', 'missed 1'), take('a', 'missed 2')]
     const since = { epoch: 'far.0', seq: 0 }
     const joined = room.hub.join(guest.follower, [{ stream: streamOf('a'), since }], (joined) => {
-      t.strictSame(joined.get(streamOf('a'))?.missed, missed)
+      t.strictSame(joined.get(streamOf('a'))?.replay, missed)
       return 'hello'
     })
     t.strictSame(broker.joins[0]!.since, since)
     room.publish('a', 'missed 3')
     missed.push({ body: 'missed 3', durable: false, revision: 3 })
-    const answered = broker.joins[0]!.answer({ recovered: true, missed })
+    const answered = broker.joins[0]!.answer({ recovered: true, replay: missed })
     room.publish('a', 'live')
     await answered
     await joined
@@ -75,7 +75,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     const guest = room.enter()
     const state = [{ body: '{"type":"ai_start"}', durable: true, seq: 7, revision: 20 }, { body: '{"type":"ai_progress"}', durable: false, revision: 31 }]
     room.join(guest, 'a')
-    await broker.joins[0]!.answer({ seq: 7, reason: 'expired', state })
+    await broker.joins[0]!.answer({ seq: 7, reason: 'expired', replay: state })
     room.clock.tick()
     t.strictSame(guest.transport.texts, ['hello a:7', '{"type":"ai_start","seq":7}', '{"type":"ai_progress"}'])
   })

@@ -324,13 +324,16 @@ t.test('a message as it goes out', (t) => {
     guest.transport.stalled = true
     room.tell(guest, 'x'.repeat(70_000))
     room.clock.tick()
-    for (const n of [1, 2, 3]) room.publish('a', `{"progress":${n}}`, { collapseKey: 'job' })
-    // The contract gives a key to ephemeral ones only. One that is durable must arrive whatever its caller says.
-    for (const n of [1, 2]) room.publish('a', `{"result":${n}}`, { durable: true, collapseKey: 'job' })
+    const progress = { event: 'progress', jobId: 'j' } as const
+    for (const n of [1, 2, 3]) room.publish('a', `{"progress":${n}}`, { job: progress })
+    // One that is durable must arrive whatever job it is about.
+    for (const n of [1, 2]) room.publish('a', `{"result":${n}}`, { durable: true, job: progress })
     room.clock.tick()
     guest.transport.stalled = false
     guest.transport.drain()
-    t.strictSame(guest.transport.texts.slice(2), ['{"progress":3}', '{"result":1,"seq":1}', '{"result":2,"seq":2}'])
+    t.strictSame(guest.transport.texts.slice(2), [
+      '{"progress":3,"jobId":"j"}', '{"result":1,"jobId":"j","seq":1}', '{"result":2,"jobId":"j","seq":2}'
+    ])
     t.end()
   })
 

@@ -119,6 +119,7 @@ for (const [what, abort] of ways) {
     const job = start()
     abort(job)
     t.same(await job.chunks.return(undefined), { done: true, value: undefined })
+    t.same(await job.chunks.next(), { done: true, value: undefined })
     t.equal(job.reporter.ends.length, 1)
   })
 }
@@ -131,13 +132,16 @@ t.test('of two aborts the first counts', async (t) => {
   t.equal(await job.chunks.next().catch((error: unknown) => error), 'by the client')
 })
 
-t.test('an abort in the very moment in which the last answer has come ends the job as cancelled', async (t) => {
-  const reporter = fakeReporter()
-  const next = track(reporter, task, [], {}, new FakeClock()).next()
-  await Promise.resolve()
-  reporter.cancel()
-  await t.rejects(next, { name: 'AbortError' })
-  t.match(reporter.reports, [['error', { type: 'cancelled' }]])
+t.test('an abort in the very moment in which an answer has come ends the job as cancelled, and nothing follows', async (t) => {
+  for (const source of [[], ['a']]) {
+    const reporter = fakeReporter()
+    const next = track(reporter, task, source, {}, new FakeClock()).next()
+    await Promise.resolve()
+    reporter.cancel()
+    await t.rejects(next, { name: 'AbortError' })
+    t.match(reporter.reports, [['error', { type: 'cancelled' }]])
+    t.equal(reporter.reports.length, 1)
+  }
 })
 
 t.test('signals that were aborted before end the job at once, and nothing is read', async (t) => {

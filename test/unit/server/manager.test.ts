@@ -1,7 +1,8 @@
 import t from 'tap'
 import { errors } from '../../../lib/errors.js'
-import type { Receipt, WebSocketManager } from '../../../lib/server/manager.js'
+import type { WebSocketManager } from '../../../lib/server/manager.js'
 import type { AppMessage } from '../../../lib/server/messages.js'
+import type { Receipt } from '../../../lib/server/notifier.js'
 import { turn } from '../../support/hand-broker.js'
 import { createFarServer, createServer } from '../../support/server.js'
 
