@@ -1,6 +1,9 @@
+import type { Server } from 'node:http'
+import type { Duplex } from 'node:stream'
 import fastifyWebsocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import type { ServerOptions, WebSocketServer } from 'ws'
+import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
 import { chooseSubprotocol } from './token.js'
 
@@ -42,4 +45,19 @@ function useExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: Pro
   // Its other routes get what ws would answer by itself, unless that is a token.
   app.websocketServer.options.handleProtocols ??= chooseSubprotocol
   return app.websocketServer
+}
+
+/**
+ * Cuts off whoever asks for an upgrade from now on, after `ms`. While an app closes, Fastify answers them 503 and leaves
+ * the socket to them; a server whose sockets are not all closed never is. Answers how to end it.
+ */
+export function cutOffUpgrades (server: Server, clock: Clock, ms: number): () => void {
+  // Nobody takes upgrades any more: then they are requests as any other, and a listener would keep them from being that.
+  if (server.listenerCount('upgrade') === 0) return () => { /* nothing to end */ }
+  const onUpgrade = (_request: unknown, socket: Duplex): void => {
+    const timer = clock.after(ms, () => { socket.destroy() })
+    socket.once('close', () => { timer.cancel() })
+  }
+  server.on('upgrade', onUpgrade)
+  return () => { server.off('upgrade', onUpgrade) }
 }
