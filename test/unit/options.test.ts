@@ -78,7 +78,8 @@ t.test('the stats route', async (t) => {
   })
   for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
     t.equal(resolve({ stats: { [hook]: noop } }).stats?.isGuarded, true, hook)
-    t.equal(resolve({ stats: { [hook]: undefined } }).stats?.isGuarded, false)
+    t.equal(resolve({ stats: { [hook]: [noop] } }).stats?.isGuarded, true)
+    for (const none of [undefined, []]) t.equal(resolve({ stats: { [hook]: none } }).stats?.isGuarded, false)
   }
   t.equal(resolve({ stats: { errorHandler: noop } }).stats?.isGuarded, false, 'other options guard nothing')
 })

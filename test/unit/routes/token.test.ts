@@ -29,6 +29,7 @@ t.test('a token', async (t) => {
 
   t.test('is absent when none was brought', async (t) => {
     t.equal(tokenOf(request({})), undefined)
+    t.equal(tokenOf({ headers: {} } as FastifyRequest), undefined, 'without a query too: an app may log Node\'s own request')
     t.equal(tokenOf(offering(SUBPROTOCOL, 'other')), undefined)
     t.equal(tokenOf(offering('ai-canvas.token.')), undefined, 'an empty one is none')
   })
