@@ -214,11 +214,10 @@ t.test('round trips', async (t) => {
     void server.manager.notifyAIComplete('s', {})
     server.clock.advance(250)
     t.equal(peer.transport.pings.length, 1)
-    peer.pong()
-    t.equal(peer.connection.isAlive, true)
     server.clock.advance(40)
     peer.pong()
     t.equal(server.counters.averageLatency, 0)
+    t.equal(peer.connection.isAlive, true, 'but it lives')
   })
 })
 
