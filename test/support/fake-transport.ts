@@ -1,4 +1,3 @@
-import type { Frame } from '../../lib/delivery/frame.js'
 import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 
 /**
@@ -23,7 +22,7 @@ export class FakeTransport implements Transport {
   get bufferedBytes (): number { return this.#buffered }
   get full (): boolean { return this.#buffered >= this.writeAheadBytes }
 
-  write (bytes: Buffer, _frames: readonly Frame[]): void {
+  write (bytes: Buffer): void {
     if (this.state !== 1) return
     this.writes.push(bytes)
     if (this.stalled) this.#buffered += bytes.length
