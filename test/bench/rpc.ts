@@ -9,7 +9,7 @@ interface Answer { readonly id: number, readonly output?: unknown, readonly erro
 export type Handlers = Record<string, (input: never) => unknown>
 
 /** What the parent sees of a set of handlers. */
-export type Remote<H extends Handlers> = {
+type Remote<H extends Handlers> = {
   [K in keyof H]: (input: Parameters<H[K]>[0]) => Promise<Awaited<ReturnType<H[K]>>>
 }
 
