@@ -236,7 +236,7 @@ t.test('the block with tokens runs: in the subprotocol, in the query, and withou
   const [result] = lines.splice(at, 1)
   const { seen, token } = JSON.parse(result!) as { seen: unknown[], token: string }
   t.same(seen, [['user_1:draft', 'ai-canvas.v1'], ['user_1:draft', ''], 1008, 1008, 'forbidden'])
-  t.match(lines, [/incoming request/], 'the app logs')
+  t.match(lines.join('\n'), /incoming request/, 'the app logs')
   t.notOk(lines.join('\n').includes(token), 'and no token is in its log')
   await t.rejects(runSnippet(t, server!, { JWT_SECRET: undefined }), /JWT_SECRET is not set/)
 })
