@@ -7,9 +7,6 @@ import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
 import { chooseSubprotocol } from './token.js'
 
-/** ws's own limit, where an app gives none. */
-const WS_MAX_PAYLOAD = 100 * 1024 * 1024
-
 export interface ProvideOptions {
   /** What ws is given. */
   readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'>
@@ -37,8 +34,9 @@ function useExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: Pro
     throw new errors.InvalidOption('websocket',
       'can\'t be given here because the app has registered @fastify/websocket itself: pass it there as { options }, or register ai-canvas-ws first and leave that out')
   }
-  const theirs = app.websocketServer.options.maxPayload ?? WS_MAX_PAYLOAD
-  if (theirs > maxPayload) {
+  // ws fills in its own default, 100 MiB; 0 means no limit.
+  const theirs = app.websocketServer.options.maxPayload
+  if (!theirs || theirs > maxPayload) {
     app.log.warn({ maxPayload: theirs, recommended: maxPayload },
       'the app\'s @fastify/websocket lets a stranger send messages larger than ai-canvas-ws needs: register it with options: { maxPayload }')
   }

@@ -62,6 +62,19 @@ t.test('a client that does not offer it, or refuses it, gets the same messages p
   t.match(await refusing.next(), { type: 'ai_start', task })
 })
 
+t.test('a client that offers only a smaller window than ours is let in without compression', async (t) => {
+  const { app, url } = await startApp(t)
+  const raw = new RawClient(t, url('?sessionId=s1'), { extensions: 'permessage-deflate; server_max_window_bits=9' })
+  const answer = await raw.answer
+  t.match(answer, /^HTTP\/1\.1 101 /)
+  t.notMatch(answer, /sec-websocket-extensions/i)
+  await raw.frame()
+  await app.wsManager.notifyAIStart('s1', task)
+  const frame = await raw.frame()
+  t.equal(frame.first, PLAIN)
+  t.match(messageOf(frame), { type: 'ai_start', task })
+})
+
 t.test('ws inflates what it gets, and what it deflates is understood', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'), { perMessageDeflate: { threshold: 0 } })

@@ -7,7 +7,6 @@ import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 export class FakeTransport implements Transport {
   state: TransportState = 1
   inflates = false
-  answersPings = true
   stalled = false
   /** From this many unread bytes on it is full. */
   writeAheadBytes = 64 * 1024
@@ -32,7 +31,7 @@ export class FakeTransport implements Transport {
     this.#onceDrained.push(callback)
   }
 
-  ping (payload: Buffer): void { this.pings.push(payload) }
+  ping?: (payload: Buffer) => void = (payload) => { this.pings.push(payload) }
 
   close (code: number, reason: string): void {
     if (this.state === 1) this.state = 2

@@ -224,7 +224,7 @@ t.test('round trips', async (t) => {
 t.test('nobody is asked for what it can\'t answer', async (t) => {
   const server = createServer()
   const transport = new FakeTransport()
-  transport.answersPings = false
+  delete transport.ping
   const peer = await server.connect({ transport })
   server.heartbeat.start()
   server.clock.advance(3 * INTERVAL_MS)
