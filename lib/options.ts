@@ -201,8 +201,9 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
   checkFunction('onCancel', onCancel)
   if (authorize !== true) checkFunction('authorize', authorize, 'must be a function, or true')
   if (authenticate !== undefined && authorize === undefined) throw new errors.AuthorizeMissing()
-  const prefix = options.prefix ?? ''
-  const maxPayload = options.websocket?.maxPayload ?? (onMessage === undefined ? defaults.maxPayload : defaults.maxPayloadWithOnMessage)
+  checkBroker(broker)
+  const prefix = resolvePrefix(options.prefix)
+  const maxPayload = resolveMaxPayload(options)
   return {
     url: prefix + checkPath('path', options.path ?? defaults.path),
     stats: resolveStats(options.stats, prefix),
@@ -227,8 +228,22 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
   }
 }
 
+/** As Fastify joins them: a slash at the end of a prefix and one at the start of a path are one. */
+function resolvePrefix (prefix = ''): string {
+  return prefix === '' ? prefix : checkPath('prefix', prefix).replace(/\/$/, '')
+}
+
+function resolveMaxPayload ({ websocket, onMessage }: AiCanvasWsOptions): number {
+  const standard = onMessage === undefined ? defaults.maxPayload : defaults.maxPayloadWithOnMessage
+  const { maxPayload = standard }: { maxPayload?: unknown } = checkObject('websocket', websocket)
+  // ws compares with whatever it is given, and nothing is greater than NaN.
+  if (typeof maxPayload === 'number' && maxPayload >= 0) return maxPayload
+  throw new errors.InvalidOption('websocket.maxPayload', 'must be a number of bytes, or 0 for no limit')
+}
+
 function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): ResolvedOptions['stats'] {
   if (stats === false) return undefined
+  if (typeof stats !== 'string') checkObject('stats', stats, 'must be a path, route options such as { preHandler }, or false')
   const { path = defaults.statsPath, ...routeOptions } = typeof stats === 'string' ? { path: stats } : stats ?? {}
   const isGuarded = [routeOptions.onRequest, routeOptions.preParsing, routeOptions.preValidation, routeOptions.preHandler]
     .some((hook) => hook !== undefined && !(Array.isArray(hook) && hook.length === 0))
@@ -248,7 +263,7 @@ function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<st
 function resolveNumbers<T extends object> (
   group: string, standard: T, given: Partial<T> | undefined, mayBeZero: readonly string[] = []
 ): T {
-  const unknown = Object.keys(given ?? {}).find((name) => !(name in standard))
+  const unknown = Object.keys(checkObject(group, given)).find((name) => !Object.hasOwn(standard, name))
   if (unknown !== undefined) {
     throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: ${group} has ${Object.keys(standard).join(', ')}`)
   }
@@ -266,6 +281,19 @@ function checkNumber (name: string, value: unknown): number {
 function checkPath (name: string, value: unknown): string {
   if (typeof value === 'string' && value.startsWith('/')) return value
   throw new errors.InvalidOption(name, 'must be a path that begins with "/"')
+}
+
+function checkObject (name: string, value: object | undefined, rule = 'must be an object'): object {
+  const given: unknown = value ?? {}
+  if (typeof given === 'object' && given !== null && !Array.isArray(given)) return given
+  throw new errors.InvalidOption(name, rule)
+}
+
+const brokerMethods = ['open', 'publish', 'join', 'leave', 'currentJob', 'control', 'close'] as const satisfies Array<keyof Broker>
+
+function checkBroker (broker: Partial<Broker> | undefined): void {
+  if (broker === undefined || brokerMethods.every((name) => typeof broker[name] === 'function')) return
+  throw new errors.InvalidOption('broker', `must be a Broker: an object with ${brokerMethods.join(', ')}`)
 }
 
 function checkFunction (name: string, value: unknown, rule = 'must be a function'): void {

@@ -18,7 +18,7 @@ import { Admission } from './routes/admission.js'
 import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
 import { redactedSerializers } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
-import { provideWebSocketServer } from './routes/websocket-server.js'
+import { cutOffUpgrades, provideWebSocketServer } from './routes/websocket-server.js'
 import { registerWebSocketRoute } from './routes/websocket.js'
 import { Arrivals } from './server/arrivals.js'
 import { Cancellations } from './server/cancellations.js'
@@ -68,12 +68,15 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   await broker.open(parts.node)
   const negotiations = deflate && new Negotiations(websocketServer, deflate)
   // Before what can still fail, such as a route that the app has already: then too there is something to end.
+  let stopCuttingOff: (() => void) | undefined
   closing.push(
+    () => { stopCuttingOff = cutOffUpgrades(app.server, systemClock, resolved.closeTimeoutMs) },
     () => { heartbeat.stop() },
     () => withDeadline(systemClock, resolved.closeTimeoutMs, manager.close()),
     () => { forgetManager(manager) },
     () => Promise.all([parts.connections.closeAll('restart'), parts.arrivals.refuseAll('restart')]),
     () => { negotiations?.stop() },
+    () => { stopCuttingOff?.() },
     () => broker.close()
   )
   app.decorate('wsManager', manager)

@@ -8,8 +8,6 @@ export interface Transport {
   readonly state: TransportState
   /** Whether the peer inflates: `Frame.bytes` is asked for that kind. */
   readonly inflates: boolean
-  /** Whether the peer answers pings, as every real one must. */
-  readonly answersPings: boolean
   /** Bytes that were handed over and that the operating system has not taken yet. */
   readonly bufferedBytes: number
   /** Whether nothing more should be handed over until it has drained. */
@@ -22,7 +20,8 @@ export interface Transport {
   write (bytes: Buffer, frames: readonly Frame[]): void
   /** Calls back once, when what was handed over has been taken. Not called any more once closed. */
   onceDrained (callback: () => void): void
-  ping (payload: Buffer): void
+  /** Absent where nobody would answer, as every real peer must. */
+  ping?: (payload: Buffer) => void
   /** Begins the closing handshake. */
   close (code: number, reason: string): void
   /** Ends the connection at once, whatever still waits. */

@@ -8,6 +8,7 @@ import { MAX_ID_LENGTH } from './ids.js'
  */
 export const Id = Type.String({
   description: `1 to ${MAX_ID_LENGTH} characters, none of them a control character`,
+  minLength: 1,
   pattern: `^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff]){1,${MAX_ID_LENGTH}}$`
 })
 

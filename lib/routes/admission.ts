@@ -103,7 +103,7 @@ export class Admission {
     const { clock, authTimeoutMs } = this.#options
     const answer = authenticate()
     if (!isPromise(answer)) return answer
-    return withDeadline(clock, authTimeoutMs, answer).then((identity) => {
+    return withDeadline(clock, authTimeoutMs, answer, gone.signal).then((identity) => {
       if (identity === TIMED_OUT) gone.abort()
       return identity
     })

@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 
 /** How much is taken from a client before it is known who it is. */
-export const MAX_EARLY_MESSAGES = 8
-export const MAX_EARLY_BYTES = 16 * 1024
+const MAX_EARLY_MESSAGES = 8
+const MAX_EARLY_BYTES = 16 * 1024
 
 /**
  * Holds what a client sends before it is admitted. At either bound the socket is paused, so that the rest stays with the

@@ -10,7 +10,7 @@ export type StatsRouteOptions = Pick<RouteShorthandOptions,
     path?: string
   }
 
-export const ClientStatsSchema = Type.Object({
+const ClientStatsSchema = Type.Object({
   id: Type.Optional(Type.String()),
   userId: Type.Optional(Type.String()),
   sessionId: Type.Optional(Type.String({ description: 'the latest session that it follows' })),

@@ -12,7 +12,6 @@ const OPEN = 1
  * connection nothing goes through its `send`.
  */
 class SocketTransport implements Transport {
-  readonly answersPings = true
   readonly #ws: WebSocket
   readonly #socket: Duplex
   readonly inflates: boolean
@@ -63,7 +62,6 @@ class SocketTransport implements Transport {
 class InjectedTransport implements Transport {
   readonly #ws: WebSocket
   readonly inflates = false
-  readonly answersPings = false
   #unsent = 0
   #onceDrained: Array<() => void> = []
 
@@ -94,8 +92,6 @@ class InjectedTransport implements Transport {
   onceDrained (callback: () => void): void {
     this.#onceDrained.push(callback)
   }
-
-  ping (): void { /* see answersPings */ }
 
   close (code: number, reason: string): void {
     this.#ws.close(code, reason)

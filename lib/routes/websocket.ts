@@ -14,6 +14,7 @@ import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
 import { EarlyMessages } from './early-messages.js'
+import { endRefusedUpgrades } from './refused-upgrades.js'
 import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
 
@@ -40,6 +41,7 @@ const HIDDEN = { hide: true } as FastifySchema
 /** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
   redactNotFound(app, options.url)
+  endRefusedUpgrades(app)
   app.route({
     method: 'GET',
     url: options.url,

@@ -66,7 +66,7 @@ export class Heartbeat implements ConnectionWatcher {
   }
 
   added (connection: Connection): void {
-    if (!connection.follower.outbox.transport.answersPings) return
+    if (connection.follower.outbox.transport.ping === undefined) return
     this.#filling.members.add(connection)
     this.#groupOf.set(connection, this.#filling)
     this.#filling = this.#filling.next
@@ -120,7 +120,7 @@ export class Heartbeat implements ConnectionWatcher {
       connection.isAlive = false
       connection.pingedAt = outbox.bufferedBytes === 0 ? now : undefined
       connection.pingPayload = payload
-      outbox.transport.ping(payload)
+      outbox.transport.ping?.(payload)
     }
   }
 }

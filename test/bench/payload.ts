@@ -6,8 +6,8 @@ const AT_DIGITS = 16
 const N_BASE = 1e9
 const N_DIGITS = 10
 
-export const AT_MARK = Buffer.from('"at":')
-export const N_MARK = Buffer.from('"n":')
+const AT_MARK = Buffer.from('"at":')
+const N_MARK = Buffer.from('"n":')
 
 /** Microseconds on the clock that all processes of a machine share. */
 export function stamp (): number {

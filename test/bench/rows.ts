@@ -190,10 +190,12 @@ export function rows (quick: boolean): Row[] {
   ]
 }
 
-/** The row with another build of ours beside it. */
-export function withBaseline (row: Row, build: string): Row {
-  const baseline = row.entries.filter(({ label }) => label === 'ours').map((entry) => ({ ...entry, label: 'baseline', build }))
+/** The row with `build` as ours, and with another build of ours beside it. */
+export function withBuilds (row: Row, build: string | undefined, baseline: string | undefined): Row {
+  const entries = row.entries.map((entry) => build === undefined || entry.contender !== 'ours' ? entry : { ...entry, build })
+  if (baseline === undefined) return { ...row, entries }
+  const others = entries.filter(({ label }) => label === 'ours').map((entry) => ({ ...entry, label: 'baseline', build: baseline }))
   const metrics: readonly Metric[] = row.kind === 'memory' ? ['rss', 'heap'] : ['cpu']
   const targets = metrics.map((metric) => ({ against: 'baseline', metric, minus: row.kind === 'memory' }))
-  return { ...row, entries: [...row.entries, ...baseline], targets: [...row.targets, ...targets] }
+  return { ...row, entries: [...entries, ...others], targets: [...row.targets, ...targets] }
 }

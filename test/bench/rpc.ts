@@ -8,11 +8,6 @@ interface Answer { readonly id: number, readonly output?: unknown, readonly erro
 
 export type Handlers = Record<string, (input: never) => unknown>
 
-/** What the parent sees of a set of handlers. */
-export type Remote<H extends Handlers> = {
-  [K in keyof H]: (input: Parameters<H[K]>[0]) => Promise<Awaited<ReturnType<H[K]>>>
-}
-
 /** Answers the parent's calls in a child process, and ends the process when the parent lets go of it. */
 export function serve (handlers: Handlers): void {
   process.on('message', (call: Call) => {

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { measure } from './measure.js'
 import { report, verdictTable, type Verdict } from './report.js'
-import { rows, withBaseline, type Row } from './rows.js'
+import { rows, withBuilds, type Row } from './rows.js'
 
 // `npm run bench`: see README.md.
 
@@ -18,15 +18,16 @@ const { values: flags, positionals: names } = parseArgs({
     rounds: { type: 'string' },
     /** Only these contenders, such as `ours,floor`. */
     only: { type: 'string' },
-    /** `dist/index.js` of another build of ours, to compare with. */
+    /** The `index.js` of a build to take for ours, and of another one to compare it with. */
+    build: { type: 'string' },
     baseline: { type: 'string' },
     /** Writes a CPU profile of each server process to this directory. */
     profile: { type: 'string' }
   }
 })
 
-const { baseline } = flags
-const all = rows(flags.quick).map((row) => baseline === undefined ? row : withBaseline(row, pathToFileURL(resolve(baseline)).href))
+const [build, baseline] = [flags.build, flags.baseline].map((path) => path && pathToFileURL(resolve(path)).href)
+const all = rows(flags.quick).map((row) => withBuilds(row, build, baseline))
 const unknown = names.find((name) => !all.some((row) => row.name === name))
 if (unknown !== undefined) throw new Error(`no row is called ${unknown}: there are ${all.map(({ name }) => name).join(', ')}`)
 

@@ -69,7 +69,7 @@ t.test('the table of limits gives the defaults', async (t) => {
   }
   const named = rows.flatMap((text) => [...text!.matchAll(/`(\w+\.\w+|\w+Ms)`/g)].map(([, option]) => option))
   t.same(named.sort(), Object.keys(limitOf).sort(), 'no other option is named')
-  t.ok(rows.includes(`1 to ${MAX_ID_LENGTH} UTF-16 units`))
+  t.ok(rows.includes(`1 to ${MAX_ID_LENGTH} characters`))
   t.equal(defaults.heartbeatIntervalMs, 30_000, 'section 6 says 30 seconds')
 })
 

@@ -10,7 +10,7 @@ import { open, type Message, type TestClient } from '../support/ws-client.js'
 
 // Plays the transcripts of lib/protocol/README.md against a real server. Their notation is explained there.
 
-export interface Stage { readonly app: FastifyInstance, readonly client: TestClient }
+interface Stage { readonly app: FastifyInstance, readonly client: TestClient }
 
 /** What a transcript says in brackets, done. */
 export type Deed = (stage: Stage) => unknown

@@ -54,6 +54,7 @@ t.test('an app whose @fastify/websocket takes messages of any size is warned', a
   const line = { msg: /register it with options: \{ maxPayload \}/, recommended: 64 * 1024 }
   t.match(await warnings(), [{ ...line, maxPayload: 100 * 1024 * 1024 }])
   t.match(await warnings(64 * 1024 + 1), [{ ...line, maxPayload: 64 * 1024 + 1 }])
+  t.match(await warnings(0), [{ ...line, maxPayload: 0 }], 'to ws 0 is no limit')
   t.same(await warnings(64 * 1024), [])
 })
 

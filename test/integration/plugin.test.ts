@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import aiCanvasWs, { aiCanvasWs as named, getWebSocketManager, type AiCanvasWsOptions } from 'ai-canvas-ws'
@@ -6,7 +7,7 @@ import { originOf, startApp } from '../support/app.js'
 import { selfSigned } from '../support/certificate.js'
 import { captureLog } from '../support/log.js'
 import { memoryBroker } from '../support/memory-broker.js'
-import { connect, TestClient } from '../support/ws-client.js'
+import { connect, open, TestClient } from '../support/ws-client.js'
 
 /** An app that does not listen. Closed when the test ends. */
 function quietApp (t: Test, options: FastifyServerOptions = {}): FastifyInstance {
@@ -97,6 +98,26 @@ t.test('app.injectWS works without a port, if its listener is attached in onInit
   t.match(await client!.closed, { code: 1012 })
 })
 
+t.test('an injected socket that stops reading is waited for, and gets everything in the end', async (t) => {
+  const app = quietApp(t)
+  await app.register(aiCanvasWs)
+  await app.ready()
+  let client: TestClient | undefined
+  await app.injectWS('/ws?sessionId=s1', {}, { onInit: (ws) => { client = new TestClient(ws) } })
+  t.match(await client!.next(), { type: 'connection' })
+  client!.ws.pause()
+  const count = 20
+  for (let n = 0; n < count; n++) {
+    await app.wsManager.notifyAIStart('s1', { n, prompt: 'x'.repeat(32 * 1024) })
+    await turn()
+  }
+  t.ok(app.wsManager.getMetrics().bufferedAmount > 128 * 1024, 'it is behind')
+  client!.ws.resume()
+  for (let n = 0; n < count; n++) t.match(await client!.next(), { type: 'ai_start', task: { n } })
+  t.same(await client!.sync(), [])
+  t.equal(app.wsManager.getMetrics().bufferedAmount, 0)
+})
+
 t.test('registering twice on a server is an error that says what to do', async (t) => {
   const twice = { code: 'AICW_ERR_ALREADY_REGISTERED', message: /register it once, on the root instance, and use app\.wsManager everywhere/ }
   const app = quietApp(t)
@@ -128,6 +149,15 @@ t.test('getWebSocketManager finds the one app that is open', async (t) => {
   t.equal(getWebSocketManager(), two.wsManager)
   await two.close()
   t.throws(() => getWebSocketManager(), none)
+})
+
+t.test('a client whose session can\'t be joined is told to come back, and the log says why', async (t) => {
+  const { lines, stream } = captureLog()
+  const broker = Object.assign(memoryBroker(systemClock), { join: () => Promise.reject(new Error('no broker there')) })
+  const { app, url } = await startApp(t, { broker }, { logger: { level: 'error', stream } })
+  t.same(await open(t, url('?sessionId=s1')).closed, { code: 1011, reason: 'Server error' })
+  t.match(lines, [{ err: { message: 'no broker there' }, msg: /could not join/ }])
+  t.match(app.wsManager.getMetrics(), { totalConnections: 0, closes: { serverError: 1 } })
 })
 
 t.test('a registration that fails leaves nothing behind', async (t) => {

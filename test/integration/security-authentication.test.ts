@@ -22,7 +22,8 @@ async function startGuarded (t: Test, authenticate: unknown, options: AiCanvasWs
 /** What is left of everybody, once everybody has gone. */
 async function nobodyIsLeft (t: Test, { app }: StartedApp): Promise<void> {
   // Whatever a hook's late answer sets going has happened by then.
-  await endOfTurn()
+  do await endOfTurn()
+  while (app.wsManager.getStats().totalConnections > 0)
   t.match(app.wsManager.getStats(), { totalConnections: 0, clients: [] })
   t.match(await app.wsManager.broadcast({ type: 'x' }), { recipients: 0 })
 }

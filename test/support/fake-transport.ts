@@ -1,4 +1,3 @@
-import type { Frame } from '../../lib/delivery/frame.js'
 import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 
 /**
@@ -8,7 +7,6 @@ import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 export class FakeTransport implements Transport {
   state: TransportState = 1
   inflates = false
-  answersPings = true
   stalled = false
   /** From this many unread bytes on it is full. */
   writeAheadBytes = 64 * 1024
@@ -23,7 +21,7 @@ export class FakeTransport implements Transport {
   get bufferedBytes (): number { return this.#buffered }
   get full (): boolean { return this.#buffered >= this.writeAheadBytes }
 
-  write (bytes: Buffer, _frames: readonly Frame[]): void {
+  write (bytes: Buffer): void {
     if (this.state !== 1) return
     this.writes.push(bytes)
     if (this.stalled) this.#buffered += bytes.length
@@ -33,7 +31,7 @@ export class FakeTransport implements Transport {
     this.#onceDrained.push(callback)
   }
 
-  ping (payload: Buffer): void { this.pings.push(payload) }
+  ping?: (payload: Buffer) => void = (payload) => { this.pings.push(payload) }
 
   close (code: number, reason: string): void {
     if (this.state === 1) this.state = 2

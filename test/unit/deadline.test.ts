@@ -30,6 +30,18 @@ t.test('work that takes too long is not waited for', async (t) => {
   t.equal(await answer, TIMED_OUT)
 })
 
+t.test('its timer goes when nobody waits any more, and what it still answers is heard', async (t) => {
+  const clock = new FakeClock()
+  const gone = new AbortController()
+  let finish: (value: string) => void = () => undefined
+  const answer = withDeadline(clock, 100, new Promise<string>((resolve) => { finish = resolve }), gone.signal)
+  gone.abort()
+  t.equal(clock.pending, 0)
+  clock.advance(100)
+  finish('done')
+  t.equal(await answer, 'done')
+})
+
 t.test('what becomes of it later is unheard, also when it fails', async (t) => {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => { unhandled.push(reason) }

@@ -43,6 +43,8 @@ async function * write (source: Source, signal: AbortSignal): AsyncGenerator<str
     const reports = on(writer, 'message', { signal, close: ['disconnect'] }) as AsyncIterable<[Report]>
     writer.send(source)
     for await (const [report] of reports) {
+      // Reports that have come already are passed on even after an abort, unless it is looked at here.
+      signal.throwIfAborted()
       switch (report.type) {
         case 'chunk':
           yield report.text

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
+import { NOT_MEASURED } from '../../support/child.js'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
@@ -26,7 +27,9 @@ export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Exa
   const [command = '', ...args] = scripts.start.split(' ')
   if (file !== undefined) args.splice(-1, 1, file)
   const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
-  const child = spawn(join(ROOT, 'node_modules/.bin', command), args, { cwd: ROOT, env: { ...Object.fromEntries(given), ...env } })
+  const child = spawn(join(ROOT, 'node_modules/.bin', command), args, {
+    cwd: ROOT, env: { ...Object.fromEntries(given), ...NOT_MEASURED, ...env }
+  })
   let errors = ''
   child.stderr.on('data', (data: Buffer) => { errors += data.toString() })
   const ended = end(child).then(([code, signal]): Ended => [code, signal, errors])

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict'
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
@@ -116,12 +117,12 @@ t.test('a deflated frame', (t) => {
     t.end()
   })
 
-  t.test('brings any text to a client unchanged', async (t) => {
-    const texts = fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme', minLength: 400, maxLength: 900 })))
+  t.test('brings any text to a client unchanged', async () => {
+    const texts = fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme', minLength: 400, maxLength: 900 })), { maxLength: 4 })
     await fc.assert(fc.asyncProperty(texts, async (texts) => {
       const frames = texts.map((text) => new Frame(text, { deflate: { ...settings, thresholdBytes: 16 } }))
-      t.strictSame(await receive(Buffer.concat(frames.map((frame) => frame.bytes(true)))), texts)
-      t.strictSame(await receive(Buffer.concat(frames.map((frame) => frame.bytes(false)))), texts)
+      assert.deepEqual(await receive(Buffer.concat(frames.map((frame) => frame.bytes(true)))), texts)
+      assert.deepEqual(await receive(Buffer.concat(frames.map((frame) => frame.bytes(false)))), texts)
     }), { numRuns: 50 })
   })
   t.end()

@@ -214,18 +214,17 @@ t.test('round trips', async (t) => {
     void server.manager.notifyAIComplete('s', {})
     server.clock.advance(250)
     t.equal(peer.transport.pings.length, 1)
-    peer.pong()
-    t.equal(peer.connection.isAlive, true)
     server.clock.advance(40)
     peer.pong()
     t.equal(server.counters.averageLatency, 0)
+    t.equal(peer.connection.isAlive, true, 'but it lives')
   })
 })
 
 t.test('nobody is asked for what it can\'t answer', async (t) => {
   const server = createServer()
   const transport = new FakeTransport()
-  transport.answersPings = false
+  delete transport.ping
   const peer = await server.connect({ transport })
   server.heartbeat.start()
   server.clock.advance(3 * INTERVAL_MS)

@@ -1,0 +1,262 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { Value } from '@sinclair/typebox/value'
+import { defaults } from 'ai-canvas-ws'
+import t from 'tap'
+import { errors } from '../../lib/errors.js'
+import { StatsSchema } from '../../lib/routes/stats.js'
+import { WebSocketManager } from '../../lib/server/manager.js'
+import { startApp } from '../support/app.js'
+import { open, type Message } from '../support/ws-client.js'
+import { Page } from './markdown.js'
+import { propertiesOf, runSnippet, typeErrors } from './snippets.js'
+
+// Programs are compiled and started: on a busy machine that takes its time.
+t.setTimeout(240_000)
+
+const page = new Page('README.md')
+const pages = new Map([['README.md', page], ['lib/protocol/README.md', new Page('lib/protocol/README.md')]])
+const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
+
+/** The blocks of one language below a heading. */
+const below = (heading: string, language = 'ts'): string[] => {
+  const found = page.blocks(language).filter((block) => block.heading === heading).map(({ text }) => text)
+  if (found.length === 0) throw new Error(`no ${language} block below "${heading}"`)
+  return found
+}
+
+t.test('every block of TypeScript holds before the compiler', async (t) => {
+  const blocks = [...pages].flatMap(([path, page]) =>
+    page.blocks('ts').map(({ text, line }): [string, string] => [`${path.replaceAll('/', '-')}-line-${line}`, text]))
+  t.ok(blocks.length > 10, 'there are some')
+  t.same(typeErrors(new Map(blocks)), [])
+  t.match(typeErrors(new Map([['wrong', 'app.wsManager.notifyAIStart(1, {})']])), [/^test\/docs\/wrong\.ts:1 Argument of type 'number'/],
+    'and a wrong one would not')
+})
+
+t.test('it uses no other languages for code', async (t) => {
+  for (const page of pages.values()) {
+    t.same(page.blocks().filter(({ language }) => !['ts', 'sh', 'json', 'text', 'nginx'].includes(language)), [])
+  }
+})
+
+// ---- the tables
+
+t.test('the table of errors is that of the code', async (t) => {
+  t.same(page.table('Errors').map(({ code }) => code), Object.values(errors).map((Type) => new Type('', '').code))
+})
+
+t.test('the table of options names every option, with its default', async (t) => {
+  const rows = page.table('Options')
+  const expected = propertiesOf('lib/options.ts', 'AiCanvasWsOptions').flatMap((name) =>
+    name === 'limits' || name === 'delivery' ? Object.keys(defaults[name]).map((field) => `${name}.${field}`) : name)
+  t.same(rows.map(({ option }) => option).sort(), expected.sort())
+
+  const { limits, delivery, heartbeatIntervalMs, closeTimeoutMs, path, statsPath } = defaults
+  const given: Record<string, unknown> = { path, stats: statsPath, heartbeatIntervalMs, closeTimeoutMs }
+  for (const [group, values] of Object.entries({ limits, delivery })) {
+    for (const [field, value] of Object.entries(values)) given[`${group}.${field}`] = value
+  }
+  for (const [option, value] of Object.entries(given)) {
+    const shown = rows.find((row) => row.option === option)?.default ?? ''
+    t.equal(typeof value === 'number' ? Number(shown.replaceAll('_', '')) : shown, value, option)
+  }
+})
+
+t.test('the text about ws\'s options gives the defaults', async (t) => {
+  const { perMessageDeflate: { threshold, serverMaxWindowBits, zlibDeflateOptions: { level } } } = defaults.websocket
+  const { text } = page
+  t.ok(text.replaceAll('\n', ' ').includes(`\`threshold: ${threshold}\`, level ${level}, a window of ${serverMaxWindowBits} bits`))
+  t.ok(text.includes(`${defaults.maxPayload / 1024} KiB`))
+  t.ok(text.includes(`${defaults.maxPayloadWithOnMessage / 2 ** 20} MiB`))
+})
+
+t.test('the table of methods names every one', async (t) => {
+  const own = Object.getOwnPropertyNames(WebSocketManager.prototype).filter((name) => !['constructor', 'close'].includes(name))
+  t.same(page.table('Sending').map(({ method }) => /^\w+/.exec(method!)?.[0]).sort(), own.sort())
+})
+
+t.test('the tables of a receipt and of the metrics name every field', async (t) => {
+  t.same(page.table('Receipts').map(({ field }) => field).sort(), propertiesOf('lib/server/manager.ts', 'Receipt').sort())
+  const { app } = await startApp(t)
+  t.same(page.table('Stats, metrics, logs').map(({ field }) => field), Object.keys(app.wsManager.getMetrics()))
+})
+
+t.test('the stats are what the route answers', async (t) => {
+  const [example] = below('Stats, metrics, logs', 'json').map((text) => JSON.parse(text) as object)
+  t.ok(Value.Check(StatsSchema, example))
+})
+
+// ---- commands and links
+
+t.test('the commands for the tests are those of .ci/run', async (t) => {
+  const commands = page.blocks('sh').find(({ text }) => text.endsWith('npm test'))?.text.split(' && ')
+  const lines = read('.ci/run').split('\n').filter((line) => line.startsWith('npm '))
+  t.same(commands, ['npm ci', 'npm run setup', 'npm test'])
+  t.same(lines, [...commands!, 'npm run check'])
+})
+
+t.test('every command, file and chapter that it names is there', async (t) => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
+  for (const [, name] of page.text.matchAll(/npm run ([\w-]+)/g)) t.ok(Object.hasOwn(scripts, name!), `npm run ${name!}`)
+  for (const [from, { text }] of pages) {
+    for (const [, link] of text.matchAll(/\]\((?!https?:)([^)]*)\)/g)) {
+      const [path, anchor] = link!.split('#')
+      const target = path === '' ? from : new URL(path!, `file:///${from}`).pathname.slice(1)
+      t.ok(existsSync(new URL(`../../${target}`, import.meta.url)), `${from}: ${link!}`)
+      if (anchor !== undefined) t.ok(pages.get(target)!.headings.map(anchorOf).includes(anchor), `${from}: ${link!}`)
+    }
+  }
+  const task = JSON.parse(/-d '(.*)'/.exec(below('The app in this repository', 'sh').join('\n'))![1]!) as { targetFile: string }
+  t.ok(existsSync(new URL(`../../${task.targetFile}`, import.meta.url)), 'the file that the agent is asked to document')
+})
+
+/** As GitHub makes them. */
+function anchorOf (heading: string): string {
+  return heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-')
+}
+
+t.test('the transcript of wscat is what a client sees', async (t) => {
+  const { url } = await startApp(t)
+  const client = open(t, url('?sessionId=test_123'))
+  const [transcript] = below('Troubleshooting', 'text')
+  for (const line of transcript!.split('\n')) {
+    if (line.startsWith('> ')) {
+      client.send(line.slice(2))
+    } else {
+      const shown = JSON.parse(line.slice(2)) as Message
+      const another = Object.entries(shown).filter(([name]) => ['clientId', 'timestamp', 'epoch'].includes(name))
+      t.strictSame({ ...await client.next(), ...Object.fromEntries(another) as object }, shown, line)
+    }
+  }
+})
+
+// ---- the blocks, run
+
+/** Before a block: a browser's `WebSocket` that goes to the app, whatever host the block names; and the app of the text. */
+const BROWSER = `
+  import { once } from 'node:events'
+  import { WebSocket as WS } from 'ws'
+  const here = { origin: '' }
+  Object.assign(globalThis, { WebSocket: class extends WS {
+    constructor (url, protocols) { super(url.replace(/^wss?:\\/\\/[^/]+/, here.origin), protocols) }
+  } })
+  const listening = (app) => { here.origin = 'ws://127.0.0.1:' + app.server.address().port }
+`
+const APP = `${BROWSER}
+  import Fastify from 'fastify'
+  import aiCanvasWs from 'ai-canvas-ws'
+  const sessionId = 's'
+  const app = Fastify()
+`
+/** After the registration: a client of session `s`, and the messages that it gets. */
+const FOLLOW = `
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  listening(app)
+  const client = new WebSocket('ws://x/ws?sessionId=s')
+  const messages = []
+  client.on('message', (data) => messages.push(JSON.parse(String(data))))
+  await once(client, 'message')
+`
+/** Ends it, and prints what the client got. */
+const REPORT = `
+  await app.close()
+  if (client.readyState !== WS.CLOSED) await once(client, 'close')
+  console.log(JSON.stringify(messages.slice(1)))
+`
+
+const anyPort = (code: string): string => code.replace('port: 3001', 'port: 0, host: \'127.0.0.1\'')
+const messagesOf = async (t: Parameters<typeof runSnippet>[0], code: string): Promise<unknown[]> => JSON.parse(await runSnippet(t, code)) as unknown[]
+
+t.test('the quick start runs: the page logs that the job is done', async (t) => {
+  const [server, browser] = below('Quick start')
+  const output = await runSnippet(t, `${BROWSER}${anyPort(server!)}\nlistening(app)\n${browser!}\n
+    await once(ws, 'message')
+    await app.inject({ method: 'POST', url: '/work' })
+    await app.close()
+    if (ws.readyState !== WS.CLOSED) await once(ws, 'close')`)
+  t.equal(output, 'done { contentLength: 5000 }\n')
+})
+
+t.test('the blocks about sending run', async (t) => {
+  const [report, error, batch] = below('Sending')
+  const [receipt] = below('Receipts')
+  const messages = await messagesOf(t, `${APP}
+    await app.register(aiCanvasWs)
+    ${report!}
+    ${FOLLOW}
+    const callTheModel = async () => { throw Object.assign(new Error('slow down'), { status: 429 }) }
+    ${error!}
+    ${batch!}
+    reportProgress(sessionId, 7)
+    ${receipt!}
+    if (recipients !== 1 || typeof epoch !== 'string' || seq !== 2) throw new Error('another receipt')
+    ${REPORT}`)
+  t.match(messages, [
+    { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error' } },
+    { type: 'batch_update', messages: [{ type: 'cursor', x: 10, y: 20 }, { type: 'cursor', x: 12, y: 20 }] },
+    { type: 'ai_progress', progress: { chunksReceived: 7 } },
+    { type: 'ai_complete', result: { chunks: 100 } }
+  ])
+})
+
+t.test('the blocks about messages from clients run', async (t) => {
+  const [thanks] = below('Options')
+  const [cursor] = below('Messages from clients')
+  t.match(await messagesOf(t, `${APP}${thanks!}${FOLLOW}
+    client.send('{"type":"flowers"}')
+    await once(client, 'message')
+    ${REPORT}`), [{ type: 'thanks', for: 'flowers' }])
+  t.match(await messagesOf(t, `${APP}${cursor!}${FOLLOW}
+    client.send('{"type":"cursor","x":3}')
+    client.send('{"type":"flowers"}')
+    while (messages.length < 3) await once(client, 'message')
+    ${REPORT}`), [{ type: 'cursor', x: 3, sessionId: 's' }, { type: 'error', code: 'unknown_type' }])
+})
+
+t.test('the block with tokens runs: in the subprotocol, in the query, and without', async (t) => {
+  const [server, subprotocol, query] = below('Security')
+  const code = `${BROWSER}${anyPort(server!)}\nlistening(app)
+    const token = app.jwt.sign({ sub: 'user_1' }, { expiresIn: 60 })
+    ${subprotocol!}
+    ${query!}
+    const seen = await Promise.all([connect(token), ws].map(async (socket) => {
+      const [data] = await once(socket, 'message')
+      return [JSON.parse(String(data)).sessionId, socket.protocol]
+    }))
+    for (const wrong of [app.jwt.sign({ sub: 'user_1' }), 'forged']) seen.push((await once(connect(wrong), 'close'))[0])
+    const other = connect(app.jwt.sign({ sub: 'user_2' }, { expiresIn: 60 }))
+    const messages = []
+    other.on('message', (data) => messages.push(JSON.parse(String(data))))
+    while (messages.length < 2) await once(other, 'message')
+    seen.push(messages[1].code)
+    await app.close()
+    console.log(JSON.stringify({ seen, token }))`
+  const lines = (await runSnippet(t, code, { JWT_SECRET: 'a secret of this test, long enough' })).trim().split('\n')
+  const at = lines.findIndex((line) => line.startsWith('{"seen"'))
+  const [result] = lines.splice(at, 1)
+  const { seen, token } = JSON.parse(result!) as { seen: unknown[], token: string }
+  t.same(seen, [['user_1:draft', 'ai-canvas.v1'], ['user_1:draft', ''], 1008, 1008, 'forbidden'])
+  t.match(lines.join('\n'), /incoming request/, 'the app logs')
+  t.notOk(lines.join('\n').includes(token), 'and no token is in its log')
+  await t.rejects(runSnippet(t, server!, { JWT_SECRET: undefined }), /JWT_SECRET is not set/)
+})
+
+t.test('the blocks about revoking and guarding run', async (t) => {
+  const [revoke] = below('Security').filter((text) => text.includes('revoke'))
+  const [guarded] = below('Stats, metrics, logs')
+  t.same(await messagesOf(t, `${APP}await app.register(aiCanvasWs)${FOLLOW}${revoke!}${REPORT}`), [])
+  const output = await runSnippet(t, `${APP}
+    const findUser = async () => null
+    const isOperator = (request) => request.headers.operator === 'yes'
+    ${guarded!}
+    for (const operator of ['yes', 'no']) {
+      console.log((await app.inject({ url: '/api/ws/stats?userId=user_1', headers: { operator } })).statusCode)
+    }`)
+  t.equal(output, '200\n403\n')
+})
+
+t.test('the tests that it shows pass, and can fail', async (t) => {
+  const [code] = below('Testing an app that uses it')
+  t.match(await runSnippet(t, code!), /pass 2\n/)
+  await t.rejects(runSnippet(t, code!.replace('\'connection\', \'ai_complete\'', '\'ai_complete\'')), 'with another expectation')
+})

@@ -1,0 +1,76 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Test } from 'tap'
+import ts from 'typescript'
+
+// Code blocks of a page, checked by the compiler and run as they stand.
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** What a block may use without declaring it: what the text around it speaks of. */
+const GLOBALS = `
+  import type { FastifyInstance, FastifyRequest } from 'fastify'
+  import type aiCanvas from 'ai-canvas-ws'
+  declare global {
+    const app: FastifyInstance
+    const aiCanvasWs: typeof aiCanvas
+    const sessionId: string
+    const token: string
+    function callTheModel (): Promise<void>
+    function findUser (cookie: string | undefined): Promise<{ userId: string } | null>
+    function isOperator (request: FastifyRequest): boolean
+  }
+`
+
+/** What the compiler has against the blocks, by name. They are checked as strictly as the code, with a browser's types. */
+export function typeErrors (blocks: ReadonlyMap<string, string>): string[] {
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  Object.assign(options, {
+    lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
+    moduleDetection: ts.ModuleDetectionKind.Force,
+    noUnusedLocals: false
+  } satisfies ts.CompilerOptions)
+  const files = new Map([...blocks, ['globals', GLOBALS]].map(([name, text]) => [`${root}test/docs/${name!}.ts`, text!]))
+  const host = ts.createCompilerHost(options)
+  const onDisk = { ...host }
+  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path)
+  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path)
+  host.getSourceFile = (path, languageVersion) => {
+    const text = host.readFile(path)
+    return text === undefined ? undefined : ts.createSourceFile(path, text, languageVersion)
+  }
+  const program = ts.createProgram([...files.keys()], options, host)
+  return [...files.keys()].flatMap((path) => {
+    const file = program.getSourceFile(path)
+    const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
+    return found.map(({ messageText, start = 0 }) => {
+      const line = file!.getLineAndCharacterOfPosition(start).line + 1
+      return `${path.slice(root.length)}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`
+    })
+  })
+}
+
+/** The properties of an exported interface or class of a file of lib/. */
+export function propertiesOf (path: string, name: string): string[] {
+  const program = ts.createProgram([`${root}${path}`], { module: ts.ModuleKind.NodeNext, skipLibCheck: true, strict: true })
+  const checker = program.getTypeChecker()
+  const symbol = checker.getSymbolAtLocation(program.getSourceFile(`${root}${path}`)!)
+  const exported = checker.getExportsOfModule(symbol!).find((entry) => entry.name === name)
+  return checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(exported!)).map((property) => property.name)
+}
+
+/**
+ * Runs code in a process of its own, from a file inside of the package, so that it can import that by name. Answers what
+ * it wrote; rejects when it fails.
+ */
+export async function runSnippet (t: Test, code: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const directory = t.testdir({ 'snippet.ts': code })
+  const node = [process.execPath, '--import', 'tsx', '--conditions=@ai-canvas-ws/source', `${directory}/snippet.ts`]
+  // As at a user's: without what tap loads into every Node.js below it.
+  const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', ...node], {
+    cwd: root, env: { ...process.env, ...env }, timeout: 60_000
+  })
+  return stdout
+}

@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import type { Publication } from '../../../lib/broker/broker.js'
+import { ManualBroker, type PendingJoin } from '../../support/manual-broker.js'
+import { Room, streamOf, type Guest } from '../../support/room.js'
+
+const KIB = 1024
+const GUESTS = 4
+const NAMES = ['a', 'b', 'c']
+
+const guest = fc.nat({ max: GUESTS - 1 })
+const name = fc.constantFrom(...NAMES)
+
+/** By itself fast-check would begin with a handful of steps, and a reader needs some to fall behind. */
+function manyOf<T> (step: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
+  return fc.array(step, { maxLength: 80, size: 'max' })
+}
+
+/** What a guest must see, and what the model knows of it. */
+interface Expected {
+  readonly guest: Guest
+  readonly follows: Set<string>
+  /** Everything that it was given, in order. */
+  readonly given: Message[]
+  /** How much of it was given before the latest end of a tick: what comes later may be missing when it is dropped. */
+  flushed: number
+  ended: 'no' | 'finished' | 'dropped'
+}
+
+/** Texts are unique, so that a message that comes twice shows. */
+interface Message { readonly text: string, readonly key?: string | undefined }
+
+type Step =
+  | { does: 'join' | 'leave', guest: number, name: string }
+  | { does: 'publish', name: string, key: string | undefined, bytes: number }
+  | { does: 'tell' | 'stall' | 'drain' | 'read', guest: number }
+  | { does: 'finish' | 'drop', guest: number }
+  | { does: 'tick' }
+
+const bytes = fc.oneof({ weight: 3, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 20 * KIB, max: 60 * KIB }) })
+const publish = fc.record({ does: fc.constant('publish' as const), name, key: fc.constantFrom(undefined, 'p', 'q'), bytes })
+const steady: Array<fc.WeightedArbitrary<Step>> = [
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('join' as const), guest, name }) },
+  { weight: 2, arbitrary: fc.record({ does: fc.constant('leave' as const), guest, name }) },
+  { weight: 10, arbitrary: publish },
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('tell' as const), guest }) },
+  { weight: 4, arbitrary: fc.constant<Step>({ does: 'tick' }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constantFrom('finish' as const, 'drop' as const), guest }) }
+]
+const stalling: Array<fc.WeightedArbitrary<Step>> = [
+  ...steady,
+  { weight: 4, arbitrary: fc.record({ does: fc.constantFrom('stall' as const, 'drain' as const, 'read' as const), guest }) }
+]
+
+/** Runs the steps in a room and beside it in the model, and answers what each guest must have seen. */
+function run (steps: readonly Step[], room: Room, afterStep: (guests: readonly Expected[]) => void = () => undefined): Expected[] {
+  const guests = Array.from({ length: GUESTS }, (): Expected => ({
+    guest: room.enter(({ follower, transport }) => { room.hub.finish(follower, () => { transport.close(4000, 'slow') }) }),
+    follows: new Set(), given: [], flushed: 0, ended: 'no'
+  }))
+  const live = (expected: Expected): boolean => expected.ended === 'no' && expected.guest.overflows === 0
+  const flushed = (): void => {
+    for (const expected of guests.filter(live)) expected.flushed = expected.given.length
+  }
+  steps.forEach((step, at) => {
+    const expected = 'guest' in step ? guests[step.guest]! : undefined
+    if (expected !== undefined && !live(expected)) return
+    switch (step.does) {
+      case 'join': {
+        const { guest: who, given, follows } = expected!
+        const text = `hello ${at}`
+        void room.hub.join(who.follower, [{ stream: streamOf(step.name) }], () => text)
+        given.push({ text })
+        follows.add(step.name)
+        break
+      }
+      case 'leave':
+        room.leave(expected!.guest, step.name)
+        expected!.follows.delete(step.name)
+        break
+      case 'publish': {
+        const text = `${at} `.padEnd(step.bytes, '.')
+        const followers = guests.filter((expected) => live(expected) && expected.follows.has(step.name))
+        assert.equal(room.publish(step.name, text, step.key === undefined ? {} : { collapseKey: step.key }), followers.length)
+        for (const { given } of followers) given.push({ text, key: step.key })
+        break
+      }
+      case 'tell':
+        room.tell(expected!.guest, `told ${at}`)
+        expected!.given.push({ text: `told ${at}` })
+        break
+      case 'tick':
+        room.clock.tick()
+        flushed()
+        break
+      case 'finish':
+        room.hub.finish(expected!.guest.follower, () => undefined)
+        expected!.flushed = expected!.given.length
+        expected!.ended = 'finished'
+        break
+      case 'drop':
+        room.hub.drop(expected!.guest.follower)
+        expected!.ended = 'dropped'
+        break
+      case 'stall':
+        expected!.guest.transport.stalled = true
+        break
+      case 'drain':
+        expected!.guest.transport.drain()
+        break
+      case 'read':
+        expected!.guest.transport.stalled = false
+        expected!.guest.transport.drain()
+        break
+    }
+    afterStep(guests)
+  })
+  room.clock.tick()
+  flushed()
+  return guests
+}
+
+t.test('every reader that keeps up sees exactly what the calls gave it, in their order, in one write a tick', (t) => {
+  fc.assert(fc.property(manyOf(fc.oneof(...steady)), (steps) => {
+    const room = new Room()
+    for (const { guest, given, flushed, ended } of run(steps, room)) {
+      const { texts, writes } = guest.transport
+      assert.deepEqual(texts, given.slice(0, flushed).map(({ text }) => text))
+      if (ended !== 'dropped') assert.equal(flushed, given.length)
+      const total = given.reduce((sum, { text }) => sum + text.length + 10, 0)
+      const ends = steps.filter(({ does }) => does === 'tick' || does === 'finish').length + 1
+      assert.ok(total > 64 * KIB || writes.length <= ends)
+    }
+    assert.equal(room.pool.waitingBytes, 0)
+  }), { numRuns: 300 })
+  t.end()
+})
+
+t.test('a reader that stalls sees the same, but for progress that newer progress replaced', (t) => {
+  fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
+    const room = new Room()
+    for (const { guest, given, flushed, ended } of run(steps, room)) {
+      const { transport } = guest
+      transport.stalled = false
+      transport.drain()
+      const seen = new Set(transport.texts)
+      assert.equal(seen.size, transport.texts.length, 'nothing comes twice')
+      assert.deepEqual(transport.texts, given.map(({ text }) => text).filter((text) => seen.has(text)), 'nothing is out of order')
+      if (ended === 'dropped') continue
+      given.slice(0, flushed).forEach(({ text, key }, at) => {
+        if (seen.has(text)) return
+        assert.ok(key !== undefined && given.slice(at + 1).some((newer) => newer.key === key && seen.has(newer.text)), text)
+      })
+    }
+    assert.equal(room.pool.waitingBytes, 0)
+  }), { numRuns: 300 })
+  t.end()
+})
+
+t.test('a reader that is too slow sees the beginning, and no more waits for it than the bound and one message', (t) => {
+  let shed = 0
+  fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
+    const room = new Room({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 150 * KIB })
+    const guests = run(steps, room, (guests) => {
+      for (const { guest } of guests) assert.ok(guest.follower.outbox.bufferedBytes <= 160 * KIB + 10)
+      assert.ok(room.pool.waitingBytes <= 150 * KIB)
+    })
+    for (const { guest, given } of guests) {
+      if (guest.overflows > 0) {
+        shed++
+        assert.equal(guest.transport.closedWith?.code, 4000)
+        assert.ok(!guest.follower.outbox.behind)
+      }
+      const seen = new Set(guest.transport.texts)
+      assert.equal(seen.size, guest.transport.texts.length, 'nothing comes twice')
+      assert.deepEqual(guest.transport.texts, given.map(({ text }) => text).filter((text) => seen.has(text)), 'nothing is out of order')
+      room.hub.drop(guest.follower)
+    }
+    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.shed, guests.filter(({ guest }) => guest.overflows > 0).length)
+    for (const name of NAMES) assert.equal(room.hub.count(streamOf(name)), 0)
+  }), { numRuns: 300 })
+  t.ok(shed > 0, 'it did happen')
+  t.end()
+})
+
+t.test('with a broker far away, a reader sees everything from its answer on, once, in the order of the stream', async (t) => {
+  // The stream takes messages in, and the node has them later; answers are given for what the stream has by then and
+  // come in any order. What a reader sees between a greeting and its leave must be an unbroken row of revisions.
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ does: fc.constant('join' as const), guest, name }) },
+    { weight: 1, arbitrary: fc.record({ does: fc.constant('leave' as const), guest, name }) },
+    { weight: 6, arbitrary: fc.record({ does: fc.constant('take' as const), name }) },
+    { weight: 6, arbitrary: fc.record({ does: fc.constant('deliver' as const), name }) },
+    { weight: 3, arbitrary: fc.record({ does: fc.constant('answer' as const), which: fc.nat() }) },
+    { weight: 1, arbitrary: fc.record({ does: fc.constant('drop' as const), guest }) },
+    { weight: 2, arbitrary: fc.record({ does: fc.constant('tick' as const) }) }
+  )
+  let entered = 0
+  await fc.assert(fc.asyncProperty(manyOf(step), async (steps) => {
+    const broker = new ManualBroker()
+    const room = new Room({ broker })
+    const guests = Array.from({ length: GUESTS }, () => room.enter())
+    const logs = new Map(NAMES.map((name): [string, Publication[]] => [name, []]))
+    const delivered = new Map(NAMES.map((name) => [name, 0]))
+    const waiting: PendingJoin[] = []
+    const deliver = (name: string): void => {
+      const publication = logs.get(name)![delivered.get(name)!]
+      if (publication === undefined) return
+      delivered.set(name, publication.revision)
+      broker.deliver(streamOf(name), publication)
+    }
+    // The node learns of a join's point in the stream's order: what that covers is delivered before the answer.
+    const answer = async (join: PendingJoin): Promise<void> => {
+      const name = join.stream.slice('session:'.length)
+      const at = logs.get(name)!.length
+      while (delivered.get(name)! < at) deliver(name)
+      await join.answer({ revision: at, seq: at })
+    }
+    for (const step of steps) {
+      switch (step.does) {
+        case 'join': {
+          const who = guests[step.guest]!
+          void room.join(who, step.name)
+          waiting.push(...broker.joins.splice(0))
+          break
+        }
+        case 'leave':
+          room.leave(guests[step.guest]!, step.name)
+          room.tell(guests[step.guest]!, `left ${step.name}`)
+          break
+        case 'take': {
+          const log = logs.get(step.name)!
+          log.push(broker.take(streamOf(step.name), `${step.name} ${log.length + 1}`, { durable: false }))
+          break
+        }
+        case 'deliver':
+          deliver(step.name)
+          break
+        case 'answer':
+          for (const join of waiting.splice(step.which % Math.max(1, waiting.length), 1)) await answer(join)
+          break
+        case 'drop':
+          room.hub.drop(guests[step.guest]!.follower)
+          break
+        case 'tick':
+          room.clock.tick()
+          break
+      }
+    }
+    for (const join of waiting) await answer(join)
+    for (const name of NAMES) while (delivered.get(name)! < logs.get(name)!.length) deliver(name)
+    room.clock.tick()
+
+    for (const { transport, follower } of guests) {
+      const next = new Map<string, number>()
+      for (const text of transport.texts) {
+        const [word, rest] = text.split(' ') as [string, string]
+        if (word === 'hello') {
+          const [name, at] = rest.split(':') as [string, string]
+          // A second greeting for a stream that is followed says where it is, and changes nothing.
+          if (!next.has(name)) next.set(name, Number(at) + 1)
+          entered++
+        } else if (word === 'left') {
+          next.delete(rest)
+        } else {
+          assert.equal(Number(rest), next.get(word), `${text}, in ${transport.texts.join(', ')}`)
+          next.set(word, Number(rest) + 1)
+        }
+      }
+      if (follower.outbox.closed) continue
+      for (const [name, revision] of next) assert.equal(revision, logs.get(name)!.length + 1, 'it saw all there is')
+      for (const name of NAMES) assert.equal(next.has(name), follower.channels.some(({ stream }) => stream === streamOf(name)))
+    }
+  }), { numRuns: 200 })
+  t.ok(entered > 0)
+})

@@ -1,0 +1,99 @@
+import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai'
+import t from 'tap'
+import { describeError } from '../../../lib/jobs/ai-error.js'
+
+const headers = new Headers({ 'x-request-id': 'req_1', 'authorization': 'secret' })
+
+// Anthropic's SDK is no dependency: these have the shape of its errors (`src/core/error.ts` there).
+class AnthropicAPIError extends Error {
+  readonly status: number | undefined
+  readonly headers = headers
+  readonly error: unknown
+  readonly type: string | null
+
+  constructor (status: number | undefined, error: unknown, message: string, type?: string) {
+    super(message)
+    this.status = status
+    this.error = error
+    this.type = type ?? null
+  }
+}
+
+t.test('what is an error\'s description goes through, with further fields', async (t) => {
+  t.strictSame(describeError({ message: 'API rate limit exceeded', type: 'rate_limit_error', retryAfter: 5 }),
+    { message: 'API rate limit exceeded', type: 'rate_limit_error', retryAfter: 5 })
+})
+
+t.test('what is missing in it is put in', async (t) => {
+  t.strictSame(describeError({ message: 'm' }), { message: 'm', type: 'internal_error' })
+  t.strictSame(describeError({ type: 't' }), { message: 'unknown error', type: 't' })
+  t.strictSame(describeError({ message: 5, type: null, code: 7 }), { message: 'unknown error', type: 'internal_error', code: 7 })
+})
+
+t.test('whatever is thrown has a message and a type', async (t) => {
+  t.strictSame(describeError('failed'), { message: 'failed', type: 'internal_error' })
+  for (const thrown of [undefined, null, 5, true, Symbol('s'), 1n, () => undefined]) {
+    t.strictSame(describeError(thrown), { message: 'unknown error', type: 'internal_error' })
+  }
+})
+
+t.test('an Error tells its message, and keeps its stack and fields', async (t) => {
+  t.strictSame(describeError(new TypeError('failed', { cause: 'secret' })), { message: 'failed', type: 'internal_error' })
+  t.strictSame(describeError(new RangeError()), { message: 'RangeError', type: 'internal_error' })
+  t.strictSame(describeError(Object.assign(new Error('m'), { message: { not: 'text' } })), { message: 'Error', type: 'internal_error' })
+})
+
+t.test('errors of OpenAI\'s SDK', async (t) => {
+  const generated = (status: number, error: object): object => describeError(APIError.generate(status, { error }, undefined, headers))
+  t.strictSame(generated(429, { message: 'You exceeded your quota', type: 'insufficient_quota', code: 'insufficient_quota' }),
+    { message: '429 You exceeded your quota', type: 'rate_limit_error' })
+  const statuses: Record<number, string> = {
+    400: 'invalid_request_error',
+    401: 'authentication_error',
+    403: 'permission_error',
+    404: 'not_found_error',
+    408: 'timeout_error',
+    413: 'request_too_large',
+    422: 'invalid_request_error',
+    429: 'rate_limit_error',
+    500: 'api_error',
+    502: 'api_error',
+    503: 'overloaded_error',
+    529: 'overloaded_error'
+  }
+  for (const [status, type] of Object.entries(statuses)) t.match(generated(Number(status), { message: 'm' }), { type }, status)
+  t.match(generated(409, { message: 'm', type: 'conflict' }), { type: 'conflict' }, 'of another status its own type')
+  t.match(generated(409, { message: 'm', code: 'conflict_code' }), { type: 'conflict_code' }, 'or its code')
+  t.match(generated(409, { message: 'm' }), { type: 'internal_error' })
+
+  t.strictSame(describeError(new APIUserAbortError()), { message: 'Request was aborted.', type: 'cancelled' })
+  t.strictSame(describeError(new APIConnectionTimeoutError()), { message: 'Request timed out.', type: 'timeout_error' })
+  t.strictSame(describeError(new APIConnectionError({ cause: new Error('ECONNREFUSED') })), { message: 'Connection error.', type: 'internal_error' })
+  // An error in the middle of a stream comes without a status.
+  t.strictSame(describeError(new APIError(undefined, { message: 'The server had an error', type: 'server_error' }, undefined, headers)),
+    { message: 'The server had an error', type: 'server_error' })
+})
+
+t.test('errors of Anthropic\'s SDK', async (t) => {
+  const body = (type: string): object => ({ type: 'error', error: { type, message: 'm' } })
+  t.match(describeError(new AnthropicAPIError(429, body('rate_limit_error'), '429 …', 'rate_limit_error')), { message: '429 …', type: 'rate_limit_error' })
+  t.match(describeError(new AnthropicAPIError(529, body('overloaded_error'), '529 …', 'overloaded_error')), { type: 'overloaded_error' })
+  t.match(describeError(new AnthropicAPIError(402, body('billing_error'), '402 …', 'billing_error')), { type: 'billing_error' })
+  t.match(describeError(new AnthropicAPIError(402, body('billing_error'), '402 …')), { type: 'billing_error' }, 'an older one, without the field')
+  t.match(describeError(new AnthropicAPIError(undefined, body('overloaded_error'), 'm')), { type: 'overloaded_error' }, 'in the middle of a stream')
+  for (const odd of [undefined, null, 'text', {}, { error: null }, { error: 'text' }, { error: {} }, { error: { type: 5 } }]) {
+    t.match(describeError(new AnthropicAPIError(undefined, odd, 'm')), { type: 'internal_error' })
+  }
+})
+
+t.test('errors of the AI SDK, and of fetch', async (t) => {
+  t.strictSame(describeError(Object.assign(new Error('m'), { name: 'AI_APICallError', statusCode: 429, url: 'secret' })), { message: 'm', type: 'rate_limit_error' })
+  t.strictSame(describeError(Object.assign(new Error('m'), { code: 'ECONNRESET' })), { message: 'm', type: 'ECONNRESET' })
+  t.strictSame(describeError(Object.assign(new Error('m'), { type: '', code: '' })), { message: 'm', type: 'internal_error' })
+})
+
+t.test('an abort is no failure, and a timeout is one', async (t) => {
+  t.match(describeError(AbortSignal.abort().reason), { type: 'cancelled' })
+  t.match(describeError(new DOMException('too late', 'TimeoutError')), { message: 'too late', type: 'timeout_error' })
+  t.match(describeError(Object.assign(new Error('m'), { name: 'TimeoutError', status: 429 })), { type: 'rate_limit_error' }, 'what was answered says more')
+})

@@ -1,0 +1,140 @@
+import { runInNewContext } from 'node:vm'
+import t from 'tap'
+import { MemoryBroker } from '../../lib/broker/memory.js'
+import { defaults, resolveOptions, type ResolvedOptions } from '../../lib/options.js'
+import { documentedCode } from '../support/documented.js'
+import { FakeClock } from '../support/fake-clock.js'
+
+const noop = (): undefined => undefined
+const resolve = (options: object = {}): ResolvedOptions => resolveOptions(options)
+
+t.test('without options everything is as documented', async (t) => {
+  const { websocket, limits, delivery, ...rest } = resolve()
+  t.strictSame(rest, {
+    url: '/ws',
+    stats: { url: '/api/ws/stats', routeOptions: {}, isGuarded: false },
+    heartbeatIntervalMs: 30_000,
+    closeTimeoutMs: 2_000,
+    authenticate: undefined,
+    authorize: true,
+    origins: undefined,
+    onMessage: undefined,
+    broker: undefined,
+    maxPayload: 65_536,
+    hasOwnWebSocket: false
+  })
+  t.strictSame(limits, {
+    connections: Infinity,
+    connectionsPerUser: 100,
+    sessionsPerConnection: 100,
+    messagesPerSecond: 50,
+    burst: 100,
+    authTimeoutMs: 10_000
+  })
+  t.strictSame(delivery, { maxOutboxBytes: 1_048_576, maxTotalOutboxBytes: 268_435_456, stallTimeoutMs: 60_000 })
+  t.strictSame(websocket, { ...defaults.websocket, maxPayload: 65_536 })
+})
+
+t.test('the connection pool is the documented one for an app that takes messages of its own', async (t) => {
+  const { websocket, maxPayload } = resolve({ onMessage: noop })
+  t.same(websocket, runInNewContext(`(${documentedCode('Connection Pooling')})`))
+  t.equal(maxPayload, 100 * 1024 * 1024)
+})
+
+t.test('a websocket option of one\'s own replaces that one', async (t) => {
+  const { websocket, hasOwnWebSocket, maxPayload } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
+  t.same(websocket, { clientTracking: true, perMessageDeflate: false, maxPayload: 100 * 1024 * 1024 })
+  t.equal(hasOwnWebSocket, true)
+  t.equal(maxPayload, 100 * 1024 * 1024)
+  for (const own of [{}, { onMessage: noop }]) {
+    const { websocket, maxPayload } = resolve({ ...own, websocket: { maxPayload: 1_000 } })
+    t.equal(websocket.maxPayload, 1_000, 'an explicit limit always wins')
+    t.equal(maxPayload, 1_000)
+  }
+  t.equal(resolve({ websocket: { maxPayload: 0 } }).maxPayload, 0, 'for ws, 0 is no limit')
+})
+
+t.test('undefined is as good as absent', async (t) => {
+  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'limits',
+    'delivery', 'broker', 'websocket']
+  t.strictSame(resolve(Object.fromEntries(names.map((name) => [name, undefined]))), resolve())
+  t.strictSame(resolve({ limits: { burst: undefined }, delivery: {} }), resolve())
+})
+
+t.test('paths', async (t) => {
+  t.equal(resolve({ path: '/live' }).url, '/live')
+  t.equal(resolve({ stats: '/stats' }).stats?.url, '/stats')
+  const prefixed = resolve({ prefix: '/v1' })
+  t.equal(prefixed.url, '/v1/ws')
+  t.equal(prefixed.stats?.url, '/v1/api/ws/stats')
+  t.equal(resolve({ prefix: '/v1/' }).url, '/v1/ws', 'as Fastify joins a prefix')
+  t.equal(resolve({ prefix: '' }).url, '/ws')
+})
+
+t.test('the stats route', async (t) => {
+  t.equal(resolve({ stats: false }).stats, undefined)
+  t.strictSame(resolve({ stats: { path: '/stats', preHandler: noop, logLevel: 'warn' } }).stats, {
+    url: '/stats', routeOptions: { preHandler: noop, logLevel: 'warn' }, isGuarded: true
+  })
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
+    t.equal(resolve({ stats: { [hook]: noop } }).stats?.isGuarded, true, hook)
+    t.equal(resolve({ stats: { [hook]: [noop] } }).stats?.isGuarded, true)
+    for (const none of [undefined, []]) t.equal(resolve({ stats: { [hook]: none } }).stats?.isGuarded, false)
+  }
+  t.equal(resolve({ stats: { errorHandler: noop } }).stats?.isGuarded, false, 'other options guard nothing')
+})
+
+t.test('hooks, origins, numbers and a broker are taken as they are given', async (t) => {
+  const authorize = (): boolean => true
+  const broker = new MemoryBroker({ clock: new FakeClock() })
+  const resolved = resolve({
+    authenticate: noop, authorize, broker, origins: ['https://App.Example.com:443', 'http://localhost:5173/'],
+    heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity, limits: { burst: 7 }, delivery: { stallTimeoutMs: 5 }
+  })
+  t.equal(resolved.authenticate, noop)
+  t.equal(resolved.authorize, authorize)
+  t.equal(resolved.broker, broker)
+  t.strictSame([...resolved.origins!], ['https://app.example.com', 'http://localhost:5173'], 'as browsers write them')
+  t.match(resolved, { heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity })
+  t.strictSame(resolved.limits, { ...defaults.limits, burst: 7 })
+  t.strictSame(resolved.delivery, { ...defaults.delivery, stallTimeoutMs: 5 })
+  t.equal(resolve({ authenticate: noop, authorize: true }).authorize, true)
+  t.strictSame([...resolve({ origins: ['*'] }).origins!], ['*'])
+  t.strictSame([...resolve({ origins: [] }).origins!], [])
+})
+
+t.test('authenticate needs authorize beside it, and the error names both ways', async (t) => {
+  t.throws(() => resolve({ authenticate: noop }), { code: 'AICW_ERR_AUTHORIZE_MISSING', message: /"authorize".*function \(identity, action\).*true/ })
+})
+
+t.test('a value that can\'t be meant is refused by an error that names the option and what to write', async (t) => {
+  const number = /must be a number above 0/
+  const aFunction = /must be a function/
+  const path = /must be a path that begins with "\/"/
+  const wrong: Array<[option: string, fix: RegExp, options: object]> = [
+    ...['ws', '', 5, true, {}].map((value): [string, RegExp, object] => ['path', path, { path: value }]),
+    ...['v1', 5, true, {}].map((value): [string, RegExp, object] => ['prefix', path, { prefix: value }]),
+    ...['stats', '', { path: 'stats' }, { path: 5 }].map((value): [string, RegExp, object] => ['stats', path, { stats: value }]),
+    ...[true, 5, noop, []].map((value): [string, RegExp, object] => ['stats', /must be a path, route options such as \{ preHandler \}, or false/, { stats: value }]),
+    ...['heartbeatIntervalMs', 'closeTimeoutMs'].flatMap((name) => [0, -1, NaN, '30000', true, {}].map((value): [string, RegExp, object] => [name, number, { [name]: value }])),
+    ...['authenticate', 'onMessage'].flatMap((name) => [null, true, 'x', {}].map((value): [string, RegExp, object] => [name, aFunction, { [name]: value }])),
+    ...[null, false, 'all', {}].map((value): [string, RegExp, object] => ['authorize', /must be a function, or true/, { authorize: value }]),
+    ...['https://a.example', {}, 5].map((value): [string, RegExp, object] => ['origins', /must be an array of origins such as "https:/, { origins: value }]),
+    ...['a.example', 'null', '', 'file:///tmp', 5, null].map((value): [string, RegExp, object] => ['origins', /write an origin as "https:.*or "\*" for any/, { origins: [value] }]),
+    ...Object.keys(defaults.limits).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`limits.${name}`, number, { limits: { [name]: value } }])),
+    ...Object.keys(defaults.delivery).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`delivery.${name}`, number, { delivery: { [name]: value } }])),
+    ['limits.bursts', /is unknown: limits has connections, .*burst/, { limits: { bursts: 5 } }],
+    ['delivery.toString', /is unknown: delivery has maxOutboxBytes/, { delivery: { toString: 5 } }],
+    ...[5, 'none', true, []].flatMap((value): Array<[string, RegExp, object]> => [
+      ['limits', /must be an object/, { limits: value }],
+      ['delivery', /must be an object/, { delivery: value }],
+      ['websocket', /must be an object/, { websocket: value }]
+    ]),
+    ...[-1, NaN, '64kb'].map((value): [string, RegExp, object] => ['websocket.maxPayload', /must be a number of bytes, or 0 for no limit/, { websocket: { maxPayload: value } }]),
+    ...['redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, control, close/, { broker: value }])
+  ]
+  for (const [option, fix, options] of wrong) {
+    const error = t.throws(() => resolve(options), { code: 'AICW_ERR_INVALID_OPTION', message: fix, statusCode: 500 }, JSON.stringify(options)) as Error
+    t.ok(error.message.startsWith(`option "${option}" `), error.message)
+  }
+})

@@ -1,0 +1,53 @@
+import type { FastifyRequest } from 'fastify'
+import t from 'tap'
+import { isOriginAllowed, normalizeOrigin } from '../../../lib/routes/origin.js'
+
+const allowed = (origin: string | undefined, host: string, ...origins: string[]): boolean =>
+  isOriginAllowed({ headers: { origin }, host } as unknown as FastifyRequest, new Set(origins))
+
+t.test('a request without an origin comes from no browser', async (t) => {
+  t.ok(allowed(undefined, 'app.example'))
+})
+
+t.test('the server\'s own host may always connect, whatever scheme it sees behind a proxy', async (t) => {
+  t.ok(allowed('https://app.example', 'app.example'))
+  t.ok(allowed('http://app.example', 'app.example'))
+  t.ok(allowed('https://app.example', 'app.example:443'))
+  t.ok(allowed('http://app.example', 'app.example:80'))
+  t.ok(allowed('http://localhost:3001', 'localhost:3001'))
+  t.ok(allowed('https://app.example', 'APP.example'))
+  t.ok(allowed('http://[::1]:3001', '[::1]:3001'))
+})
+
+t.test('another host may not', async (t) => {
+  t.notOk(allowed('https://evil.example', 'app.example'))
+  t.notOk(allowed('https://app.example.evil.example', 'app.example'))
+  t.notOk(allowed('https://sub.app.example', 'app.example'))
+  t.notOk(allowed('https://app.example:8443', 'app.example'))
+  t.notOk(allowed('http://app.example', 'app.example:443'))
+  t.notOk(allowed('http://localhost:5173', 'localhost:3001'))
+  t.notOk(allowed('https://evil.example', 'evil.example@app.example'), 'nor one dressed up as another')
+})
+
+t.test('nor a page without an origin of its own, whatever host the request names', async (t) => {
+  for (const origin of ['null', '', 'file://', 'data:text/html,x', 'about:blank', 'not a url']) {
+    for (const host of ['app.example', '', 'null', 'undefined']) t.notOk(allowed(origin, host), `${origin} at ${host}`)
+  }
+  t.notOk(allowed('https://app.example', ''), 'nor any page at a server without a name')
+})
+
+t.test('a listed origin may, and with a star any', async (t) => {
+  t.ok(allowed('https://other.example', 'app.example', 'https://other.example'))
+  t.notOk(allowed('http://other.example', 'app.example', 'https://other.example'), 'its scheme counts')
+  t.notOk(allowed('https://other.example:444', 'app.example', 'https://other.example'), 'and its port')
+  t.ok(allowed('null', 'app.example', '*'))
+  t.ok(allowed('https://any.example', 'app.example', '*'))
+})
+
+t.test('origins are written as browsers write them', async (t) => {
+  t.equal(normalizeOrigin('https://App.Example.com:443/path?query'), 'https://app.example.com')
+  t.equal(normalizeOrigin('http://localhost:5173'), 'http://localhost:5173')
+  t.equal(normalizeOrigin('https://bücher.example'), 'https://xn--bcher-kva.example')
+  t.equal(normalizeOrigin('*'), '*')
+  for (const text of ['app.example', 'null', '', 'file:///tmp', 'localhost:5173']) t.equal(normalizeOrigin(text), undefined, text)
+})
