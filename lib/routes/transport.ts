@@ -82,7 +82,7 @@ class InjectedTransport implements Transport {
   }
 
   write (_bytes: Buffer, frames: readonly Frame[]): void {
-    if (this.#ws.readyState !== OPEN) return
+    // Once it closes, ws sends nothing and calls back all the same.
     for (const { payload } of frames) {
       this.#unsent += payload.length
       this.#ws.send(payload, { binary: false }, () => { this.#sent(payload.length) })
