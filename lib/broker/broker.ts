@@ -125,6 +125,8 @@ export interface Broker {
   currentJob (stream: Stream): MaybePromise<string | undefined>
   /** Reaches every node, this one included. Answers whether any had something to do. */
   control (message: ControlMessage): MaybePromise<boolean>
+  /** What it keeps in this process, in bytes. Absent where that is elsewhere. */
+  readonly bytes?: number
   /** After it nothing is delivered. Called once. */
   close (): MaybePromise<void>
 }

@@ -1,3 +1,4 @@
+import type { Broker } from '../broker/broker.js'
 import type { OutboxPool } from '../delivery/outbox.js'
 import type { TransportState } from '../delivery/transport.js'
 import type { CloseName, ErrorCode } from '../protocol/codes.js'
@@ -61,12 +62,15 @@ export interface Metrics {
   dropped: number
   /** Connections closed because their reader was too slow. */
   shed: number
+  /** Bytes that history keeps, of at most `history.maxTotalBytes`. 0 where the broker keeps them elsewhere. */
+  historyBytes: number
 }
 
 export interface StatsSources {
   readonly connections: Connections
   readonly pool: OutboxPool
   readonly counters: Counters
+  readonly broker: Pick<Broker, 'bytes'>
 }
 
 const OPEN = 1
@@ -103,7 +107,7 @@ function describe (connection: Connection): ClientStats {
   }
 }
 
-export function metrics ({ connections, pool, counters }: StatsSources): Metrics {
+export function metrics ({ connections, pool, counters, broker }: StatsSources): Metrics {
   let bufferedAmount = 0
   for (const { follower } of connections.values()) bufferedAmount += follower.outbox.bufferedBytes
   return {
@@ -119,6 +123,7 @@ export function metrics ({ connections, pool, counters }: StatsSources): Metrics
     bufferedAmount,
     collapsed: pool.collapsed,
     dropped: pool.dropped,
-    shed: pool.shed
+    shed: pool.shed,
+    historyBytes: broker.bytes ?? 0
   }
 }

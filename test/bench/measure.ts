@@ -1,7 +1,8 @@
 import type { LoadHandlers, OpenOptions } from './load/process.js'
 import { Peer } from './rpc.js'
-import type { Entry, Metric, Row } from './rows.js'
+import type { Entry, Kind, Metric, Row } from './rows.js'
 import type { ServerHandlers } from './servers/process.js'
+import { isRecovery, measureRecovery } from './recovery/measure.js'
 import { quantile } from './stats.js'
 
 export type Sample = Partial<Record<Metric | 'generator', number>>
@@ -27,8 +28,8 @@ class Pair {
   }
 
   async listen (): Promise<void> {
-    const { contender, compression = false, build = 'ai-canvas-ws', sockets, sessions, follows = 0, stalled = 0 } = this.entry
-    const ports = await this.#server.call('listen', { name: contender, compression, build })
+    const { contender, compression = false, build = 'ai-canvas-ws', withoutHistory = false, sockets, sessions, follows = 0, stalled = 0 } = this.entry
+    const ports = await this.#server.call('listen', { name: contender, compression, build, withoutHistory })
     this.#opens = { contender, ...ports, sockets, deflate: compression, sessions, follows, stalled }
   }
 
@@ -108,7 +109,8 @@ export interface MeasureOptions {
 
 /** Runs a row, one entry after the other and round by round, and answers each entry's samples, one a round. */
 export async function measure (row: Row, options: MeasureOptions): Promise<Map<string, Sample[]>> {
-  return row.kind === 'publish' || row.kind === 'churn' ? await inStandingProcesses(row, options) : await inFreshProcesses(row, options)
+  if (isRecovery(row)) return await inFreshProcesses(row, options, (entry) => measureRecovery(row.kind, entry, options.execArgv))
+  return row.kind === 'publish' || row.kind === 'churn' ? await inStandingProcesses(row, options) : await inFreshProcesses(row, options, (entry) => freshSample(row.kind, entry, options.execArgv))
 }
 
 async function inStandingProcesses ({ kind, entries }: Row, { rounds, execArgv, progress }: MeasureOptions): Promise<Map<string, Sample[]>> {
@@ -140,20 +142,27 @@ async function inStandingProcesses ({ kind, entries }: Row, { rounds, execArgv, 
 }
 
 /** For memory: what a process holds depends on all that it did before. */
-async function inFreshProcesses ({ kind, entries }: Row, { rounds, execArgv, progress }: MeasureOptions): Promise<Map<string, Sample[]>> {
+async function inFreshProcesses (
+  { entries }: Row, { rounds, progress }: MeasureOptions, sample: (entry: Entry) => Promise<Sample>
+): Promise<Map<string, Sample[]>> {
   const samples = new Map<string, Sample[]>(entries.map(({ label }) => [label, []]))
   for (let round = 0; round < rounds; round++) {
     for (const entry of entries) {
       progress(`round ${round + 1} of ${rounds}: ${entry.label}`)
-      const pair = new Pair(entry, ['--expose-gc', ...execArgv])
-      try {
-        await pair.listen()
-        if (kind === 'stalled') await pair.open()
-        samples.get(entry.label)?.push(kind === 'stalled' ? await pair.publish() : await pair.memory())
-      } finally {
-        await pair.end()
-      }
+      samples.get(entry.label)?.push(await sample(entry))
     }
   }
   return samples
+}
+
+async function freshSample (kind: Kind, entry: Entry, execArgv: readonly string[]): Promise<Sample> {
+  const pair = new Pair(entry, ['--expose-gc', ...execArgv])
+  try {
+    await pair.listen()
+    if (kind !== 'stalled') return await pair.memory()
+    await pair.open()
+    return await pair.publish()
+  } finally {
+    await pair.end()
+  }
 }

@@ -77,3 +77,11 @@ export class Template {
     this.bytes.write(String(n), this.#n, 'latin1')
   }
 }
+
+/** A token of streamed text is a space and the time at which it was made. */
+export const TOKEN_UNITS = 1 + AT_DIGITS
+
+/** When the first token of a stretch of text was made. */
+export function stampOf (stretch: string): number {
+  return Number(stretch.slice(1, TOKEN_UNITS))
+}

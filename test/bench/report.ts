@@ -1,5 +1,5 @@
 import type { Sample } from './measure.js'
-import type { Metric, Row, Target } from './rows.js'
+import type { Kind, Metric, Row, Target } from './rows.js'
 import { median } from './stats.js'
 
 const MIB = 1024 * 1024
@@ -7,7 +7,7 @@ const MIB = 1024 * 1024
 type Column = Metric | 'generator'
 
 /** What a kind of row shows, and how. */
-const columns: Record<Row['kind'], ReadonlyArray<readonly [Column, string, (value: number) => string]>> = {
+const columns: Record<Kind, ReadonlyArray<readonly [Column, string, (value: number) => string]>> = {
   publish: [
     ['cpu', 'server CPU, µs a message', fixed(2)], ['rate', 'delivered/s', whole], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
     ['rss', 'RSS MiB', mebi], ['generator', 'generator CPU, µs', fixed(2)]
@@ -17,6 +17,18 @@ const columns: Record<Row['kind'], ReadonlyArray<readonly [Column, string, (valu
     ['waiting', 'most waiting, MiB', mebi], ['rss', 'peak RSS MiB', mebi], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
     ['rate', 'delivered/s', whole], ['cpu', 'server CPU, µs a message', fixed(2)]
   ],
+  blips: [
+    ['delivered', 'delivered, %', fixed(3)], ['doubles', 'doubles', whole], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
+    ['cpu', 'server CPU, µs a message', fixed(2)]
+  ],
+  herd: [
+    ['delivered', 'delivered, %', fixed(3)], ['doubles', 'doubles', whole], ['cpu', 'server CPU, ms', millis], ['stall', 'longest stall, ms', millis],
+    ['tail', 'last arrival to last delivery, ms', millis]
+  ],
+  ceiling: [['history', 'most kept, MiB', mebi], ['heap', 'heap and external, MiB', mebi]],
+  stream: [
+    ['delivered', 'tabs with the whole text, %', fixed(3)], ['cpu', 'server CPU, µs a token', fixed(3)], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis]
+  ],
   memory: [['rss', 'RSS, KiB a connection', kibi], ['heap', 'heap and external, KiB', kibi]]
 }
 
@@ -25,6 +37,11 @@ function whole (value: number): string { return Math.round(value).toLocaleString
 function millis (value: number): string { return (value / 1000).toFixed(2) }
 function mebi (value: number): string { return (value / MIB).toFixed(1) }
 function kibi (value: number): string { return (value / 1024).toFixed(2) }
+
+/** How a metric is written that is no ratio; bytes where it is not here. */
+const formats: Partial<Record<Metric, (value: number) => string>> = {
+  delivered: (value) => `${value.toFixed(3)} %`, doubles: whole, p99: (value) => `${millis(value)} ms`
+}
 
 export interface Verdict {
   readonly row: string
@@ -61,11 +78,11 @@ function judge (row: Row, target: Target, samples: ReadonlyMap<string, readonly 
     const reference = other?.[round]
     return reference === undefined ? value : minus ? value - reference : value / reference
   })
-  const isBytes = other === undefined || minus
-  const format = !isBytes ? fixed(3) : row.kind === 'memory' ? (value: number) => `${kibi(value)} KiB` : (value: number) => `${mebi(value)} MiB`
+  const isRatio = other !== undefined && !minus
+  const format = isRatio ? fixed(3) : formats[metric] ?? (row.kind === 'memory' ? (value: number) => `${kibi(value)} KiB` : (value: number) => `${mebi(value)} MiB`)
   const value = median(results)
   const isReached = (atMost === undefined || value <= atMost) && (atLeast === undefined || value >= atLeast)
-  const bound = atMost !== undefined ? `≤ ${isBytes ? format(atMost) : String(atMost)}` : atLeast !== undefined ? `≥ ${String(atLeast)}` : ''
+  const bound = atMost !== undefined ? `≤ ${isRatio ? String(atMost) : format(atMost)}` : atLeast !== undefined ? `≥ ${isRatio ? String(atLeast) : format(atLeast)}` : ''
   const title = columns[row.kind].find(([column]) => column === metric)?.[1].split(',')[0] ?? metric
   return {
     row: row.name,

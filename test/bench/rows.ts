@@ -1,8 +1,13 @@
+import { recoveryRows } from './recovery/rows.js'
 import type { Plan } from './servers/process.js'
 
 // What is measured, and what is to be reached.
 
-export type Metric = 'cpu' | 'rate' | 'p50' | 'p99' | 'rss' | 'heap' | 'waiting'
+export type Metric =
+  | 'cpu' | 'rate' | 'p50' | 'p99' | 'rss' | 'heap' | 'waiting'
+  | 'delivered' | 'doubles' | 'stall' | 'tail' | 'history'
+
+export type Kind = 'publish' | 'stalled' | 'churn' | 'memory' | 'blips' | 'herd' | 'ceiling' | 'stream'
 
 /** One of those that are compared: a contender under some circumstances. */
 export interface Entry {
@@ -19,6 +24,10 @@ export interface Entry {
   readonly follows?: number
   readonly stalled?: number
   readonly plan?: Omit<Plan, 'sessions'>
+  /** Ours without history. */
+  readonly withoutHistory?: boolean
+  /** Of those who lose their connection: how long the round is. */
+  readonly seconds?: number
 }
 
 /** The first entry's metric over another's, as the median of rounds; or, against nothing, itself. */
@@ -35,7 +44,7 @@ export interface Target {
 export interface Row {
   readonly name: string
   readonly title: string
-  readonly kind: 'publish' | 'stalled' | 'churn' | 'memory'
+  readonly kind: Kind
   readonly entries: readonly Entry[]
   readonly targets: readonly Target[]
 }
@@ -50,7 +59,10 @@ function each (contenders: readonly string[], entry: Omit<Entry, 'label' | 'cont
 }
 
 const oneATick = { kind: 'progress', stride: 1, publicationsPerTick: 1, bodyBytes: SMALL } as const
+const keptTen = { ...oneATick, kind: 'update', publicationsPerTick: 10, ticks: 20 } as const
 const roundRobin = { kind: 'progress', stride: 1, publicationsPerTick: 100, ticks: 150, bodyBytes: SMALL } as const
+
+const keptRoundRobin = { ...roundRobin, kind: 'update' } as const
 
 /** A frame and its header may pass the bound by one message. */
 const STALLED_MESSAGE = 16 * KIB
@@ -137,6 +149,26 @@ export function rows (quick: boolean): Row[] {
       ]
     },
     {
+      name: 'history',
+      title: `messages that are kept, ${many.toLocaleString('en')} sessions of one socket each`,
+      kind: 'publish',
+      entries: [
+        { label: 'ours', contender: 'ours', sockets: many, sessions: many, plan: keptRoundRobin },
+        { label: 'ours, history: false', contender: 'ours', withoutHistory: true, sockets: many, sessions: many, plan: keptRoundRobin }
+      ],
+      targets: [{ against: 'ours, history: false', metric: 'cpu', atMost: 1.15 }]
+    },
+    {
+      name: 'history-fan-out',
+      title: 'messages that are kept, 1,000 sockets in a session, ten messages a tick',
+      kind: 'publish',
+      entries: [
+        { label: 'ours', contender: 'ours', sockets: 1_000, sessions: 1, plan: keptTen },
+        { label: 'ours, history: false', contender: 'ours', withoutHistory: true, sockets: 1_000, sessions: 1, plan: keptTen }
+      ],
+      targets: [{ against: 'ours, history: false', metric: 'cpu', atMost: 1.15 }]
+    },
+    {
       name: 'connect',
       title: 'connect, subscribe, disconnect',
       kind: 'churn',
@@ -186,7 +218,8 @@ export function rows (quick: boolean): Row[] {
         { against: 'bare', metric: 'rss', minus: true, atMost: 2 * KIB },
         { against: 'bare', metric: 'heap', minus: true, atMost: 2 * KIB }
       ]
-    }
+    },
+    ...recoveryRows(quick)
   ]
 }
 

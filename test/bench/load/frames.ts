@@ -10,9 +10,9 @@ const FIN_MASKED_RSV1 = 0x40
 /** A client's frame. The mask is zeros: it must be there, and need not hide anything. */
 export function clientFrame (opcode: number, payload: Buffer | string, deflated = false): Buffer {
   const content = Buffer.from(payload)
-  if (content.length > 125) throw new Error('the load generator sends short frames only')
-  const header = Buffer.from([0x80 | opcode | (deflated ? FIN_MASKED_RSV1 : 0), 0x80 | content.length, 0, 0, 0, 0])
-  return Buffer.concat([header, content])
+  const first = 0x80 | opcode | (deflated ? FIN_MASKED_RSV1 : 0)
+  const length = content.length < 126 ? [0x80 | content.length] : [0x80 | 126, content.length >> 8, content.length & 255]
+  return Buffer.concat([Buffer.from([first, ...length, 0, 0, 0, 0]), content])
 }
 
 /** Takes frames out of a byte stream, without looking into them unless asked. */

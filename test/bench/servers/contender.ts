@@ -22,6 +22,8 @@ export interface ContenderOptions {
   readonly compression: boolean
   /** What ours is imported from. */
   readonly build: string
+  /** Ours alone: keeps nothing for those who come back. */
+  readonly withoutHistory: boolean
 }
 
 /** The documented permessage-deflate settings. */
@@ -35,14 +37,17 @@ export const perMessageDeflate = {
   threshold: 1024
 }
 
+const position = { epoch: '0a1b2c3d.0', seq: 0 }
+const joined = { ...position, recovered: false, replaying: 0, reason: 'new' }
+const JOB_ID = randomUUID()
+
 // What the others must write themselves, as an app would: the same messages as ours.
 
 export function message (sessionId: string, kind: Kind, body: Body): object {
   const timestamp = new Date().toISOString()
-  return kind === 'progress' ? { type: 'ai_progress', sessionId, progress: body, timestamp } : { type: 'update', ...body, sessionId, timestamp }
+  return kind === 'progress' ? { type: 'ai_progress', sessionId, progress: body, timestamp, jobId: JOB_ID } : { type: 'update', ...body, sessionId, timestamp, ...position }
 }
 
-const position = { epoch: '0a1b2c3d.0', seq: 0 }
 
 export function greeting (sessionId: string | undefined): object {
   return {
@@ -50,12 +55,12 @@ export function greeting (sessionId: string | undefined): object {
     status: 'connected',
     clientId: `client_${Date.now()}_${randomUUID().replaceAll('-', '')}`,
     timestamp: new Date().toISOString(),
-    ...(sessionId !== undefined && { sessionId, ...position })
+    ...(sessionId !== undefined && { sessionId, ...joined })
   }
 }
 
 export function subscribed (sessionId: string): object {
-  return { type: 'subscribed', sessionId, timestamp: new Date().toISOString(), ...position }
+  return { type: 'subscribed', sessionId, timestamp: new Date().toISOString(), ...joined }
 }
 
 export function pong (): object {

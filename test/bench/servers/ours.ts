@@ -3,13 +3,13 @@ import Fastify from 'fastify'
 import type * as Package from 'ai-canvas-ws'
 import type { Contender, ContenderOptions } from './contender.js'
 
-/** The plugin with its defaults, through its public face. */
-export function ours ({ build }: ContenderOptions): Contender {
+/** The plugin, with its defaults unless told, through its public face. */
+export function ours ({ build, withoutHistory }: ContenderOptions): Contender {
   const app = Fastify()
   return {
     async listen () {
       const { aiCanvasWs } = await import(build) as typeof Package
-      await app.register(aiCanvasWs)
+      await app.register(aiCanvasWs, withoutHistory ? { history: false } : {})
       await app.listen({ port: 0, host: '127.0.0.1' })
       return (app.server.address() as AddressInfo).port
     },

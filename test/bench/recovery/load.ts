@@ -1,0 +1,168 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { readAt, readN, stamp, stampOf } from '../payload.js'
+import { serve } from '../rpc.js'
+import { followerOf } from './follower.js'
+import { Returning } from './returning.js'
+
+// The process whose clients are cut off and come back.
+
+export interface FollowOptions {
+  readonly contender: string
+  readonly port: number
+  readonly clients: number
+  /** Client `i` follows session `i % sessions`. */
+  readonly sessions: number
+  /** Whether the messages bring text, which is kept. */
+  readonly text?: boolean
+}
+
+export interface CutOptions {
+  /** Every so often each client is cut, at a phase of its own. */
+  readonly everyMs: number
+  /** For so long. */
+  readonly awayMs: number
+  readonly forMs: number
+  /** Only each so manieth client. 1: all. */
+  readonly each: number
+}
+
+export interface Delivered {
+  readonly messages: number
+  readonly doubles: number
+  readonly latencies: number[]
+  readonly cuts: number
+}
+
+export interface Returned {
+  /** Microseconds from the last client's asking for a connection to the last message's arrival. */
+  readonly tailMicros: number
+}
+
+/** Below the backlog that servers listen with. */
+const CONNECTING = 128
+const ADDRESSES = process.platform === 'linux' ? 16 : 1
+const POLL_MS = 20
+
+interface Reader {
+  readonly returning: Returning
+  last: number
+}
+
+let contender = ''
+const readers: Reader[] = []
+let messages = 0
+let doubles = 0
+let latencies: number[] = []
+let cuts = 0
+let latestAt = 0
+
+function read (reader: Reader, payload: Buffer): void {
+  const n = readN(payload)
+  if (Number.isNaN(n)) return
+  const now = stamp()
+  if (n <= reader.last) {
+    doubles++
+    return
+  }
+  reader.last = n
+  messages++
+  latestAt = now
+  latencies.push(now - readAt(payload))
+}
+
+async function inTurns (count: number, work: (at: number) => Promise<void>): Promise<void> {
+  let at = 0
+  await Promise.all(Array.from({ length: Math.min(CONNECTING, count) }, async () => {
+    while (at < count) await work(at++)
+  }))
+}
+
+async function until (what: string, isSo: () => boolean, timeoutMs: number): Promise<boolean> {
+  const end = performance.now() + timeoutMs
+  while (!isSo()) {
+    if (performance.now() > end) {
+      process.stderr.write(`${contender}: ${what} did not happen within ${timeoutMs} ms\n`)
+      return false
+    }
+    await sleep(POLL_MS)
+  }
+  return true
+}
+
+const handlers = {
+  async follow (options: FollowOptions): Promise<void> {
+    contender = options.contender
+    for (let at = 0; at < options.clients; at++) {
+      // Stretches of text begin with a token's time stamp; those of a client that was away are late for that reason.
+      const onText = options.text !== true ? undefined : (text: string) => {
+        if (at % 5 !== 0) latencies.push(stamp() - stampOf(text))
+      }
+      const reader: Reader = {
+        last: -1,
+        returning: new Returning({
+          port: options.port, localAddress: `127.0.0.${2 + at % ADDRESSES}`,
+          follower: followerOf(options.contender, `s${at % options.sessions}`, onText),
+          onMessage: (payload) => { if (options.text !== true) read(reader, payload) }
+        })
+      }
+      readers.push(reader)
+    }
+    await inTurns(readers.length, async (at) => { await readers[at]?.returning.connect() })
+  },
+
+  /** Cuts clients, again and again, and resolves when all are back. */
+  async cut ({ everyMs, awayMs, forMs, each }: CutOptions): Promise<void> {
+    const end = performance.now() + forMs
+    await Promise.all(readers.filter((_, at) => at % each === 0).map(async ({ returning }) => {
+      await sleep(Math.random() * everyMs)
+      while (performance.now() < end) {
+        returning.cut()
+        cuts++
+        await sleep(awayMs)
+        await returning.connect()
+        await sleep(everyMs - awayMs)
+      }
+    }))
+  },
+
+  cutAll (): void {
+    for (const { returning } of readers) returning.cut()
+  },
+
+  /** All come back, spread over a time, and get what they missed up to message `last`. */
+  async returnAll ({ withinMs, last }: { withinMs: number, last: number }): Promise<Returned> {
+    let lastArrival = 0
+    await Promise.all(readers.map(async ({ returning }) => {
+      await sleep(Math.random() * withinMs)
+      lastArrival = stamp()
+      await returning.connect()
+    }))
+    await until('the last delivery', () => readers.every((reader) => reader.last >= last), 30_000)
+    return { tailMicros: latestAt - lastArrival }
+  },
+
+  /** Waits for message `last` at all clients, not for ever, and answers what came since it was asked before. */
+  async delivered ({ last, timeoutMs }: { last: number, timeoutMs: number }): Promise<Delivered> {
+    await until('the last delivery', () => readers.every((reader) => reader.last >= last), timeoutMs)
+    const answer = { messages, doubles, latencies, cuts }
+    messages = doubles = cuts = 0
+    latencies = []
+    return answer
+  },
+
+  /** Waits for the end of every client's text, and answers what each holds, as digests and lengths. */
+  async texts ({ timeoutMs }: { timeoutMs: number }): Promise<{ digests: string[], units: number, latencies: number[], cuts: number }> {
+    await until('the end of all texts', () => readers.every(({ returning }) => returning.follower.ended), timeoutMs)
+    const texts = readers.map(({ returning }) => returning.follower.text)
+    return {
+      digests: texts.map((text) => createHash('sha1').update(text).digest('hex')),
+      units: texts.reduce((sum, { length }) => sum + length, 0),
+      latencies, cuts
+    }
+  }
+}
+
+export type RecoveryLoadHandlers = typeof handlers
+
+serve(handlers)
