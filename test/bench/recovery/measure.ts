@@ -53,7 +53,7 @@ export async function measureRecovery (kind: RecoveryKind, entry: Entry, execArg
 
 async function blips ({ entry: { sockets, seconds = 60 }, server, load }: Both): Promise<Sample> {
   const count = seconds * 1000 / MESSAGE_INTERVAL_MS
-  await server.call('watch', undefined)
+  await server.call('watch', { stalls: false })
   const cutting = load.call('cut', { ...BLIPS, forMs: seconds * 1000 })
   const last = await server.call('publishEvery', { intervalMs: MESSAGE_INTERVAL_MS, count })
   const { cpuMicros } = await server.call('watched', undefined)
@@ -72,7 +72,7 @@ async function herd ({ entry: { sockets }, server, load }: Both): Promise<Sample
   await load.call('cutAll', undefined)
   await server.call('connections', { count: 0, timeoutMs: SETTLE_MS })
   const last = await server.call('publishEvery', { intervalMs: 0, count: BEHIND })
-  await server.call('watch', undefined)
+  await server.call('watch', { stalls: true })
   const { tailMicros } = await load.call('returnAll', { withinMs: RETURN_WITHIN_MS, last })
   const { cpuMicros, stallMicros } = await server.call('watched', undefined)
   const { messages, doubles } = await load.call('delivered', { last, timeoutMs: 0 })
@@ -85,7 +85,7 @@ async function ceiling ({ entry: { sessions }, server }: Both): Promise<Sample> 
 }
 
 async function stream ({ entry: { sessions, sockets, seconds = 30 }, server, load }: Both): Promise<Sample> {
-  await server.call('watch', undefined)
+  await server.call('watch', { stalls: false })
   const cutting = load.call('cut', { ...TAB_CUTS, forMs: seconds * 1000 })
   const produced = await server.call('stream', { jobs: sessions, tokensPerSecond: TOKENS_PER_SECOND, seconds })
   await cutting

@@ -91,9 +91,10 @@ const handlers = {
     }
   },
 
-  watch (): void {
-    delay = monitorEventLoopDelay({ resolution: 1 })
-    delay.enable()
+  /** Looking for stalls wakes the process each millisecond: only where that is the question. */
+  watch ({ stalls }: { stalls: boolean }): void {
+    delay = stalls ? monitorEventLoopDelay({ resolution: 1 }) : undefined
+    delay?.enable()
     cpuBefore = process.cpuUsage()
   },
 
