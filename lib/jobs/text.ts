@@ -56,6 +56,12 @@ export class RunningText {
     return { text, offset, truncated: false }
   }
 
+  /** Lets go of what is kept. What comes next still knows its place. */
+  shed (): void {
+    this.#pieces = []
+    this.#start = this.#end
+  }
+
   /** What is kept of it between two places. */
   slice (from: number, to: number = this.#end): Stretch {
     const begin = Math.max(this.#start, Math.min(from, to))
