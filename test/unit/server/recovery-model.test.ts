@@ -6,208 +6,57 @@ import { parseSince } from '../../../lib/protocol/positions.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { FakeTransport } from '../../support/fake-transport.js'
 import { Reader } from '../../support/reader.js'
-import { createServer, type Peer, type TestServer } from '../../support/server.js'
+import {
+  CEILING, END_TTL, READERS, SESSIONS, STREAMS, TTL, append, check, forget, greeted, newServer, newStream, read, settle, type Job, type Model, type ModelReader, type Real, type StreamName
+} from '../../support/recovery-model.js'
 import type { Message } from '../../support/ws-client.js'
 
 // The recovery protocol, as commands that are carried out on a server and beside it on a model of what every reader must
 // see. The reader is written from the protocol and knows its own rules: a double, a gap or a false count is its fault to find.
 
-const TTL = 1_000
-const END_TTL = 20_000
-const MAX_MESSAGES = 6
-const CEILING = 1024 * 1024
-const READERS = 3
-const SESSIONS = ['a', 'b'] as const
-const STREAMS = ['session:a', 'session:b', 'user'] as const
-
-type StreamName = typeof STREAMS[number]
-
-interface Job { id: string, status: 'running' | 'ended', start?: string, progress?: number, end?: string }
-
-/** What the server must know of a stream. */
-interface ModelStream {
-  /** Unknown until something is told of it. */
-  epoch: string | undefined
-  /** Epochs that can't come back. */
-  readonly past: Set<string>
-  /** The numbered messages of this epoch, by their place: what tells each from all others. */
-  log: string[]
-  /** How many of the latest are kept. */
-  kept: number
-  /** Whether anything was published in this epoch, fleeting or not: only then there is something to forget. */
-  exists: boolean
-  jobs: Job[]
-}
-
-interface ModelReader {
-  readonly reader: Reader
-  readonly userId: string | undefined
-  follows: Set<StreamName>
-  peer: Peer | undefined
-}
-
-interface Model {
-  readonly streams: Record<StreamName, ModelStream>
-  readonly readers: ModelReader[]
-  /** How often each thing that must happen did. */
-  readonly happened: Set<string>
-}
-
-interface Real { server: TestServer, readonly clock: FakeClock, next: number }
-
 type Command = fc.AsyncCommand<Model, Real>
 
-function newStream (past: Set<string> = new Set()): ModelStream {
-  return { epoch: undefined, past, log: [], kept: 0, exists: false, jobs: [] }
-}
-
-function newServer (clock: FakeClock): TestServer {
-  return createServer({
-    clock,
-    bounds: { ttlMs: TTL, endTtlMs: END_TTL, maxMessages: MAX_MESSAGES, maxBytes: 2 * CEILING, maxTotalBytes: CEILING },
-    jobs: { stallAfterMs: Infinity },
-    delivery: { maxOutboxBytes: 6_000 }
-  })
-}
-
-/** What tells a message from all others. */
-function tell (message: Message): string {
-  const { n, task, result } = message as { n?: number, task?: { n: number }, result?: { n: number } }
-  return `${message.type} ${String(n ?? task?.n ?? result?.n)}`
-}
-
-/** Notes a numbered message that was published, and holds the receipt against the model. */
-function append (stream: ModelStream, text: string, receipt: { epoch?: string, seq?: number }): void {
-  assert(!stream.past.has(receipt.epoch!), 'an epoch does not come back')
-  stream.epoch ??= receipt.epoch
-  assert.equal(receipt.epoch, stream.epoch)
-  stream.log.push(text)
-  assert.equal(receipt.seq, stream.log.length)
-  stream.kept = Math.min(stream.kept + 1, MAX_MESSAGES)
-}
-
-/** Messages go, and what jobs left but the latest end. */
-function settle (stream: ModelStream): void {
-  stream.kept = 0
-}
-
-function isFollowed (model: Model, name: StreamName): boolean {
-  return model.readers.some(({ peer, follows }) => peer !== undefined && follows.has(name))
-}
-
-/**
- * Everything goes. The numbers of a stream that is followed go on, and what runs in it; after pressure also those of one in
- * which a job runs.
- */
-function forget (model: Model, name: StreamName, isPressed: boolean): void {
-  const stream = model.streams[name]
-  settle(stream)
-  if (!stream.exists) return
-  if (isFollowed(model, name) || (isPressed && stream.jobs.some(({ status }) => status === 'running'))) {
-    stream.jobs = stream.jobs.filter(({ status }) => status === 'running').map(({ id, status }) => ({ id, status }))
-    return
-  }
-  model.streams[name] = newStream(stream.past)
-  if (stream.epoch !== undefined) stream.past.add(stream.epoch)
-}
-
-/** What a reader must be told that says it was there. */
-function expectedGreeting (stream: ModelStream, text: string | undefined): { recovered: boolean, reason?: string, missed: number } {
-  const since = parseSince(text)
-  if (since === undefined) return { recovered: false, reason: 'new', missed: 0 }
-  // An epoch that is not known yet is none that a reader can hold.
-  if (since.epoch !== stream.epoch) return { recovered: false, reason: 'restarted', missed: 0 }
-  const missed = stream.log.length - since.seq
-  if (missed > MAX_MESSAGES) return { recovered: false, reason: 'overflow', missed: 0 }
-  if (missed > stream.kept) return { recovered: false, reason: 'expired', missed: 0 }
-  return { recovered: true, missed }
-}
-
-function expectedPresent (stream: ModelStream): string[] {
-  const ended = stream.jobs.filter(({ status }) => status === 'ended').at(-1)
-  const running = stream.jobs.filter(({ status }) => status === 'running')
-  return [
-    ...ended?.end === undefined ? [] : [ended.end],
-    ...running.flatMap(({ id, start, progress }) => [...start === undefined ? [] : [start], ...progress === undefined ? [] : [`${id} at ${progress}`]])
-  ].sort()
-}
-
-function describe (message: Message): string {
-  const { progress, jobId } = message as { progress?: { chunksReceived: number }, jobId?: string }
-  return progress === undefined ? tell(message) : `${String(jobId)} at ${progress.chunksReceived}`
-}
-
-/** Takes what a reader was sent; with `fraction` only the beginning of it, because the rest was lost on the way. */
-function read ({ reader, peer }: ModelReader, fraction = 1): void {
-  const messages = peer!.take()
-  for (const message of messages.slice(0, Math.ceil(messages.length * fraction))) reader.take(message)
-}
-
-/** What must be true whenever everybody has read: everyone who is there, and not behind, knows everything. */
-function check (model: Model, { clock }: Real): void {
-  clock.tick()
-  for (const each of model.readers) {
-    const { peer, reader, follows } = each
-    if (peer === undefined || peer.transport.stalled) continue
-    read(each)
-    for (const name of follows) {
-      const view = reader.view(name)
-      const stream = model.streams[name]
-      assert.equal(view.replaying, 0, 'everything that was announced has come')
-      assert.equal(view.place?.seq, stream.log.length, `${name}: it is at the head`)
-      const texts = view.messages.map(tell)
-      assert.deepEqual(texts, texts.length === 0 ? [] : stream.log.slice(-texts.length), `${name}: the model's sequence is the reader's`)
-      for (const { id, status, progress } of stream.jobs) {
-        if (status === 'running' && progress !== undefined) {
-          assert.equal((view.progress.get(id)?.progress as { chunksReceived: number } | undefined)?.chunksReceived, progress, `${id} is where it is`)
-        }
-      }
-    }
-  }
-}
-
-/** Holds the greeting of a stream that was just followed against the model, and what came with it. */
-function greeted (model: Model, { reader }: ModelReader, name: StreamName, since: string | undefined): void {
-  const stream = model.streams[name]
-  const expected = expectedGreeting(stream, since)
-  const { greeting, present } = reader.view(name)
-  assert(greeting)
-  assert.equal(greeting.recovered, expected.recovered, `${name}, ${String(since)}: ${JSON.stringify(greeting)}`)
-  assert.equal(greeting.reason, expected.reason)
-  assert.equal(greeting.seq, stream.log.length)
-  assert(!stream.past.has(greeting.epoch))
-  stream.epoch ??= greeting.epoch
-  assert.equal(greeting.epoch, stream.epoch)
-  model.happened.add(expected.reason ?? (expected.missed > 0 ? 'recovered' : 'nothing missed'))
-  if (expected.recovered) {
-    const running = stream.jobs.filter(({ status, progress }) => status === 'running' && progress !== undefined)
-    assert.equal(greeting.replaying, expected.missed + running.length)
-  } else {
-    assert.deepEqual(present.map(describe).sort(), expectedPresent(stream))
-  }
-}
-
 class Publish implements Command {
-  constructor (readonly stream: StreamName, readonly ephemeral: boolean) {}
+  readonly stream: StreamName
+  readonly ephemeral: boolean
+  readonly times: number
+
+  constructor (stream: StreamName, ephemeral: boolean, times: number) {
+    this.stream = stream
+    this.ephemeral = ephemeral
+    this.times = times
+  }
   check = (): boolean => true
   async run (model: Model, real: Real): Promise<void> {
+    for (let i = 0; i < this.times; i++) await this.#publish(model, real)
+    check(model, real)
+  }
+  async #publish (model: Model, real: Real): Promise<void> {
     const n = real.next++
     const { manager } = real.server
     model.streams[this.stream].exists = true
     if (this.stream === 'user') {
       append(model.streams.user, `note ${n}`, await manager.broadcastToUser('u', { type: 'note', n }))
     } else if (this.ephemeral) {
-      await manager.broadcastToSession(this.stream.slice('session:'.length), { type: 'batch_update', messages: [n] })
+      const { epoch } = await manager.broadcastToSession(this.stream.slice('session:'.length), { type: 'batch_update', messages: [n] })
+      model.streams[this.stream].epoch ??= epoch
     } else {
       append(model.streams[this.stream], `note ${n}`, await manager.broadcastToSession(this.stream.slice('session:'.length), { type: 'note', n }))
     }
-    check(model, real)
   }
-  toString = (): string => `publish ${this.ephemeral ? 'a fleeting one ' : ''}to ${this.stream}`
+  toString = (): string => `publish ${this.times}${this.ephemeral ? ' fleeting' : ''} to ${this.stream}`
 }
 
 class Report implements Command {
-  constructor (readonly event: 'start' | 'progress' | 'complete', readonly session: typeof SESSIONS[number], readonly which: number) {}
+  readonly event: 'start' | 'progress' | 'complete'
+  readonly session: typeof SESSIONS[number]
+  readonly which: number
+
+  constructor (event: 'start' | 'progress' | 'complete', session: typeof SESSIONS[number], which: number) {
+    this.event = event
+    this.session = session
+    this.which = which
+  }
   check = (): boolean => true
   async run (model: Model, real: Real): Promise<void> {
     const { manager } = real.server
@@ -240,27 +89,40 @@ class Report implements Command {
 }
 
 class Connect implements Command {
-  constructor (readonly which: number, readonly honest: boolean) {}
+  readonly which: number
+  readonly honest: boolean
+  readonly slow: boolean
+
+  constructor (which: number, honest: boolean, slow: boolean) {
+    this.which = which
+    this.honest = honest
+    this.slow = slow
+  }
   check = (model: Readonly<Model>): boolean => model.readers[this.which]!.peer === undefined
   async run (model: Model, real: Real): Promise<void> {
     const each = model.readers[this.which]!
     const since = this.honest ? each.reader.since('session:a') : undefined
     const userSince = this.honest ? each.reader.since('user') : undefined
     const transport = new FakeTransport()
+    if (this.slow) Object.assign(transport, { stalled: true, writeAheadBytes: 0 })
     each.peer = await real.server.connect({
       transport, sessionId: 'a', request: { since: parseSince(since), have: new Map() }, userSince: parseSince(userSince),
       ...(each.userId !== undefined && { userId: each.userId })
     })
     each.follows = new Set(each.userId === undefined ? ['session:a'] : ['session:a', 'user'])
     for (const text of transport.texts) each.reader.take(JSON.parse(text) as Message)
-    for (const name of each.follows) greeted(model, each, name, name === 'user' ? userSince : since)
+    if (!this.slow) for (const name of each.follows) greeted(model, each, name, name === 'user' ? userSince : since)
     check(model, real)
   }
-  toString = (): string => `${this.which} comes${this.honest ? '' : ' and has forgotten everything'}`
+  toString = (): string => `${this.which} comes${this.honest ? '' : ' and has forgotten everything'}${this.slow ? ' and reads slowly' : ''}`
 }
 
 class Join implements Command {
-  constructor (readonly which: number) {}
+  readonly which: number
+
+  constructor (which: number) {
+    this.which = which
+  }
   check = (model: Readonly<Model>): boolean => {
     const { peer, follows } = model.readers[this.which]!
     return peer?.transport.stalled === false && !follows.has('session:b')
@@ -279,7 +141,11 @@ class Join implements Command {
 }
 
 class Leave implements Command {
-  constructor (readonly which: number) {}
+  readonly which: number
+
+  constructor (which: number) {
+    this.which = which
+  }
   check = (model: Readonly<Model>): boolean => {
     const { peer, follows } = model.readers[this.which]!
     return peer?.transport.stalled === false && follows.has('session:b')
@@ -297,6 +163,11 @@ class Leave implements Command {
 /** A socket that breaks. What was on its way arrives in part, in the middle of a replay too. */
 function drop (model: Model, each: ModelReader, fraction: number): void {
   read(each, fraction)
+  const closed = each.peer!.transport.closedWith
+  if (closed !== undefined) {
+    assert.equal(closed.code, closeCodes.slowReader.code)
+    model.happened.add('a slow reader')
+  }
   each.peer!.leave(1006)
   each.peer = undefined
   for (const name of each.follows) {
@@ -308,7 +179,13 @@ function drop (model: Model, each: ModelReader, fraction: number): void {
 }
 
 class Drop implements Command {
-  constructor (readonly which: number, readonly fraction: number) {}
+  readonly which: number
+  readonly fraction: number
+
+  constructor (which: number, fraction: number) {
+    this.which = which
+    this.fraction = fraction
+  }
   check = (model: Readonly<Model>): boolean => model.readers[this.which]!.peer !== undefined
   async run (model: Model, real: Real): Promise<void> {
     drop(model, model.readers[this.which]!, this.fraction)
@@ -320,7 +197,13 @@ class Drop implements Command {
 
 /** Comes back, and drops at once, having read a part of what it was sent. */
 class Glimpse implements Command {
-  constructor (readonly which: number, readonly fraction: number) {}
+  readonly which: number
+  readonly fraction: number
+
+  constructor (which: number, fraction: number) {
+    this.which = which
+    this.fraction = fraction
+  }
   check = (model: Readonly<Model>): boolean => model.readers[this.which]!.peer === undefined
   async run (model: Model, real: Real): Promise<void> {
     const each = model.readers[this.which]!
@@ -344,11 +227,15 @@ class Glimpse implements Command {
 }
 
 class Stall implements Command {
-  constructor (readonly which: number) {}
+  readonly which: number
+
+  constructor (which: number) {
+    this.which = which
+  }
   check = (model: Readonly<Model>): boolean => model.readers[this.which]!.peer?.transport.stalled === false
   async run (model: Model): Promise<void> {
     const { transport } = model.readers[this.which]!.peer!
-    transport.writeAheadBytes = 500
+    transport.writeAheadBytes = 0
     transport.stalled = true
     await Promise.resolve()
   }
@@ -356,17 +243,20 @@ class Stall implements Command {
 }
 
 class Read implements Command {
-  constructor (readonly which: number) {}
+  readonly which: number
+
+  constructor (which: number) {
+    this.which = which
+  }
   check = (model: Readonly<Model>): boolean => model.readers[this.which]!.peer?.transport.stalled === true
   async run (model: Model, real: Real): Promise<void> {
     const each = model.readers[this.which]!
     const { transport } = each.peer!
     if (transport.closedWith !== undefined) {
-      assert.equal(transport.closedWith.code, closeCodes.slowReader.code)
-      model.happened.add('a slow reader')
       drop(model, each, 1)
     } else {
       transport.stalled = false
+      transport.writeAheadBytes = 64 * 1024
       transport.drain()
     }
     check(model, real)
@@ -377,7 +267,11 @@ class Read implements Command {
 
 /** Time in which nothing happens. */
 class Wait implements Command {
-  constructor (readonly long: boolean) {}
+  readonly long: boolean
+
+  constructor (long: boolean) {
+    this.long = long
+  }
   check = (): boolean => true
   async run (model: Model, real: Real): Promise<void> {
     real.clock.advance((this.long ? END_TTL : TTL) * 1.3)
@@ -393,7 +287,11 @@ class Wait implements Command {
 
 /** Somebody else's session needs all of the room: for its messages, or for the state of its job. */
 class Press implements Command {
-  constructor (readonly hard: boolean) {}
+  readonly hard: boolean
+
+  constructor (hard: boolean) {
+    this.hard = hard
+  }
   check = (): boolean => true
   async run (model: Model, real: Real): Promise<void> {
     const { manager, broker } = real.server
@@ -430,17 +328,18 @@ const which = fc.nat(READERS - 1)
 const fraction = fc.constantFrom(0, 0.3, 0.6, 1)
 const session = fc.constantFrom(...SESSIONS)
 
-const commands = fc.commands<Model, Real, true, false>([
-  fc.tuple(fc.constantFrom(...STREAMS), fc.constantFrom(false, false, false, true)).map(([stream, ephemeral]) => new Publish(stream, ephemeral)),
-  fc.tuple(fc.constantFrom('start' as const, 'progress' as const, 'complete' as const), session, fc.nat(3)).map(([event, of, id]) => new Report(event, of, id)),
-  fc.tuple(fc.constantFrom(...STREAMS), fc.constant(false)).map(([stream, ephemeral]) => new Publish(stream, ephemeral)),
-  fc.tuple(fc.constantFrom('start' as const, 'progress' as const, 'complete' as const), session, fc.nat(3)).map(([event, of, id]) => new Report(event, of, id)),
-  fc.tuple(which, fc.constantFrom(true, true, true, false)).map(([reader, honest]) => new Connect(reader, honest)),
-  fc.tuple(which, fc.constantFrom(true, true, true, false)).map(([reader, honest]) => new Connect(reader, honest)),
+const commands = fc.commands<Model, Real, false>([
+  fc.tuple(fc.constantFrom(...STREAMS), fc.constantFrom(false, false, false, true), fc.constantFrom(1, 8)).map(([stream, ephemeral, times]) => new Publish(stream, ephemeral, times)),
+  fc.tuple(fc.constantFrom('start' as const, 'progress' as const, 'complete' as const), session, fc.nat(1)).map(([event, of, id]) => new Report(event, of, id)),
+  fc.constantFrom(...STREAMS).map((stream) => new Publish(stream, false, 1)),
+  fc.tuple(fc.constantFrom('start' as const, 'progress' as const, 'complete' as const), session, fc.nat(1)).map(([event, of, id]) => new Report(event, of, id)),
+  fc.tuple(which, fc.constantFrom(true, true, true, false)).map(([reader, honest]) => new Connect(reader, honest, false)),
+  fc.tuple(which, fc.constantFrom(true, true, true, false), fc.boolean()).map(([reader, honest, slow]) => new Connect(reader, honest, slow)),
   fc.tuple(which, fraction).map(([reader, part]) => new Drop(reader, part)),
   fc.tuple(which, fraction).map(([reader, part]) => new Glimpse(reader, part)),
   which.map((reader) => new Join(reader)),
   which.map((reader) => new Leave(reader)),
+  which.map((reader) => new Stall(reader)),
   which.map((reader) => new Stall(reader)),
   which.map((reader) => new Read(reader)),
   fc.constantFrom(false, false, true).map((long) => new Wait(long)),
