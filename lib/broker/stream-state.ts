@@ -81,7 +81,7 @@ export class StreamState {
       return { dropped: verdict.dropped }
     }
     const { job, supersedes } = verdict
-    const publications = options.job.event === 'progress' ? [] : this.#heldBack(job)
+    const publications = options.job.event === 'progress' || options.job.presumed === true ? [] : this.#heldBack(job)
     const text = options.job.event === 'progress' ? this.#extend(job, options.delta) : undefined
     publications.push(this.#number({
       body,
@@ -122,8 +122,10 @@ export class StreamState {
     this.settle()
     this.#jobs?.forgetEnded()
     for (const { record } of this.#jobs?.running ?? []) {
-      record.start = record.progress = undefined
-      record.text?.shed()
+      record.start = undefined
+      // With text it stays, to tell those who lack some that it is gone.
+      if (record.text === undefined) record.progress = undefined
+      else record.text.shed()
       record.bytes = 0
     }
     this.#jobBytes = 0
