@@ -36,11 +36,6 @@ export class RunningText {
     return this.#end - this.#start
   }
 
-  /** Whether half a pair is held back. */
-  get hasHalf (): boolean {
-    return this.#half !== ''
-  }
-
   /** Adds to the end, and answers what can be passed on now. `last` passes on half a pair too. */
   append (delta: string, last = false): Stretch {
     let text = this.#half + delta

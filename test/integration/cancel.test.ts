@@ -1,6 +1,6 @@
 import t from 'tap'
 import { startApp } from '../support/app.js'
-import { connect } from '../support/ws-client.js'
+import { connect, type Message } from '../support/ws-client.js'
 
 /** A source that says one thing and then waits for ever. */
 async function* waiting (): AsyncGenerator<string> {
@@ -14,7 +14,7 @@ t.test('a client cancels a tracked job: it is told, the job ends, and its reader
   const running = (async () => {
     for await (const chunk of app.wsManager.trackAI('s', {}, waiting())) t.equal(chunk, 'first')
   })()
-  const { jobId } = await tabs[0]!.nextOf('ai_progress')
+  const { jobId } = await tabs[0]!.nextOf('ai_progress') as Message & { jobId: string }
   tabs[0]!.send({ type: 'cancel', sessionId: 's', jobId })
   await t.rejects(running, { name: 'AbortError' })
   t.match(await tabs[0]!.next(), { type: 'cancelling', sessionId: 's', jobId })

@@ -132,7 +132,7 @@ t.test('a job whose producer is silent has stalled; the real end comes after all
   t.notOk('supersedes' in next, 'only once')
   t.not(next.jobId, jobId)
   const late = await connect(t, url('?sessionId=s'))
-  t.match(await late.next(), { type: 'ai_complete', jobId: next.jobId })
+  t.match(await late.next(), { type: 'ai_complete', jobId: next.jobId as string })
 })
 
 t.test('on app.close() the jobs of this process are interrupted, before the sockets close', async (t) => {

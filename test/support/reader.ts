@@ -77,11 +77,12 @@ export class Reader {
     }
   }
 
-  #greet (stream: string, { epoch, seq, recovered, replaying, reason }: Message): void {
+  #greet (stream: string, message: Message): void {
+    const { epoch, seq, recovered, replaying, reason } = message as unknown as Greeting
     const view = this.view(stream)
-    view.greeting = { epoch, seq, recovered, replaying, ...(reason !== undefined && { reason }) } as Greeting
-    view.replaying = replaying as number
-    if (recovered === true) {
+    view.greeting = { epoch, seq, recovered, replaying, ...(reason !== undefined && { reason }) }
+    view.replaying = replaying
+    if (recovered) {
       assert.equal(view.place?.epoch, epoch, 'what is continued is the same epoch')
       assert.equal(reason, undefined)
       return

@@ -50,7 +50,7 @@ export interface Model {
 
 export interface Real { server: TestServer, readonly clock: FakeClock, next: number }
 
-export function newStream (past: Set<string> = new Set()): ModelStream {
+export function newStream (past = new Set<string>()): ModelStream {
   return { epoch: undefined, past, log: [], kept: 0, exists: false, jobs: [] }
 }
 

@@ -347,10 +347,10 @@ t.test('an arrival that vanishes while the broker is asked gives up its place at
 t.test('a broker is told that a stream was left only after it answered the joins, and only when nobody is left', async (t) => {
   const server = createFarServer()
   const left: string[] = []
-  const { leave } = server.broker
+  const leave = server.broker.leave.bind(server.broker)
   server.broker.leave = (stream) => {
     left.push(stream)
-    leave.call(server.broker, stream)
+    leave(stream)
   }
   const peer = await server.connect()
   peer.send({ type: 'subscribe', sessionId: 's' })
