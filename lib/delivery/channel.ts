@@ -16,8 +16,6 @@ export class Channel {
   readonly followers = new Set<Follower>()
   /** Those whose `join` the broker has not answered yet, with what came meanwhile. */
   readonly joining = new Map<Follower, Entry[]>()
-  /** How many joins the broker has not answered yet, those included whose follower has gone. */
-  asked = 0
   readonly entries: Entry[] = []
   #frames: readonly Frame[] | undefined
   #joined: [plain: Buffer | undefined, deflated: Buffer | undefined] = [undefined, undefined]

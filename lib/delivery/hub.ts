@@ -134,7 +134,7 @@ export class Hub {
   /** Takes a publication to all who follow its stream, and answers how many they are. */
   deliver (stream: Stream, publication: Publication): number {
     const channel = this.#channels.get(stream)
-    if (channel === undefined || channel.size === 0) return 0
+    if (channel === undefined) return 0
     const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
     for (const meanwhile of channel.joining.values()) meanwhile.push(entry)
     if (channel.followers.size > 0) {
@@ -173,7 +173,6 @@ export class Hub {
 
   #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
     const channel = this.#open(stream)
-    channel.asked++
     if (channel.followers.has(follower)) return { channel, have }
     const meanwhile: Entry[] = []
     channel.joining.set(follower, meanwhile)
@@ -193,7 +192,6 @@ export class Hub {
   /** Ends what did not come to an entrance. */
   #abandon (follower: Follower, entrances: readonly Entrance[]): void {
     for (const { channel, meanwhile } of entrances) {
-      channel.asked--
       if (meanwhile !== undefined && channel.joining.get(follower) === meanwhile) unenter(follower, channel)
       this.#dispose(channel)
     }
@@ -301,9 +299,9 @@ export class Hub {
     return channel
   }
 
-  /** Forgets a channel that nobody follows, once the broker has no join of it under way: its `leave` must not overtake that. */
+  /** Forgets a channel that nobody follows. */
   #dispose (channel: Channel): void {
-    if (channel.size > 0 || channel.asked > 0 || this.#channels.get(channel.stream) !== channel) return
+    if (channel.size > 0 || this.#channels.get(channel.stream) !== channel) return
     this.#channels.delete(channel.stream)
     this.#broker.leave(channel.stream)
   }
