@@ -181,7 +181,11 @@ export class Hub {
   }
 
   #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
-    for (const publication of joined.replay) this.#sendFrame(follower, this.#replayFrame(channel.stream, publication, have))
+    const past = joined.replay.map((publication) => this.#replayFrame(channel.stream, publication, have))
+    const { outbox } = follower
+    // Only on its way in: who asks again and again without reading is a slow reader.
+    if (meanwhile !== undefined) outbox.expect(past.reduce((sum, frame) => sum + frame.bytes(outbox.transport.inflates).length, 0))
+    for (const frame of past) this.#sendFrame(follower, frame)
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
     unenter(follower, channel)

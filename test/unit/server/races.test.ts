@@ -343,3 +343,35 @@ t.test('an arrival that vanishes while the broker is asked gives up its place at
   server.clock.tick()
   t.strictSame(gone.transport.writes, [])
 })
+
+t.test('the past is no sign of a slow reader, however much it is', async (t) => {
+  const server = createServer()
+  for (const jobId of ['a', 'b', 'c']) {
+    await server.manager.notifyAIStart('s', {}, { jobId })
+    await server.manager.notifyAIProgress('s', { delta: jobId.repeat(700_000) }, { jobId })
+  }
+  const transport = new FakeTransport()
+  transport.stalled = true
+  const peer = await server.connect({ sessionId: 's', transport })
+  await server.manager.broadcastToSession('s', { type: 'note' })
+  server.clock.tick()
+  t.equal(transport.closedWith, undefined)
+  while (peer.connection.follower.outbox.behind) transport.drain()
+  const reader = new Reader()
+  for (const text of transport.texts) reader.take(JSON.parse(text) as Message)
+  t.same(['a', 'b', 'c'].map((jobId) => reader.text(jobId).length), [700_000, 700_000, 700_000])
+  t.equal(reader.view('session:s').messages.length, 1)
+
+  t.test('but afterwards the bound is the bound', async (t) => {
+    for (let n = 0; n < 3; n++) await server.manager.broadcastToSession('s', { type: 'note', text: 'x'.repeat(700_000) })
+    server.clock.tick()
+    t.match(transport.closedWith, { code: 4000 })
+  })
+
+  t.test('and who asks for it again and again without reading is one', async (t) => {
+    const greedy = await server.connect({ sessionId: 's', transport: Object.assign(new FakeTransport(), { stalled: true }) })
+    for (let n = 0; n < 3; n++) greedy.send({ type: 'subscribe', sessionId: 's' })
+    server.clock.tick()
+    t.match(greedy.transport.closedWith, { code: 4000 })
+  })
+})
