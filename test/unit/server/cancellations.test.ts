@@ -133,6 +133,15 @@ t.test('nobody listens for a job that ended in another way, or never began', asy
   t.same([runs.signal.aborted, broken.signal.aborted], [true, false])
 })
 
+t.test('a start that fails when its job has ended already', async (t) => {
+  const { manager } = createServer()
+  const job = manager.startAI('s', {}, { jobId: 'j' })
+  const broken = manager.startAI('s', { n: 1n }, { jobId: 'j' })
+  void job.complete({})
+  await t.rejects(broken.started)
+  t.equal(await manager.cancelAI('s', { jobId: 'j' }), false)
+})
+
 t.test('an end that can\'t be sent is no end: the job can still be cancelled', async (t) => {
   const { manager } = createServer()
   const job = manager.startAI('s', {})

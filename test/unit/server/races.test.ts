@@ -375,3 +375,33 @@ t.test('the past is no sign of a slow reader, however much it is', async (t) => 
     t.match(greedy.transport.closedWith, { code: 4000 })
   })
 })
+
+t.test('so many streamed jobs end while a reader is away that their texts are not remembered: it is told', async (t) => {
+  const server = createServer()
+  const first = await server.connect({ sessionId: 's' })
+  const { epoch } = JSON.parse(first.transport.texts[0]!) as Message & { epoch: string }
+  first.leave(1006)
+  for (let n = 1; n <= 33; n++) {
+    await server.manager.notifyAIProgress('s', { delta: 'text' }, { jobId: `${n}` })
+    await server.manager.notifyAIProgress('s', { chunksReceived: 1 }, { jobId: `${n}` })
+    await server.manager.notifyAIComplete('s', {}, { jobId: `${n}` })
+  }
+  const greet = async (seq: number): Promise<Message[]> => {
+    const peer = await server.connect({ sessionId: 's', request: { since: { epoch, seq }, have: new Map() } })
+    return peer.transport.texts.map((text) => JSON.parse(text) as Message)
+  }
+  const [expired, ...present] = await greet(0)
+  t.match(expired, { recovered: false, reason: 'expired', replaying: 2 })
+  t.match(present, [{ type: 'ai_progress', jobId: '33', progress: { delta: 'text' } }, { type: 'ai_complete', jobId: '33' }])
+  const [recovered, ...missed] = await greet(1)
+  t.match(recovered, { recovered: true, replaying: 64 })
+  t.equal(missed.filter(({ type }) => type === 'ai_progress').length, 32, 'each end has its text before it')
+})
+
+t.test('jobs without text are forgotten without a loss', async (t) => {
+  const server = createServer()
+  const { epoch } = await server.manager.notifyAIComplete('s', {}, { jobId: '0' }) as { epoch: string }
+  for (let n = 1; n <= 40; n++) await server.manager.notifyAIComplete('s', {}, { jobId: `${n}` })
+  const peer = await server.connect({ sessionId: 's', request: { since: { epoch, seq: 1 }, have: new Map() } })
+  t.match(JSON.parse(peer.transport.texts[0]!), { recovered: true, replaying: 40 })
+})
