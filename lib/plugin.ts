@@ -167,8 +167,8 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
       void notifier.report(sessionId, { type: 'ai_error', error: STALLED, presumed: true }, jobId)
     }
   })
-  const notifier = new Notifier({ broker, clock, counters, watchdog, log })
-  const manager = new WebSocketManager({ broker, clock, notifier, watchdog, cancellations, connections, pool, counters })
+  const notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log })
+  const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
 
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),

@@ -17,6 +17,8 @@ interface JobRecord {
   progress?: Publication | undefined
   end?: Publication | undefined
   text?: RunningText | undefined
+  /** How much of the text was passed on. */
+  told: number
   /** What all this costs. */
   bytes: number
 }
@@ -72,11 +74,14 @@ export class StreamState {
 
   publish (body: string, options: PublishOptions): Accepted {
     if (options.job === undefined) return { publications: [this.#number({ body, durable: options.durable })] }
-    this.#jobs ??= new SessionJobs<JobRecord>(randomUUID, () => ({ bytes: 0 }), ({ record }) => { this.#jobBytes -= record.bytes })
+    this.#jobs ??= new SessionJobs<JobRecord>(randomUUID, () => ({ told: 0, bytes: 0 }), ({ record }) => { this.#unlearn(record) })
     const verdict = this.#jobs.apply(options.job)
-    if ('dropped' in verdict) return verdict
+    if ('dropped' in verdict) {
+      if (verdict.presumed !== undefined) this.#keepText(verdict.presumed, body, options)
+      return { dropped: verdict.dropped }
+    }
     const { job, supersedes } = verdict
-    const publications = options.job.event === 'progress' ? [] : this.#heldBack(job)
+    const publications = options.job.event === 'progress' || options.job.presumed === true ? [] : this.#heldBack(job)
     const text = options.job.event === 'progress' ? this.#extend(job, options.delta) : undefined
     publications.push(this.#number({
       body,
@@ -112,10 +117,17 @@ export class StreamState {
     }
   }
 
-  /** Lets go of everything but its numbers. */
+  /** Lets go of everything but its numbers, and which jobs run and how long their texts are: what they say next must fit. */
   empty (): void {
     this.settle()
-    this.#jobs = undefined
+    this.#jobs?.forgetEnded()
+    for (const { record } of this.#jobs?.running ?? []) {
+      record.start = undefined
+      // With text it stays, to tell those who lack some that it is gone.
+      if (record.text === undefined) record.progress = undefined
+      else record.text.shed()
+      record.bytes = 0
+    }
     this.#jobBytes = 0
   }
 
@@ -135,7 +147,7 @@ export class StreamState {
     this.#entries.push({ publication: entry, bytes })
     this.#entryBytes += bytes
     while (this.#entries.length > this.#bounds.maxMessages || this.#entryBytes > this.#bounds.maxBytes) {
-      this.#entryBytes -= this.#entries.shift()?.bytes ?? 0
+      this.#dropOldest()
     }
     return entry
   }
@@ -145,15 +157,43 @@ export class StreamState {
     if (delta !== undefined) record.text ??= new RunningText(this.#bounds.maxTextUnits)
     if (record.text === undefined) return undefined
     const { text, offset } = record.text.append(delta ?? '')
+    record.told = record.text.end
     return { source: record.text, from: offset, to: offset + text.length }
   }
 
-  /** Half a surrogate pair that waited for its other half, as a progress of its own: nothing comes after it. */
+  /**
+   * The text that was not passed on yet, as a progress of its own before the end: half a surrogate pair that waited for its
+   * other half, and what came after an end that was only presumed.
+   */
   #heldBack ({ id, record }: Job<JobRecord>): Publication[] {
-    const { progress, text } = record
-    if (progress === undefined || text?.hasHalf !== true) return []
-    const { offset } = text.append('', true)
-    return [this.#number({ ...progress, jobId: id, text: { source: text, from: offset, to: text.end } })]
+    const { progress, text, told } = record
+    if (progress === undefined || text === undefined) return []
+    text.append('', true)
+    if (text.end === told) return []
+    record.told = text.end
+    return [this.#number({ ...progress, jobId: id, text: { source: text, from: told, to: text.end } })]
+  }
+
+  /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */
+  #keepText ({ id, record }: Job<JobRecord>, body: string, { delta, textAt }: PublishOptions): void {
+    const { end } = record
+    // Without its end its text has gone too, and the new part would be taken for the whole.
+    if (delta === undefined || end === undefined) return
+    record.text ??= new RunningText(this.#bounds.maxTextUnits)
+    record.text.append(delta)
+    record.progress ??= { body, durable: false, revision: end.revision, jobId: id, ...(textAt !== undefined && { textAt }) }
+    this.#reweigh(record)
+  }
+
+  /** A job is no longer remembered: who would need its text can't be recovered any more. */
+  #unlearn ({ text, end, bytes }: JobRecord): void {
+    this.#jobBytes -= bytes
+    if (text === undefined || end === undefined) return
+    while (this.#entries[0] !== undefined && this.#entries[0].publication.revision <= end.revision) this.#dropOldest()
+  }
+
+  #dropOldest (): void {
+    this.#entryBytes -= this.#entries.shift()?.bytes ?? 0
   }
 
   #remember ({ record }: Job<JobRecord>, event: 'start' | 'progress' | 'complete' | 'error', publications: readonly Publication[]): void {

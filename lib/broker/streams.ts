@@ -23,7 +23,8 @@ const SWEEPS_PER_TTL = 10
 /**
  * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
  * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it. Under pressure
- * the same happens earlier, to the least recently published first.
+ * the same happens earlier, to the least recently published first; only that a running job is not forgotten for want of
+ * bytes, since a text that began anew in its middle would be taken for the whole.
  */
 export class Streams {
   readonly #options: StreamsOptions
@@ -115,7 +116,7 @@ export class Streams {
     }
     for (const [stream, state] of this.#settled) {
       if (now - state.touchedAt < endTtlMs) break
-      this.#forget(stream, state)
+      this.#forget(stream, state, this.#followed.has(stream))
     }
   }
 
@@ -128,7 +129,7 @@ export class Streams {
     }
     for (const [stream, state] of this.#settled) {
       if (this.#bytes <= maxTotalBytes) return
-      this.#forget(stream, state)
+      this.#forget(stream, state, this.#followed.has(stream) || state.currentJob !== undefined)
     }
   }
 
@@ -137,7 +138,7 @@ export class Streams {
     for (let steps = 0; steps < 8 && this.size >= this.#options.maxStreams + this.#followed.size; steps++) {
       for (const [stream, state] of this.#settled.size > 0 ? this.#settled : this.#fresh) {
         this.#settle(stream, state)
-        this.#forget(stream, state)
+        this.#forget(stream, state, this.#followed.has(stream))
         break
       }
     }
@@ -151,11 +152,11 @@ export class Streams {
     this.#settled.set(stream, state)
   }
 
-  /** Of a stream that is followed the numbers go on, and it counts as young again. */
-  #forget (stream: Stream, state: StreamState): void {
+  /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
+  #forget (stream: Stream, state: StreamState, goesOn: boolean): void {
     this.#bytes -= state.bytes
     this.#settled.delete(stream)
-    if (this.#followed.has(stream)) {
+    if (goesOn) {
       state.empty()
       this.#rest(stream, state)
     } else {

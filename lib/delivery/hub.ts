@@ -94,7 +94,7 @@ export class Hub {
   leave (follower: Follower, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
-    channel.joining.delete(follower)
+    unenter(follower, channel)
     if (channel.followers.has(follower)) {
       this.#settle(follower)
       channel.followers.delete(follower)
@@ -123,6 +123,10 @@ export class Hub {
       this.#dispose(channel)
     }
     follower.channels.length = 0
+    for (const channel of follower.entering) {
+      unenter(follower, channel)
+      this.#dispose(channel)
+    }
     follower.own = undefined
     follower.fedBy = undefined
   }
@@ -172,14 +176,19 @@ export class Hub {
     if (channel.followers.has(follower)) return { channel, have }
     const meanwhile: Entry[] = []
     channel.joining.set(follower, meanwhile)
+    follower.entering.add(channel)
     return { channel, have, meanwhile }
   }
 
   #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
-    for (const publication of joined.replay) this.#sendFrame(follower, this.#replayFrame(channel.stream, publication, have))
+    const past = joined.replay.map((publication) => this.#replayFrame(channel.stream, publication, have))
+    const { outbox } = follower
+    // Only on its way in: who asks again and again without reading is a slow reader.
+    if (meanwhile !== undefined) outbox.expect(past.reduce((sum, frame) => sum + frame.bytes(outbox.transport.inflates).length, 0))
+    for (const frame of past) this.#sendFrame(follower, frame)
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
-    channel.joining.delete(follower)
+    unenter(follower, channel)
     channel.followers.add(follower)
     follower.channels.push(channel)
   }
@@ -187,7 +196,7 @@ export class Hub {
   /** Ends what did not come to an entrance. */
   #abandon (follower: Follower, entrances: readonly Entrance[]): void {
     for (const { channel, meanwhile } of entrances) {
-      if (meanwhile !== undefined && channel.joining.get(follower) === meanwhile) channel.joining.delete(follower)
+      if (meanwhile !== undefined && channel.joining.get(follower) === meanwhile) unenter(follower, channel)
       this.#dispose(channel)
     }
   }
@@ -257,20 +266,24 @@ export class Hub {
     return publication.made as Frame
   }
 
-  /** The same for one reader who comes late: with what it lacks of the text. */
+  /**
+   * The same for one reader who comes late: with what it lacks of the text. A newer one does not take its place, because
+   * it was told how many come from the past.
+   */
   #replayFrame (stream: Stream, publication: Publication, have: ReadonlyMap<string, number> | undefined): Frame {
-    const { text, jobId = '' } = publication
-    if (text === undefined) return this.#frame(stream, publication)
+    const { text, jobId = '', durable } = publication
+    if (durable) return this.#frame(stream, publication)
+    if (text === undefined) return this.#progressFrame(stream, publication, 0, false)
     const held = have?.get(jobId) ?? 0
     // Who holds more than there is holds another text.
-    return this.#progressFrame(stream, publication, held <= text.to ? held : 0)
+    return this.#progressFrame(stream, publication, held <= text.to ? held : 0, false)
   }
 
-  #progressFrame (stream: Stream, publication: Publication, from: number): Frame {
+  #progressFrame (stream: Stream, publication: Publication, from: number, collapses = true): Frame {
     const { text, jobId } = publication
     return new Frame(render(stream, publication, from), {
       deflate: this.#deflate,
-      collapseKey: jobId === undefined ? undefined : `${stream} ${jobId}`,
+      collapseKey: jobId === undefined || !collapses ? undefined : `${stream} ${jobId}`,
       piece: text && { from, startingAt: (earlier) => this.#progressFrame(stream, publication, earlier) }
     })
   }
@@ -311,6 +324,12 @@ function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }:
   if (supersedes === true) head += ',"supersedes":true'
   if (seq !== undefined) head += `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
   return `${head}}`
+}
+
+/** It is no longer on its way into the channel. */
+function unenter (follower: Follower, channel: Channel): void {
+  channel.joining.delete(follower)
+  follower.entering.delete(channel)
 }
 
 function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {

@@ -57,6 +57,8 @@ export class Outbox {
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
+  /** Bytes of the past that it may hold beyond the bound until it has caught up. */
+  #allowance = 0
 
   constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
     this.transport = transport
@@ -84,6 +86,14 @@ export class Outbox {
     return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.drainedAt
   }
 
+  /**
+   * So much of the past comes next. It is no sign of a slow reader, and it has bounds of its own; counted like live
+   * messages it would close the connection, and after it each that comes back for the same.
+   */
+  expect (bytes: number): void {
+    this.#allowance += bytes
+  }
+
   /** Writes frames that the caller has joined already. False when they can't go at once: then `write` them. */
   writeJoined (bytes: Buffer, frames: readonly Frame[]): boolean {
     if (this.#closed) return true
@@ -98,6 +108,7 @@ export class Outbox {
     let left = frames
     while (!this.#closed && this.#backlog === undefined && left.length > 0 && !this.transport.full) left = this.#fill(left)
     for (const frame of left) if (!this.#closed) this.#wait(frame)
+    if (this.#backlog === undefined) this.#allowance = 0
   }
 
   /** Takes nothing more, and calls back when what waits has been handed over; never, if it is closed before. */
@@ -148,7 +159,7 @@ export class Outbox {
     const backlog = this.#backlog
     const from = frame.collapseKey === undefined ? undefined : this.#collapse(backlog, frame.collapseKey) ?? frame.piece?.from
     // The first may be of any size: a message above the bound must be able to reach a reader that only just filled up.
-    const tooMuch = this.bufferedBytes + (backlog.bytes > 0 ? length : 0) > pool.maxOutboxBytes
+    const tooMuch = this.bufferedBytes + (backlog.bytes > 0 ? length : 0) > pool.maxOutboxBytes + this.#allowance
     if (tooMuch || pool.waitingBytes + length > pool.maxTotalBytes) {
       pool.dropped++
       this.shed()
@@ -205,6 +216,7 @@ export class Outbox {
       this.transport.onceDrained(() => { this.#drained() })
     } else {
       this.#backlog = undefined
+      this.#allowance = 0
       this.#finished?.()
     }
   }

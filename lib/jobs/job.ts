@@ -14,7 +14,8 @@ export type DropReason = 'ended' | 'started' | 'stray'
 
 export type Verdict<R> =
   | { readonly job: Job<R>, readonly supersedes: boolean }
-  | { readonly dropped: DropReason }
+  /** `presumed`: the job that the report was about, if its end was only presumed. */
+  | { readonly dropped: DropReason, readonly presumed?: Job<R> }
 
 /** One run of an AI task. */
 export interface Job<R> {
@@ -67,6 +68,12 @@ export class SessionJobs<R> {
     return last(this.#running)
   }
 
+  /** Forgets what has ended. */
+  forgetEnded (): void {
+    for (const job of this.#ended.values()) this.#forgotten(job)
+    this.#ended.clear()
+  }
+
   /** Decides what becomes of a report, and changes the job's state accordingly. */
   apply (transition: Transition): Verdict<R> {
     const verdict = transition.jobId === undefined ? this.#forgiving(transition) : this.#strict(transition, transition.jobId)
@@ -79,7 +86,7 @@ export class SessionJobs<R> {
     if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
     const ended = this.#ended.get(jobId)
     if (ended === undefined) return { job: this.#open(jobId), supersedes: false }
-    return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : { dropped: 'ended' }
+    return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
   #forgiving ({ event, chunks, presumed }: Transition): Verdict<R> {
@@ -93,7 +100,7 @@ export class SessionJobs<R> {
     if (event === 'progress' && (ended === undefined || isNewRun(chunks, ended.chunks))) {
       return { job: this.#open(this.#newId()), supersedes: false }
     }
-    return { dropped: ended === undefined ? 'stray' : 'ended' }
+    return ended === undefined ? { dropped: 'stray' } : tooLate(ended)
   }
 
   #open (id: string): Job<R> {
@@ -116,6 +123,10 @@ export class SessionJobs<R> {
       this.#forgotten(oldest)
     }
   }
+}
+
+function tooLate<R> (job: Job<R>): Verdict<R> {
+  return { dropped: 'ended', ...(job.presumed && { presumed: job }) }
 }
 
 function isRealEnd (event: Transition['event'], presumed = false): boolean {

@@ -36,11 +36,6 @@ export class RunningText {
     return this.#end - this.#start
   }
 
-  /** Whether half a pair is held back. */
-  get hasHalf (): boolean {
-    return this.#half !== ''
-  }
-
   /** Adds to the end, and answers what can be passed on now. `last` passes on half a pair too. */
   append (delta: string, last = false): Stretch {
     let text = this.#half + delta
@@ -54,6 +49,12 @@ export class RunningText {
     this.#end += text.length
     this.#trim()
     return { text, offset, truncated: false }
+  }
+
+  /** Lets go of what is kept. What comes next still knows its place. */
+  shed (): void {
+    this.#pieces = []
+    this.#start = this.#end
   }
 
   /** What is kept of it between two places. */

@@ -13,14 +13,12 @@ export class AIJob implements JobReporter {
   readonly started: Promise<Receipt>
   readonly #notifier: Notifier
   readonly #controller = new AbortController()
-  readonly #onEnd: (job: AIJob) => void
 
   /** @internal */
   constructor (options: {
-    notifier: Notifier, sessionId: string, jobId: string, started: Promise<Receipt>, onEnd: (job: AIJob) => void
+    notifier: Notifier, sessionId: string, jobId: string, started: Promise<Receipt>
   }) {
     this.#notifier = options.notifier
-    this.#onEnd = options.onEnd
     this.sessionId = options.sessionId
     this.jobId = options.jobId
     this.started = options.started
@@ -38,13 +36,11 @@ export class AIJob implements JobReporter {
 
   /** Ends it well. */
   complete (result: AIResult): Promise<Receipt> {
-    this.#onEnd(this)
     return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this.jobId)
   }
 
   /** Ends it with an error, read as `notifyAIError` does. */
   error (error: AIErrorInfo | Error): Promise<Receipt> {
-    this.#onEnd(this)
     return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this.jobId)
   }
 

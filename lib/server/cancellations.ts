@@ -24,18 +24,29 @@ export interface CancellationsOptions {
 /** Ends jobs on request: whoever listens for it is told. Whether and when the job then ends is its own affair. */
 export class Cancellations {
   readonly #options: CancellationsOptions
-  readonly #handles = new Map<string, AIJob>()
+  /** By session and job. The same job may have been started twice: then each handle is one of it. */
+  readonly #handles = new Map<string, AIJob[]>()
 
   constructor (options: CancellationsOptions) {
     this.#options = options
   }
 
   listen (job: AIJob): void {
-    this.#handles.set(job.jobId, job)
+    const key = keyOf(job.sessionId, job.jobId)
+    this.#handles.set(key, [...this.#handles.get(key) ?? [], job])
   }
 
+  /** The job has ended, whoever reported that. */
+  ended (sessionId: string, jobId: string): void {
+    this.#handles.delete(keyOf(sessionId, jobId))
+  }
+
+  /** It never began. */
   unlisten (job: AIJob): void {
-    if (this.#handles.get(job.jobId) === job) this.#handles.delete(job.jobId)
+    const key = keyOf(job.sessionId, job.jobId)
+    const others = this.#handles.get(key)?.filter((each) => each !== job) ?? []
+    if (others.length > 0) this.#handles.set(key, others)
+    else this.#handles.delete(key)
   }
 
   /** Carries out a client's `cancel`. It answers the client itself, whatever happens. */
@@ -72,10 +83,10 @@ export class Cancellations {
   /** Carries out an order on this node. */
   carryOut (sessionId: string, jobId: string): boolean {
     const { onCancel, log } = this.#options
-    const handle = this.#handles.get(jobId)
-    if (handle?.sessionId === sessionId) {
+    const handles = this.#handles.get(keyOf(sessionId, jobId))
+    if (handles !== undefined) {
       // The answer leaves first: the job's end may follow at once.
-      queueMicrotask(() => { handle.cancel() })
+      queueMicrotask(() => { for (const handle of handles) handle.cancel() })
       return true
     }
     if (onCancel === undefined) return false
@@ -89,4 +100,8 @@ export class Cancellations {
       return false
     }
   }
+}
+
+function keyOf (sessionId: string, jobId: string): string {
+  return JSON.stringify([sessionId, jobId])
 }

@@ -11,13 +11,11 @@ import type { Cancellations } from './cancellations.js'
 import { checkId, serializeAppMessage, type AppMessage } from './messages.js'
 import type { Notifier, Receipt } from './notifier.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
-import type { Watchdog } from './watchdog.js'
 
 export interface ManagerOptions extends StatsSources {
   readonly broker: Broker
   readonly clock: Clock
   readonly notifier: Notifier
-  readonly watchdog: Watchdog
   readonly cancellations: Cancellations
 }
 
@@ -30,7 +28,12 @@ export interface JobOptions {
   jobId?: string
 }
 
-const DURABLE: PublishOptions = { durable: true }
+/** How a message of the app's own is sent. */
+export interface BroadcastOptions {
+  /** False: only for those who follow now. It gets no number, and is not kept for those who come back. @default true */
+  durable?: boolean
+}
+
 const EPHEMERAL: PublishOptions = { durable: false }
 
 /**
@@ -88,10 +91,10 @@ export class WebSocketManager {
   startAI (sessionId: string, task: AITask, { jobId = randomUUID() }: JobOptions = {}): AIJob {
     const { cancellations } = this.#options
     const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
-    const job = new AIJob({
-      notifier: this.#notifier, sessionId, jobId, started, onEnd: (ended) => { cancellations.unlisten(ended) }
-    })
+    const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started })
     cancellations.listen(job)
+    const unlisten = (): void => { cancellations.unlisten(job) }
+    started.then(({ dropped, jobId: began }) => { if (began === undefined && dropped !== 'started') unlisten() }, unlisten)
     return job
   }
 
@@ -120,20 +123,20 @@ export class WebSocketManager {
     })
   }
 
-  /** Sends a message of your own to everyone who follows the session. It needs a `type`. */
-  broadcastToSession (sessionId: string, message: AppMessage): Promise<Receipt> {
+  /** Sends a message of your own to everyone who follows the session. It needs a `type`. A `batch_update` is never kept. */
+  broadcastToSession (sessionId: string, message: AppMessage, { durable = true }: BroadcastOptions = {}): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
       const stream = `session:${checkId('sessionId', sessionId)}` as const
       const body = serializeAppMessage(message, this.#notifier.timestamp(), sessionId)
-      return [stream, body, message.type === 'batch_update' ? EPHEMERAL : DURABLE]
+      return [stream, body, { durable: durable && message.type !== 'batch_update' }]
     })
   }
 
   /** Sends a message of your own to every connection of the user, whatever sessions they follow. */
-  broadcastToUser (userId: string, message: AppMessage): Promise<Receipt> {
+  broadcastToUser (userId: string, message: AppMessage, { durable = true }: BroadcastOptions = {}): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
       const stream = `user:${checkId('userId', userId)}` as const
-      return [stream, serializeAppMessage(message, this.#notifier.timestamp()), DURABLE]
+      return [stream, serializeAppMessage(message, this.#notifier.timestamp()), { durable }]
     })
   }
 
@@ -194,10 +197,6 @@ export class WebSocketManager {
   /** @internal Sends what batchers hold, and ends the jobs that this process runs; after it nothing is published. */
   async close (): Promise<void> {
     for (const batcher of this.#batchers) batcher.close()
-    const ends = this.#options.watchdog.stop().map(({ sessionId, jobId }) => this.#notifier.report(sessionId, {
-      type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
-    }, jobId))
-    this.#notifier.close()
-    await Promise.allSettled(ends)
+    await this.#notifier.close()
   }
 }

@@ -1,7 +1,9 @@
 import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
 import type { DropReason, Transition } from '../jobs/job.js'
+import { whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
 import { checkBody, checkId, fieldsOf, readError, serialize } from './messages.js'
@@ -36,13 +38,20 @@ export interface NotifierOptions {
   readonly clock: Clock
   readonly counters: Counters
   readonly watchdog: Watchdog
+  readonly cancellations: Cancellations
   readonly log: Logger
+}
+
+const INTERRUPTED: Report = {
+  type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
 }
 
 /** Writes messages down and hands them to the broker, and sees to it that nobody needs to await that. */
 export class Notifier {
   readonly timestamp: () => string
   readonly #options: NotifierOptions
+  /** What the broker has not answered yet. */
+  readonly #underWay = new Set<Promise<unknown>>()
   #closed = false
 
   constructor (options: NotifierOptions) {
@@ -50,9 +59,13 @@ export class Notifier {
     this.timestamp = isoTimestamps(options.clock)
   }
 
-  /** After it nothing is published. */
-  close (): void {
+  /** Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment. */
+  async close (): Promise<void> {
     this.#closed = true
+    await Promise.allSettled(this.#underWay)
+    await Promise.allSettled(this.#options.watchdog.stop().map(({ sessionId, jobId }) => {
+      return this.observe('interrupted', async () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId)))
+    }))
   }
 
   /** Never throws; `prepare` may. */
@@ -68,9 +81,14 @@ export class Notifier {
       checkId('sessionId', sessionId)
       if (jobId !== undefined) checkId('jobId', jobId)
       const [body, options] = this.#write(sessionId, report, jobId)
-      if (this.#closed) return { recipients: 0 }
-      const published = await this.#options.broker.publish(`session:${sessionId}`, body, options)
-      this.#note(sessionId, report.type, published)
+      return this.#closed ? { recipients: 0 } : await this.#send(sessionId, report, body, options)
+    })
+  }
+
+  /** A broker that answers at once is heard at once: a cancel right behind an end finds nobody who listens. */
+  #send (sessionId: string, { type }: Report, body: string, options: PublishOptions): MaybePromise<Receipt> {
+    return whenThere(this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
+      this.#note(sessionId, type, published)
       return published
     })
   }
@@ -78,10 +96,11 @@ export class Notifier {
   /** Runs up to its first await at once. Never throws, and the rejection of its promise is observed already. */
   observe<T> (what: string, work: () => Promise<T>): Promise<T> {
     const result = work()
+    this.#underWay.add(result)
     result.catch((err: unknown) => {
       this.#options.counters.failed++
       this.#options.log.error({ err, what }, 'a notification failed')
-    })
+    }).finally(() => { this.#underWay.delete(result) })
     return result
   }
 
@@ -122,11 +141,15 @@ export class Notifier {
   }
 
   #note (sessionId: string, type: Report['type'], { jobId, dropped }: Published): void {
-    const { watchdog, log } = this.#options
+    const { watchdog, cancellations, log } = this.#options
     if (dropped !== undefined) log.info({ sessionId, type, dropped }, 'a notification was dropped')
     if (jobId === undefined) return
-    if (type === 'ai_start' || type === 'ai_progress') watchdog.heard(sessionId, jobId)
-    else watchdog.ended(sessionId, jobId)
+    if (type === 'ai_start' || type === 'ai_progress') {
+      watchdog.heard(sessionId, jobId)
+    } else {
+      watchdog.ended(sessionId, jobId)
+      cancellations.ended(sessionId, jobId)
+    }
   }
 }
 

@@ -46,7 +46,6 @@ export class Watchdog {
 
   #arm (ms: number): Timer {
     return this.#clock.after(ms, () => {
-      this.#timer = undefined
       const now = this.#clock.monotonic()
       for (const [key, job] of this.#jobs) {
         const left = job.heardAt + this.#stallAfterMs - now
@@ -57,6 +56,7 @@ export class Watchdog {
         this.#jobs.delete(key)
         this.#onStall(job)
       }
+      this.#timer = undefined
     })
   }
 }

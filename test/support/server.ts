@@ -112,8 +112,8 @@ export class TestServer<B extends Broker = MemoryBroker> {
         void this.notifier.report(sessionId, { type: 'ai_error', error, presumed: true }, jobId)
       }
     })
-    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, log })
-    this.manager = new WebSocketManager({ broker, clock, notifier, watchdog, cancellations, connections, pool, counters })
+    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log })
+    this.manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
     this.node = {
       deliver: (stream, publication) => hub.deliver(stream, publication),
       control: (message) => {

@@ -1,0 +1,201 @@
+import t from 'tap'
+import { handHook } from '../../support/hand-hook.js'
+import { turn } from '../../support/hand-broker.js'
+import { createFarServer, createServer } from '../../support/server.js'
+
+const cancel = { type: 'cancel', sessionId: 's', jobId: 'j' }
+
+t.test('a client\'s cancel fires the job\'s signal, after its answer', async (t) => {
+  const server = createServer({ allowCancel: true })
+  const peer = await server.connect({ sessionId: 's' })
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  job.signal.addEventListener('abort', () => { void job.error(job.signal.reason as Error) })
+  peer.take()
+  peer.send(cancel)
+  t.equal(job.signal.aborted, false)
+  await turn()
+  const messages = peer.take()
+  t.match(messages, [{ type: 'cancelling', sessionId: 's', jobId: 'j', timestamp: /Z$/ }, { type: 'ai_error', error: { type: 'cancelled' } }])
+  t.match(peer.ask(cancel), [{ type: 'error', code: 'not_cancellable', sessionId: 's', jobId: 'j' }], 'it has ended')
+})
+
+t.test('without a jobId the newest running job is meant', async (t) => {
+  const server = createServer({ allowCancel: true })
+  const peer = await server.connect()
+  const jobs = ['a', 'b'].map((jobId) => server.manager.startAI('s', {}, { jobId }))
+  t.match(peer.ask({ type: 'cancel', sessionId: 's' }), [{ type: 'cancelling', jobId: 'b' }])
+  await turn()
+  t.same(jobs.map(({ signal }) => signal.aborted), [false, true])
+  const [error] = peer.ask({ type: 'cancel', sessionId: 'quiet' })
+  t.match(error, { type: 'error', code: 'not_cancellable', sessionId: 'quiet' })
+  t.notOk('jobId' in error!)
+})
+
+t.test('is not for everyone', async (t) => {
+  t.test('without authenticate and allowCancel for nobody', async (t) => {
+    const server = createServer()
+    const peer = await server.connect()
+    const { signal } = server.manager.startAI('s', {}, { jobId: 'j' })
+    t.match(peer.ask(cancel), [{ type: 'error', code: 'forbidden', sessionId: 's', jobId: 'j' }])
+    await turn()
+    t.equal(signal.aborted, false)
+  })
+
+  t.test('authorize is asked, with the action', async (t) => {
+    const { hook, calls } = handHook<unknown[], boolean>()
+    const server = createServer({ allowCancel: true, authorize: hook })
+    const peer = await server.connect({ userId: 'u' })
+    const { signal } = server.manager.startAI('s', {}, { jobId: 'j' })
+    peer.send(cancel)
+    peer.send({ type: 'cancel', sessionId: 's' })
+    t.same(calls.map(({ args }) => args), [
+      [{ userId: 'u' }, { type: 'cancel', sessionId: 's', jobId: 'j' }], [{ userId: 'u' }, { type: 'cancel', sessionId: 's' }]
+    ])
+    calls[0]!.answer(false)
+    calls[1]!.fail(new Error('the database is away'))
+    await turn()
+    t.match(peer.take(), [{ code: 'forbidden', jobId: 'j' }, { code: 'unavailable' }])
+    t.equal(signal.aborted, false)
+    peer.send(cancel)
+    calls[2]!.answer(true)
+    await turn()
+    t.match(peer.take(), [{ type: 'cancelling' }])
+    t.equal(signal.aborted, true)
+  })
+
+  t.test('and needs ids that can be ids', async (t) => {
+    const server = createServer({ allowCancel: true })
+    const peer = await server.connect()
+    for (const message of [{}, { sessionId: '' }, { sessionId: 's', jobId: 5 }, { sessionId: 's', jobId: '' }]) {
+      t.match(peer.ask({ type: 'cancel', ...message }), [{ type: 'error', code: 'invalid_session_id', message: /"jobId"/ }])
+    }
+  })
+})
+
+t.test('closing a tab cancels nothing', async (t) => {
+  const server = createServer({ allowCancel: true })
+  const peer = await server.connect({ sessionId: 's' })
+  const { signal } = server.manager.startAI('s', {})
+  peer.leave()
+  await turn()
+  t.equal(signal.aborted, false)
+})
+
+t.test('jobs are told apart by their session too', async (t) => {
+  const server = createServer({ allowCancel: true })
+  const peer = await server.connect()
+  const mine = server.manager.startAI('s', {}, { jobId: 'j' })
+  const theirs = server.manager.startAI('theirs', {}, { jobId: 'j' })
+  t.match(peer.ask(cancel), [{ type: 'cancelling', sessionId: 's' }])
+  await turn()
+  t.same([mine.signal.aborted, theirs.signal.aborted], [true, false])
+  await theirs.complete({})
+  await mine.progress({})
+  t.match(peer.ask(cancel), [{ type: 'cancelling' }], 'the end of the one does not make the other deaf')
+})
+
+t.test('a job that was started twice has two who listen, until it ends', async (t) => {
+  const server = createServer({ allowCancel: true })
+  const jobs = [1, 2].map(() => server.manager.startAI('s', {}, { jobId: 'j' }))
+  t.equal((await jobs[1]!.started).dropped, 'started')
+  t.equal(await server.manager.cancelAI('s', { jobId: 'j' }), true)
+  await turn()
+  t.same(jobs.map(({ signal }) => signal.aborted), [true, true])
+  await jobs[1]!.complete({})
+  t.equal(await server.manager.cancelAI('s', { jobId: 'j' }), false)
+})
+
+t.test('nobody listens for a job that ended in another way, or never began', async (t) => {
+  const server = createServer({ allowCancel: true, jobs: { stallAfterMs: 1_000 } })
+  const { manager } = server
+  const ways: Record<string, () => unknown> = {
+    'told of the session': () => manager.notifyAIComplete('s', {}),
+    'told of the job': () => manager.notifyAIError('s', { message: 'm', type: 't' }, { jobId: 'j' }),
+    stalled: () => { server.clock.advance(1_000) }
+  }
+  for (const [way, end] of Object.entries(ways)) {
+    const jobId = way === 'told of the job' ? 'j' : way
+    const { started } = manager.startAI('s', {}, { jobId })
+    await started
+    await end()
+    t.equal(await manager.cancelAI('s', { jobId }), false, way)
+  }
+  await t.rejects(manager.startAI('', {}, { jobId: 'j2' }).started, { code: 'AICW_ERR_INVALID_ID' })
+  await t.rejects(manager.startAI('s', { n: 1n }, { jobId: 'j3' }).started, { code: 'AICW_ERR_NOT_SERIALIZABLE' })
+  t.equal((await manager.startAI('s', {}, { jobId: 'j' }).started).dropped, 'ended')
+  t.same(await Promise.all(['j2', 'j3', 'j'].map((jobId) => manager.cancelAI('s', { jobId }))), [false, false, false])
+
+  const runs = manager.startAI('s', {}, { jobId: 'k' })
+  const broken = manager.startAI('s', { n: 1n }, { jobId: 'k' })
+  await t.rejects(broken.started)
+  t.equal(await manager.cancelAI('s', { jobId: 'k' }), true, 'a failed start takes nobody else\'s ear')
+  await turn()
+  t.same([runs.signal.aborted, broken.signal.aborted], [true, false])
+})
+
+t.test('a start that fails when its job has ended already', async (t) => {
+  const { manager } = createServer()
+  const job = manager.startAI('s', {}, { jobId: 'j' })
+  const broken = manager.startAI('s', { n: 1n }, { jobId: 'j' })
+  void job.complete({})
+  await t.rejects(broken.started)
+  t.equal(await manager.cancelAI('s', { jobId: 'j' }), false)
+})
+
+t.test('an end that can\'t be sent is no end: the job can still be cancelled', async (t) => {
+  const { manager } = createServer()
+  const job = manager.startAI('s', {})
+  await t.rejects(job.complete({ n: 1n }), { code: 'AICW_ERR_NOT_SERIALIZABLE' })
+  t.equal(await manager.cancelAI('s'), true)
+})
+
+t.test('cancelAI', async (t) => {
+  const { manager } = createServer()
+  t.equal(await manager.cancelAI('s'), false)
+  const job = manager.startAI('s', {})
+  t.equal(await manager.cancelAI('s'), true)
+  t.match(job.signal, { aborted: true, reason: { name: 'AbortError' } })
+  await t.rejects(manager.cancelAI(''), { code: 'AICW_ERR_INVALID_ID' })
+})
+
+t.test('onCancel is asked for jobs without a handle', async (t) => {
+  const asked: object[] = []
+  const answers: Record<string, () => unknown> = {
+    nothing: () => undefined, no: () => false, yes: () => true,
+    throws: () => { throw new Error('no') }, rejects: () => Promise.reject(new Error('later no')), resolves: () => Promise.resolve(true)
+  }
+  const server = createServer({ allowCancel: true, onCancel: (job) => { asked.push(job); return answers[job.jobId]!() } })
+  const peer = await server.connect()
+  const verdicts = Object.keys(answers).map((jobId) => peer.ask({ type: 'cancel', sessionId: 's', jobId })[0]!)
+  t.same(verdicts.map(({ type, code }) => (code ?? type) as string), [
+    'cancelling', 'not_cancellable', 'cancelling', 'not_cancellable', 'cancelling', 'cancelling'
+  ])
+  t.same(asked[0], { sessionId: 's', jobId: 'nothing' })
+  await turn()
+  t.same(server.log.entries.map(({ message }) => message).filter((message) => message === 'onCancel failed').length, 2)
+  server.manager.startAI('s', {}, { jobId: 'handled' })
+  t.match(peer.ask({ type: 'cancel', sessionId: 's', jobId: 'handled' }), [{ type: 'cancelling' }])
+  t.equal(asked.length, 6)
+})
+
+t.test('a broker that fails is answered', async (t) => {
+  const server = createFarServer({ allowCancel: true })
+  const peer = await server.connect()
+  peer.send(cancel)
+  peer.send({ type: 'cancel', sessionId: 's' })
+  t.same(server.broker.waiting, ['control', 'currentJob session:s'])
+  server.broker.fail()
+  await turn()
+  t.match(peer.take(), [{ code: 'unavailable', jobId: 'j' }, { code: 'unavailable' }])
+  t.ok(server.logged.includes('error: the broker could not pass on a cancel'))
+})
+
+t.test('a client that has gone is not answered', async (t) => {
+  const server = createFarServer({ allowCancel: true })
+  const peer = await server.connect()
+  peer.send(cancel)
+  peer.leave()
+  server.broker.answer()
+  await turn()
+  t.same(peer.take(), [])
+})
