@@ -98,7 +98,7 @@ export class Inbound {
       follows.unfollow(connection, message.sessionId)
     } else if (isOf('cancel', message)) {
       cancellations.request(connection, message.sessionId, message.jobId)
-    } else if (message.type in checks) {
+    } else if (Object.hasOwn(checks, message.type)) {
       replies.error(connection, 'invalid_session_id',
         `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: a string of 1 to 256 characters without control characters`)
     } else {

@@ -50,6 +50,10 @@ export class Notifier {
     this.timestamp = isoTimestamps(options.clock)
   }
 
+  get closed (): boolean {
+    return this.#closed
+  }
+
   /** After it nothing is published. */
   close (): void {
     this.#closed = true
