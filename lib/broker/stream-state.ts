@@ -121,7 +121,8 @@ export class StreamState {
 
   #whyNot (since: Position | undefined): Joined['reason'] {
     if (since === undefined) return 'new'
-    if (since.epoch !== this.epoch || since.seq > this.seq) return 'restarted'
+    // Written so that what is no number at all is no position either.
+    if (since.epoch !== this.epoch || !(Number.isInteger(since.seq) && since.seq >= 0 && since.seq <= this.seq)) return 'restarted'
     const missed = this.seq - since.seq
     if (missed > this.#bounds.maxMessages) return 'overflow'
     return missed > this.#entries.length ? 'expired' : undefined
@@ -191,7 +192,6 @@ export class StreamState {
   #inOrder (publications: Publication[]): Publication[] {
     return publications.sort((a, b) => a.revision - b.revision)
   }
-
 }
 
 /** The newest progress with all of the text that is kept. */

@@ -71,7 +71,6 @@ export class Streams {
     return this.#fresh.get(stream) ?? this.#settled.get(stream)
   }
 
-
   /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
     let state = this.find(stream)
