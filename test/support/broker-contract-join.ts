@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import type { Position } from '../../lib/broker/broker.js'
-import { bodies, durable, ephemeral, json, numbered, positionOf, report, session, type Start } from './contract-stage.js'
+import { bare, bodies, durable, ephemeral, json, numbered, positionOf, report, session, type Start } from './contract-stage.js'
 
 /** Where a reader who comes, or comes back, is in the stream, and what it is given to be up to date. */
 export function joinContract (t: Test, start: Start): void {
@@ -24,7 +24,7 @@ export function joinContract (t: Test, start: Start): void {
       t.strictSame(joined.replay, [])
       t.notOk('reason' in joined)
       await broker.publish(session, json('b'), ephemeral)
-      t.match(await broker.join(session, since), { recovered: true, replay: [] }, 'an ephemeral one is not missed')
+      bare(t, await broker.join(session, since), { recovered: true }, 'an ephemeral one is not missed')
     })
 
     t.test('of a reader who missed something is given exactly that, from wherever it was and as often as it asks', async (t) => {
@@ -70,8 +70,8 @@ export function joinContract (t: Test, start: Start): void {
       const { epoch } = await broker.join(session)
       const body = JSON.stringify({ type: 'note', ballast: 'x'.repeat(10_000) })
       for (let i = 1; i <= 10; i++) await broker.publish(session, body, durable)
-      t.match(await broker.join(session, { epoch, seq: 0 }), { seq: 10, recovered: false, reason: 'expired', replay: [] })
-      t.match(await broker.join(session, { epoch, seq: 10 }), { recovered: true, replay: [] })
+      bare(t, await broker.join(session, { epoch, seq: 0 }), { seq: 10, recovered: false, reason: 'expired' })
+      bare(t, await broker.join(session, { epoch, seq: 10 }), { recovered: true })
       await broker.publish(session, json('last'), durable)
       const joined = await broker.join(session, { epoch, seq: 10 })
       t.equal(joined.recovered, true, 'the latest is kept')
@@ -81,16 +81,16 @@ export function joinContract (t: Test, start: Start): void {
     t.test('of a reader of a stream that keeps no messages is recovered as long as it missed none', async (t) => {
       const { broker } = await start(t, { maxMessages: 0 })
       const since = positionOf(await broker.publish(session, json('a'), durable))
-      t.match(await broker.join(session, since), { recovered: true, replay: [] })
+      bare(t, await broker.join(session, since), { recovered: true })
       await broker.publish(session, json('b'), durable)
-      t.match(await broker.join(session, since), { seq: 2, recovered: false, reason: 'overflow', replay: [] })
+      bare(t, await broker.join(session, since), { seq: 2, recovered: false, reason: 'overflow' })
     })
 
     t.test('with a position of another epoch is told that the numbers began again', async (t) => {
       const { broker } = await start(t)
       const { seq } = await broker.publish(session, json('a'), durable)
       for (const epoch of ['another.0', '']) {
-        t.match(await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted', replay: [] })
+        bare(t, await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted' })
       }
     })
 
@@ -98,7 +98,7 @@ export function joinContract (t: Test, start: Start): void {
       const { broker } = await start(t)
       const { epoch } = await broker.publish(session, json('a'), durable)
       for (const seq of [2, -1, 0.5, NaN, Infinity]) {
-        t.match(await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted', replay: [] }, String(seq))
+        bare(t, await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted' }, String(seq))
       }
     })
 
@@ -121,11 +121,11 @@ export function joinContract (t: Test, start: Start): void {
     t.test('has no effect on a stream that was never published to, and its position holds', async (t) => {
       const { broker } = await start(t)
       const first = await broker.join(session)
-      t.match(first, { seq: 0, recovered: false, reason: 'new', replay: [] })
+      bare(t, first, { seq: 0, recovered: false, reason: 'new' })
       const since = positionOf(first)
-      t.match(await broker.join(session, since), { ...since, recovered: true, replay: [] })
+      bare(t, await broker.join(session, since), { ...since, recovered: true })
       for (const position of [{ ...since, seq: 1 }, { epoch: 'another.0', seq: 0 }]) {
-        t.match(await broker.join(session, position), { ...since, recovered: false, reason: 'restarted', replay: [] })
+        bare(t, await broker.join(session, position), { ...since, recovered: false, reason: 'restarted' })
       }
       broker.leave(session)
       t.match(await broker.join(session, since), { ...since, recovered: true })
@@ -181,7 +181,7 @@ export function joinContract (t: Test, start: Start): void {
     await broker.join(session)
     const since = positionOf(await broker.publish(session, json('a'), durable))
     broker.leave(session)
-    t.match(await broker.join(session, since), { ...since, recovered: true, replay: [] })
+    bare(t, await broker.join(session, since), { ...since, recovered: true })
     broker.leave(session)
     t.match(await broker.publish(session, json('b'), durable), { epoch: since.epoch, seq: 2 })
     t.strictSame(numbered((await broker.join(session, since)).replay), [[2, json('b')]])

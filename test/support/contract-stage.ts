@@ -63,3 +63,9 @@ export function bodies ({ replay }: Joined): string[] {
 export function pieceOf ({ text }: Publication): { text: string, offset: number, truncated: boolean } | undefined {
   return text?.source.slice(text.from, text.to)
 }
+
+/** Holds an answer against what is expected of it, which includes that nothing is replayed. */
+export function bare (t: Test, joined: Joined, expected: Partial<Joined>, message = 'nothing to replay'): void {
+  t.match(joined, expected, message)
+  t.strictSame(joined.replay, [], message)
+}
