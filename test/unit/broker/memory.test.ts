@@ -106,8 +106,7 @@ t.test('whatever is published, followed, left, expired and evicted, who is recov
       }
       const latest = told.get(stream)?.at(-1)
       // Those who follow, and missed nothing, are recovered in any case.
-      if (followed.has(stream) && latest !== undefined && latest.count === logOf(stream).length &&
-        !broker.join(stream, latest.position).recovered) return false
+      if (followed.has(stream) && latest?.count === logOf(stream).length && !broker.join(stream, latest.position).recovered) return false
     }
     return true
   }), { numRuns: 300 })
