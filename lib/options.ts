@@ -190,12 +190,23 @@ export interface ResolvedOptions {
   readonly hasOwnWebSocket: boolean
 }
 
+/** Every name, complete before the compiler. */
+const optionNames = Object.keys({
+  path: true, prefix: true, stats: true, heartbeatIntervalMs: true, closeTimeoutMs: true, authenticate: true, authorize: true,
+  origins: true, onMessage: true, allowCancel: true, onCancel: true, limits: true, delivery: true, history: true, jobs: true,
+  broker: true, websocket: true
+} satisfies Record<keyof AiCanvasWsOptions, true>)
+
+/** Fastify's own, which `register` takes for every plugin. */
+const registerOptions = ['prefix', 'logLevel', 'logSerializers']
+
 /**
- * @throws `AICW_ERR_INVALID_OPTION` for a value that can't be meant, `AICW_ERR_AUTHORIZE_MISSING` for `authenticate`
+ * @throws `AICW_ERR_INVALID_OPTION` for a name that is unknown and a value that can't be meant, `AICW_ERR_AUTHORIZE_MISSING` for `authenticate`
  * without `authorize`.
  */
 export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
   const { authenticate, authorize, onMessage, onCancel, broker } = options
+  checkNames(options)
   checkFunction('authenticate', authenticate)
   checkFunction('onMessage', onMessage)
   checkFunction('onCancel', onCancel)
@@ -219,13 +230,18 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
       ? { ...defaults.history, maxMessages: 0 }
       : resolveNumbers<History>('history', defaults.history, options.history, ['maxMessages']),
     jobs: resolveNumbers<Jobs>('jobs', defaults.jobs, options.jobs),
-    allowCancel: options.allowCancel === true,
+    allowCancel: checkBoolean('allowCancel', options.allowCancel ?? false),
     onCancel,
     broker,
     websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
     maxPayload,
     hasOwnWebSocket: options.websocket !== undefined
   }
+}
+
+function checkNames (options: object): void {
+  const unknown = Object.keys(options).find((name) => !optionNames.includes(name) && !registerOptions.includes(name))
+  if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: there are ${optionNames.join(', ')}`)
 }
 
 /** As Fastify joins them: a slash at the end of a prefix and one at the start of a path are one. */
@@ -276,6 +292,11 @@ function resolveNumbers<T extends object> (
 function checkNumber (name: string, value: unknown): number {
   if (typeof value === 'number' && value > 0) return value
   throw new errors.InvalidOption(name, 'must be a number above 0')
+}
+
+function checkBoolean (name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value
+  throw new errors.InvalidOption(name, 'must be true or false')
 }
 
 function checkPath (name: string, value: unknown): string {

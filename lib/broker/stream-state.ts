@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { SessionJobs, type DropReason, type Job } from '../jobs/job.js'
 import { RunningText } from '../jobs/text.js'
-import type { Joined, Position, Publication, PublishOptions } from './broker.js'
+import type { Joined, Position, Publication, PublishOptions, Unrecovered } from './broker.js'
 
 export interface StreamBounds {
   /** Messages and bytes that are kept of one stream. */
@@ -98,12 +98,9 @@ export class StreamState {
   join (since: Position | undefined): Joined {
     const { epoch, seq } = this
     const head = { epoch, seq, revision: this.#revision }
-    const reason = this.#whyNot(since)
-    if (reason === undefined && since !== undefined) {
-      const missed = this.#entries.slice(this.#entries.length - (this.seq - since.seq)).map(({ publication }) => publication)
-      return { ...head, recovered: true, replay: this.#inOrder([...missed, ...this.#progressOf(missed)]) }
-    }
-    return { ...head, recovered: false, reason: reason ?? 'new', replay: this.#inOrder(this.#presentState()) }
+    const outcome = since === undefined ? 'new' : this.#missed(since)
+    if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: this.#inOrder(this.#presentState()) }
+    return { ...head, recovered: true, replay: this.#inOrder([...outcome, ...this.#progressOf(outcome)]) }
   }
 
   /** Lets go of its messages. The running jobs and the latest end stay. */
@@ -131,12 +128,14 @@ export class StreamState {
     this.#jobBytes = 0
   }
 
-  #whyNot (since: Position | undefined): Joined['reason'] {
-    if (since === undefined) return 'new'
-    if (since.epoch !== this.epoch || since.seq > this.seq) return 'restarted'
+  /** What came after a position, or why that can't be told. */
+  #missed (since: Position): Publication[] | Unrecovered {
+    // Written so that what is no number at all is no position either.
+    if (since.epoch !== this.epoch || !(Number.isInteger(since.seq) && since.seq >= 0 && since.seq <= this.seq)) return 'restarted'
     const missed = this.seq - since.seq
     if (missed > this.#bounds.maxMessages) return 'overflow'
-    return missed > this.#entries.length ? 'expired' : undefined
+    if (missed > this.#entries.length) return 'expired'
+    return this.#entries.slice(this.#entries.length - missed).map(({ publication }) => publication)
   }
 
   #number (publication: Omit<Publication, 'revision' | 'seq'>): Publication {
@@ -146,9 +145,7 @@ export class StreamState {
     const bytes = weigh(entry)
     this.#entries.push({ publication: entry, bytes })
     this.#entryBytes += bytes
-    while (this.#entries.length > this.#bounds.maxMessages || this.#entryBytes > this.#bounds.maxBytes) {
-      this.#dropOldest()
-    }
+    while (this.#entries.length > this.#bounds.maxMessages || this.#entryBytes > this.#bounds.maxBytes) this.#dropOldest()
     return entry
   }
 
@@ -231,7 +228,6 @@ export class StreamState {
   #inOrder (publications: Publication[]): Publication[] {
     return publications.sort((a, b) => a.revision - b.revision)
   }
-
 }
 
 /** The newest progress with all of the text that is kept. */

@@ -72,7 +72,6 @@ export class Streams {
     return this.#fresh.get(stream) ?? this.#settled.get(stream)
   }
 
-
   /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
     let state = this.find(stream)
@@ -133,12 +132,21 @@ export class Streams {
     }
   }
 
-  /** One that is followed is passed over, so it takes some steps; few are enough, since each call makes one stream. */
+  /**
+   * One that is followed is passed over, and counts as young again: to empty it would make no room. So it takes some
+   * steps; few are enough, since each call makes one stream.
+   */
   #makeRoom (): void {
     for (let steps = 0; steps < 8 && this.size >= this.#options.maxStreams + this.#followed.size; steps++) {
-      for (const [stream, state] of this.#settled.size > 0 ? this.#settled : this.#fresh) {
-        this.#settle(stream, state)
-        this.#forget(stream, state, this.#followed.has(stream))
+      const oldest = this.#settled.size > 0 ? this.#settled : this.#fresh
+      for (const [stream, state] of oldest) {
+        if (this.#followed.has(stream)) {
+          oldest.delete(stream)
+          this.#rest(stream, state, oldest)
+        } else {
+          this.#settle(stream, state)
+          this.#forget(stream, state, false)
+        }
         break
       }
     }
@@ -164,10 +172,10 @@ export class Streams {
     }
   }
 
-  /** Puts it at the young end of the settled ones. */
-  #rest (stream: Stream, state: StreamState): void {
+  /** Puts it at the young end of the settled ones, or of those that it is among. */
+  #rest (stream: Stream, state: StreamState, among = this.#settled): void {
     state.touchedAt = this.#options.clock.monotonic()
-    this.#settled.set(stream, state)
+    among.set(stream, state)
   }
 
   #nextEpoch (stream: Stream): string {

@@ -313,6 +313,7 @@ export class Hub {
 
 /** The JSON of a publication: its body, and in it what the broker decided. */
 function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }: Publication, from: number): string {
+  if (seq === undefined && jobId === undefined) return body
   let head = body.slice(0, -1)
   if (text !== undefined && textAt !== undefined && from < text.to) {
     const { text: delta, offset, truncated } = text.source.slice(from, text.to)

@@ -180,7 +180,7 @@ export class WebSocketManager {
       const message: ControlMessage = sessionId === undefined
         ? { type: 'revoke', userId }
         : { type: 'revoke', userId, sessionId: checkId('sessionId', sessionId) }
-      await this.#options.broker.control(message)
+      if (!this.#notifier.closed) await this.#options.broker.control(message)
     })
   }
 

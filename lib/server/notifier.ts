@@ -59,6 +59,10 @@ export class Notifier {
     this.timestamp = isoTimestamps(options.clock)
   }
 
+  get closed (): boolean {
+    return this.#closed
+  }
+
   /** Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment. */
   async close (): Promise<void> {
     this.#closed = true

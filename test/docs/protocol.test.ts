@@ -105,12 +105,17 @@ const scenes: Readonly<Record<number, Scene>> = {
   12: { client: { perMessageDeflate: false }, options: { closeTimeoutMs: 10_000 } },
   15: { options: { origins: [] }, client: { origin: 'https://elsewhere.example' } },
   16: { options: { limits: { connections: 1 } }, before: ({ url }, t) => connect(t, url()) },
-  17: { options: { authorize: (_identity, { sessionId }) => sessionId === 'slow' ? slowAnswer : true } }
+  17: { options: { authorize: (_identity, { sessionId }) => sessionId === 'slow' ? slowAnswer : true } },
+  22: {
+    options: { authenticate: () => ({}), authorize: (_identity, { type, sessionId }) => type === 'subscribe' || sessionId === 'session_123' }
+  },
+  23: { options: { jobs: { stallAfterMs: 300 } } }
 }
 
 const deeds: Readonly<Record<string, Deed>> = {
   'a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
   'the token runs out': () => { /* by itself */ },
+  'nothing is heard of the job for too long': () => { /* by itself */ },
   'a thousand pings at once, and the pongs of about a hundred': async ({ client }) => {
     for (let i = 0; i < 1000; i++) client.send({ type: 'ping' })
     for (let i = 0; i < defaults.limits.burst; i++) await client.nextOf('pong')

@@ -48,12 +48,14 @@ t.test('the table of errors is that of the code', async (t) => {
 t.test('the table of options names every option, with its default', async (t) => {
   const rows = page.table('Options')
   const expected = propertiesOf('lib/options.ts', 'AiCanvasWsOptions').flatMap((name) =>
-    name === 'limits' || name === 'delivery' ? Object.keys(defaults[name]).map((field) => `${name}.${field}`) : name)
+    name === 'limits' || name === 'delivery' || name === 'history' || name === 'jobs'
+      ? Object.keys(defaults[name]).map((field) => `${name}.${field}`)
+      : name)
   t.same(rows.map(({ option }) => option).sort(), expected.sort())
 
-  const { limits, delivery, heartbeatIntervalMs, closeTimeoutMs, path, statsPath } = defaults
+  const { limits, delivery, history, jobs, heartbeatIntervalMs, closeTimeoutMs, path, statsPath } = defaults
   const given: Record<string, unknown> = { path, stats: statsPath, heartbeatIntervalMs, closeTimeoutMs }
-  for (const [group, values] of Object.entries({ limits, delivery })) {
+  for (const [group, values] of Object.entries({ limits, delivery, history, jobs })) {
     for (const [field, value] of Object.entries(values)) given[`${group}.${field}`] = value
   }
   for (const [option, value] of Object.entries(given)) {
@@ -76,7 +78,7 @@ t.test('the table of methods names every one', async (t) => {
 })
 
 t.test('the tables of a receipt and of the metrics name every field', async (t) => {
-  t.same(page.table('Receipts').map(({ field }) => field).sort(), propertiesOf('lib/server/manager.ts', 'Receipt').sort())
+  t.same(page.table('Receipts').map(({ field }) => field).sort(), propertiesOf('lib/server/notifier.ts', 'Receipt').sort())
   const { app } = await startApp(t)
   t.same(page.table('Stats, metrics, logs').map(({ field }) => field), Object.keys(app.wsManager.getMetrics()))
 })
@@ -185,16 +187,16 @@ t.test('the blocks about sending run', async (t) => {
     ${report!}
     ${FOLLOW}
     const callTheModel = async () => { throw Object.assign(new Error('slow down'), { status: 429 }) }
+    reportProgress(sessionId, 7)
     ${error!}
     ${batch!}
-    reportProgress(sessionId, 7)
     ${receipt!}
     if (recipients !== 1 || typeof epoch !== 'string' || seq !== 2) throw new Error('another receipt')
     ${REPORT}`)
   t.match(messages, [
+    { type: 'ai_progress', progress: { chunksReceived: 7 } },
     { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error' } },
     { type: 'batch_update', messages: [{ type: 'cursor', x: 10, y: 20 }, { type: 'cursor', x: 12, y: 20 }] },
-    { type: 'ai_progress', progress: { chunksReceived: 7 } },
     { type: 'ai_complete', result: { chunks: 100 } }
   ])
 })

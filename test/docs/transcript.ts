@@ -10,7 +10,12 @@ import { open, type Message, type TestClient } from '../support/ws-client.js'
 
 // Plays the transcripts of lib/protocol/README.md against a real server. Their notation is explained there.
 
-interface Stage { readonly app: FastifyInstance, readonly client: TestClient }
+interface Stage {
+  readonly app: FastifyInstance
+  readonly client: TestClient
+  /** The latest that the client was told. */
+  epoch?: string
+}
 
 /** What a transcript says in brackets, done. */
 export type Deed = (stage: Stage) => unknown
@@ -32,21 +37,24 @@ export async function play (t: Test, transcript: string, scene: Scene, deeds: Re
   const client = open(t, `${started.origin}${path}`, {
     ...scene.client, ...(protocols !== undefined && { protocols: protocols.split(', ') })
   })
-  const stage = { app: started.app, client }
+  const stage: Stage = { app: started.app, client }
   for (const line of lines) await step(t, line, stage, deeds)
   if (lines.at(-1)!.startsWith('< close')) t.same(client.waiting, [], 'nothing else came')
   else t.same(await client.sync(), [], 'nothing else came')
 }
 
-async function step (t: Test, line: string, { app, client }: Stage, deeds: Readonly<Record<string, Deed>>): Promise<void> {
+async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record<string, Deed>>): Promise<void> {
+  const { app, client } = stage
   const close = /^< close (\d+) ?(.*)$/.exec(line)
   const call = /^! (\w+)\((.*)\)$/.exec(line)
   if (close !== null) {
     t.same(await client.closed, { code: Number(close[1]), reason: close[2] }, line)
   } else if (line.startsWith('< ')) {
-    meets(t, await client.next(), JSON.parse(line.slice(2)) as Message, line)
+    const message = await client.next()
+    meets(t, message, JSON.parse(line.slice(2)) as Message, line)
+    if (typeof message.epoch === 'string') stage.epoch = message.epoch
   } else if (line.startsWith('> ')) {
-    client.send(line.slice(2))
+    client.send(line.slice(2).replaceAll('…', () => stage.epoch ?? 'none was told yet'))
   } else if (call !== null) {
     const [, method, args] = call
     const manager = app.wsManager as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>

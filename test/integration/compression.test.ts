@@ -174,6 +174,7 @@ t.test('a client that is not JavaScript inflates it', {
   for (let n = 0; n < 6; n++) void app.wsManager.notifyAIStart('s1', n % 2 === 0 ? { ...task, n } : { n })
   for (let n = 0; n < 6; n++) t.match(JSON.parse(await client.next()), { type: 'ai_start', task: n % 2 === 0 ? { ...task, n } : { n } })
   await app.close()
+  for (let n = 0; n < 6; n++) t.match(JSON.parse(await client.next()), { type: 'ai_error', error: { type: 'interrupted' } })
   t.equal(await client.next(), '1012 Server restart')
   t.match(await client.exited, { code: 0, stderr: '' })
 })

@@ -105,27 +105,31 @@ t.test('others of the session do not wait for it, and miss nothing', async (t) =
   t.equal(fast.ws.readyState, fast.ws.OPEN)
 })
 
-t.test('while it is behind only the newest progress waits, and results all do', async (t) => {
+t.test('while it is behind only the newest progress of each job waits, and starts and results all do', async (t) => {
   const { app, url, metrics } = await start(t)
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().bufferedAmount > IN_SOCKET + MESSAGE)
   for (let chunksReceived = 1; chunksReceived <= 1000; chunksReceived++) {
+    if (chunksReceived % 100 === 1) await app.wsManager.notifyAIStart('s1', {})
     void app.wsManager.notifyAIProgress('s1', { chunksReceived })
     if (chunksReceived % 100 === 0) await app.wsManager.notifyAIComplete('s1', { chunks: chunksReceived })
   }
   await endOfTurn()
-  t.equal(metrics().collapsed, 999)
+  t.equal(metrics().collapsed, 990)
 
   deaf.socket.resume()
   const ends: unknown[] = []
   const progress: unknown[] = []
+  let starts = 0
   while (ends.length < 10) {
     const message = textOf(await deaf.frame()) as { type: string, progress?: unknown, result?: unknown }
+    if (message.type === 'ai_start') starts++
     if (message.type === 'ai_progress') progress.push(message.progress)
     if (message.type === 'ai_complete') ends.push(message.result)
   }
   t.same(ends, Array.from({ length: 10 }, (_, i) => ({ chunks: (i + 1) * 100 })))
-  t.same(progress, [{ chunksReceived: 1000 }])
+  t.same(progress, ends.map((_, i) => ({ chunksReceived: (i + 1) * 100 })))
+  t.equal(starts, 10)
   t.match(metrics(), { shed: 0, dropped: 0 })
 })
 

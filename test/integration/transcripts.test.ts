@@ -100,6 +100,8 @@ t.test('the connection example runs as it stands', async (t) => {
   t.match(await app.wsManager.notifyAIStart('my_session_123', { prompt: 'x' }), { recipients: 1 })
   t.match(await next(), ['Received:', { type: 'ai_start', sessionId: 'my_session_123' }])
   await app.close()
+  t.match(await next(), ['Received:', { type: 'ai_error', sessionId: 'my_session_123', error: { type: 'interrupted' } }],
+    'a job that was running does not end in silence')
   t.same(await next(), ['Disconnected from WebSocket'])
 })
 

@@ -5,8 +5,8 @@ import aiCanvasWs, {
   getWebSocketManager, redactedRequest, type Action, type AiCanvasWsOptions, type Broker, type BrokerNode, type Client,
   type Identity, type Metrics, type Receipt, type Stats, type UnknownMessage, type WebSocketManager
 } from 'ai-canvas-ws'
-import { MemoryBroker } from '../../lib/broker/memory.js'
 import { systemClock } from '../../lib/clock.js'
+import { memoryBroker } from '../support/memory-broker.js'
 import { connect } from '../support/ws-client.js'
 
 // `npm run typecheck` is what fails for a wrong type here: types that must be inferred are compared, and what must not
@@ -63,7 +63,7 @@ t.test('the hooks\' parameters are inferred, and what they are given is what the
       same<typeof action, Action>()
       same<typeof identity.userId, string | undefined>()
       same<typeof identity.role, unknown>()
-      same<typeof action.type, 'subscribe'>()
+      same<typeof action.type, 'subscribe' | 'cancel'>()
       seen.push(`authorize ${String(identity.userId)} ${String(identity.role)} ${action.type} ${action.sessionId}`)
       return Promise.resolve(true)
     },
@@ -102,8 +102,12 @@ t.test('every option has a type, and so has what the manager answers', async (t)
     authorize: true,
     origins: ['https://app.example.com'],
     onMessage: () => false,
+    allowCancel: true,
+    onCancel: () => false,
     limits: { connections: 1, connectionsPerUser: 1, sessionsPerConnection: 1, messagesPerSecond: 1, burst: 1, authTimeoutMs: 1 },
     delivery: { maxOutboxBytes: 1, maxTotalOutboxBytes: 1, stallTimeoutMs: 1 },
+    history: { maxMessages: 0, maxBytes: 1, ttlMs: 1, endTtlMs: 1, maxTotalBytes: 1, maxStreams: 1 },
+    jobs: { stallAfterMs: 1, maxTextUnits: 1 },
     websocket: { maxPayload: 1024, perMessageDeflate: false }
   }
   const app = quietApp(t)
@@ -121,7 +125,7 @@ t.test('every option has a type, and so has what the manager answers', async (t)
 t.test('a broker of the app\'s own can be written with the exported types', async (t) => {
   class Recording implements Broker {
     readonly streams: string[] = []
-    readonly #inner = new MemoryBroker({ clock: systemClock })
+    readonly #inner = memoryBroker(systemClock)
     open (node: BrokerNode): void { this.#inner.open(node) }
     publish (...args: Parameters<Broker['publish']>): ReturnType<Broker['publish']> {
       this.streams.push(args[0])
@@ -130,7 +134,8 @@ t.test('a broker of the app\'s own can be written with the exported types', asyn
 
     join (...args: Parameters<Broker['join']>): ReturnType<Broker['join']> { return this.#inner.join(...args) }
     leave (...args: Parameters<Broker['leave']>): void { this.#inner.leave(...args) }
-    control (...args: Parameters<Broker['control']>): void { this.#inner.control(...args) }
+    currentJob (...args: Parameters<Broker['currentJob']>): ReturnType<Broker['currentJob']> { return this.#inner.currentJob(...args) }
+    control (...args: Parameters<Broker['control']>): ReturnType<Broker['control']> { return this.#inner.control(...args) }
     close (): void { this.#inner.close() }
   }
   const broker = new Recording()
@@ -157,6 +162,18 @@ t.test('options that can\'t be meant do not compile, and are refused where nothi
     authorize: { authorize: false },
     // @ts-expect-error: there is no such limit
     'limits.messagesPerMinute': { limits: { messagesPerMinute: 1 } },
+    // @ts-expect-error: nothing is kept, or it is said how much
+    history: { history: true },
+    // @ts-expect-error: there is no such bound
+    'history.size': { history: { size: 100 } },
+    // @ts-expect-error: milliseconds, and no unit
+    'jobs.stallAfterMs': { jobs: { stallAfterMs: '10m' } },
+    // @ts-expect-error: a hook is a function
+    onCancel: { onCancel: true },
+    // @ts-expect-error: who may cancel, `authorize` says
+    allowCancel: { allowCancel: () => true },
+    // @ts-expect-error: it is `heartbeatIntervalMs`
+    heartbeatMs: { heartbeatMs: 1 },
     // @ts-expect-error: what waits is counted in bytes
     'delivery.maxOutboxBytes': { delivery: { maxOutboxBytes: '1 MiB' } }
   }
@@ -164,18 +181,13 @@ t.test('options that can\'t be meant do not compile, and are refused where nothi
     await t.rejects(async () => quietApp(t).register(aiCanvasWs, options), { code: 'AICW_ERR_INVALID_OPTION', message: `option "${name}" ` }, name)
   }
 
-  // Fastify gives every plugin options of its own, so that one that is unknown can be refused by the compiler alone.
-  const typo: AiCanvasWsOptions = {
-    // @ts-expect-error: it is `heartbeatIntervalMs`
-    heartbeatMs: 1
-  }
   // @ts-expect-error: the server and the route are the plugin's business
   const foreign: AiCanvasWsOptions['websocket'] = { noServer: true }
   // @ts-expect-error: an action has a type and a session, and nothing else
   const hook: AiCanvasWsOptions['authorize'] = (_identity, { roomId }) => roomId === 1
   // @ts-expect-error: an identity is an object
   const identity: AiCanvasWsOptions['authenticate'] = () => 'u1'
-  t.ok([typo, foreign, hook, identity])
+  t.ok([foreign, hook, identity])
 })
 
 t.test('calls that can\'t be meant do not compile, and reject where nothing compiles', async (t) => {

@@ -17,14 +17,14 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['protocol']
 ]
 
-/** Files without a floor, for everyone but the rooms that must stand alone; and the leaves that each may lean on. */
+/** Files without a floor, for everyone but the room that must stand alone; and the leaves that each may lean on. */
 const leaves: Readonly<Record<string, readonly string[]>> = {
   clock: [],
   deadline: ['clock'],
   errors: [],
   'maybe-promise': []
 }
-const withoutLeaves: readonly string[] = ['jobs', 'protocol']
+const withoutLeaves: readonly string[] = ['protocol']
 
 /** What each room may import from outside. `server` and `delivery` know no fastify, ws or redis: a test needs no port. */
 const packages: Readonly<Record<string, readonly string[]>> = {

@@ -1,15 +1,15 @@
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { MemoryBroker } from '../../lib/broker/memory.js'
 import { defaults, resolveOptions, type ResolvedOptions } from '../../lib/options.js'
 import { documentedCode } from '../support/documented.js'
 import { FakeClock } from '../support/fake-clock.js'
+import { memoryBroker } from '../support/memory-broker.js'
 
 const noop = (): undefined => undefined
 const resolve = (options: object = {}): ResolvedOptions => resolveOptions(options)
 
 t.test('without options everything is as documented', async (t) => {
-  const { websocket, limits, delivery, ...rest } = resolve()
+  const { websocket, limits, delivery, history, jobs, ...rest } = resolve()
   t.strictSame(rest, {
     url: '/ws',
     stats: { url: '/api/ws/stats', routeOptions: {}, isGuarded: false },
@@ -19,6 +19,8 @@ t.test('without options everything is as documented', async (t) => {
     authorize: true,
     origins: undefined,
     onMessage: undefined,
+    allowCancel: false,
+    onCancel: undefined,
     broker: undefined,
     maxPayload: 65_536,
     hasOwnWebSocket: false
@@ -32,7 +34,18 @@ t.test('without options everything is as documented', async (t) => {
     authTimeoutMs: 10_000
   })
   t.strictSame(delivery, { maxOutboxBytes: 1_048_576, maxTotalOutboxBytes: 268_435_456, stallTimeoutMs: 60_000 })
+  t.strictSame(history, {
+    maxMessages: 1_000, maxBytes: 1_048_576, ttlMs: 300_000, endTtlMs: 86_400_000, maxTotalBytes: 67_108_864, maxStreams: 100_000
+  })
+  t.strictSame(jobs, { stallAfterMs: 600_000, maxTextUnits: 1_048_576 })
   t.strictSame(websocket, { ...defaults.websocket, maxPayload: 65_536 })
+})
+
+t.test('without history no message is kept; the bounds of what jobs leave stay', async (t) => {
+  for (const history of [false, { maxMessages: 0 }]) {
+    t.strictSame(resolve({ history }).history, { ...defaults.history, maxMessages: 0 })
+  }
+  t.strictSame(resolve({ history: { ttlMs: 1_000, maxTotalBytes: 5 } }).history, { ...defaults.history, ttlMs: 1_000, maxTotalBytes: 5 })
 })
 
 t.test('the connection pool is the documented one for an app that takes messages of its own', async (t) => {
@@ -55,10 +68,10 @@ t.test('a websocket option of one\'s own replaces that one', async (t) => {
 })
 
 t.test('undefined is as good as absent', async (t) => {
-  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'limits',
-    'delivery', 'broker', 'websocket']
+  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
+    'onCancel', 'limits', 'delivery', 'history', 'jobs', 'broker', 'websocket']
   t.strictSame(resolve(Object.fromEntries(names.map((name) => [name, undefined]))), resolve())
-  t.strictSame(resolve({ limits: { burst: undefined }, delivery: {} }), resolve())
+  t.strictSame(resolve({ limits: { burst: undefined }, delivery: {}, history: { maxMessages: undefined }, jobs: { stallAfterMs: undefined } }), resolve())
 })
 
 t.test('paths', async (t) => {
@@ -86,10 +99,11 @@ t.test('the stats route', async (t) => {
 
 t.test('hooks, origins, numbers and a broker are taken as they are given', async (t) => {
   const authorize = (): boolean => true
-  const broker = new MemoryBroker({ clock: new FakeClock() })
+  const broker = memoryBroker(new FakeClock())
   const resolved = resolve({
     authenticate: noop, authorize, broker, origins: ['https://App.Example.com:443', 'http://localhost:5173/'],
-    heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity, limits: { burst: 7 }, delivery: { stallTimeoutMs: 5 }
+    heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity, limits: { burst: 7 }, delivery: { stallTimeoutMs: 5 },
+    jobs: { stallAfterMs: Infinity }, allowCancel: true, onCancel: noop
   })
   t.equal(resolved.authenticate, noop)
   t.equal(resolved.authorize, authorize)
@@ -97,6 +111,9 @@ t.test('hooks, origins, numbers and a broker are taken as they are given', async
   t.strictSame([...resolved.origins!], ['https://app.example.com', 'http://localhost:5173'], 'as browsers write them')
   t.match(resolved, { heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity })
   t.strictSame(resolved.limits, { ...defaults.limits, burst: 7 })
+  t.strictSame(resolved.jobs, { ...defaults.jobs, stallAfterMs: Infinity }, 'that is how none is presumed to have stalled')
+  t.equal(resolved.allowCancel, true)
+  t.equal(resolved.onCancel, noop)
   t.strictSame(resolved.delivery, { ...defaults.delivery, stallTimeoutMs: 5 })
   t.equal(resolve({ authenticate: noop, authorize: true }).authorize, true)
   t.strictSame([...resolve({ origins: ['*'] }).origins!], ['*'])
@@ -105,6 +122,18 @@ t.test('hooks, origins, numbers and a broker are taken as they are given', async
 
 t.test('authenticate needs authorize beside it, and the error names both ways', async (t) => {
   t.throws(() => resolve({ authenticate: noop }), { code: 'AICW_ERR_AUTHORIZE_MISSING', message: /"authorize".*function \(identity, action\).*true/ })
+})
+
+t.test('a name that is unknown is refused, and the error tells those that there are', async (t) => {
+  for (const name of ['heartbeatMs', 'toString', 'Path', 'max connections', '']) {
+    const error = t.throws(() => resolve({ [name]: undefined }), { code: 'AICW_ERR_INVALID_OPTION', statusCode: 500 }, name) as Error
+    t.ok(error.message.startsWith(`option "${name}" is unknown: there are path, prefix, stats, `), error.message)
+  }
+  t.throws(() => resolve({ authenticate: noop, autorize: true }), { code: 'AICW_ERR_INVALID_OPTION' }, 'also where another complaint is due')
+})
+
+t.test('what Fastify takes with every plugin is none of its business', async (t) => {
+  t.strictSame(resolve({ logLevel: 'warn', logSerializers: { user: noop }, prefix: '/v1' }), resolve({ prefix: '/v1' }))
 })
 
 t.test('a value that can\'t be meant is refused by an error that names the option and what to write', async (t) => {
@@ -117,21 +146,28 @@ t.test('a value that can\'t be meant is refused by an error that names the optio
     ...['stats', '', { path: 'stats' }, { path: 5 }].map((value): [string, RegExp, object] => ['stats', path, { stats: value }]),
     ...[true, 5, noop, []].map((value): [string, RegExp, object] => ['stats', /must be a path, route options such as \{ preHandler \}, or false/, { stats: value }]),
     ...['heartbeatIntervalMs', 'closeTimeoutMs'].flatMap((name) => [0, -1, NaN, '30000', true, {}].map((value): [string, RegExp, object] => [name, number, { [name]: value }])),
-    ...['authenticate', 'onMessage'].flatMap((name) => [null, true, 'x', {}].map((value): [string, RegExp, object] => [name, aFunction, { [name]: value }])),
+    ...['authenticate', 'onMessage', 'onCancel'].flatMap((name) => [null, true, 'x', {}].map((value): [string, RegExp, object] => [name, aFunction, { [name]: value }])),
     ...[null, false, 'all', {}].map((value): [string, RegExp, object] => ['authorize', /must be a function, or true/, { authorize: value }]),
     ...['https://a.example', {}, 5].map((value): [string, RegExp, object] => ['origins', /must be an array of origins such as "https:/, { origins: value }]),
     ...['a.example', 'null', '', 'file:///tmp', 5, null].map((value): [string, RegExp, object] => ['origins', /write an origin as "https:.*or "\*" for any/, { origins: [value] }]),
     ...Object.keys(defaults.limits).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`limits.${name}`, number, { limits: { [name]: value } }])),
     ...Object.keys(defaults.delivery).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`delivery.${name}`, number, { delivery: { [name]: value } }])),
+    ...Object.keys(defaults.history).flatMap((name) => [...(name === 'maxMessages' ? [] : [0]), -1, NaN, '5'].map((value): [string, RegExp, object] => [`history.${name}`, number, { history: { [name]: value } }])),
+    ...Object.keys(defaults.jobs).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`jobs.${name}`, number, { jobs: { [name]: value } }])),
+    ...[1, 'yes', {}, noop].map((value): [string, RegExp, object] => ['allowCancel', /must be true or false/, { allowCancel: value }]),
+    ['history.maxAge', /is unknown: history has maxMessages, .*maxStreams/, { history: { maxAge: 5 } }],
+    ['jobs.timeout', /is unknown: jobs has stallAfterMs/, { jobs: { timeout: 5 } }],
     ['limits.bursts', /is unknown: limits has connections, .*burst/, { limits: { bursts: 5 } }],
     ['delivery.toString', /is unknown: delivery has maxOutboxBytes/, { delivery: { toString: 5 } }],
     ...[5, 'none', true, []].flatMap((value): Array<[string, RegExp, object]> => [
       ['limits', /must be an object/, { limits: value }],
       ['delivery', /must be an object/, { delivery: value }],
+      ['history', /must be an object/, { history: value }],
+      ['jobs', /must be an object/, { jobs: value }],
       ['websocket', /must be an object/, { websocket: value }]
     ]),
     ...[-1, NaN, '64kb'].map((value): [string, RegExp, object] => ['websocket.maxPayload', /must be a number of bytes, or 0 for no limit/, { websocket: { maxPayload: value } }]),
-    ...['redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, control, close/, { broker: value }])
+    ...['redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, currentJob, control, close/, { broker: value }])
   ]
   for (const [option, fix, options] of wrong) {
     const error = t.throws(() => resolve(options), { code: 'AICW_ERR_INVALID_OPTION', message: fix, statusCode: 500 }, JSON.stringify(options)) as Error

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { MemoryBroker } from '../../../lib/broker/memory.js'
 import { brokerContract } from '../../support/broker-contract.js'
 import { FakeClock } from '../../support/fake-clock.js'
+import { memoryBroker } from '../../support/memory-broker.js'
 
-brokerContract(t, () => new MemoryBroker({ clock: new FakeClock() }))
+brokerContract(t, (bounds) => memoryBroker(new FakeClock(), bounds))

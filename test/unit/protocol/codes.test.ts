@@ -55,6 +55,7 @@ t.test('an error tells whether trying again can help', async (t) => {
     invalid_session_id: { retry: false },
     too_many_sessions: { retry: false },
     forbidden: { retry: false },
+    not_cancellable: { retry: false },
     unavailable: { retry: true },
     internal_error: { retry: true },
     rate_limited: { retry: true }

@@ -13,6 +13,8 @@ t.test('a connection that is closed gets what was sent before, and nothing after
   t.equal(server.connections.size, 1, 'it is tracked until its socket has closed')
   peer.leave(1012)
   t.equal(server.connections.size, 0)
+  server.watchdog.stop()
+  server.broker.close()
   t.equal(server.clock.pending, 0, 'and leaves no timer')
   t.equal(server.hub.count('session:s'), 0)
 })

@@ -297,7 +297,11 @@ t.test('nothing is lost between the broker\'s answer and the first live message'
   void server.manager.notifyAIComplete('s', {})
   server.broker.answer('publish session:s')
   await turn()
-  t.match(peer.take(), [{ type: 'subscribed', seq: 1 }, { type: 'ai_complete', seq: 2 }])
+  const messages = peer.take()
+  t.match(messages, [
+    { type: 'subscribed', seq: 1, recovered: false, reason: 'new', replaying: 1 }, { type: 'ai_start', seq: 1 }, { type: 'ai_complete', seq: 2 }
+  ])
+  t.equal(messages.length, 3)
 })
 
 t.test('there is a limit to the sessions of a connection', async (t) => {

@@ -56,7 +56,9 @@ t.test('what is answered with an error, and changes nothing', async (t) => {
     'half a surrogate pair in it': ['invalid_session_id', subscribeTo('a\ud800')],
     'the other half': ['invalid_session_id', subscribeTo('\udc00b')],
     'leaving a session id that is null': ['invalid_session_id', '{"type":"unsubscribe","sessionId":null}'],
-    'leaving an empty session id': ['invalid_session_id', '{"type":"unsubscribe","sessionId":""}']
+    'leaving an empty session id': ['invalid_session_id', '{"type":"unsubscribe","sessionId":""}'],
+    'a cancel without a session id': ['invalid_session_id', '{"type":"cancel"}'],
+    'a cancel of a job id that is none': ['invalid_session_id', '{"type":"cancel","sessionId":"s","jobId":""}']
   }
   const server = createServer({ limits: { burst: Infinity } })
   const peer = await server.connect({ sessionId: 'mine' })

@@ -26,12 +26,13 @@ t.test('what is told of a job arrives as documented', async (t) => {
   void manager.notifyAIProgress('session_123', { chunksReceived: 25, contentLength: 1250 })
   void manager.notifyAIComplete('session_123', { mode: 'generate', contentLength: 5000, chunks: 100, targetFile: 'src/Component.tsx' })
   void manager.notifyAIError('session_123', { message: 'API rate limit exceeded', type: 'rate_limit_error' })
-  peer.take()
+  const [first, , , second] = peer.take().map(({ jobId }) => jobId as string)
+  t.not(first, second, 'an end without a start is a job of its own')
   t.strictSame(peer.transport.texts.slice(1), [
-    `{"type":"ai_start","sessionId":"session_123","task":{"prompt":"Create a React component","mode":"generate","targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","seq":1}`,
-    `{"type":"ai_progress","sessionId":"session_123","progress":{"chunksReceived":25,"contentLength":1250},"timestamp":"${timestamp}"}`,
-    `{"type":"ai_complete","sessionId":"session_123","result":{"mode":"generate","contentLength":5000,"chunks":100,"targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","seq":2}`,
-    `{"type":"ai_error","sessionId":"session_123","error":{"message":"API rate limit exceeded","type":"rate_limit_error"},"timestamp":"${timestamp}","seq":3}`
+    `{"type":"ai_start","sessionId":"session_123","task":{"prompt":"Create a React component","mode":"generate","targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":1}`,
+    `{"type":"ai_progress","sessionId":"session_123","progress":{"chunksReceived":25,"contentLength":1250},"timestamp":"${timestamp}","jobId":"${first!}"}`,
+    `{"type":"ai_complete","sessionId":"session_123","result":{"mode":"generate","contentLength":5000,"chunks":100,"targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":2}`,
+    `{"type":"ai_error","sessionId":"session_123","error":{"message":"API rate limit exceeded","type":"rate_limit_error"},"timestamp":"${timestamp}","jobId":"${second!}","seq":3}`
   ])
 })
 
@@ -106,8 +107,10 @@ t.test('receipts tell where a message is in its stream, and how many got it', as
   const { manager } = server
   const started = await manager.notifyAIStart('s', {})
   t.match(started, { seq: 1, recipients: 2 })
-  t.strictSame(await manager.notifyAIProgress('s', {}), { epoch: started.epoch, seq: 1, recipients: 2 }, 'progress is not numbered')
-  t.strictSame(await manager.notifyAIComplete('s', {}), { epoch: started.epoch, seq: 2, recipients: 2 })
+  const { epoch, jobId } = started
+  t.type(jobId, 'string')
+  t.strictSame(await manager.notifyAIProgress('s', {}), { epoch, seq: 1, recipients: 2, jobId }, 'progress is not numbered')
+  t.strictSame(await manager.notifyAIComplete('s', {}), { epoch, seq: 2, recipients: 2, jobId })
   t.match(await manager.notifyAIStart('nobody', {}), { seq: 1, recipients: 0 }, 'nobody follows, which is no error')
 })
 

@@ -1,0 +1,176 @@
+import type { Test } from 'tap'
+import type { PublishOptions } from '../../lib/broker/broker.js'
+import { bodies, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
+
+/** Jobs are checked in the same step in which they are published; `test/unit/jobs/job.test.ts` has every rule. */
+export function jobsContract (t: Test, start: Start): void {
+  t.test('a job', (t) => {
+    t.test('that is started without an id gets one, and everything about it carries that', async (t) => {
+      const { broker, node } = await start(t)
+      const started = await broker.publish(session, json('start'), report('start'))
+      const { jobId } = started
+      t.match(started, { seq: 1, jobId: /./ })
+      t.notOk('dropped' in started)
+      t.equal(await broker.currentJob(session), jobId)
+      t.match(await broker.publish(session, json('progress'), report('progress')), { seq: 1, jobId })
+      t.match(await broker.publish(session, json('end'), report('complete')), { seq: 2, jobId })
+      t.equal(await broker.currentJob(session), undefined)
+      t.match(await node.until(session, json('end')), [
+        { seq: 1, jobId, durable: true }, { jobId, durable: false }, { seq: 2, jobId, durable: true }
+      ])
+    })
+
+    t.test('keeps the id that it is given, whatever is in it', async (t) => {
+      const { broker, node } = await start(t)
+      for (const jobId of ['__proto__', 'a "b"\\', 'é💡', '0']) {
+        t.match(await broker.publish(session, json(`start ${jobId}`), report('start', { jobId })), { jobId })
+        t.equal((await node.until(session, json(`start ${jobId}`))).at(-1)?.jobId, jobId)
+        t.equal(await broker.currentJob(session), jobId, 'the newest running one is the current one')
+      }
+      for (const jobId of ['a "b"\\', '0', 'é💡']) await broker.publish(session, json('end'), report('error', { jobId }))
+      t.equal(await broker.currentJob(session), '__proto__')
+      t.equal(await broker.currentJob(other), undefined, 'a stream\'s jobs are its own')
+    })
+
+    t.test('of a session of which nothing is known is none', async (t) => {
+      const { broker } = await start(t)
+      t.equal(await broker.currentJob(session), undefined)
+    })
+
+    t.test('that is not named is the newest running one', async (t) => {
+      const { broker } = await start(t)
+      const [first, second] = [await broker.publish(session, json('1'), report('start')), await broker.publish(session, json('2'), report('start'))]
+      t.not(first.jobId, second.jobId, 'a start opens a new one, and ends none')
+      t.equal((await broker.publish(session, json('p'), report('progress'))).jobId, second.jobId)
+      t.equal((await broker.publish(session, json('e'), report('complete'))).jobId, second.jobId)
+      t.equal((await broker.publish(session, json('p'), report('progress'))).jobId, first.jobId)
+      t.equal((await broker.publish(session, json('e'), report('error'))).jobId, first.jobId)
+    })
+
+    t.test('that nobody started has an end all the same: a result is never dropped', async (t) => {
+      const { broker } = await start(t)
+      const ends = [
+        await broker.publish(session, json('a'), report('complete')),
+        await broker.publish(session, json('b'), report('complete')),
+        await broker.publish(session, json('c'), report('error'))
+      ]
+      t.equal(new Set(ends.map(({ jobId }) => jobId)).size, 3)
+      t.strictSame(ends.map(({ seq, dropped }) => [seq, dropped]), [[1, undefined], [2, undefined], [3, undefined]])
+    })
+
+    t.test('is refused what its rules don\'t allow, and that leaves no trace', async (t) => {
+      const { broker, node } = await start(t)
+      node.followers = 1
+      const jobId = 'j'
+      const refusals: Array<[dropped: string, options: PublishOptions]> = [
+        ['started', report('start', { jobId })],
+        ['ended', report('start', { jobId: 'over' })],
+        ['ended', report('progress', { jobId: 'over', chunks: 0 })],
+        ['ended', report('complete', { jobId: 'over' })],
+        ['ended', report('error', { jobId: 'over' })],
+        ['ended', report('error', { jobId: 'over', presumed: true })]
+      ]
+      await broker.publish(session, json('over'), report('complete', { jobId: 'over' }))
+      await broker.publish(session, json('start'), report('start', { jobId }))
+      const before = await broker.join(session)
+      for (const [dropped, options] of refusals) {
+        const refused = await broker.publish(session, json('refused'), options)
+        t.strictSame(refused, { ...positionOf(before), recipients: 0, dropped }, JSON.stringify(options.job))
+      }
+      t.strictSame(await broker.join(session), before)
+      await broker.publish(session, json('end'), report('complete', { jobId }))
+      t.strictSame((await node.until(session, json('end'))).map(({ body }) => body), ['over', 'start', 'end'].map(json))
+    })
+
+    t.test('that has ended is not opened again by what comes too late, but a lower count is a new run', async (t) => {
+      const { broker } = await start(t)
+      t.match(await broker.publish(session, json('stray'), report('error', { presumed: true })), { dropped: 'stray' })
+      const { jobId } = await broker.publish(session, json('p'), report('progress', { chunks: 7 }))
+      t.match(await broker.publish(session, json('e'), report('complete')), { jobId })
+      t.match(await broker.publish(session, json('p'), report('progress', { chunks: 8 })), { dropped: 'ended' })
+      const again = await broker.publish(session, json('p'), report('progress', { chunks: 1 }))
+      t.notOk('dropped' in again)
+      t.not(again.jobId, jobId)
+      t.equal(await broker.currentJob(session), again.jobId)
+    })
+
+    t.test('with two ends that race has one, and the other is told so', async (t) => {
+      const { broker, node } = await start(t)
+      for (let round = 0; round < 10; round++) {
+        const jobId = String(round)
+        await broker.publish(session, json(`start ${round}`), report('start', { jobId }))
+        const ends = await Promise.all((['complete', 'error'] as const).map(async (event) => broker.publish(session, json(`${event} ${round}`), report(event, { jobId }))))
+        t.strictSame(ends.map(({ dropped }) => dropped).sort(), ['ended', undefined])
+      }
+      await broker.publish(session, json('last'), report('start', { jobId: 'last' }))
+      const delivered = await node.until(session, json('last'))
+      for (let round = 0; round < 10; round++) t.equal(delivered.filter(({ jobId }) => jobId === String(round)).length, 2, 'a start and an end')
+    })
+
+    t.test('that was presumed to have ended may end after all, once', async (t) => {
+      const { broker, node } = await start(t)
+      for (const name of ['named', undefined]) {
+        const job = name === undefined ? {} : { jobId: name }
+        const { jobId } = await broker.publish(session, json('start'), report('start', job))
+        t.notOk('dropped' in await broker.publish(session, json('stalled'), report('error', { ...job, presumed: true })))
+        t.match(await broker.publish(session, json('late'), report('progress', job)), { dropped: 'ended' })
+        const real = await broker.publish(session, json(`real ${String(name)}`), report('complete', job))
+        t.equal(real.jobId, jobId)
+        const delivered = await node.until(session, json(`real ${String(name)}`))
+        t.match(delivered.at(-1), { jobId, supersedes: true })
+        t.notOk(delivered.at(-2)?.supersedes, 'what was presumed takes no other\'s place')
+        const present = await broker.join(session)
+        t.equal(present.replay.at(-1)?.body, json(`real ${String(name)}`), 'and it is what the present state tells')
+      }
+      t.match(await broker.publish(session, json('again'), report('complete', { jobId: 'named' })), { dropped: 'ended' })
+    })
+    t.end()
+  })
+
+  t.test('the present state', (t) => {
+    t.test('is the start and the newest progress of each running job, and the latest end, in the order of their coming', async (t) => {
+      const { broker } = await start(t)
+      const tell = (event: Parameters<typeof report>[0], jobId: string, name = `${event} ${jobId}`): unknown =>
+        broker.publish(session, json(name), report(event, { jobId }))
+      for (const jobId of ['a', 'b', 'c', 'd']) await tell('start', jobId)
+      for (const name of ['1', '2']) for (const jobId of ['d', 'a']) await tell('progress', jobId, `progress ${jobId} ${name}`)
+      await tell('complete', 'b')
+      await tell('error', 'c')
+      await tell('progress', 'd', 'progress d 3')
+      const joined = await broker.join(session)
+      t.strictSame(numbered(joined.replay), [
+        [1, json('start a')], [4, json('start d')], [undefined, json('progress a 2')], [6, json('error c')], [undefined, json('progress d 3')]
+      ])
+      t.strictSame(joined.replay.map(({ jobId }) => jobId), ['a', 'd', 'a', 'c', 'd'])
+    })
+
+    t.test('of a job that was never started is its progress', async (t) => {
+      const { broker } = await start(t)
+      await broker.publish(session, json('p'), report('progress', { chunks: 1 }))
+      t.strictSame(bodies(await broker.join(session)), [json('p')])
+    })
+
+    t.test('is kept also where no messages are', async (t) => {
+      const { broker } = await start(t, { maxMessages: 0 })
+      await broker.publish(session, json('end'), report('complete'))
+      await broker.publish(session, json('start'), report('start'))
+      t.strictSame(bodies(await broker.join(session)), [json('end'), json('start')])
+    })
+    t.end()
+  })
+
+  t.test('who is recovered gets the newest progress of each running job behind what it missed', async (t) => {
+    const { broker } = await start(t)
+    await broker.publish(session, json('start a'), report('start', { jobId: 'a' }))
+    const since = positionOf(await broker.publish(session, json('start b'), report('start', { jobId: 'b' })))
+    await broker.publish(session, json('progress a 1'), report('progress', { jobId: 'a' }))
+    await broker.publish(session, json('progress a 2'), report('progress', { jobId: 'a' }))
+    await broker.publish(session, json('progress b'), report('progress', { jobId: 'b' }))
+    await broker.publish(session, json('start c'), report('start', { jobId: 'c' }))
+    await broker.publish(session, json('end b'), report('complete', { jobId: 'b' }))
+    const joined = await broker.join(session, since)
+    t.equal(joined.recovered, true)
+    t.strictSame(numbered(joined.replay), [[undefined, json('progress a 2')], [3, json('start c')], [4, json('end b')]],
+      'of one that has ended the end is enough')
+  })
+}

@@ -1,0 +1,197 @@
+import type { Test } from 'tap'
+import type { Position } from '../../lib/broker/broker.js'
+import { bare, bodies, durable, ephemeral, json, numbered, positionOf, report, session, type Start } from './contract-stage.js'
+
+/** Where a reader who comes, or comes back, is in the stream, and what it is given to be up to date. */
+export function joinContract (t: Test, start: Start): void {
+  t.test('a join', (t) => {
+    t.test('without a position is new, and told where the stream is', async (t) => {
+      const { broker, node } = await start(t)
+      await broker.join(session)
+      const { epoch } = await broker.publish(session, json('a'), durable)
+      await broker.publish(session, json('b'), ephemeral)
+      const joined = await broker.join(session)
+      t.match(joined, { epoch, seq: 1, recovered: false, reason: 'new' })
+      t.strictSame(joined.replay, [], 'a stream without jobs has no state')
+      t.equal((await node.until(session, json('b'))).at(-1)?.revision, joined.revision)
+    })
+
+    t.test('of a reader who missed nothing is recovered', async (t) => {
+      const { broker } = await start(t)
+      const since = positionOf(await broker.publish(session, json('a'), durable))
+      const joined = await broker.join(session, since)
+      t.match(joined, { ...since, recovered: true })
+      t.strictSame(joined.replay, [])
+      t.notOk('reason' in joined)
+      await broker.publish(session, json('b'), ephemeral)
+      bare(t, await broker.join(session, since), { recovered: true }, 'an ephemeral one is not missed')
+    })
+
+    t.test('of a reader who missed something is given exactly that, from wherever it was and as often as it asks', async (t) => {
+      const { broker } = await start(t)
+      const { epoch } = await broker.join(session)
+      for (let i = 1; i <= 10; i++) {
+        await broker.publish(session, json(String(i)), durable)
+        await broker.publish(session, json(`unnumbered ${i}`), ephemeral)
+      }
+      for (const round of ['once', 'twice']) {
+        for (let seq = 0; seq <= 10; seq++) {
+          const joined = await broker.join(session, { epoch, seq })
+          t.match(joined, { epoch, seq: 10, recovered: true }, round)
+          t.strictSame(numbered(joined.replay), Array.from({ length: 10 - seq }, (_, i) => [seq + i + 1, json(String(seq + i + 1))]))
+          t.ok(joined.replay.every(({ revision }) => revision <= joined.revision), 'all of it is covered by the answer')
+        }
+      }
+    })
+
+    t.test('of a user\'s reader is recovered in the same way', async (t) => {
+      const { broker } = await start(t)
+      const since = positionOf(await broker.join('user:one'))
+      await broker.publish('user:one', json('a'), durable)
+      const joined = await broker.join('user:one', since)
+      t.equal(joined.recovered, true)
+      t.strictSame(numbered(joined.replay), [[1, json('a')]])
+    })
+
+    t.test('of a reader who missed more messages than are kept is told so', async (t) => {
+      const { broker } = await start(t, { maxMessages: 3 })
+      const { epoch } = await broker.join(session)
+      for (let i = 1; i <= 5; i++) await broker.publish(session, json(String(i)), durable)
+      const within = await broker.join(session, { epoch, seq: 2 })
+      t.match(within, { recovered: true, seq: 5 })
+      t.strictSame(numbered(within.replay), [3, 4, 5].map((seq) => [seq, json(String(seq))]))
+      const beyond = await broker.join(session, { epoch, seq: 1 })
+      t.match(beyond, { epoch, seq: 5, recovered: false, reason: 'overflow' })
+      t.strictSame(beyond.replay, [], 'a part of it would be a gap')
+    })
+
+    t.test('of a reader who missed more bytes than are kept is told that they are gone', async (t) => {
+      const { broker } = await start(t, { maxMessages: 20, maxBytes: 40_000 })
+      const { epoch } = await broker.join(session)
+      const body = JSON.stringify({ type: 'note', ballast: 'x'.repeat(10_000) })
+      for (let i = 1; i <= 10; i++) await broker.publish(session, body, durable)
+      bare(t, await broker.join(session, { epoch, seq: 0 }), { seq: 10, recovered: false, reason: 'expired' })
+      bare(t, await broker.join(session, { epoch, seq: 10 }), { recovered: true })
+      await broker.publish(session, json('last'), durable)
+      const joined = await broker.join(session, { epoch, seq: 10 })
+      t.equal(joined.recovered, true, 'the latest is kept')
+      t.strictSame(numbered(joined.replay), [[11, json('last')]])
+    })
+
+    t.test('of a reader of a stream that keeps no messages is recovered as long as it missed none', async (t) => {
+      const { broker } = await start(t, { maxMessages: 0 })
+      const since = positionOf(await broker.publish(session, json('a'), durable))
+      bare(t, await broker.join(session, since), { recovered: true })
+      await broker.publish(session, json('b'), durable)
+      bare(t, await broker.join(session, since), { seq: 2, recovered: false, reason: 'overflow' })
+    })
+
+    t.test('with a position of another epoch is told that the numbers began again', async (t) => {
+      const { broker } = await start(t)
+      const { seq } = await broker.publish(session, json('a'), durable)
+      for (const epoch of ['another.0', '']) {
+        bare(t, await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted' })
+      }
+    })
+
+    t.test('with a position that was never reached is not recovered', async (t) => {
+      const { broker } = await start(t)
+      const { epoch } = await broker.publish(session, json('a'), durable)
+      for (const seq of [2, -1, 0.5, NaN, Infinity]) {
+        bare(t, await broker.join(session, { epoch, seq }), { recovered: false, reason: 'restarted' }, String(seq))
+      }
+    })
+
+    t.test('that can\'t be recovered is given the present state, whatever the reason', async (t) => {
+      const { broker } = await start(t, { maxMessages: 2 })
+      const { epoch } = await broker.join(session)
+      for (let i = 1; i <= 3; i++) await broker.publish(session, json(String(i)), durable)
+      await broker.publish(session, json('start'), report('start', { jobId: 'j' }))
+      await broker.publish(session, json('progress'), report('progress', { jobId: 'j' }))
+      const reasons: Array<[reason: string, since?: Position]> = [
+        ['new'], ['overflow', { epoch, seq: 0 }], ['restarted', { epoch: 'another.0', seq: 4 }], ['restarted', { epoch, seq: 5 }]
+      ]
+      for (const [reason, since] of reasons) {
+        const joined = await broker.join(session, since)
+        t.match(joined, { epoch, seq: 4, recovered: false, reason })
+        t.strictSame(bodies(joined), [json('start'), json('progress')], reason)
+      }
+    })
+
+    t.test('has no effect on a stream that was never published to, and its position holds', async (t) => {
+      const { broker } = await start(t)
+      const first = await broker.join(session)
+      bare(t, first, { seq: 0, recovered: false, reason: 'new' })
+      const since = positionOf(first)
+      bare(t, await broker.join(session, since), { ...since, recovered: true })
+      for (const position of [{ ...since, seq: 1 }, { epoch: 'another.0', seq: 0 }]) {
+        bare(t, await broker.join(session, position), { ...since, recovered: false, reason: 'restarted' })
+      }
+      broker.leave(session)
+      t.match(await broker.join(session, since), { ...since, recovered: true })
+      t.match(await broker.publish(session, json('a'), durable), { epoch: since.epoch, seq: 1 })
+      const joined = await broker.join(session, since)
+      t.equal(joined.recovered, true, 'who had received nothing yet has missed the first')
+      t.strictSame(numbered(joined.replay), [[1, json('a')]])
+    })
+
+    t.test('splits the stream: what its answer does not cover is delivered after it', async (t) => {
+      const { broker, node } = await start(t)
+      await broker.join(session)
+      const calls = Array.from({ length: 30 }, (_, i) => ({
+        published: (async () => broker.publish(session, json(String(i)), i % 2 === 0 ? durable : ephemeral))(),
+        joined: (async () => broker.join(session))()
+      }))
+      const answers = await Promise.all(calls.map(({ joined }) => joined))
+      await Promise.all(calls.map(({ published }) => published))
+      await broker.publish(session, json('last'), durable)
+      const publications = await node.until(session, json('last'))
+      for (const { seq, revision } of answers) {
+        const covered = publications.filter((publication) => publication.revision <= revision)
+        const after = publications.filter((publication) => publication.revision > revision)
+        t.equal(covered.findLast((publication) => publication.durable)?.seq ?? 0, seq)
+        t.equal(after.find((publication) => publication.durable)?.seq, seq + 1)
+      }
+    })
+
+    t.test('between publications gives what was before it, and the rest is delivered: nothing is missing, nothing comes twice', async (t) => {
+      const { broker, node } = await start(t)
+      const since = positionOf(await broker.join(session))
+      const published: Array<Promise<unknown>> = []
+      const joins = []
+      for (let i = 0; i < 30; i++) {
+        published.push((async () => broker.publish(session, json(String(i)), durable))())
+        joins.push((async () => broker.join(session, since))())
+      }
+      const answers = await Promise.all(joins)
+      await Promise.all(published)
+      await broker.publish(session, json('last'), durable)
+      const publications = await node.until(session, json('last'))
+      for (const { replay, revision, recovered } of answers) {
+        t.equal(recovered, true)
+        const live = publications.filter((publication) => publication.revision > revision)
+        t.strictSame([...replay, ...live].map(({ seq }) => seq), Array.from({ length: 31 }, (_, i) => i + 1))
+      }
+    })
+    t.end()
+  })
+
+  t.test('who follows again after the last follower had gone has missed what came, and nothing else', async (t) => {
+    const { broker, node } = await start(t)
+    await broker.join(session)
+    const since = positionOf(await broker.publish(session, json('a'), durable))
+    broker.leave(session)
+    bare(t, await broker.join(session, since), { ...since, recovered: true })
+    broker.leave(session)
+    t.match(await broker.publish(session, json('b'), durable), { epoch: since.epoch, seq: 2 })
+    t.strictSame(numbered((await broker.join(session, since)).replay), [[2, json('b')]])
+    t.match(await broker.publish(session, json('c'), durable), { epoch: since.epoch, seq: 3 })
+    t.equal((await node.until(session, json('c'))).at(-1)?.seq, 3)
+  })
+
+  t.test('leaving a stream that was not joined does nothing', async (t) => {
+    const { broker } = await start(t)
+    broker.leave(session)
+    t.match(await broker.publish(session, json('a'), durable), { seq: 1 })
+  })
+}

@@ -1,0 +1,279 @@
+import t from 'tap'
+import type { Position, PublishOptions, Stream } from '../../../lib/broker/broker.js'
+import { durable, report } from '../../support/contract-stage.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { HandBroker, turn } from '../../support/hand-broker.js'
+import { memoryBroker, type Bounds } from '../../support/memory-broker.js'
+import { Room, streamOf, type Guest } from '../../support/room.js'
+
+const DAY_MS = 86_400_000
+const note = (name: string): string => JSON.stringify({ note: name })
+
+/** Comes back to a stream, and is greeted with what it is told: `session:a 1/2 recovered`. */
+function comeBack (room: Pick<Room, 'hub'>, { follower }: Guest, requests: Array<{ stream: Stream, since?: Position, have?: ReadonlyMap<string, number> }>): void {
+  void room.hub.join(follower, requests, (joined) => [...joined].map(([stream, { seq, replay, recovered, reason = '' }]) =>
+    `${stream} ${seq}, ${replay.length} ${recovered ? 'recovered' : reason}`).join('; '))
+}
+
+/** What a guest was sent, its greeting left out, in short: notes by name and number, the rest as it is. */
+function sent ({ transport }: Guest): string[] {
+  return transport.texts.map((text) => {
+    if (!text.startsWith('{"note"')) return text
+    const { note, seq, userSeq } = JSON.parse(text) as { note: string, seq?: number, userSeq?: number }
+    return `${note.trim()} ${seq ?? userSeq ?? ''}`
+  })
+}
+
+/** A room whose broker is far away, and keeps its own time. */
+function farRoom (bounds?: Bounds): { room: Room<HandBroker>, broker: HandBroker, clock: FakeClock, publish: (name: string, stream?: string, options?: PublishOptions) => void } {
+  const clock = new FakeClock()
+  const broker = new HandBroker(clock, bounds)
+  const room = new Room({ broker })
+  return {
+    room,
+    broker,
+    clock,
+    publish: (name, stream = 'a', options = durable) => {
+      void broker.publish(streamOf(stream), note(name), options)
+      broker.answer(`publish ${streamOf(stream)}`)
+    }
+  }
+}
+
+t.test('who comes back is greeted, then sent what it missed with its numbers, then what is new', (t) => {
+  const room = new Room()
+  const since = room.broker.publish(streamOf('a'), note('had'), durable)
+  for (const name of ['missed', 'too']) room.publish('a', note(name), durable)
+  const guest = room.enter()
+  comeBack(room, guest, [{ stream: streamOf('a'), since }])
+  room.publish('a', note('live'), durable)
+  room.clock.tick()
+  t.strictSame(sent(guest), ['session:a 3, 2 recovered', 'missed 2', 'too 3', 'live 4'])
+  t.end()
+})
+
+t.test('a message is framed once, for those who follow and for all who come back', (t) => {
+  const room = new Room()
+  const since = room.broker.join(streamOf('a'))
+  const follower = room.enter()
+  comeBack(room, follower, [{ stream: streamOf('a') }])
+  room.publish('a', note('one'), durable)
+  room.clock.tick()
+  const [kept] = room.broker.join(streamOf('a'), since).replay
+  const { made } = kept!
+  t.ok(made)
+  for (const guest of [room.enter(), room.enter()]) {
+    comeBack(room, guest, [{ stream: streamOf('a'), since }])
+    room.clock.tick()
+    t.strictSame(sent(guest), ['session:a 1, 1 recovered', 'one 1'])
+  }
+  t.equal(room.broker.join(streamOf('a'), since).replay[0]?.made, made)
+  t.end()
+})
+
+t.test('two connections of one user are each given what they missed, and their stream is kept until both have gone', (t) => {
+  const room = new Room()
+  const stream = 'user:one' as const
+  const start = room.broker.publish(stream, note('first'), durable)
+  const left: Stream[] = []
+  t.capture(room.broker, 'leave', (stream: Stream) => { left.push(stream) })
+  const [early, late] = [room.enter(), room.enter()]
+  comeBack(room, early, [{ stream, since: start }])
+  room.broker.publish(stream, note('second'), durable)
+  room.clock.tick()
+  comeBack(room, late, [{ stream, since: { ...start, seq: 0 } }])
+  room.broker.publish(stream, note('third'), durable)
+  room.clock.tick()
+  t.strictSame(sent(early), ['user:one 1, 0 recovered', 'second 2', 'third 3'])
+  t.strictSame(sent(late), ['user:one 2, 2 recovered', 'first 1', 'second 2', 'third 3'])
+  t.match(early.transport.texts.at(-1), '"userSeq":3', 'a user\'s numbers have a name of their own')
+  room.hub.drop(early.follower)
+  t.strictSame(left, [])
+  room.broker.publish(stream, note('fourth'), durable)
+  room.clock.tick()
+  t.strictSame(sent(late).at(-1), 'fourth 4')
+  t.equal(early.transport.texts.length, 3)
+  room.hub.drop(late.follower)
+  t.strictSame(left, [stream])
+  t.end()
+})
+
+t.test('a job\'s text, for who comes back', (t) => {
+  const progress = (chunks: number): [string, number] => {
+    const body = `{"type":"ai_progress","progress":{"chunks":${chunks}},"timestamp":"now"}`
+    return [body, body.indexOf('},"timestamp"')]
+  }
+  const say = (room: Room, chunks: number, delta?: string): void => {
+    const [body, textAt] = progress(chunks)
+    room.publish('a', body, { ...report('progress', { jobId: 'j' }), textAt, ...(delta !== undefined && { delta }) })
+  }
+  const progressOf = (guest: Guest): unknown => JSON.parse(guest.transport.texts.at(-1)!)
+
+  t.test('begins where what it holds ends', (t) => {
+    const room = new Room()
+    say(room, 1, 'one ')
+    say(room, 2, 'two')
+    const held: Array<[have: number | undefined, piece: object]> = [
+      [undefined, { delta: 'one two', offset: 0 }],
+      [0, { delta: 'one two', offset: 0 }],
+      [4, { delta: 'two', offset: 4 }],
+      [7, {}],
+      [8, { delta: 'one two', offset: 0 }]
+    ]
+    for (const [have, piece] of held) {
+      const guest = room.enter()
+      comeBack(room, guest, [{ stream: streamOf('a'), ...(have !== undefined && { have: new Map([['j', have]]) }) }])
+      room.clock.tick()
+      t.strictSame(progressOf(guest), { type: 'ai_progress', progress: { chunks: 2, ...piece }, timestamp: 'now', jobId: 'j' }, String(have))
+    }
+    t.end()
+  })
+
+  t.test('is put into an empty progress too, and left out where there is no place for it', (t) => {
+    const room = new Room()
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a') }])
+    room.publish('a', '{"progress":{}}', { ...report('progress', { jobId: 'j' }), textAt: 13, delta: 'x"y' })
+    room.publish('a', '{"progress":{}}', { ...report('progress', { jobId: 'j' }), delta: 'z' })
+    room.clock.tick()
+    t.strictSame(guest.transport.texts.slice(1), [
+      '{"progress":{"delta":"x\\"y","offset":0},"jobId":"j"}', '{"progress":{},"jobId":"j"}'
+    ])
+    t.end()
+  })
+
+  t.test('of which the beginning is gone says so', (t) => {
+    const room = new Room({ broker: memoryBroker(new FakeClock(), { maxTextUnits: 8 }) })
+    say(room, 1, 'abcdefghijkl')
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a') }])
+    room.clock.tick()
+    t.strictSame(progressOf(guest), {
+      type: 'ai_progress', progress: { chunks: 1, delta: 'fghijkl', offset: 5, truncated: true }, timestamp: 'now', jobId: 'j'
+    })
+    t.end()
+  })
+
+  t.test('and a real end says that it takes a presumed one\'s place', (t) => {
+    const room = new Room()
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a') }])
+    room.publish('a', '{"type":"ai_error"}', report('error', { jobId: 'j' }))
+    room.publish('a', '{"type":"ai_start"}', report('start', { jobId: 'k' }))
+    room.publish('a', '{"type":"ai_error"}', report('error', { jobId: 'k', presumed: true }))
+    room.publish('a', '{"type":"ai_complete"}', report('complete', { jobId: 'k' }))
+    room.clock.tick()
+    t.strictSame(guest.transport.texts.slice(1), [
+      '{"type":"ai_error","jobId":"j","seq":1}', '{"type":"ai_start","jobId":"k","seq":2}', '{"type":"ai_error","jobId":"k","seq":3}',
+      '{"type":"ai_complete","jobId":"k","supersedes":true,"seq":4}'
+    ])
+    t.end()
+  })
+  t.end()
+})
+
+t.test('races', (t) => {
+  t.test('publish between read and join: it comes once, behind what was missed', async (t) => {
+    const { room, broker, publish } = farRoom()
+    const since = broker.join(streamOf('a'))
+    broker.answer()
+    publish('missed')
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a'), since: await since }])
+    publish('just before the read')
+    broker.answer('join session:a')
+    publish('just after the read')
+    await turn()
+    publish('live')
+    room.clock.tick()
+    t.strictSame(sent(guest), [
+      'session:a 2, 2 recovered', 'missed 1', 'just before the read 2', 'just after the read 3', 'live 4'
+    ])
+  })
+
+  for (const [what, bounds, befall] of [
+    ['expiry during replay', {}, ({ clock }: ReturnType<typeof farRoom>) => { clock.advance(DAY_MS + 60_000) }],
+    ['eviction of the stream being replayed', { maxTotalBytes: 5_000 }, ({ publish }: ReturnType<typeof farRoom>) => { for (let i = 0; i < 50; i++) publish('x'.repeat(500), 'other') }]
+  ] as const) {
+    t.test(`${what}: what was promised still comes, and the next one is told`, async (t) => {
+      const far = farRoom(bounds)
+      const { room, broker, publish } = far
+      const since = broker.join(streamOf('a'))
+      broker.answer()
+      for (const name of ['missed', 'too']) publish(name)
+      const [guest, next] = [room.enter(), room.enter()]
+      const position = await since
+      // Both streams are entered together, so the first waits with its answer for the second.
+      comeBack(room, guest, [{ stream: streamOf('a'), since: position }, { stream: streamOf('b') }])
+      broker.answer('join session:a')
+      befall(far)
+      publish('meanwhile')
+      broker.answer('join session:b')
+      await turn()
+      room.clock.tick()
+      t.strictSame(sent(guest), ['session:a 2, 2 recovered; session:b 0, 0 new', 'missed 1', 'too 2', 'meanwhile 3'])
+      comeBack(room, next, [{ stream: streamOf('a'), since: position }])
+      broker.answer()
+      await turn()
+      room.clock.tick()
+      t.strictSame(sent(next), ['session:a 3, 0 expired'])
+    })
+  }
+
+  t.test('epoch change during replay: there is none while somebody is on the way, and after a drop it is told', async (t) => {
+    const { room, broker, clock, publish } = farRoom({ maxStreams: 1 })
+    const first = broker.join(streamOf('a'))
+    broker.answer()
+    publish('missed')
+    const since = await first
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a'), since }, { stream: streamOf('b') }])
+    broker.answer('join session:a')
+    clock.advance(2 * DAY_MS)
+    for (let i = 0; i < 20; i++) publish('x', `other ${i}`)
+    const meanwhile = broker.join(streamOf('a'))
+    broker.answer('join session:a')
+    t.equal((await meanwhile).epoch, since.epoch)
+    broker.answer('join session:b')
+    await turn()
+    publish('live')
+    room.clock.tick()
+    t.strictSame(sent(guest), ['session:a 1, 1 recovered; session:b 0, 0 new', 'missed 1', 'live 2'])
+
+    room.hub.drop(guest.follower)
+    clock.advance(2 * DAY_MS)
+    publish('of a new life')
+    const again = room.enter()
+    comeBack(room, again, [{ stream: streamOf('a'), since: { ...since, seq: 1 } }])
+    broker.answer()
+    await turn()
+    publish('live')
+    room.clock.tick()
+    t.strictSame(sent(again), ['session:a 1, 0 restarted', 'live 2'], 'and its numbers are not taken for the old ones')
+  })
+
+  t.test('a drop in the middle of the replay: it goes on from what it was delivered', async (t) => {
+    const { room, broker, publish } = farRoom()
+    const first = broker.join(streamOf('a'))
+    broker.answer()
+    const since = await first
+    for (const name of ['1', '2', '3', '4']) publish(name.padEnd(40_000))
+    const guest = room.enter()
+    guest.transport.stalled = true
+    comeBack(room, guest, [{ stream: streamOf('a'), since }])
+    broker.answer()
+    await turn()
+    room.clock.tick()
+    room.hub.drop(guest.follower)
+    const delivered = sent(guest).length - 1
+    t.ok(delivered > 0 && delivered < 4, `it had ${delivered} of them`)
+    publish('5')
+    const again = room.enter()
+    comeBack(room, again, [{ stream: streamOf('a'), since: { ...since, seq: delivered } }])
+    broker.answer()
+    await turn()
+    room.clock.tick()
+    t.strictSame([...sent(guest).slice(1), ...sent(again).slice(1)], ['1 1', '2 2', '3 3', '4 4', '5 5'])
+  })
+  t.end()
+})
