@@ -28,7 +28,8 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
 
   // Before the plugin's own, so that the sockets are still open when the jobs say that they end
   app.addHook('preClose', async () => { await jobs.close() })
-  await app.register(aiCanvasWs, origins.length === 0 ? {} : { origins })
+  // Who may start a job without saying who they are may stop one, too
+  await app.register(aiCanvasWs, { allowCancel: true, ...origins.length > 0 && { origins } })
   await app.register(generateRoutes, {
     chooseAgent: agentChooser({ root, openai }),
     jobs,
