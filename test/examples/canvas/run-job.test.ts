@@ -7,6 +7,8 @@ import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 
 interface Ran {
   reporter: FakeReporter
+  /** What was to be tracked. */
+  asked: unknown[]
   /** What the app was told of the end: once, if all is well. */
   outcomes: Outcome[]
   /** Whether the session had heard of the end when the app was told. */
@@ -25,11 +27,11 @@ const task = { mode: 'generate', prompt: 'p', targetFile: 'a.ts' }
 async function run (
   agent: Agent, { signal = new AbortController().signal, maxContentLength = 100, reporter = fakeReporter() }: Setting = {}
 ): Promise<Ran> {
-  const ran: Ran = { reporter, outcomes: [], sessionKnew: false }
+  const ran: Ran = { reporter, asked: [], outcomes: [], sessionKnew: false }
   await runJob({ sessionId: 's', task, agent, signal }, {
     tracker: {
       trackAI: (sessionId, tracked, text, options) => {
-        t.same([sessionId, tracked], ['s', task])
+        ran.asked.push([sessionId, tracked])
         return track(reporter, tracked, text, options, new FakeClock())
       }
     },
@@ -43,7 +45,8 @@ async function run (
 }
 
 t.test('a job is told from its first text to its end', async (t) => {
-  const { reporter, outcomes, sessionKnew } = await run(async function * () { yield * ['grü', 'ß', ' 👋'] })
+  const { reporter, asked, outcomes, sessionKnew } = await run(async function * () { yield * ['grü', 'ß', ' 👋'] })
+  t.same(asked, [['s', task]])
   t.same(reporter.reports, [
     ['progress', { chunksReceived: 1, contentLength: 3, delta: 'grü' }],
     ['progress', { chunksReceived: 3, contentLength: 7, delta: 'ß 👋' }],
