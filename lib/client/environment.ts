@@ -24,7 +24,7 @@ export interface Environment {
     after (ms: number, callback: () => void): Timer
   }
   /** From 0 up to 1. */
-  random (): number
+  readonly random: () => number
   /** False only when it is known that there is no network. */
   isOnline (): boolean
   /** Calls back at each such event, until the function that it returns is called. */
@@ -33,7 +33,7 @@ export interface Environment {
   readonly pageUrl: string | undefined
   readonly WebSocket: WebSocketConstructor | undefined
   /** Takes what a listener of the app's threw: it must not stop the client, and it must not go unseen. */
-  report (error: unknown): void
+  readonly report: (error: unknown) => void
 }
 
 interface Target {

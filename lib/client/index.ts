@@ -9,7 +9,7 @@ import type { ClientOptions } from './options.js'
  * server.
  */
 export function createClient<App extends { type: string } = AppMessage> (options: ClientOptions<App> = {}): Client<App> {
-  return new Client(options, environmentOf(globalThis as Parameters<typeof environmentOf>[0]))
+  return new Client(options, environmentOf(globalThis))
 }
 
 export { ClientError, type ClientErrorCode } from './errors.js'
