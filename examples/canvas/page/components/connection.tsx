@@ -1,5 +1,5 @@
-import { useEffect, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { useWebSocket } from 'ai-canvas-ws/react'
+import { useCallback, useEffect, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { reasonText } from '../journal.js'
 import type { Seat } from '../seat.js'
 
@@ -10,10 +10,10 @@ const words = { idle: 'Not connected', connecting: 'Connecting…', connected: '
 
 /** The connection's state and round trip, and a way to break it. */
 export function Connection ({ seat: { client, network, name } }: { seat: Seat }): ReactElement {
-  const state = useSyncExternalStore((listener) => client.on('state', listener), () => client.state)
-  const latency = useSyncExternalStore((listener) => client.on('pong', listener), () => client.metrics.latency)
+  const { state, reason, isConnected, send } = useWebSocket()
+  const onPong = useCallback((listener: () => void) => client.on('pong', listener), [client])
+  const latency = useSyncExternalStore(onPong, () => client.metrics.latency)
   const backAt = useSyncExternalStore(network.subscribe, network.backAt)
-  const { send, isConnected } = useWebSocket()
   const seconds = useSecondsUntil(backAt)
 
   useEffect(() => {
@@ -24,7 +24,7 @@ export function Connection ({ seat: { client, network, name } }: { seat: Seat })
     return () => { clearInterval(timer) }
   }, [isConnected, send])
 
-  const why = state === 'waiting' || state === 'closed' ? reasonText(client.reason) : ''
+  const why = state === 'waiting' || state === 'closed' ? reasonText(reason) : ''
   return (
     <div className="connection">
       <p className="state" data-state={state}>

@@ -2,17 +2,17 @@ import type { AIErrorInfo, AIResult } from 'ai-canvas-ws/client'
 import type { ReactElement } from 'react'
 
 /** How the job ended: what it brought, or what went wrong. */
-export function Outcome ({ sessionId, result, error }: { sessionId: string, result: AIResult | null, error: AIErrorInfo | null }): ReactElement {
+export function Outcome ({ sessionId, result, error }: { sessionId: string, result: AIResult | undefined, error: AIErrorInfo | undefined }): ReactElement {
   return (
     <>
       <div role="alert">
-        {error !== null && (
+        {error !== undefined && (
           <p className="failure" data-type={error.type}>
             <strong>{error.type === 'cancelled' ? 'Stopped' : 'Error'}</strong> {error.message} <code className="quiet">{error.type}</code>
           </p>
         )}
       </div>
-      {result !== null && (
+      {result !== undefined && (
         <dl className="result">
           {result.mode !== undefined && <div><dt>Mode</dt><dd>{result.mode}</dd></div>}
           {result.targetFile !== undefined && <div><dt>File</dt><dd><code>{result.targetFile}</code></dd></div>}

@@ -1,13 +1,15 @@
 import type { AIProgress } from 'ai-canvas-ws/client'
-import type { AIStatus } from 'ai-canvas-ws/react'
+import type { UseAIWebSocket } from 'ai-canvas-ws/react'
 import type { CSSProperties, ReactElement } from 'react'
 
-const words: Record<AIStatus, string> = { idle: 'No job yet', processing: 'Working', complete: 'Complete', error: 'Ended with an error' }
+type Status = UseAIWebSocket['aiStatus']
+
+const words: Record<Status, string> = { idle: 'No job yet', processing: 'Working', complete: 'Complete', error: 'Ended with an error' }
 
 /** How far the job is. Nobody knows how long its text will be, so the bar grows with each chunk, and ever less. */
-export function ProgressBar ({ status, progress, of }: { status: AIStatus, progress: AIProgress | null, of: string }): ReactElement {
+export function ProgressBar ({ status, progress, of }: { status: Status, progress: AIProgress | undefined, of: string }): ReactElement {
   const { chunksReceived: chunks = 0, contentLength = 0 } = progress ?? {}
-  const figures = status === 'idle' || progress === null ? '' : `${chunks.toLocaleString()} chunks, ${contentLength.toLocaleString()} characters`
+  const figures = status === 'idle' || progress === undefined ? '' : `${chunks.toLocaleString()} chunks, ${contentLength.toLocaleString()} characters`
   const share = status === 'complete' ? 1 : status === 'idle' ? 0 : chunks / (chunks + 25)
   return (
     <div className="progress" data-status={status}>

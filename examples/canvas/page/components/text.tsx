@@ -1,11 +1,11 @@
-import type { AIStatus } from 'ai-canvas-ws/react'
+import type { UseAIWebSocket } from 'ai-canvas-ws/react'
 import { useLayoutEffect, useRef, type ReactElement } from 'react'
 
 /** How near to its end the reader must be for the text to keep scrolling, in pixels. */
 const NEAR = 40
 
 /** The text as it grows. It scrolls along until the reader scrolls back. */
-export function Text ({ text, status, label }: { text: string, status: AIStatus, label: string }): ReactElement {
+export function Text ({ text, status, label }: { text: string, status: UseAIWebSocket['aiStatus'], label: string }): ReactElement {
   const box = useRef<HTMLPreElement>(null)
   const follows = useRef(true)
 
