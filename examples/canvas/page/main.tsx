@@ -8,8 +8,10 @@ const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
 const tab = randomName()
+const you = takeSeat('You', 'Your', `you_${tab}`)
+const guest = takeSeat('A guest', 'The guest\'s', `guest_${tab}`)
 createRoot(root).render(
   <StrictMode>
-    <Canvas sessionId={sessionOf(location, history)} you={takeSeat('You', `you_${tab}`)} guest={takeSeat('A guest', `guest_${tab}`)} />
+    <Canvas sessionId={sessionOf(location, history)} you={you} guest={guest} />
   </StrictMode>
 )

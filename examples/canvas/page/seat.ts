@@ -5,15 +5,17 @@ import { createNetwork, type Network } from './network.js'
 /** Somebody who follows the session: a connection of their own, and what can be done to it. */
 export interface Seat {
   readonly name: string
+  /** As in "Your connection". */
+  readonly whose: string
   readonly userId: string
   readonly client: Client
   readonly network: Network
   readonly journal: Journal
 }
 
-export function takeSeat (name: string, userId: string): Seat {
+export function takeSeat (name: string, whose: string, userId: string): Seat {
   const network = createNetwork()
   // Quicker than by default: who presses "cut" wants to watch the way back
   const client = createClient({ userId, WebSocket: network.WebSocket, reconnectInterval: 1000, maxReconnectIntervalMs: 5000 })
-  return { name, userId, client, network, journal: keepJournal(client) }
+  return { name, whose, userId, client, network, journal: keepJournal(client) }
 }

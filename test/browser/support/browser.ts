@@ -28,12 +28,15 @@ export interface Tab {
   context: BrowserContext
 }
 
-/** A tab that is somebody else's: nothing of it is shared with another one. What it says when it fails ends the test. */
-export async function openTab (t: Test, browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Tab> {
+/** A tab that shares nothing with another one, until the test ends. An error in its page fails the test. */
+export async function openTab (t: Test, browser: Browser, url: string, options: BrowserContextOptions & { clock?: true } = {}): Promise<Tab> {
   const context = await browser.newContext(options)
   context.setDefaultTimeout(PATIENCE_MS)
+  t.teardown(() => context.close())
   const page = await context.newPage()
-  page.on('pageerror', (error) => { t.fail('an error in the page', { error: String(error), stack: error.stack }) })
+  page.on('pageerror', (error) => { t.fail(`an error in the page: ${error.stack ?? error.message}`) })
+  // The page's clock runs on until the test stops it
+  if (options.clock === true) await page.clock.install()
   await page.goto(url)
   return { page, context }
 }

@@ -12,8 +12,9 @@ const SERVER = new URL('../../../examples/canvas/server.ts', import.meta.url)
 /** The example app as `npm start` runs it, with a language model of which the test is the mind. */
 export interface Stage {
   readonly model: Typist
-  /** The page of a session. */
-  url (sessionId: string): string
+  port (): number
+  /** The page of a session, there or through another port. */
+  url (sessionId: string, through?: number): string
   /** Ends the server as a crash or a stop does, and resolves when it is gone. */
   stop (signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
   /** Starts it on the same port, and resolves when it listens. */
@@ -30,7 +31,8 @@ export async function setStage (t: Test): Promise<Stage> {
 
   const stage: Stage = {
     model,
-    url: (sessionId) => `http://localhost:${port}/?${new URLSearchParams({ sessionId }).toString()}`,
+    port: () => Number(port),
+    url: (sessionId, through = Number(port)) => `http://localhost:${through}/?${new URLSearchParams({ sessionId }).toString()}`,
     async start () {
       server = runScript(t, SERVER, { PORT: port, OPENAI_BASE_URL: baseURL, OPENAI_MODEL: 'typist', OPENAI_API_KEY: '', NODE_OPTIONS: '' })
       let listening: RegExpExecArray | null = null

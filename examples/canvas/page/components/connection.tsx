@@ -9,7 +9,7 @@ const PING_MS = 5000
 const words = { idle: 'Not connected', connecting: 'Connecting…', connected: 'Connected', waiting: 'Waiting to reconnect', closed: 'Disconnected' } as const
 
 /** The connection's state and round trip, and a way to break it. */
-export function Connection ({ seat: { client, network, name } }: { seat: Seat }): ReactElement {
+export function Connection ({ seat: { client, network, whose } }: { seat: Seat }): ReactElement {
   const { state, reason, isConnected, send } = useWebSocket()
   const onPong = useCallback((listener: () => void) => client.on('pong', listener), [client])
   const latency = useSyncExternalStore(onPong, () => client.metrics.latency)
@@ -28,13 +28,13 @@ export function Connection ({ seat: { client, network, name } }: { seat: Seat })
   return (
     <div className="connection">
       <p className="state" data-state={state}>
-        <span role="status" aria-label={`Connection of ${name.toLowerCase()}`}>{words[state]}{why !== '' && <span className="quiet">: {why}</span>}</span>
+        <span role="status" aria-label={`${whose} connection`}>{words[state]}{why !== '' && <span className="quiet">: {why}</span>}</span>
         {state === 'connected' && latency !== undefined && (
           <span className="quiet latency" title="Round trip">{latency < 10 ? latency.toFixed(1) : latency.toFixed(0)} ms</span>
         )}
       </p>
       <button type="button" className="small" aria-disabled={backAt !== undefined} onClick={() => { network.cut(CUT_MS) }}>
-        {backAt === undefined ? `Cut ${name === 'You' ? 'my' : 'their'} connection` : `Back in ${seconds} s`}
+        {backAt === undefined ? `Cut ${whose === 'Your' ? 'my' : 'the guest’s'} connection` : `Back in ${seconds} s`}
       </button>
     </div>
   )

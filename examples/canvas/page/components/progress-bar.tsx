@@ -7,18 +7,18 @@ type Status = UseAIWebSocket['aiStatus']
 const words: Record<Status, string> = { idle: 'No job yet', processing: 'Working', complete: 'Complete', error: 'Ended with an error' }
 
 /** How far the job is. Nobody knows how long its text will be, so the bar grows with each chunk, and ever less. */
-export function ProgressBar ({ status, progress, of }: { status: Status, progress: AIProgress | undefined, of: string }): ReactElement {
+export function ProgressBar ({ status, progress, whose }: { status: Status, progress: AIProgress | undefined, whose: string }): ReactElement {
   const { chunksReceived: chunks = 0, contentLength = 0 } = progress ?? {}
   const figures = status === 'idle' || progress === undefined ? '' : `${chunks.toLocaleString()} chunks, ${contentLength.toLocaleString()} characters`
   const share = status === 'complete' ? 1 : status === 'idle' ? 0 : chunks / (chunks + 25)
   return (
     <div className="progress" data-status={status}>
       <p>
-        <strong role="status" aria-label={`Job as ${of.toLowerCase()} sees it`}>{words[status]}</strong>
+        <strong role="status" aria-label={`${whose} job`}>{words[status]}</strong>
         <span className="quiet figures">{figures}</span>
       </p>
       <div
-        className="bar" role="progressbar" aria-label="Progress" aria-valuetext={figures === '' ? words[status] : figures}
+        className="bar" role="progressbar" aria-label={`${whose} progress`} aria-valuetext={figures === '' ? words[status] : figures}
         {...status === 'complete' && { 'aria-valuenow': 100 }} style={{ '--share': share } as CSSProperties}
       >
         <div />

@@ -1,0 +1,53 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { launch, noBrowser, openTab } from './support/browser.js'
+import { CanvasPage, says } from './support/canvas-page.js'
+import { setStage } from './support/stage.js'
+
+t.setTimeout(300_000)
+
+/** Git ignores it. Look at them after each change of the page. */
+const SCREENSHOTS = join(import.meta.dirname, 'screenshots')
+
+const DESK = { width: 1360, height: 900 }
+const TABLET = { width: 820, height: 1180 }
+const PHONE = { width: 360, height: 780 }
+const looks = [
+  { name: 'light', viewport: DESK, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'dark', viewport: DESK, colorScheme: 'dark', paper: 'rgb(19, 19, 22)' },
+  { name: 'tablet', viewport: TABLET, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'phone-light', viewport: PHONE, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'phone-dark', viewport: PHONE, colorScheme: 'dark', paper: 'rgb(19, 19, 22)' }
+] as const
+
+t.test('the page fits a desk, a tablet and a phone, in light and dark', { skip: noBrowser, timeout: 300_000 }, async (t) => {
+  mkdirSync(SCREENSHOTS, { recursive: true })
+  const stage = await setStage(t)
+  const browser = await launch(t)
+  for (const { name, viewport, colorScheme, paper } of looks) {
+    const { page } = await openTab(t, browser, stage.url(`look_${name}`), { viewport, colorScheme, reducedMotion: 'reduce' })
+    const canvas = new CanvasPage(page)
+    await says(canvas.you.connection, /^Connected/)
+    await canvas.start()
+    await says(canvas.you.job, 'Complete')
+    await says(canvas.guest.job, 'Complete')
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-complete.png`), fullPage: true })
+
+    await canvas.ask('Write a haiku about a connection that comes back')
+    const writing = await stage.model.asked()
+    writing.write('A line drops, and yet\n')
+    await says(canvas.you.text, 'A line drops, and yet')
+    await canvas.you.cut.click()
+    await says(canvas.you.connection, /^Waiting/)
+    writing.write('what was said while it was gone\n')
+    await says(canvas.guest.text, 'what was said while it was gone')
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-cut.png`), fullPage: true })
+
+    t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, `${name}: its colours`)
+    t.equal(await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth'), false, `${name}: nothing sticks out`)
+    await canvas.stop()
+    await says(canvas.guest.alert, /^Stopped/)
+    await page.screenshot({ path: join(SCREENSHOTS, `${name}-stopped.png`), fullPage: true })
+  }
+})
