@@ -1,18 +1,15 @@
-import { delayMs } from './backoff.js'
 import { Emitter } from './emitter.js'
 import type { Environment } from './environment.js'
 import { ClientError } from './errors.js'
-import { noJobs, type JobMessage, type JobsSnapshot } from './jobs.js'
+import { Follows } from './follows.js'
+import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
-import { isKnown, type Answer, type AppMessage, type GapReason, type Incoming, type KnownClientMessage, type ServerMessage } from './messages.js'
-import { defaults, type ClientEvents, type ClientOptions } from './options.js'
-import { Pace } from './pace.js'
-import { Position } from './positions.js'
-import { Session } from './session.js'
+import { isKnown, parseMessage, type AppMessage, type ClientMessage, type Incoming, type ServerMessage } from './messages.js'
+import { defaults, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
 import { targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
-export type OutgoingMessage = KnownClientMessage | (AppMessage & Record<never, never>)
+export type OutgoingMessage = ClientMessage | AppMessage
 
 /** Since the client was made. */
 export interface ClientMetrics {
@@ -44,9 +41,8 @@ export type EventOf<App extends { type: string }, T extends string> =
     : T extends ServerMessage['type'] ? Extract<ServerMessage, { type: T }>
       : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
 
-const LOST = { message: 'the server does not know this job any more: nobody can tell how it ended', type: 'lost' } as const
-const UNREACHABLE = { message: 'the connection is gone: it is not known how this job goes on', type: 'lost' } as const
-const DENIED = { message: 'this session may not be followed any more: it is not known how this job goes on', type: 'lost' } as const
+/** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
+const EVENT_NAMES = /^(?:message|open|close|error|gap|state)$/
 
 /**
  * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
@@ -55,53 +51,66 @@ const DENIED = { message: 'this session may not be followed any more: it is not 
 export class Client<App extends { type: string } = AppMessage> {
   /** Who the user is, as given. */
   readonly userId: string | undefined
-  readonly #options: ClientOptions<App> & typeof defaults
+  readonly #options: Resolved<App>
   readonly #environment: Environment
   readonly #emitter: Emitter
-  readonly #sessions = new Map<string, Session>()
-  readonly #user = new Position()
+  readonly #follows: Follows
+  readonly #link: Link
   /** Texts that wait for a connection. */
   readonly #queue: string[] = []
-  #link: Link | undefined
-  /** The session in the query of this connection. */
-  #inQuery: Session | undefined
-  #sent = 0
-  #received = 0
-  #latency: number | undefined
-  #latencySum = 0
-  #latencyCount = 0
+  readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
+    reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
+  }
+
+  #roundTrips = 0
 
   /** @internal */
   constructor (options: ClientOptions<App>, environment: Environment) {
-    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-    this.#options = { ...defaults, ...given }
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    this.#options = { WebSocket: environment.WebSocket, ...defaults, ...Object.fromEntries(given) }
     this.#environment = environment
     this.#emitter = new Emitter(environment.report)
     this.userId = options.userId
-    const { onMessage, onOpen, onClose, onError, onGap, sessionId } = options
-    const listeners = { message: onMessage, open: onOpen, close: onClose, error: onError, gap: onGap }
-    for (const [type, listener] of Object.entries(listeners)) if (listener !== undefined) this.#emitter.on(type, listener)
-    if (sessionId !== undefined) this.#session(sessionId).holders.add(this)
+    for (const [name, value] of given) {
+      const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
+      if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
+    }
+    const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
+    this.#follows = new Follows(this.#options, environment, {
+      write: (message) => {
+        if (this.state !== 'connected') return false
+        this.#write(JSON.stringify(message))
+        return true
+      },
+      replace: () => { this.#link.replace('lost') },
+      message: (message) => { this.#emit(message) },
+      gap: (gap) => { emit('gap', gap) }
+    })
+    this.#link = new Link(this.#options, environment, this.#metrics, {
+      target: () => this.#target(),
+      message: (text) => { this.#receive(text) },
+      latency: (ms) => {
+        const { averageLatency = 0 } = this.#metrics
+        this.#metrics.latency = ms
+        this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
+      },
+      state: () => { this.#changed() },
+      emit
+    })
+    if (options.sessionId !== undefined) this.#follows.add(options.sessionId, this)
   }
 
   get state (): ConnectionState {
-    return this.#link?.state ?? 'idle'
+    return this.#link.state
   }
 
   /** Why it is not connected. Undefined while it is, or is about to be for the first time. */
   get reason (): StateReason | undefined {
-    return this.#link?.reason
+    return this.#link.reason
   }
 
   get metrics (): ClientMetrics {
-    return {
-      reconnects: this.#link?.reconnects ?? 0,
-      reconnectAttempts: this.#link?.attempts ?? 0,
-      latency: this.#latency,
-      averageLatency: this.#latencyCount > 0 ? this.#latencySum / this.#latencyCount : undefined,
-      messagesSent: this.#sent,
-      messagesReceived: this.#received
-    }
+    return { ...this.#metrics }
   }
 
   /**
@@ -119,7 +128,12 @@ export class Client<App extends { type: string } = AppMessage> {
    * @throws `ClientError` `no_url` or `no_websocket`, where the environment has none and none was given
    */
   connect (): void {
-    this.#link ??= this.#makeLink()
+    if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
+      throw new ClientError('no_url', 'outside of a browser give the option "url", such as "wss://example.com/ws"')
+    }
+    if (this.#options.WebSocket === undefined) {
+      throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket", such as that of the package ws')
+    }
     this.#link.connect()
   }
 
@@ -128,27 +142,15 @@ export class Client<App extends { type: string } = AppMessage> {
    * the last one of them does.
    */
   subscribe (sessionId: string): () => void {
-    const session = this.#session(sessionId)
     const holder = {}
-    const isNew = session.holders.size === 0 || session.denied
-    session.holders.add(holder)
+    this.#follows.add(sessionId, holder)
     if (this.state === 'idle') this.connect()
-    else if (isNew) this.#ask(session)
-    return () => {
-      if (!session.holders.delete(holder) || session.holders.size > 0) return
-      // Not at once: a component that is mounted anew, or another one, may want it again.
-      this.#environment.clock.after(0, () => { this.#leave(session) })
-    }
+    return () => { this.#follows.release(sessionId, holder) }
   }
 
   /** Leaves a session, whoever follows it; without an id all. */
   unsubscribe (sessionId?: string): void {
-    for (const session of this.#sessions.values()) {
-      if (sessionId !== undefined && session.id !== sessionId) continue
-      session.holders.clear()
-      this.#forget(session)
-    }
-    if (this.state === 'connected') this.#write(JSON.stringify({ type: 'unsubscribe', sessionId }))
+    this.#follows.leave(sessionId)
   }
 
   /**
@@ -157,7 +159,7 @@ export class Client<App extends { type: string } = AppMessage> {
    *
    * @throws `ClientError` as `send`
    */
-  cancel (sessionId: string, jobId = this.#sessions.get(sessionId)?.jobs.running): void {
+  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
     this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
   }
 
@@ -169,15 +171,14 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   send (message: OutgoingMessage): void {
     const { type, sessionId } = message as Incoming
+    if (this.state === 'idle') this.connect()
     if (type === 'subscribe' && typeof sessionId === 'string') {
-      this.#session(sessionId).holders.add(this)
-      if (this.state === 'idle') this.connect()
-      this.#ask(this.#session(sessionId))
+      this.#follows.add(sessionId, this, true)
     } else if (type === 'unsubscribe') {
       this.unsubscribe(sessionId)
     } else if (type === 'ping' && this.state === 'connected') {
-      this.#sent++
-      this.#link?.ping()
+      this.#metrics.messagesSent++
+      this.#link.socket?.ping()
     } else {
       this.#sendOrQueue(JSON.stringify(message))
     }
@@ -185,289 +186,77 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** Ends the connection for good: only `connect` begins another. */
   close (): void {
-    this.#link ??= this.#makeLink()
     this.#link.close()
   }
 
-  /** The jobs of a session. It must be followed for them to be known. */
+  /** The jobs of a session. They are known while it is followed. */
   jobStore (sessionId: string): JobStore {
     return {
-      getSnapshot: () => this.#sessions.get(sessionId)?.jobs.snapshot() ?? noJobs,
+      getSnapshot: () => this.#follows.find(sessionId)?.jobs.snapshot() ?? noJobs,
       getServerSnapshot: () => noJobs,
-      subscribe: (listener) => {
-        const session = this.#session(sessionId)
-        const stop = session.pace.listen(listener)
-        return () => {
-          stop()
-          this.#dispose(session)
-        }
-      }
+      subscribe: (listener) => this.#follows.watch(sessionId, listener)
     }
-  }
-
-  // ---- outwards
-
-  #makeLink (): Link {
-    const { url, WebSocket = this.#environment.WebSocket } = this.#options
-    if (url === undefined && this.#environment.pageUrl === undefined) {
-      throw new ClientError('no_url', 'outside of a browser the option "url" must be given, such as "wss://example.com/ws"')
-    }
-    if (WebSocket === undefined) {
-      throw new ClientError('no_websocket', 'there is no global WebSocket here: give the option "WebSocket", such as that of the package ws')
-    }
-    const { getToken, reconnect, reconnectInterval, maxReconnectIntervalMs, maxReconnectAttempts, connectTimeoutMs } = this.#options
-    return new Link({
-      getToken, reconnect, reconnectInterval, maxReconnectIntervalMs, maxReconnectAttempts, connectTimeoutMs, WebSocket
-    }, this.#environment, {
-      target: () => this.#target(),
-      message: (text) => { this.#receive(text) },
-      latency: (ms) => {
-        this.#latency = ms
-        this.#latencySum += ms
-        this.#latencyCount++
-      },
-      state: () => { this.#changed() },
-      close: (info) => { this.#emitter.emit('close', info) },
-      error: (error) => { this.#emitter.emit('error', error) }
-    })
   }
 
   #target (): string {
-    const [first] = this.#followed()
-    this.#inQuery = first
-    if (first !== undefined) first.asking = true
     return targetUrl(this.#options.url, this.#environment.pageUrl, {
       userId: this.userId,
-      sessionId: first?.id,
-      since: first?.position.since,
-      have: first?.jobs.have,
-      userSince: this.#user.since,
-      attempt: this.metrics.reconnectAttempts
+      ...this.#follows.query(),
+      attempt: this.#metrics.reconnectAttempts
     })
   }
 
-  #ask (session: Session): void {
-    if (this.state !== 'connected' || session.asking) return
-    session.asking = true
-    this.#write(JSON.stringify({ type: 'subscribe', sessionId: session.id, since: session.position.since, have: session.jobs.have }))
-  }
-
-  #leave (session: Session): void {
-    if (session.holders.size === 0 && this.#sessions.get(session.id) === session) this.unsubscribe(session.id)
-  }
-
-  #forget (session: Session): void {
-    session.asking = false
-    session.position.forget()
-    this.#dispose(session)
-  }
-
-  /** Lets go of a session that nobody follows or looks at. */
-  #dispose (session: Session): void {
-    if (session.holders.size === 0 && session.pace.size === 0) this.#sessions.delete(session.id)
-  }
-
   #sendOrQueue (text: string): void {
-    if (this.state === 'idle') this.connect()
     if (this.state === 'connected') {
       this.#write(text)
     } else if (this.state === 'closed') {
       throw new ClientError('closed', 'the client is closed: call connect() first')
     } else if (this.#queue.length >= this.#options.maxQueuedMessages) {
-      throw new ClientError('queue_full', `${this.#queue.length} messages wait for a connection already: see "maxQueuedMessages"`)
+      throw new ClientError('queue_full', `${this.#queue.length} messages wait for a connection: see "maxQueuedMessages"`)
     } else {
       this.#queue.push(text)
     }
   }
 
   #write (text: string): void {
-    this.#sent++
-    this.#link?.send(text)
+    this.#metrics.messagesSent++
+    this.#link.socket?.send(text)
   }
-
-  // ---- inwards
 
   #changed (): void {
     const { state, reason } = this
-    if (state !== 'connected') for (const session of this.#sessions.values()) session.asking = false
+    if (state !== 'connected') this.#follows.disconnected()
     this.#emitter.emit('state', { state, reason })
     if (state !== 'closed') return
     const unsent = this.#queue.splice(0).length
     if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} messages that waited for a connection were not sent`))
-    if (reason !== 'called') for (const session of this.#sessions.values()) this.#lose(session, UNREACHABLE, 'suspended')
+    if (reason !== 'called') this.#follows.suspend()
   }
 
   #receive (text: string): void {
-    const message = parse(text)
+    const message = parseMessage(text)
     if (message === undefined) return
-    this.#received++
-    const { sessionId, userSeq } = message
-    const session = sessionId === undefined ? undefined : this.#sessions.get(sessionId)
+    this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
-      this.#connected(message)
-    } else if (message.type === 'pong') {
-      this.#link?.pong()
+      const greet = this.#follows.connected(message)
+      this.#link.connected()
       this.#emit(message)
-    } else if (isKnown('subscribed', message)) {
-      // One that was left meanwhile is none of ours.
-      if (session === undefined || session.holders.size === 0) return
-      this.#emit(message)
-      this.#greet(session, message)
-    } else if (isKnown('unsubscribed', message)) {
-      if (message.reason !== undefined && session !== undefined) this.#deny(session)
-      this.#emit(message)
+      this.#emitter.emit('open', message)
+      greet()
+      for (const text of this.#queue.splice(0)) this.#write(text)
     } else if (isKnown('error', message)) {
-      const { code, message: why, jobId } = message
-      this.#emitter.emit('message', message)
+      const { code, message: why, sessionId, jobId } = message
+      this.#emit(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
-      if (session?.asking === true && jobId === undefined) this.#refused(session, code)
-    } else if (message.type === 'cancelling' || (sessionId === undefined && userSeq === undefined)) {
-      this.#emit(message)
-    } else if (session !== undefined && session.holders.size > 0) {
-      this.#ofSession(session, message)
-    } else if (userSeq !== undefined) {
-      this.#ofUser(message, userSeq)
+      this.#follows.refused(message)
+    } else {
+      if (message.type === 'pong') this.#link.socket?.pong()
+      if (this.#follows.receive(message)) this.#emit(message)
     }
-  }
-
-  #connected (message: Incoming & Extract<ServerMessage, { type: 'connection' }>): void {
-    const first = this.#inQuery
-    const gap = message.user && this.#user.greet(message.user)
-    this.#link?.connected()
-    this.#emit(message)
-    this.#emitter.emit('open', message)
-    if (gap !== undefined) this.#gap(undefined, gap)
-    if (first !== undefined && message.sessionId === first.id) this.#greet(first, message)
-    // Those that were wanted, or not any more, while the socket opened.
-    if (first !== undefined) this.#leave(first)
-    for (const session of this.#followed()) if (session !== first) this.#ask(session)
-    for (const text of this.#queue.splice(0)) this.#write(text)
-  }
-
-  #greet (session: Session, answer: Answer): void {
-    const gap = session.greet(answer)
-    session.pace.tell(true)
-    if (gap !== undefined) this.#gap(session.id, gap)
-    if (answer.recovered !== true && session.position.settled) this.#lose(session, LOST, 'unseen')
-  }
-
-  /** A message of a session's stream. */
-  #ofSession (session: Session, message: Incoming): void {
-    const { seq, type, jobId } = message
-    const { position, jobs } = session
-    const isOfJob = type === 'ai_start' || type === 'ai_progress' || type === 'ai_complete' || type === 'ai_error'
-    if (session.asking && (seq !== undefined || isOfJob)) return
-    const wasSettled = position.settled
-    let verdict = position.take(seq)
-    if (verdict === 'hole' && seq !== undefined) {
-      if (position.mayAskAbout(`before ${seq}`)) {
-        this.#ask(session)
-        return
-      }
-      position.jump(seq)
-      this.#gap(session.id, 'overflow')
-      verdict = 'new'
-    }
-    if (verdict === 'double') {
-      // No news, but a sign of life.
-      jobs.see(jobId)
-      if (type === 'ai_start') jobs.revive(jobId)
-    } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
-      this.#emit(message)
-    }
-    if (!wasSettled && position.settled) this.#lose(session, LOST, 'unseen')
-  }
-
-  /** Whether listeners are to be told. */
-  #ofJob (session: Session, message: JobMessage): boolean {
-    const { jobs, position } = session
-    let outcome = jobs.apply(message, false)
-    if (outcome === 'gap') {
-      if (position.mayAskAbout(`${String(message.jobId)} from ${jobs.held(message.jobId)}`)) {
-        this.#ask(session)
-        return false
-      }
-      outcome = jobs.apply(message, true)
-    }
-    session.pace.tell(message.type !== 'ai_progress')
-    return outcome === 'told'
-  }
-
-  #ofUser (message: Incoming, seq: number): void {
-    const verdict = this.#user.take(seq)
-    if (verdict === 'double') return
-    if (verdict === 'hole') {
-      // There is no asking again for a user's stream but to come back.
-      if (this.#user.mayAskAbout(`before ${seq}`)) {
-        this.#link?.replace('lost')
-        return
-      }
-      this.#user.jump(seq)
-      this.#gap(undefined, 'overflow')
-    }
-    this.#emit(message)
-  }
-
-  /** A `subscribe` was not accepted. */
-  #refused (session: Session, code: string): void {
-    session.asking = false
-    if (code !== 'unavailable') {
-      this.#deny(session)
-      return
-    }
-    const { clock, random } = this.#environment
-    clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
-      if (session.holders.size > 0 && !session.asking) this.#ask(session)
-    })
-  }
-
-  #deny (session: Session): void {
-    session.denied = true
-    session.asking = false
-    session.position.forget()
-    this.#lose(session, DENIED, 'all')
-  }
-
-  #lose (session: Session, error: typeof LOST | typeof UNREACHABLE | typeof DENIED, which: 'unseen' | 'suspended' | 'all'): void {
-    const timestamp = new Date().toISOString()
-    const lost = session.jobs.lose(error, timestamp, which)
-    if (lost.length === 0) return
-    session.pace.tell(true)
-    for (const jobId of lost) this.#emit({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
-  }
-
-  #gap (sessionId: string | undefined, reason: GapReason): void {
-    this.#emitter.emit('gap', { sessionId, reason })
   }
 
   #emit (message: Incoming | AppMessage): void {
-    // An app's own type may have the name of an event.
-    if (!eventNames.has(message.type)) this.#emitter.emit(message.type, message)
+    if (!EVENT_NAMES.test(message.type)) this.#emitter.emit(message.type, message)
     this.#emitter.emit('message', message)
   }
-
-  *#followed (): Generator<Session> {
-    for (const session of this.#sessions.values()) if (session.holders.size > 0) yield session
-  }
-
-  #session (id: string): Session {
-    let session = this.#sessions.get(id)
-    if (session === undefined) {
-      session = new Session(id, new Pace(this.#environment))
-      this.#sessions.set(id, session)
-    }
-    return session
-  }
 }
-
-/** What is no message says nothing. */
-function parse (text: string): Incoming | undefined {
-  try {
-    const message = JSON.parse(text) as Incoming | null
-    return typeof message?.type === 'string' ? message : undefined
-  } catch {
-    return undefined
-  }
-}
-
-const eventNames: ReadonlySet<string> = new Set(['message', 'open', 'close', 'error', 'gap', 'state'])

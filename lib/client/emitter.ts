@@ -16,6 +16,10 @@ export class Emitter {
     return () => { listeners.delete(entry) }
   }
 
+  isHeard (type: string): boolean {
+    return (this.#listeners.get(type)?.size ?? 0) > 0
+  }
+
   emit (type: string, event: unknown): void {
     for (const { call } of this.#listeners.get(type) ?? []) {
       try {

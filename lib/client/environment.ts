@@ -37,8 +37,8 @@ export interface Environment {
 }
 
 interface Target {
-  addEventListener (type: string, listener: () => void): void
-  removeEventListener (type: string, listener: () => void): void
+  addEventListener (type: string, listener: (event: { readonly type: string }) => void): void
+  removeEventListener (type: string, listener: (event: { readonly type: string }) => void): void
 }
 
 /** A browser's globals, none of which must be there. */
@@ -46,7 +46,7 @@ interface Globals extends Partial<Target> {
   readonly WebSocket?: WebSocketConstructor
   readonly location?: { readonly href: string }
   readonly navigator?: { readonly onLine?: boolean }
-  readonly document?: Target & { readonly visibilityState: string }
+  readonly document?: Partial<Target> & { readonly visibilityState: string }
 }
 
 export function environmentOf (globals: Globals): Environment {
@@ -62,17 +62,13 @@ export function environmentOf (globals: Globals): Environment {
     random: Math.random,
     isOnline: () => globals.navigator?.onLine !== false,
     watch: (listener) => {
-      const online = (): void => { listener('online') }
-      const offline = (): void => { listener('offline') }
-      const visible = (): void => { if (document?.visibilityState === 'visible') listener('visible') }
-      globals.addEventListener?.('online', online)
-      globals.addEventListener?.('offline', offline)
-      document?.addEventListener('visibilitychange', visible)
-      return () => {
-        globals.removeEventListener?.('online', online)
-        globals.removeEventListener?.('offline', offline)
-        document?.removeEventListener('visibilitychange', visible)
+      const hear = ({ type }: { readonly type: string }): void => {
+        if (type !== 'visibilitychange') listener(type as WakeEvent)
+        else if (document?.visibilityState === 'visible') listener('visible')
       }
+      const places = [[globals, 'online'], [globals, 'offline'], [document, 'visibilitychange']] as const
+      for (const [target, type] of places) target?.addEventListener?.(type, hear)
+      return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
     },
     pageUrl: globals.location?.href,
     WebSocket: globals.WebSocket,

@@ -21,7 +21,7 @@ export class ClientError extends Error {
   readonly jobId: string | undefined
 
   constructor (code: ClientErrorCode, message: string, about: { cause?: unknown, sessionId?: string | undefined, jobId?: string | undefined } = {}) {
-    super(message, 'cause' in about ? { cause: about.cause } : undefined)
+    super(message, about)
     this.code = code
     this.sessionId = about.sessionId
     this.jobId = about.jobId

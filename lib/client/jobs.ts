@@ -5,19 +5,19 @@ export interface JobView {
   /** Empty for a server that gives none. */
   readonly jobId: string
   readonly status: 'processing' | 'complete' | 'error'
-  readonly task: AITask | undefined
+  readonly task?: AITask | undefined
   /** The newest numbers, without the text. Undefined before the first. */
-  readonly progress: AIProgress | undefined
+  readonly progress?: AIProgress | undefined
   /** What is known of the streamed text, without a gap. Empty for a job that streams none. */
   readonly text: string
   /** Whether the beginning of the text is missing, because the server did not keep it. */
   readonly truncated: boolean
-  readonly result: AIResult | undefined
+  readonly result?: AIResult | undefined
   /** Of type `lost`, when nobody knows any more how the job ended. */
-  readonly error: AIErrorInfo | undefined
+  readonly error?: AIErrorInfo | undefined
   /** The server's time of the start and of the end, ISO 8601. */
-  readonly startedAt: string | undefined
-  readonly endedAt: string | undefined
+  readonly startedAt?: string | undefined
+  readonly endedAt?: string | undefined
 }
 
 /** A session's jobs. The same object until something changes. */
@@ -40,57 +40,16 @@ const MAX_ENDED = 32
 
 export const noJobs: JobsSnapshot = Object.freeze({ latest: undefined, jobs: new Map<string, JobView>() })
 
-class Job {
-  readonly id: string
-  status: JobView['status'] = 'processing'
-  task: AITask | undefined
-  progress: AIProgress | undefined
-  result: AIResult | undefined
-  error: AIErrorInfo | undefined
-  startedAt: string | undefined
-  endedAt: string | undefined
+interface Job {
+  view: JobView
+  /** Where in the job's text the known part ends, in UTF-16 units. */
+  end: number
   /** Its end was only presumed here: any news of the job overrules it. */
-  lost = false
+  lost: boolean
   /** Lost only because there was no connection: recovered without a gap, it runs on. */
-  suspended = false
+  suspended: boolean
   /** Not mentioned yet in the present state that is coming. */
-  unseen = false
-  /** Where in the job's text the known part begins and ends, in UTF-16 units. */
-  start = 0
-  end = 0
-  #pieces: string[] = []
-  #view: JobView | undefined
-
-  constructor (id: string) {
-    this.id = id
-  }
-
-  changed (): void {
-    this.#view = undefined
-  }
-
-  /** Stitches a piece on. False when something is missing in front of it. */
-  stitch (delta: string, offset: number, mayJump: boolean): boolean {
-    if (offset > this.end) {
-      if (!mayJump) return false
-      this.#pieces = []
-      this.start = this.end = offset
-    }
-    const news = delta.slice(this.end - offset)
-    if (news !== '') this.#pieces.push(news)
-    this.end += news.length
-    return true
-  }
-
-  view (): JobView {
-    if (this.#view === undefined) {
-      const text = this.#pieces.join('')
-      this.#pieces = [text]
-      const { id: jobId, status, task, progress, start, result, error, startedAt, endedAt } = this
-      this.#view = Object.freeze({ jobId, status, task, progress, text, truncated: start > 0, result, error, startedAt, endedAt })
-    }
-    return this.#view
-  }
+  unseen: boolean
 }
 
 /** The jobs of one session, as far as messages have told. */
@@ -101,22 +60,20 @@ export class Jobs {
 
   snapshot (): JobsSnapshot {
     return this.#snapshot ??= Object.freeze({
-      latest: this.#latest?.view(),
-      jobs: new Map([...this.#jobs].map(([id, job]) => [id, job.view()]))
+      latest: this.#latest?.view,
+      jobs: new Map(this.#list().map(({ view }) => [view.jobId, view]))
     })
   }
 
   /** The newest running job's id. */
   get running (): string | undefined {
-    let id: string | undefined
-    for (const job of this.#jobs.values()) if (job.status === 'processing') ({ id } = job)
-    return id
+    return this.#list(isRunning).at(-1)?.view.jobId
   }
 
   /** How much is held of the texts that may go on, or be sent again. */
   get have (): Record<string, number> | undefined {
-    const held = [...this.#jobs.values()].filter((job) => job.end > 0 && (job.status === 'processing' || job.lost || job === this.#latest))
-    return held.length === 0 ? undefined : Object.fromEntries(held.map((job) => [job.id, job.end]))
+    const held = this.#list((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
+    return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
   }
 
   /** How much is held of one of them. */
@@ -127,25 +84,19 @@ export class Jobs {
   /** `mayJump` accepts a text that begins behind a gap. */
   apply (message: JobMessage, mayJump: boolean): Outcome {
     const { type, jobId = '', timestamp } = message
-    const known = this.#jobs.get(jobId)
+    // Without an id a start can only be another job's.
+    const known = type === 'ai_start' && jobId === '' ? undefined : this.#jobs.get(jobId)
     this.see(jobId)
     if (type === 'ai_progress') return this.#progress(message, known, mayJump)
     if (type === 'ai_start') {
-      // Without an id a start can only be another job's.
-      if (known !== undefined && jobId !== '' && !known.lost) return 'dropped'
-      const job = known !== undefined && jobId !== '' ? known : this.#open(jobId)
-      this.#run(job)
-      job.task = message.task
-      job.startedAt = timestamp
-      this.#change(job, true)
-      return 'told'
+      if (known?.lost === false) return 'dropped'
+      this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
+    } else {
+      if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
+      this.#end(known ?? this.#open(jobId), type === 'ai_complete'
+        ? { status: 'complete', result: message.result, error: undefined, endedAt: timestamp }
+        : { status: 'error', result: undefined, error: message.error, endedAt: timestamp })
     }
-    if (known !== undefined && known.status !== 'processing' && !known.lost && message.supersedes !== true) return 'dropped'
-    const job = known ?? this.#open(jobId)
-    job.result = job.error = undefined
-    if (type === 'ai_complete') job.result = message.result
-    else job.error = message.error
-    this.#end(job, type === 'ai_complete' ? 'complete' : 'error', timestamp)
     return 'told'
   }
 
@@ -166,73 +117,88 @@ export class Jobs {
   /** The same, of one that runs: it may be one that counts as lost here. */
   revive (jobId = ''): void {
     const job = this.#jobs.get(jobId)
-    if (job?.lost !== true) return
-    this.#run(job)
-    this.#change(job, true)
+    if (job?.lost === true) this.#change(job, RUNS)
   }
 
   /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */
   resume (): void {
-    for (const job of this.#jobs.values()) if (job.suspended) this.revive(job.id)
+    for (const { suspended, view } of this.#list()) if (suspended) this.revive(view.jobId)
   }
 
   /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
-  lose (error: AIErrorInfo, timestamp: string, which: 'unseen' | 'suspended' | 'all'): string[] {
-    const lost = [...this.#jobs.values()].filter((job) => job.status === 'processing' && (which !== 'unseen' || job.unseen))
+  lose (error: AIErrorInfo, endedAt: string, which: 'unseen' | 'suspended' | 'all'): string[] {
+    const lost = this.#list((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
     for (const job of lost) {
-      job.error = error
-      this.#end(job, 'error', timestamp)
+      this.#end(job, { status: 'error', error, endedAt })
       job.lost = true
       job.suspended = which === 'suspended'
     }
-    return lost.map(({ id }) => id)
+    return lost.map(({ view }) => view.jobId)
   }
 
-  #progress (message: AIProgressed, known: Job | undefined, mayJump: boolean): Outcome {
-    const { jobId = '', progress: { delta, offset = 0, truncated, ...progress } } = message
-    const hasEnded = known !== undefined && known.status !== 'processing' && !known.lost
-    // Without an id nobody knows which job it is: only a start opens the next.
+  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, mayJump: boolean): Outcome {
+    const { delta = '', offset = 0, truncated, ...progress } = given
     const job = known ?? this.#open(jobId)
-    if (delta !== undefined && !job.stitch(delta, offset, mayJump || truncated === true)) return 'gap'
-    if (hasEnded) {
+    let { text } = job.view
+    if (offset > job.end) {
+      if (!mayJump && truncated !== true) return 'gap'
+      text = ''
+      job.end = offset
+    }
+    const news = delta.slice(job.end - offset)
+    text += news
+    job.end += news.length
+    const streamed = { text, truncated: text.length < job.end }
+    if (known !== undefined && hasEnded(known)) {
       // What the text lacked when the end came. The numbers and the state are the end's.
-      this.#change(job, false)
+      this.#change(job, streamed, false)
       return 'dropped'
     }
-    if (job.lost) this.#run(job)
-    job.progress = progress
-    this.#change(job, known === undefined || this.#latest?.status !== 'processing')
+    // One that runs is the latest when it reports, unless another one that runs is.
+    const isLatest = known === undefined || job.lost || this.#latest === undefined || !isRunning(this.#latest)
+    this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
     return 'told'
   }
 
-  #open (id: string): Job {
-    const job = new Job(id)
-    this.#jobs.delete(id)
-    this.#jobs.set(id, job)
+  #open (jobId: string): Job {
+    const view: JobView = { jobId, status: 'processing', text: '', truncated: false }
+    const job = { view, end: 0, lost: false, suspended: false, unseen: false }
+    this.#put(job)
     return job
   }
 
-  #run (job: Job): void {
-    job.status = 'processing'
-    job.error = job.endedAt = undefined
-    job.lost = job.suspended = false
-  }
-
-  #end (job: Job, status: 'complete' | 'error', timestamp: string): void {
-    job.status = status
-    job.endedAt = timestamp
-    job.lost = job.suspended = false
-    this.#change(job, true)
+  #end (job: Job, end: Partial<JobView>): void {
+    this.#change(job, end)
     // To the end, so that the one that ended first is forgotten first.
-    this.#jobs.delete(job.id)
-    this.#jobs.set(job.id, job)
-    const ended = [...this.#jobs.values()].filter(({ status }) => status !== 'processing')
-    for (const { id } of ended.slice(0, -MAX_ENDED)) this.#jobs.delete(id)
+    this.#put(job)
+    for (const { view } of this.#list((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
   }
 
-  #change (job: Job, isLatest: boolean): void {
-    job.changed()
+  #put (job: Job): void {
+    this.#jobs.delete(job.view.jobId)
+    this.#jobs.set(job.view.jobId, job)
+  }
+
+  #change (job: Job, news: Partial<JobView>, isLatest = true): void {
+    job.view = Object.freeze({ ...job.view, ...news })
+    if (news.status !== undefined) job.lost = job.suspended = false
     if (isLatest) this.#latest = job
     this.#snapshot = undefined
   }
+
+  #list (which: (job: Job) => boolean = () => true): Job[] {
+    return [...this.#jobs.values()].filter(which)
+  }
+}
+
+/** What a job that counted as lost is again. */
+const RUNS = { status: 'processing', error: undefined, endedAt: undefined } as const
+
+function isRunning ({ view }: Job): boolean {
+  return view.status === 'processing'
+}
+
+/** Whether its end is more than presumed. */
+function hasEnded (job: Job): boolean {
+  return !isRunning(job) && !job.lost
 }

@@ -45,34 +45,38 @@ export interface CloseInfo {
 }
 
 export interface LinkOptions extends BackoffOptions {
-  readonly getToken: (() => string | undefined | PromiseLike<string | undefined>) | undefined
+  readonly getToken?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
   readonly reconnect: boolean
   readonly maxReconnectAttempts: number
   readonly connectTimeoutMs: number
-  readonly WebSocket: WebSocketConstructor
+  readonly WebSocket?: WebSocketConstructor | undefined
+}
+
+/** How often a connection came back, and how often that was tried. */
+export interface LinkCounts {
+  reconnects: number
+  reconnectAttempts: number
 }
 
 export interface LinkEvents {
   /** Where the next attempt goes. */
   target (): string
-  message (text: string): void
-  latency (ms: number): void
+  readonly message: (text: string) => void
+  readonly latency: (ms: number) => void
   state (): void
-  close (info: CloseInfo): void
-  error (error: ClientError): void
+  emit (type: 'close' | 'error', event: CloseInfo | ClientError): void
 }
 
 /** One connection that keeps itself up: attempts, the time between them, and when to give up. */
 export class Link {
   state: ConnectionState = 'idle'
   reason: StateReason | undefined
-  /** How often a connection came back, and how often that was tried. */
-  reconnects = 0
-  attempts = 0
+  /** While there is one that may be used, or an attempt to open it. */
+  socket: Socket | undefined
   readonly #options: LinkOptions
+  readonly #counts: LinkCounts
   readonly #events: LinkEvents
   readonly #environment: Environment
-  #socket: Socket | undefined
   /** The deadline of an attempt, or the time until the next. */
   #timer: Timer | undefined
   #unwatch: (() => void) | undefined
@@ -83,8 +87,9 @@ export class Link {
   /** Why it is waiting. */
   #rule: Reconnect = 'backoff'
 
-  constructor (options: LinkOptions, environment: Environment, events: LinkEvents) {
+  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
     this.#options = options
+    this.#counts = counts
     this.#environment = environment
     this.#events = events
   }
@@ -103,22 +108,10 @@ export class Link {
     this.#timer?.cancel()
     this.#failed = 0
     this.#triedFreshToken = false
-    if (this.#wasConnected) this.reconnects++
+    if (this.#wasConnected) this.#counts.reconnects++
     this.#wasConnected = true
-    this.#socket?.watch()
+    this.socket?.watch()
     this.#enter('connected')
-  }
-
-  send (text: string): void {
-    this.#socket?.send(text)
-  }
-
-  ping (): void {
-    this.#socket?.ping()
-  }
-
-  pong (): void {
-    this.#socket?.pong()
   }
 
   /** Takes another connection in the place of this one, which can't be trusted any more. */
@@ -129,19 +122,19 @@ export class Link {
   close (): void {
     if (this.reason === 'called') return
     const wasConnected = this.state === 'connected'
-    this.#stop('called', this.#socket && { code: 1000, reason: '', wasConnected })
+    this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
   }
 
   #open (): void {
     const { getToken, connectTimeoutMs } = this.#options
-    if (this.state === 'waiting' || this.#wasConnected) this.attempts++
+    if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
     const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
     // What an attempt brings that was given up meanwhile is of no interest.
     const ifCurrent = (then: () => void): void => { if (this.#timer === attempt && this.state === 'connecting') then() }
     const failed = (cause: unknown): void => {
       ifCurrent(() => {
-        this.#events.error(new ClientError('token_failed', 'getToken failed: there is no token to connect with', { cause }))
+        this.#events.emit('error', new ClientError('token_failed', 'getToken failed', { cause }))
         this.#ended('backoff', 'token', 1006, 'no token')
       })
     }
@@ -154,16 +147,17 @@ export class Link {
   }
 
   #dial (token: string | undefined): void {
+    const { WebSocket } = this.#options
     try {
-      this.#socket = new Socket(this.#options.WebSocket, this.#events.target(), protocolsFor(token), this.#environment.clock, {
-        message: (text) => { this.#events.message(text) },
+      this.socket = WebSocket && new Socket(WebSocket, this.#events.target(), protocolsFor(token), this.#environment.clock, {
+        message: this.#events.message,
+        latency: this.#events.latency,
         close: (code, reason) => { this.#ended(ruleOf(code), 'lost', code, reason) },
-        silent: () => { this.replace('silent') },
-        latency: (ms) => { this.#events.latency(ms) }
+        silent: () => { this.replace('silent') }
       })
     } catch (cause) {
       // A URL that can't be opened today can't be opened tomorrow.
-      this.#events.error(new ClientError('connection_failed', `the WebSocket can't be opened: ${String(cause)}`, { cause }))
+      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${String(cause)}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
@@ -204,15 +198,15 @@ export class Link {
 
   #tell (info: CloseInfo): void {
     if (!info.wasConnected && this.reason !== 'called') {
-      this.#events.error(new ClientError('connection_failed', `no connection: ${info.code} ${info.reason}`.trim()))
+      this.#events.emit('error', new ClientError('connection_failed', `no connection: ${info.code} ${info.reason}`.trim()))
     }
-    this.#events.close(info)
+    this.#events.emit('close', info)
   }
 
   #wake (event: WakeEvent): void {
     const { state } = this
     if (state === 'connected') {
-      this.#socket?.probe()
+      this.socket?.probe()
     } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
       this.connect()
     } else if (event === 'online' && state === 'connecting') {
@@ -223,8 +217,8 @@ export class Link {
   }
 
   #drop (): void {
-    const socket = this.#socket
-    this.#socket = undefined
+    const socket = this.socket
+    this.socket = undefined
     socket?.drop()
   }
 

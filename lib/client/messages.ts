@@ -1,4 +1,4 @@
-import type { ClientMessage, ConnectionEstablished, ServerMessage } from '../protocol/messages.js'
+import type { ConnectionEstablished, ServerMessage } from '../protocol/messages.js'
 
 export type {
   AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, BatchUpdate, Cancelling,
@@ -23,11 +23,20 @@ export interface Incoming {
   readonly seq?: number
   readonly userSeq?: number
   readonly jobId?: string
+  readonly [field: string]: unknown
 }
-
-export type { ServerMessage as KnownMessage, ClientMessage as KnownClientMessage }
 
 /** Tells the protocol's messages apart from the app's; what a server sends of its own types is taken at its word. */
 export function isKnown<T extends ServerMessage['type']> (type: T, message: Incoming): message is Incoming & Extract<ServerMessage, { type: T }> {
   return message.type === type
+}
+
+/** What is no message says nothing. */
+export function parseMessage (text: string): Incoming | undefined {
+  try {
+    const message = JSON.parse(text) as Incoming | null
+    return typeof message?.type === 'string' ? message : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -76,3 +76,7 @@ export const defaults = {
   connectTimeoutMs: 10_000,
   maxQueuedMessages: 100
 } as const
+
+/** With the defaults: what has one is always there. */
+export type Resolved<App extends { type: string }> =
+  Readonly<ClientOptions<App>> & { readonly [K in keyof typeof defaults]: NonNullable<ClientOptions[K]> }

@@ -1,3 +1,4 @@
+import { Emitter } from './emitter.js'
 import type { Environment, Timer } from './environment.js'
 
 /** One frame of a display, in milliseconds, and a little more so that it is never two. */
@@ -8,47 +9,34 @@ const FRAME_MS = 17
  * the frame's end. A timer and not `requestAnimationFrame`, which stops in a hidden tab.
  */
 export class Pace {
-  readonly #environment: Environment
-  readonly #listeners = new Set<() => void>()
+  readonly #clock: Environment['clock']
+  readonly #emitter: Emitter
   #frame: Timer | undefined
   #due = false
 
-  constructor (environment: Environment) {
-    this.#environment = environment
+  constructor ({ clock, report }: Pick<Environment, 'clock' | 'report'>) {
+    this.#clock = clock
+    this.#emitter = new Emitter(report)
   }
 
-  get size (): number {
-    return this.#listeners.size
+  get isHeard (): boolean {
+    return this.#emitter.isHeard('')
   }
 
   /** Listens, until the function that it returns is called. */
   listen (listener: () => void): () => void {
-    // The same function may listen twice.
-    const own = (): void => { listener() }
-    this.#listeners.add(own)
-    return () => { this.#listeners.delete(own) }
+    return this.#emitter.on('', listener)
   }
 
   /** Tells everyone: now if it is `urgent` or nothing was told in this frame, otherwise at the frame's end. */
   tell (urgent: boolean): void {
-    if (this.#frame !== undefined && !urgent) {
-      this.#due = true
-      return
-    }
+    this.#due = this.#frame !== undefined && !urgent
+    if (this.#due || !this.isHeard) return
     this.#frame?.cancel()
-    this.#frame = undefined
-    this.#due = false
-    if (this.#listeners.size === 0) return
-    this.#frame = this.#environment.clock.after(FRAME_MS, () => {
+    this.#frame = this.#clock.after(FRAME_MS, () => {
       this.#frame = undefined
       if (this.#due) this.tell(false)
     })
-    for (const listener of this.#listeners) {
-      try {
-        listener()
-      } catch (error) {
-        this.#environment.report(error)
-      }
-    }
+    this.#emitter.emit('', undefined)
   }
 }

@@ -48,7 +48,7 @@ export class Position {
     return had && reason !== 'new' ? reason : undefined
   }
 
-  /** Takes a message, numbered or not. One that is a `hole` was not taken: `jump` takes it after all. */
+  /** Takes a message, numbered or not. One that is a `hole` was not taken: `jump` takes it all the same. */
   take (seq: number | undefined): Verdict {
     if (this.#left > 0 && (seq === undefined || seq <= this.#head)) return this.#takeState(seq)
     // One from behind the head says that the state is complete.
@@ -61,14 +61,16 @@ export class Position {
   }
 
   /** Whether what is missing here may be asked for: with a position to go on from, and once. */
-  mayAskAbout (gap: string): boolean {
-    if (this.since === undefined || this.#askedAbout === gap) return false
-    this.#askedAbout = gap
+  mayAskAbout (gap = ''): boolean {
+    const { since } = this
+    const asked = `${String(since)} ${gap}`
+    if (since === undefined || this.#askedAbout === asked) return false
+    this.#askedAbout = asked
     return true
   }
 
-  /** Accepts that what is missing in front of this number won't come. */
-  jump (seq: number): void {
+  /** Accepts that what is missing in front of a message won't come. */
+  jump (seq = this.#seq): void {
     this.#seq = seq
   }
 

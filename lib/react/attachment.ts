@@ -10,7 +10,7 @@ export type Message = ServerMessage | AppMessage
 export interface HookOptions extends ConnectionOptions, Pick<ClientOptions, 'onMessage' | 'onOpen' | 'onClose' | 'onError' | 'onGap'> {}
 
 /** What is told about one session, or about none. */
-type About = Message | { readonly sessionId: string | undefined }
+interface About { readonly sessionId?: string | undefined }
 
 /** What a hook shows of it. */
 export interface Shows<View> {
@@ -47,12 +47,12 @@ export class Attachment<View extends object> {
   readonly subscribe = (listener: () => void): () => void => {
     const { client, release } = this.#source.acquire()
     const pace = new Pace(environmentOf(globalThis))
-    const isOurs = (about: About): boolean => about.sessionId === undefined || this.#releases.has(about.sessionId as string)
+    const isOurs = ({ sessionId }: About): boolean => sessionId === undefined || this.#releases.has(sessionId)
     const stops = [
       pace.listen(listener),
       client.on('state', () => { pace.tell(true) }),
       client.on('message', (message: Message) => {
-        if (!isOurs(message)) return
+        if (!isOurs(message as About)) return
         this.#lastMessage = message
         this.#options().onMessage?.(message)
         if (this.#shows.what === 'messages') pace.tell(ENDS.has(message.type))
