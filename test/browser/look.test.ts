@@ -47,7 +47,8 @@ t.test('the page fits a desk, a tablet and a phone, in light and dark', { skip: 
     t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, `${name}: its colours`)
     t.equal(await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth'), false, `${name}: nothing sticks out`)
     await canvas.stop()
-    await says(canvas.guest.alert, /^Stopped/)
+    await says(canvas.guest.job, 'Stopped')
+    await says(canvas.you.log, 'Caught up')
     await page.screenshot({ path: join(SCREENSHOTS, `${name}-stopped.png`), fullPage: true })
   }
 })

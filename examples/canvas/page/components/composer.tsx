@@ -77,7 +77,7 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
       />
 
       {/* Always there: a live region that comes with its words is not always read out */}
-      <div role="alert">{refusal !== undefined && <p className="refusal">{refusal}</p>}</div>
+      <div role="alert">{refusal !== undefined && <p className="notice failure">{refusal}</p>}</div>
       {/* aria-disabled and not disabled, so that the focus stays where it is */}
       <div className="actions">
         <button type="submit" className="primary" aria-disabled={isRunning || isAsking}>{isRunning ? 'Running…' : 'Start'}</button>

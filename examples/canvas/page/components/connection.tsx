@@ -9,7 +9,7 @@ const PING_MS = 5000
 const words = { idle: 'Not connected', connecting: 'Connecting…', connected: 'Connected', waiting: 'Waiting to reconnect', closed: 'Disconnected' } as const
 
 /** The connection's state and round trip, and a way to break it. */
-export function Connection ({ seat: { client, network, whose } }: { seat: Seat }): ReactElement {
+export function Connection ({ seat: { client, network, whose, cutLabel } }: { seat: Seat }): ReactElement {
   const { state, reason, isConnected, send } = useWebSocket()
   const onPong = useCallback((listener: () => void) => client.on('pong', listener), [client])
   const latency = useSyncExternalStore(onPong, () => client.metrics.latency)
@@ -27,14 +27,14 @@ export function Connection ({ seat: { client, network, whose } }: { seat: Seat }
   const why = state === 'waiting' || state === 'closed' ? reasonText(reason) : ''
   return (
     <div className="connection">
-      <p className="state" data-state={state}>
-        <span role="status" aria-label={`${whose} connection`}>{words[state]}{why !== '' && <span className="quiet">: {why}</span>}</span>
+      <div className="state" data-state={state}>
+        <p role="status" aria-label={`${whose} connection`}>{words[state]} {why !== '' && <span className="quiet">{why}</span>}</p>
         {state === 'connected' && latency !== undefined && (
-          <span className="quiet latency" title="Round trip">{latency < 10 ? latency.toFixed(1) : latency.toFixed(0)} ms</span>
+          <p className="quiet latency">Round trip {latency < 10 ? latency.toFixed(1) : latency.toFixed(0)} ms</p>
         )}
-      </p>
+      </div>
       <button type="button" className="small" aria-disabled={backAt !== undefined} onClick={() => { network.cut(CUT_MS) }}>
-        {backAt === undefined ? `Cut ${whose === 'Your' ? 'my' : 'the guest’s'} connection` : `Back in ${seconds} s`}
+        {backAt === undefined ? cutLabel : `Back in ${seconds} s`}
       </button>
     </div>
   )

@@ -6,10 +6,9 @@ export function Outcome ({ sessionId, result, error }: { sessionId: string, resu
   return (
     <>
       <div role="alert">
-        {error !== undefined && (
-          <p className="failure" data-type={error.type}>
-            <strong>{error.type === 'cancelled' ? 'Stopped' : 'Error'}</strong> {error.message} <code className="quiet">{error.type}</code>
-          </p>
+        {error?.type === 'cancelled' && <p className="notice">Somebody who follows this session stopped the job.</p>}
+        {error !== undefined && error.type !== 'cancelled' && (
+          <p className="notice failure"><strong>Error</strong> {error.message} <code className="quiet">{error.type}</code></p>
         )}
       </div>
       {result !== undefined && (

@@ -17,7 +17,7 @@ export function Panel ({ seat, sessionId }: { seat: Seat, sessionId: string }): 
         <h2 id={id}>{seat.name} <code className="quiet">{seat.userId}</code></h2>
         <Connection seat={seat} />
       </header>
-      <ProgressBar status={aiStatus} progress={aiProgress} whose={seat.whose} />
+      <ProgressBar status={aiStatus} progress={aiProgress} error={aiError} whose={seat.whose} />
       <Text text={aiText} status={aiStatus} label={`${seat.whose} text`} />
       <Outcome sessionId={sessionId} result={aiResult} error={aiError} />
       <JournalList journal={seat.journal} whose={seat.whose} />

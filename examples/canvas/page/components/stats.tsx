@@ -33,11 +33,11 @@ export function Stats (): ReactElement {
       </header>
       <div className="table" role="region" aria-label="Connections" tabIndex={0}>
         <table>
-          <thead><tr><th scope="col">Client</th><th scope="col">User</th><th scope="col">Session</th><th scope="col">State</th></tr></thead>
+          <thead><tr><th scope="col" className="wide">Client</th><th scope="col">User</th><th scope="col">Session</th><th scope="col">State</th></tr></thead>
           <tbody>
             {stats?.clients.map(({ id, userId, sessionId, isAlive, state }) => (
               <tr key={id}>
-                <td><code title={id}>…{id.slice(-8)}</code></td>
+                <td className="wide"><code title={id}>…{id.slice(-8)}</code></td>
                 <td>{userId ?? <span className="quiet">none</span>}</td>
                 <td>{sessionId ?? <span className="quiet">none</span>}</td>
                 <td>{states[state]}{!isAlive && <span className="quiet">, silent</span>}</td>
