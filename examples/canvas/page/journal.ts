@@ -64,12 +64,12 @@ export function keepJournal (client: Client): Journal {
     write(reason === 'restarted' ? 'The server was started anew: what it knew is gone' : `Some messages can't be had any more: ${reason}`, 'bad')
   })
   client.on('ai_progress', ({ progress: { delta = '' } }) => {
-    if (isBack) write(`Caught up: ${delta.length.toLocaleString()} characters that had come meanwhile`, 'good')
+    if (isBack) write(`Caught up with ${delta.length.toLocaleString()} characters`, 'good')
     isBack = false
   })
   for (const type of ['ai_complete', 'ai_error'] as const) {
     client.on(type, () => {
-      if (isBack) write('Caught up: the job had ended meanwhile', 'good')
+      if (isBack) write('Caught up: the job has ended', 'good')
       isBack = false
     })
   }

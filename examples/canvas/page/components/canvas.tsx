@@ -12,7 +12,7 @@ export function Canvas ({ sessionId, you, guest }: { sessionId: string, you: Sea
       <header className="top">
         <div>
           <h1>AI Canvas</h1>
-          <p className="lead">Start a job, and every tab that follows it sees it grow: late ones, too, and those whose line drops.</p>
+          <p className="lead">Every tab that follows a job sees it grow: late ones too, and those that were cut off.</p>
         </div>
         <SessionLink sessionId={sessionId} />
       </header>
