@@ -3,7 +3,7 @@ import { abortable } from './abortable.js'
 import { AgentError, type Agent, type AgentTask } from './agents/agent.js'
 
 /** What a job needs of the `WebSocketManager`: its `trackAI`. */
-export interface Tracker {
+interface Tracker {
   trackAI: (sessionId: string, task: AITask, text: AsyncIterable<string>, options: TrackOptions<string>) => AsyncIterable<string>
 }
 
@@ -44,7 +44,7 @@ export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: Ru
     onEnd(error === undefined ? outcome : { ...outcome, error: asError(error) })
   }
   const left = new AbortController()
-  const text = write(job, outcome, maxContentLength, left.signal, end)
+  const text = write(job, maxContentLength, left.signal, end)
   try {
     const tracked = tracker.trackAI(sessionId, { ...task }, text, {
       text: true,
@@ -53,8 +53,10 @@ export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: Ru
         return result
       }
     })
-    // What it yields is in `outcome` already
-    for await (const _ of tracked);
+    for await (const chunk of tracked) {
+      outcome.content += chunk
+      outcome.chunks++
+    }
   } catch (error) {
     // A client's cancel: it ends the job while the agent is at work, which shall not go on for nobody
     end(error)
@@ -63,19 +65,19 @@ export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: Ru
 }
 
 /**
- * The agent's text, gathered on its way. Stopping it is left to this and not to `trackAI`, which would tell every abort as
- * `cancelled`: that the job took too long, or that the server closes, is of more use.
+ * The agent's text. Stopping it is left to this and not to `trackAI`, which would tell every abort as `cancelled`: that the
+ * job took too long, or that the server closes, is of more use.
  */
 async function * write (
-  { agent, task, signal: stop }: Job, outcome: Outcome, maxContentLength: number, left: AbortSignal, end: (error: unknown) => void
+  { agent, task, signal: stop }: Job, maxContentLength: number, left: AbortSignal, end: (error: unknown) => void
 ): AsyncGenerator<string> {
   const signal = AbortSignal.any([stop, left])
+  let length = 0
   try {
     for await (const chunk of abortable(agent(task, { signal }), signal)) {
-      outcome.content += chunk
-      outcome.chunks++
       yield chunk
-      if (outcome.content.length > maxContentLength) {
+      length += chunk.length
+      if (length > maxContentLength) {
         throw new AgentError('output_too_large', `the text grew past ${maxContentLength} characters: ask for less at a time`)
       }
     }

@@ -1,6 +1,6 @@
 import type { Client, StateReason } from 'ai-canvas-ws/client'
 
-export interface Entry {
+interface Entry {
   id: number
   /** As the clock on the wall. */
   time: string

@@ -9,7 +9,7 @@ export interface Typist {
   asked (): Promise<Writing>
 }
 
-export interface Writing {
+interface Writing {
   write (text: string): void
   finish (): void
   /** Resolves when nobody listens any more. */

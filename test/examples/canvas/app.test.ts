@@ -202,7 +202,7 @@ t.test('a client cancels a job: it ends for everyone, at the model too, and the 
   const { ws, generate, result } = await startWithModel(t, [answer, streamed(['next'])])
   const [client, other] = [await connect(t, ws('s')), await connect(t, ws('s'))]
   await generate(TASK)
-  const { jobId } = await client.nextOf('ai_start')
+  const { jobId } = await client.nextOf('ai_start') as { jobId?: string }
   await client.nextOf('ai_progress')
   client.send({ type: 'cancel', sessionId: 's' })
   t.match(await client.nextOf('cancelling'), { sessionId: 's', jobId })

@@ -1,5 +1,5 @@
 import { useAIWebSocket } from 'ai-canvas-ws/react'
-import { useId, useState, type FormEvent, type ReactElement } from 'react'
+import { useId, useState, type SubmitEvent, type ReactElement } from 'react'
 import { generate, type Task } from '../generate.js'
 
 const MODES = [
@@ -40,7 +40,7 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
     }
   }
 
-  function onSubmit (event: FormEvent): void {
+  function onSubmit (event: SubmitEvent): void {
     event.preventDefault()
     if (!isRunning && !isAsking) void start()
   }
