@@ -79,7 +79,7 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#follows = new Follows(this.#options, environment, {
       write: (message) => {
         if (this.state !== 'connected') return false
-        this.#write(JSON.stringify(message))
+        this.#link.socket?.send(JSON.stringify(message))
         return true
       },
       replace: () => { this.#link.replace('lost') },
@@ -129,10 +129,10 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   connect (): void {
     if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
-      throw new ClientError('no_url', 'outside of a browser give the option "url", such as "wss://example.com/ws"')
+      throw new ClientError('no_url', 'outside of a browser the option "url" must be given')
     }
     if (this.#options.WebSocket === undefined) {
-      throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket", such as that of the package ws')
+      throw new ClientError('no_websocket', 'there is no global WebSocket here: give the option "WebSocket"')
     }
     this.#link.connect()
   }
@@ -171,13 +171,12 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   send (message: OutgoingMessage): void {
     const { type, sessionId } = message as Incoming
-    if (this.state === 'idle') this.connect()
     if (type === 'subscribe' && typeof sessionId === 'string') {
       this.#follows.add(sessionId, this, true)
+      if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
       this.unsubscribe(sessionId)
     } else if (type === 'ping' && this.state === 'connected') {
-      this.#metrics.messagesSent++
       this.#link.socket?.ping()
     } else {
       this.#sendOrQueue(JSON.stringify(message))
@@ -207,20 +206,16 @@ export class Client<App extends { type: string } = AppMessage> {
   }
 
   #sendOrQueue (text: string): void {
+    if (this.state === 'idle') this.connect()
     if (this.state === 'connected') {
-      this.#write(text)
+      this.#link.socket?.send(text)
     } else if (this.state === 'closed') {
       throw new ClientError('closed', 'the client is closed: call connect() first')
     } else if (this.#queue.length >= this.#options.maxQueuedMessages) {
-      throw new ClientError('queue_full', `${this.#queue.length} messages wait for a connection: see "maxQueuedMessages"`)
+      throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)
     } else {
       this.#queue.push(text)
     }
-  }
-
-  #write (text: string): void {
-    this.#metrics.messagesSent++
-    this.#link.socket?.send(text)
   }
 
   #changed (): void {
@@ -229,7 +224,7 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#emitter.emit('state', { state, reason })
     if (state !== 'closed') return
     const unsent = this.#queue.splice(0).length
-    if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} messages that waited for a connection were not sent`))
+    if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} waiting messages were not sent`))
     if (reason !== 'called') this.#follows.suspend()
   }
 
@@ -243,7 +238,7 @@ export class Client<App extends { type: string } = AppMessage> {
       this.#emit(message)
       this.#emitter.emit('open', message)
       greet()
-      for (const text of this.#queue.splice(0)) this.#write(text)
+      for (const text of this.#queue.splice(0)) this.#link.socket?.send(text)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
       this.#emit(message)

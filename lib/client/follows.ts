@@ -46,9 +46,8 @@ export class Follows {
   /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
   add (id: string, holder: object, anew = false): void {
     const session = this.#session(id)
-    const isFollowed = session.holders.size > 0 && !session.denied
     session.holders.add(holder)
-    if (!isFollowed || anew) this.#ask(session)
+    if (!session.following || anew) this.#ask(session)
   }
 
   release (id: string, holder: object): void {
@@ -63,7 +62,7 @@ export class Follows {
     for (const session of this.#sessions.values()) {
       if (id !== undefined && session.id !== id) continue
       session.holders.clear()
-      session.asking = false
+      session.asking = session.following = false
       session.position.forget()
       this.#dispose(session)
     }
@@ -84,13 +83,13 @@ export class Follows {
   query (): Omit<Query, 'userId' | 'attempt'> {
     const [first] = this.#wanted()
     this.#inQuery = first
-    if (first !== undefined) first.asking = true
+    if (first !== undefined) first.asking = first.following = true
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
 
   /** No answer will come any more. */
   disconnected (): void {
-    for (const session of this.#sessions.values()) session.asking = false
+    for (const session of this.#sessions.values()) session.asking = session.following = false
   }
 
   /** There will be no connection for now: nobody knows how the jobs go on. */
@@ -148,7 +147,7 @@ export class Follows {
 
   #ask (session: Session): void {
     const { id: sessionId, position: { since }, jobs: { have } } = session
-    if (!session.asking) session.asking = this.#wire.write({ type: 'subscribe', sessionId, since, have })
+    if (!session.asking) session.asking = session.following = this.#wire.write({ type: 'subscribe', sessionId, since, have })
   }
 
   #greet (session: Session, answer: Answer): void {
@@ -190,7 +189,7 @@ export class Follows {
     const { jobs, position } = session
     let outcome = jobs.apply(message, false)
     if (outcome === 'gap') {
-      if (position.mayAskAbout(`${String(message.jobId)} ${jobs.held(message.jobId)}`)) {
+      if (position.mayAskAbout(JSON.stringify(jobs.have))) {
         this.#ask(session)
         return false
       }
@@ -215,7 +214,7 @@ export class Follows {
   }
 
   #deny (session: Session): void {
-    session.denied = true
+    session.following = false
     session.position.forget()
     this.#lose(session, DENIED, 'all')
   }

@@ -38,7 +38,7 @@ export type Outcome = 'told' | 'dropped' | 'gap'
 /** Ended jobs that are remembered in a session. */
 const MAX_ENDED = 32
 
-export const noJobs: JobsSnapshot = Object.freeze({ latest: undefined, jobs: new Map<string, JobView>() })
+export const noJobs: JobsSnapshot = { latest: undefined, jobs: new Map() }
 
 interface Job {
   view: JobView
@@ -74,11 +74,6 @@ export class Jobs {
   get have (): Record<string, number> | undefined {
     const held = this.#list((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
     return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
-  }
-
-  /** How much is held of one of them. */
-  held (jobId = ''): number {
-    return this.#jobs.get(jobId)?.end ?? 0
   }
 
   /** `mayJump` accepts a text that begins behind a gap. */

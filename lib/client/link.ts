@@ -52,8 +52,9 @@ export interface LinkOptions extends BackoffOptions {
   readonly WebSocket?: WebSocketConstructor | undefined
 }
 
-/** How often a connection came back, and how often that was tried. */
+/** What it counts. */
 export interface LinkCounts {
+  messagesSent: number
   reconnects: number
   reconnectAttempts: number
 }
@@ -152,6 +153,7 @@ export class Link {
       this.socket = WebSocket && new Socket(WebSocket, this.#events.target(), protocolsFor(token), this.#environment.clock, {
         message: this.#events.message,
         latency: this.#events.latency,
+        sent: () => { this.#counts.messagesSent++ },
         close: (code, reason) => { this.#ended(ruleOf(code), 'lost', code, reason) },
         silent: () => { this.replace('silent') }
       })

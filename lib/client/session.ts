@@ -14,8 +14,8 @@ export class Session {
   readonly holders = new Set<object>()
   /** Whether a `subscribe` is not answered yet. What comes of the stream before the answer comes again behind it. */
   asking = false
-  /** The server said no. It is asked again on the next connection. */
-  denied = false
+  /** Whether it was asked for on this connection, and not refused since. */
+  following = false
   /** How often in a row the server could not decide. */
   retries = 0
 
@@ -26,7 +26,7 @@ export class Session {
 
   /** The server's answer: the session is followed. */
   greet (answer: Answer): GapReason | undefined {
-    this.asking = this.denied = false
+    this.asking = false
     this.retries = 0
     const gap = this.position.greet(answer)
     if (answer.recovered === true) this.jobs.resume()

@@ -6,6 +6,8 @@ export interface SocketEvents {
   close (code: number, reason: string): void
   /** It is open as far as anybody says, and nothing comes through it. */
   silent (): void
+  /** A message went out. */
+  sent (): void
   /** A round trip, in milliseconds. */
   latency (ms: number): void
 }
@@ -79,6 +81,7 @@ export class Socket {
 
   send (text: string): void {
     this.#socket.send(text)
+    this.#events.sent()
   }
 
   /** Lets go of it. Its close is not waited for: towards a dead peer that takes a browser a minute. */

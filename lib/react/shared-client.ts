@@ -46,12 +46,11 @@ export function acquire (key: string, options: () => ConnectionOptions): { clien
   return { client: entry.client, release }
 }
 
-function make ({ getToken, ...options }: ConnectionOptions): Shared {
+/** The session and the callbacks are each hook's own. */
+function make (options: ConnectionOptions): Shared {
   const holders = new Set<() => ConnectionOptions>()
-  const client = createClient({
-    ...options,
-    // Of the latest render of the latest hook: an older one may close over a token that is no longer true.
-    getToken: getToken && (() => [...holders].at(-1)?.().getToken?.())
-  })
-  return { client, holders }
+  const shared: ClientOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !/^(?:on[A-Z]|sessionId)/.test(name)))
+  // Of the latest render of the latest hook: an older one may close over a token that is no longer true.
+  if (options.getToken !== undefined) shared.getToken = () => [...holders].at(-1)?.().getToken?.()
+  return { client: createClient(shared), holders }
 }
