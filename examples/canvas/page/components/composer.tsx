@@ -8,14 +8,19 @@ const MODES = [
   { mode: 'explain', label: 'explain', says: 'A language model explains the file, if the server has one.' }
 ] as const
 
+const CANCEL_REFUSALS: ReadonlySet<string> = new Set(['not_cancellable', 'forbidden', 'unavailable'])
+
 /** Where a job is asked for, and stopped. */
 export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
-  const { aiStatus, cancel } = useAIWebSocket(sessionId)
   const [mode, setMode] = useState<string>('document')
   const [prompt, setPrompt] = useState('')
   const [targetFile, setTargetFile] = useState('lib/server/manager.ts')
   const [isAsking, setIsAsking] = useState(false)
   const [refusal, setRefusal] = useState<string>()
+  const { aiStatus, cancel } = useAIWebSocket(sessionId, {
+    // The answer to a stop that came too late, or was not allowed; how the connection is the panels tell
+    onError ({ code, message }) { if (CANCEL_REFUSALS.has(code)) setRefusal(message) }
+  })
   const id = useId()
   const isRunning = aiStatus === 'processing'
 
@@ -48,7 +53,7 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
   return (
     <form className="card composer" onSubmit={onSubmit} aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>A job</h2>
-      <fieldset className="modes">
+      <fieldset className="modes" aria-describedby={`${id}-mode`}>
         <legend>Mode</legend>
         {MODES.map((each) => (
           <label key={each.mode}>
