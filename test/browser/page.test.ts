@@ -2,6 +2,7 @@ import t from 'tap'
 import { launch, noBrowser, openTab } from './support/browser.js'
 import { CanvasPage, says } from './support/canvas-page.js'
 import { layLine } from './support/line.js'
+import { testLooks } from './support/looks.js'
 import { setStage } from './support/stage.js'
 
 t.setTimeout(600_000)
@@ -241,4 +242,6 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await says(canvas.you.connection, /^Connected/)
     await says(canvas.you.alert, 'the server is closing')
   })
+
+  testLooks(t, stage, browser)
 })

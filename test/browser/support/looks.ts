@@ -1,14 +1,13 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
-import { launch, noBrowser, openTab } from './support/browser.js'
-import { CanvasPage, says } from './support/canvas-page.js'
-import { setStage } from './support/stage.js'
-
-t.setTimeout(300_000)
+import type { Browser } from 'playwright-core'
+import type { Test } from 'tap'
+import { openTab } from './browser.js'
+import { CanvasPage, says } from './canvas-page.js'
+import type { Stage } from './stage.js'
 
 /** Git ignores it. Look at them after each change of the page. */
-const SCREENSHOTS = join(import.meta.dirname, 'screenshots')
+const SCREENSHOTS = join(import.meta.dirname, '../screenshots')
 
 /** Whether nothing sticks out, neither of the page nor of one of its cards. */
 const FITS = '[document.documentElement, ...document.querySelectorAll(".card")].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)'
@@ -24,12 +23,14 @@ const looks = [
   { name: 'phone-dark', viewport: PHONE, colorScheme: 'dark', paper: 'rgb(19, 19, 22)' }
 ] as const
 
-t.test('the page fits a desk, a tablet and a phone, in light and dark', { skip: noBrowser, timeout: 300_000 }, async (t) => {
+/**
+ * Holds the page at each look, and takes its pictures. Not a test file of its own: the two would build the page at the same
+ * time, into the same folder.
+ */
+export function testLooks (t: Test, stage: Stage, browser: Browser): void {
   mkdirSync(SCREENSHOTS, { recursive: true })
-  const stage = await setStage(t)
-  const browser = await launch(t)
   for (const { name, viewport, colorScheme, paper } of looks) {
-    t.test(name, async (t) => {
+    t.test(`it fits and is seen: ${name}`, async (t) => {
       const { page } = await openTab(t, browser, stage.url(`look_${name}`), { viewport, colorScheme, reducedMotion: 'reduce' })
       const canvas = new CanvasPage(page)
       await says(canvas.you.connection, /^Connected/)
@@ -56,4 +57,4 @@ t.test('the page fits a desk, a tablet and a phone, in light and dark', { skip: 
       await says(canvas.guest.job, 'Complete')
     })
   }
-})
+}
