@@ -4,9 +4,9 @@ import tseslint from 'typescript-eslint'
 // typescript-eslint and not neostandard: its typed rules find what hurts this package most, a promise that nobody
 // observes and a type that lies. Layout is left to the eye of the reviewer.
 export default defineConfig(
-  globalIgnores(['dist/', '.tap/', 'coverage/']),
+  globalIgnores(['**/dist/', '.tap/', 'coverage/']),
   {
-    files: ['**/*.ts', '**/*.js'],
+    files: ['**/*.ts', '**/*.tsx', '**/*.js'],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: { allowDefaultProject: ['*.js'] }, tsconfigRootDir: import.meta.dirname } },
     rules: {

@@ -4,9 +4,12 @@ import { agentChooser, type AgentOptions } from './agents/choose.js'
 import { Jobs } from './jobs.js'
 import { Results } from './results.js'
 import { generateRoutes } from './routes/generate.js'
+import { pageRoutes } from './routes/page.js'
 
 export interface AppOptions extends AgentOptions {
   logger?: FastifyServerOptions['logger']
+  /** The folder of the built page, which is then served at `/`. */
+  page?: string
   /**
    * Origins of other hosts whose pages may start jobs, such as `https://canvas.example.com`. With one, only its pages and
    * the server's own may connect, too.
@@ -22,13 +25,14 @@ export interface AppOptions extends AgentOptions {
 
 /** The canvas platform's server: jobs come in over HTTP, and how they go is told over WebSocket. */
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
-  const { root, openai, logger = false, origins = [], maxJobs = 4, maxJobDurationMs = 300_000, maxContentLength = 1_000_000 } = options
+  const { root, openai, logger = false, page, origins = [], maxJobs = 4, maxJobDurationMs = 300_000, maxContentLength = 1_000_000 } = options
   const app = Fastify({ logger })
   const jobs = new Jobs({ max: maxJobs, maxDurationMs: maxJobDurationMs })
 
   // Before the plugin's own, so that the sockets are still open when the jobs say that they end
   app.addHook('preClose', async () => { await jobs.close() })
-  await app.register(aiCanvasWs, origins.length === 0 ? {} : { origins })
+  // Who may start a job without saying who they are may stop one, too
+  await app.register(aiCanvasWs, { allowCancel: true, ...origins.length > 0 && { origins } })
   await app.register(generateRoutes, {
     chooseAgent: agentChooser({ root, openai }),
     jobs,
@@ -36,5 +40,6 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
     origins,
     maxContentLength
   })
+  if (page !== undefined) await app.register(pageRoutes, { folder: page })
   return app
 }

@@ -23,8 +23,8 @@ export interface Slot {
 }
 
 /**
- * The jobs that are running: so many at once, each for so long, and one for each session. The documented messages name
- * no job, so of two in one session nobody could tell whose progress or end a message is.
+ * The jobs that are running: so many at once, each for so long, and one for each session, because a client written from
+ * the platform's documentation looks at no `jobId`: of two it could not tell whose progress or end a message is.
  */
 export class Jobs {
   readonly #max: number

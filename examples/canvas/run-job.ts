@@ -1,10 +1,11 @@
-import type { WebSocketManager } from 'ai-canvas-ws'
+import type { AITask, TrackOptions } from 'ai-canvas-ws'
 import { abortable } from './abortable.js'
 import { AgentError, type Agent, type AgentTask } from './agents/agent.js'
-import { throttle } from './throttle.js'
 
-/** What a job needs of the `WebSocketManager`. */
-export type Notifier = Pick<WebSocketManager, 'notifyAIStart' | 'notifyAIProgress' | 'notifyAIComplete' | 'notifyAIError'>
+/** What a job needs of the `WebSocketManager`: its `trackAI`. */
+interface Tracker {
+  trackAI: (sessionId: string, task: AITask, text: AsyncIterable<string>, options: TrackOptions<string>) => AsyncIterable<string>
+}
 
 export interface Job {
   sessionId: string
@@ -23,50 +24,70 @@ export interface Outcome {
 }
 
 export interface RunJobOptions {
-  notifier: Notifier
-  /** Called once, before the session hears of the end: who is told that there is a result must be able to fetch it. */
+  tracker: Tracker
+  /** Called once, before anybody can act on the end: who is told that there is a result must be able to fetch it. */
   onEnd: (outcome: Outcome) => void
   maxContentLength: number
-  /** @default 100 */
-  progressIntervalMs?: number
 }
 
-/** Drives an agent through its task and tells the session how it goes. Resolves when the end was told; never rejects. */
-export async function runJob (job: Job, { notifier, onEnd, maxContentLength, progressIntervalMs = 100 }: RunJobOptions): Promise<void> {
-  const { sessionId, task, agent, signal } = job
+/**
+ * Drives an agent through its task while its session watches the text grow, and may cancel it. Resolves when the end was
+ * told; never rejects.
+ */
+export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: RunJobOptions): Promise<void> {
+  const { sessionId, task } = job
   const outcome: Outcome = { content: '', chunks: 0 }
-  const progress = throttle(({ chunks, contentLength }: { chunks: number, contentLength: number }) => {
-    void notifier.notifyAIProgress(sessionId, { chunksReceived: chunks, contentLength })
-  }, progressIntervalMs)
-
-  void notifier.notifyAIStart(sessionId, { ...task })
+  let hasEnded = false
+  const end = (error?: unknown): void => {
+    if (hasEnded) return
+    hasEnded = true
+    onEnd(error === undefined ? outcome : { ...outcome, error: asError(error) })
+  }
+  const left = new AbortController()
+  const text = write(job, maxContentLength, left.signal, end)
   try {
-    for await (const chunk of abortable(agent(task, { signal }), signal)) {
+    const tracked = tracker.trackAI(sessionId, { ...task }, text, {
+      text: true,
+      result (result) {
+        end()
+        return result
+      }
+    })
+    for await (const chunk of tracked) {
       outcome.content += chunk
       outcome.chunks++
-      progress.report({ chunks: outcome.chunks, contentLength: outcome.content.length })
-      if (outcome.content.length > maxContentLength) {
+    }
+  } catch (error) {
+    // A client's cancel: it ends the job while the agent is at work, which shall not go on for nobody
+    end(error)
+    left.abort(error)
+  }
+}
+
+/**
+ * The agent's text. Stopping it is left to this and not to `trackAI`, which would tell every abort as `cancelled`: that the
+ * job took too long, or that the server closes, is of more use.
+ */
+async function * write (
+  { agent, task, signal: stop }: Job, maxContentLength: number, left: AbortSignal, end: (error: unknown) => void
+): AsyncGenerator<string> {
+  const signal = AbortSignal.any([stop, left])
+  let length = 0
+  try {
+    for await (const chunk of abortable(agent(task, { signal }), signal)) {
+      yield chunk
+      length += chunk.length
+      if (length > maxContentLength) {
         throw new AgentError('output_too_large', `the text grew past ${maxContentLength} characters: ask for less at a time`)
       }
     }
     signal.throwIfAborted()
   } catch (error) {
     // What an agent throws when it is stopped only says that it was; the reason says why
-    outcome.error = asError(signal.aborted ? signal.reason : error)
+    const reason = asError(signal.aborted ? signal.reason : error)
+    end(reason)
+    throw reason
   }
-  progress.flush()
-  onEnd(outcome)
-  await tellEnd(job, outcome, notifier)
-}
-
-async function tellEnd ({ sessionId, task }: Job, { content, chunks, error }: Outcome, notifier: Notifier): Promise<void> {
-  const told = error === undefined
-    ? notifier.notifyAIComplete(sessionId, {
-        mode: task.mode, contentLength: content.length, chunks, ...task.targetFile !== undefined && { targetFile: task.targetFile }
-      })
-    : notifier.notifyAIError(sessionId, error)
-  // The manager has logged it, and there is nobody else to tell
-  await told.catch(() => undefined)
 }
 
 function asError (thrown: unknown): Error {

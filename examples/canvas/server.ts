@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { buildApp } from './app.js'
 import { openAIConfig } from './config/openai.js'
 import { serverConfig } from './config/server.js'
@@ -8,6 +9,7 @@ const app = await buildApp({
   root: process.cwd(),
   openai: openAIConfig(process.env),
   logger: { level: logLevel },
+  page: join(import.meta.dirname, 'page/dist'),
   origins
 })
 

@@ -14,17 +14,22 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['delivery'],
   ['broker'],
   ['jobs'],
+  ['react'],
+  ['client'],
   ['protocol']
 ]
 
-/** Files without a floor, for everyone but the room that must stand alone; and the leaves that each may lean on. */
+/** The wing of the browser: it knows nothing of the server's, and of the protocol only the types. */
+const browser: readonly string[] = ['react', 'client', 'protocol']
+
+/** Files without a floor, for everyone but the rooms that must stand alone; and the leaves that each may lean on. */
 const leaves: Readonly<Record<string, readonly string[]>> = {
   clock: [],
   deadline: ['clock'],
   errors: [],
   'maybe-promise': []
 }
-const withoutLeaves: readonly string[] = ['protocol']
+const withoutLeaves: readonly string[] = ['protocol', 'react', 'client']
 
 /** What each room may import from outside. `server` and `delivery` know no fastify, ws or redis: a test needs no port. */
 const packages: Readonly<Record<string, readonly string[]>> = {
@@ -37,6 +42,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   delivery: ['node:zlib'],
   broker: ['node:crypto'],
   jobs: [],
+  react: ['react'],
+  client: [],
   protocol: ['@sinclair/typebox'],
   clock: [],
   deadline: [],
@@ -69,6 +76,8 @@ function packageOf (name: string): string {
 
 function mayImport (from: string, to: string): boolean {
   if (from === to) return true
+  if ((from === 'react' && to !== 'client') || (to === 'client' && from !== 'react') || to === 'react') return false
+  if (from === 'client' && !browser.includes(to)) return false
   if (to in leaves) return from in leaves ? leaves[from]!.includes(to) : !withoutLeaves.includes(from)
   const floor = (room: string): number => floors.findIndex((rooms) => rooms.includes(room))
   return floor(from) >= 0 && floor(to) > floor(from)
@@ -92,6 +101,12 @@ function breaches (sources: Sources): string[] {
 /** The source as it is loaded: without the imports of types, which may well name each other. */
 function loaded (source: string): string {
   return ts.transpile(source, { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, verbatimModuleSyntax: true })
+}
+
+/** What a browser would load: nothing but the room itself and what it may stand on, and of the protocol nothing at all. */
+function loadedFrom (room: string, sources: Sources): string[] {
+  return [...sources].filter(([path]) => roomOf(path) === room).flatMap(([path, source]) =>
+    importsOf(path, loaded(source)).map((target) => target.endsWith('.ts') ? roomOf(target) : target))
 }
 
 /** Files that load themselves around a corner: each such circle once, as the way round. */
@@ -130,6 +145,12 @@ t.test('every room, floor and package that is allowed exists', async (t) => {
   }
 })
 
+t.test('the client loads nothing of the protocol, and nothing of Node.js', async (t) => {
+  t.same([...new Set(loadedFrom('client', lib))], ['client'])
+  t.same([...new Set(loadedFrom('react', lib))].sort(), ['client', 'react'], 'react itself is a folder\'s name here')
+  t.same(loadedFrom('client', new Map([['client/a.ts', 'import { Id } from \'../protocol/messages.js\'']])), ['protocol'])
+})
+
 t.test('each kind of breach is seen, in each form of an import', async (t) => {
   const breach = (path: string, source: string): string[] => breaches(new Map([[path, source]]))
   t.same(breach('server/a.ts', 'import type { FastifyInstance } from \'fastify\''), ['server/a.ts imports fastify'])
@@ -140,6 +161,10 @@ t.test('each kind of breach is seen, in each form of an import', async (t) => {
   t.same(breach('protocol/a.ts', 'import \'node:crypto\''), ['protocol/a.ts imports node:crypto'])
   t.same(breach('clock.ts', 'import { errors } from \'./errors.js\''), ['clock.ts imports errors.ts'])
   t.same(breach('options.ts', 'import { x } from \'./registry.js\''), ['options.ts imports registry.ts'], 'neighbours')
+  t.same(breach('client/a.ts', 'import { join } from \'node:path\''), ['client/a.ts imports node:path'])
+  t.same(breach('client/a.ts', 'import { systemClock } from \'../clock.js\''), ['client/a.ts imports clock.ts'])
+  t.same(breach('react/a.ts', 'import type { Id } from \'../protocol/messages.js\''), ['react/a.ts imports protocol/messages.ts'])
+  t.same(breach('server/a.ts', 'import { Client } from \'../client/client.js\''), ['server/a.ts imports client/client.ts'])
   t.same(breach('redis/a.ts', ''), ['redis/a.ts: give the room "redis" a floor and its packages'])
   t.same(breach('routes/a.ts', 'import { x } from \'../server/x.js\'; import { y } from \'ws\''), [])
   t.same(circles(new Map([['a.ts', 'import \'./b.js\''], ['b.ts', 'import \'./c.js\''], ['c.ts', 'import \'./b.js\'']])),

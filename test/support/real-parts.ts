@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 
 /** A program that some test talks to, and that npm does not bring. `npm run setup` installs what is missing. */
 export interface RealPart {
@@ -20,4 +21,17 @@ const pythonWebsockets: RealPart = {
   find: () => PYTHONS.find((python) => spawnSync(python, ['-c', 'import websockets']).status === 0)
 }
 
-export const realParts: readonly RealPart[] = [pythonWebsockets]
+/** Where Debian, others, and a Mac put it. Chrome does as well. */
+const CHROMIUMS = [
+  '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium',
+  '/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
+]
+
+export const chromium: RealPart = {
+  name: 'Chromium',
+  neededFor: 'the page and the client in a real browser',
+  debianPackage: 'chromium',
+  find: () => CHROMIUMS.find((path) => existsSync(path))
+}
+
+export const realParts: readonly RealPart[] = [pythonWebsockets, chromium]

@@ -65,7 +65,7 @@ export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions>
     jobs.start(sessionId, ({ signal, release }) => {
       results.begin(sessionId, task)
       return runJob({ sessionId, task, agent, signal }, {
-        notifier: app.wsManager,
+        tracker: app.wsManager,
         maxContentLength,
         onEnd (outcome) {
           results.end(sessionId, task, outcome)

@@ -197,6 +197,43 @@ t.test('a text past its bound ends the job', async (t) => {
   t.match((await jobMessages(client)).at(-1), { type: 'ai_error', error: { type: 'output_too_large' } })
 })
 
+t.test('a client cancels a job: it ends for everyone, at the model too, and the session is free for the next', async (t) => {
+  const { answer, ended } = endless()
+  const { ws, generate, result } = await startWithModel(t, [answer, streamed(['next'])])
+  const [client, other] = [await connect(t, ws('s')), await connect(t, ws('s'))]
+  await generate(TASK)
+  const { jobId } = await client.nextOf('ai_start') as { jobId?: string }
+  await client.nextOf('ai_progress')
+  client.send({ type: 'cancel', sessionId: 's' })
+  t.match(await client.nextOf('cancelling'), { sessionId: 's', jobId })
+  for (const each of [client, other]) t.match(await each.nextOf('ai_error'), { jobId, error: { type: 'cancelled' } })
+  await ended
+  t.match((await result('s')).body, { status: 'error', content: 'once ', error: { message: 'the job was cancelled' } })
+  t.match(await generate(TASK), { status: 202 })
+  t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { contentLength: 4 } })
+})
+
+t.test('a client that comes late gets the text from its beginning, one that comes later how it ended', async (t) => {
+  const { promise: more, resolve: goOn } = deferred()
+  const { ws, generate } = await startWithModel(t, [async (response) => {
+    begin(response)
+    response.write(event('once '))
+    await more
+    response.end(`${event('more')}${event(undefined, 'stop')}data: [DONE]\n\n`)
+  }])
+  const first = await connect(t, ws('s'))
+  await generate(TASK)
+  await first.nextOf('ai_progress')
+  const late = await connect(t, ws('s'))
+  t.match(await late.next(), { type: 'ai_start', task: { prompt: 'Create a component' } })
+  t.match(await late.next(), { type: 'ai_progress', progress: { delta: 'once ', offset: 0 } })
+  goOn()
+  t.match(await late.next(), { type: 'ai_progress', progress: { delta: 'more', offset: 5 } })
+  t.match(await late.next(), { type: 'ai_complete', result: { contentLength: 9 } })
+  const later = await connect(t, ws('s'))
+  t.match(await later.nextOf('ai_complete'), { result: { contentLength: 9 } })
+})
+
 t.test('when the server closes, its jobs end and say so before the sockets do', async (t) => {
   const { answer, ended } = endless()
   const { app, ws, generate } = await startWithModel(t, [answer])

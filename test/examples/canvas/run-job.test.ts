@@ -1,146 +1,138 @@
-import { mock } from 'node:test'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import type { Agent } from '../../../examples/canvas/agents/agent.js'
-import { runJob, type Notifier, type Outcome } from '../../../examples/canvas/run-job.js'
-
-type Told = [what: string, content: unknown]
+import { runJob, type Outcome } from '../../../examples/canvas/run-job.js'
+import { track } from '../../../lib/jobs/track.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 
 interface Ran {
-  told: Told[]
-  /** What was told before `onEnd` was called. */
-  before: Told[]
-  outcome: Outcome | undefined
+  reporter: FakeReporter
+  /** What was to be tracked. */
+  asked: unknown[]
+  /** What the app was told of the end: once, if all is well. */
+  outcomes: Outcome[]
+  /** Whether the session had heard of the end when the app was told. */
+  sessionKnew: boolean
+}
+
+interface Setting {
+  signal?: AbortSignal
+  maxContentLength?: number
+  reporter?: FakeReporter
 }
 
 const task = { mode: 'generate', prompt: 'p', targetFile: 'a.ts' }
 
-function notifier (told: Told[]): Notifier {
-  const tell = (what: string) => async (sessionId: string, content: unknown) => {
-    told.push([`${sessionId} ${what}`, content])
-    return { recipients: 1 }
-  }
-  return { notifyAIStart: tell('start'), notifyAIProgress: tell('progress'), notifyAIComplete: tell('complete'), notifyAIError: tell('error') }
-}
-
-async function run (agent: Agent, { signal = new AbortController().signal, maxContentLength = 100, notify = notifier } = {}): Promise<Ran> {
-  const ran: Ran = { told: [], before: [], outcome: undefined }
+/** Tracks as the manager does, on a clock that stands still. */
+async function run (
+  agent: Agent, { signal = new AbortController().signal, maxContentLength = 100, reporter = fakeReporter() }: Setting = {}
+): Promise<Ran> {
+  const ran: Ran = { reporter, asked: [], outcomes: [], sessionKnew: false }
   await runJob({ sessionId: 's', task, agent, signal }, {
-    notifier: notify(ran.told),
+    tracker: {
+      trackAI: (sessionId, tracked, text, options) => {
+        ran.asked.push([sessionId, tracked])
+        return track(reporter, tracked, text, options, new FakeClock())
+      }
+    },
     maxContentLength,
     onEnd (outcome) {
-      ran.outcome = outcome
-      ran.before = [...ran.told]
+      ran.outcomes.push(outcome)
+      ran.sessionKnew = reporter.ends.length > 0
     }
   })
   return ran
 }
 
-function useFakeTime (t: Test): void {
-  mock.timers.enable({ apis: ['setTimeout'] })
-  t.teardown(() => { mock.timers.reset() })
-}
-
-t.test('a job is told from its start over its progress to its end', async (t) => {
-  const { told, before, outcome } = await run(async function * () { yield * ['grü', 'ß', ' 👋'] })
-  t.same(told, [
-    ['s start', task],
-    ['s progress', { chunksReceived: 1, contentLength: 3 }],
-    ['s progress', { chunksReceived: 3, contentLength: 7 }],
-    ['s complete', { mode: 'generate', contentLength: 7, chunks: 3, targetFile: 'a.ts' }]
+t.test('a job is told from its first text to its end', async (t) => {
+  const { reporter, asked, outcomes, sessionKnew } = await run(async function * () { yield * ['grü', 'ß', ' 👋'] })
+  t.same(asked, [['s', task]])
+  t.same(reporter.reports, [
+    ['progress', { chunksReceived: 1, contentLength: 3, delta: 'grü' }],
+    ['progress', { chunksReceived: 3, contentLength: 7, delta: 'ß 👋' }],
+    ['complete', { mode: 'generate', contentLength: 7, chunks: 3, targetFile: 'a.ts' }]
   ], 'lengths count UTF-16 units')
-  t.same(outcome, { content: 'grüß 👋', chunks: 3 })
-  t.equal(before.length, 3, 'the result can be fetched before the end is told')
-})
-
-t.test('progress comes once in 100 ms, with the newest figures, and a last time at the end', async (t) => {
-  useFakeTime(t)
-  const { told } = await run(async function * () {
-    for (let ms = 0; ms < 250; ms += 10) {
-      yield '.'
-      mock.timers.tick(10)
-    }
-  })
-  t.same(told.filter(([what]) => what === 's progress').map(([, progress]) => progress), [
-    { chunksReceived: 1, contentLength: 1 },
-    { chunksReceived: 10, contentLength: 10 },
-    { chunksReceived: 20, contentLength: 20 },
-    { chunksReceived: 25, contentLength: 25 }
-  ])
-})
-
-t.test('progress is told while the agent pauses', async (t) => {
-  useFakeTime(t)
-  let told: Told[] = []
-  await run(async function * () {
-    yield 'a'
-    yield 'b'
-    t.same(told.at(-1), ['s progress', { chunksReceived: 1, contentLength: 1 }])
-    mock.timers.tick(100)
-    t.same(told.at(-1), ['s progress', { chunksReceived: 2, contentLength: 2 }])
-  }, { notify: (all) => notifier(told = all) })
+  t.same(outcomes, [{ content: 'grüß 👋', chunks: 3 }])
+  t.equal(sessionKnew, false, 'the result can be fetched before the end is told')
 })
 
 t.test('a failure is told with the error itself, after the last progress, and the text so far is kept', async (t) => {
   const failure = Object.assign(new Error('limit'), { status: 429 })
-  const { told, outcome } = await run(async function * () {
+  const { reporter, outcomes, sessionKnew } = await run(async function * () {
     yield * ['a', 'b']
     throw failure
   })
-  t.same(told.map(([what]) => what), ['s start', 's progress', 's progress', 's error'])
-  t.equal(told.at(-1)?.[1], failure)
-  t.match(outcome, { content: 'ab', chunks: 2, error: failure })
+  t.same(reporter.reports.map(([name]) => name), ['progress', 'progress', 'error'])
+  t.equal(reporter.text, 'ab')
+  t.equal(reporter.ends[0]?.[1], failure)
+  t.match(outcomes, [{ content: 'ab', chunks: 2, error: failure }])
+  t.equal(sessionKnew, false)
 })
 
 t.test('an agent that fails at once, or throws what is no error, is told as well', async (t) => {
-  const { told } = await run(() => { throw new Error('at once') })
-  t.match(told, [['s start', task], ['s error', new Error('at once')]])
+  const { reporter, outcomes } = await run(() => { throw new Error('at once') })
+  t.match(reporter.reports, [['error', new Error('at once')]])
+  t.match(outcomes, [{ content: '', error: { message: 'at once' } }])
   const odd = await run(async function * () { throw 'a string' }) // eslint-disable-line @typescript-eslint/only-throw-error -- the point of the test
-  t.match(odd.told.at(-1)?.[1], { message: 'the agent failed without saying why', cause: 'a string' })
+  t.match(odd.reporter.ends, [['error', { message: 'the agent failed without saying why', cause: 'a string' }]])
 })
 
 t.test('a text that grows past its bound ends the job', async (t) => {
   let cleaned = false
-  const { told, outcome } = await run(async function * () {
+  const { reporter, outcomes } = await run(async function * () {
     try { for (;;) yield 'xxxx' } finally { cleaned = true }
   }, { maxContentLength: 10 })
-  t.match(told.at(-1), ['s error', { type: 'output_too_large', message: 'the text grew past 10 characters: ask for less at a time' }])
-  t.equal(outcome?.content.length, 12)
+  t.match(reporter.ends, [['error', { type: 'output_too_large', message: 'the text grew past 10 characters: ask for less at a time' }]])
+  t.equal(outcomes[0]?.content.length, 12)
   t.equal(cleaned, true)
 })
 
-t.test('a job that is stopped says why, whether its agent listens, hangs, or ends as if it were done', async (t) => {
-  const agents: Record<string, (controller: AbortController) => Agent> = {
-    listens: (controller) => async function * (_task, { signal }) {
-      yield 'a'
-      controller.abort(new Error('stopped'))
-      signal.throwIfAborted()
-    },
-    'throws something of its own': (controller) => async function * () {
-      yield 'a'
-      controller.abort(new Error('stopped'))
-      throw new Error('Request was aborted.')
-    },
-    hangs: (controller) => async function * () {
-      yield 'a'
-      setImmediate(() => { controller.abort(new Error('stopped')) })
-      await new Promise(() => undefined)
-    },
-    returns: (controller) => async function * () {
-      yield 'a'
-      controller.abort(new Error('stopped'))
-    }
+/** What an agent may make of being stopped, whoever stops it. */
+const agents: Record<string, (stop: () => void) => Agent> = {
+  listens: (stop) => async function * (_task, { signal }) {
+    yield 'a'
+    stop()
+    await Promise.resolve()
+    signal.throwIfAborted()
+    await new Promise((_resolve, reject) => { signal.addEventListener('abort', () => { reject(signal.reason as Error) }) })
+  },
+  'throws something of its own': (stop) => async function * (_task, { signal }) {
+    yield 'a'
+    stop()
+    await new Promise((resolve) => { if (signal.aborted) resolve(undefined); else signal.addEventListener('abort', resolve) })
+    throw new Error('Request was aborted.')
+  },
+  hangs: (stop) => async function * () {
+    yield 'a'
+    setImmediate(stop)
+    await new Promise(() => undefined)
+  },
+  returns: (stop) => async function * () {
+    yield 'a'
+    stop()
   }
+}
+
+t.test('a job that is stopped says why, whether its agent listens, hangs, or ends as if it were done', async (t) => {
   for (const [name, agent] of Object.entries(agents)) {
     const controller = new AbortController()
-    const { told, outcome } = await run(agent(controller), { signal: controller.signal })
-    t.match(told.at(-1), ['s error', new Error('stopped')], name)
-    t.match(outcome, { content: 'a' }, name)
+    const { reporter, outcomes } = await run(agent(() => { controller.abort(new Error('stopped')) }), { signal: controller.signal })
+    t.match(reporter.ends, [['error', new Error('stopped')]], name)
+    t.match(outcomes, [{ content: 'a', error: { message: 'stopped' } }], name)
   }
 })
 
-t.test('a notification that fails ends nothing', async (t) => {
-  const { outcome } = await run(async function * () { yield 'a' }, {
-    notify: (told) => ({ ...notifier(told), notifyAIComplete: async () => { throw new Error('the broker is gone') } })
-  })
-  t.same(outcome, { content: 'a', chunks: 1 })
+t.test('a job that a client cancels ends as cancelled, and its agent is stopped', async (t) => {
+  for (const [name, agent] of Object.entries(agents)) {
+    const reporter = fakeReporter()
+    let agentSignal: AbortSignal | undefined
+    const cancelled = agent(() => { reporter.cancel(new DOMException('the job was cancelled', 'AbortError')) })
+    const { outcomes } = await run((asked, context) => {
+      agentSignal = context.signal
+      return cancelled(asked, context)
+    }, { reporter })
+    t.same(reporter.ends, [['error', { message: 'the job was cancelled', type: 'cancelled' }]], name)
+    t.match(outcomes, [{ content: 'a', error: { message: 'the job was cancelled' } }], name)
+    t.equal(agentSignal?.aborted, true, name)
+  }
 })

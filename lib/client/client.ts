@@ -1,0 +1,257 @@
+import { Emitter } from './emitter.js'
+import type { Environment } from './environment.js'
+import { ClientError } from './errors.js'
+import { Follows } from './follows.js'
+import { noJobs, type JobsSnapshot } from './jobs.js'
+import { Link, type ConnectionState, type StateReason } from './link.js'
+import { isKnown, parseMessage, type AppMessage, type ClientMessage, type Incoming, type ServerMessage } from './messages.js'
+import { defaults, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
+import { targetUrl } from './target.js'
+
+/** What `send` takes: the protocol's messages, and the app's own. */
+export type OutgoingMessage = ClientMessage | AppMessage
+
+/** Since the client was made. */
+export interface ClientMetrics {
+  /** How often it came back, and how often that was tried. */
+  readonly reconnects: number
+  readonly reconnectAttempts: number
+  /** The latest round trip and their mean, in milliseconds. Undefined before the first `ping`: see `send`. */
+  readonly latency: number | undefined
+  readonly averageLatency: number | undefined
+  readonly messagesSent: number
+  readonly messagesReceived: number
+}
+
+/** A session's jobs as a store, for `useSyncExternalStore` and whatever works alike. */
+export interface JobStore {
+  /** Never changes; the same object until something does. */
+  getSnapshot (): JobsSnapshot
+  /** No jobs, always the same object. */
+  getServerSnapshot (): JobsSnapshot
+  /** Calls back after changes: of progress at most once a frame, of starts and ends at once. Returns how to stop it. */
+  subscribe (listener: () => void): () => void
+}
+
+type MessageOf<App extends { type: string }, T extends string> = Extract<ServerMessage | App, { type: T }>
+
+/** What a listener of this type is given. */
+export type EventOf<App extends { type: string }, T extends string> =
+  T extends keyof ClientEvents ? ClientEvents<App>[T]
+    : T extends ServerMessage['type'] ? Extract<ServerMessage, { type: T }>
+      : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
+
+/** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
+const EVENT_NAMES = /^(?:message|open|close|error|gap|state)$/
+
+/**
+ * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
+ * `subscribe` or `send`.
+ */
+export class Client<App extends { type: string } = AppMessage> {
+  /** Who the user is, as given. */
+  readonly userId: string | undefined
+  readonly #options: Resolved<App>
+  readonly #environment: Environment
+  readonly #emitter: Emitter
+  readonly #follows: Follows
+  readonly #link: Link
+  /** Texts that wait for a connection. */
+  readonly #queue: string[] = []
+  readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
+    reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
+  }
+
+  #roundTrips = 0
+
+  /** @internal */
+  constructor (options: ClientOptions<App>, environment: Environment) {
+    const given = Object.entries(options).filter(([, value]) => value !== undefined)
+    this.#options = { WebSocket: environment.WebSocket, ...defaults, ...Object.fromEntries(given) }
+    this.#environment = environment
+    this.#emitter = new Emitter(environment.report)
+    this.userId = options.userId
+    for (const [name, value] of given) {
+      const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
+      if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
+    }
+    const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
+    this.#follows = new Follows(this.#options, environment, {
+      write: (message) => {
+        if (this.state !== 'connected') return false
+        this.#link.socket?.send(JSON.stringify(message))
+        return true
+      },
+      replace: () => { this.#link.replace('lost') },
+      message: (message) => { this.#emit(message) },
+      gap: (gap) => { emit('gap', gap) }
+    })
+    this.#link = new Link(this.#options, environment, this.#metrics, {
+      target: () => this.#target(),
+      message: (text) => { this.#receive(text) },
+      latency: (ms) => {
+        const { averageLatency = 0 } = this.#metrics
+        this.#metrics.latency = ms
+        this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
+      },
+      state: () => { this.#changed() },
+      emit
+    })
+    if (options.sessionId !== undefined) this.#follows.add(options.sessionId, this)
+  }
+
+  get state (): ConnectionState {
+    return this.#link.state
+  }
+
+  /** Why it is not connected. Undefined while it is, or is about to be for the first time. */
+  get reason (): StateReason | undefined {
+    return this.#link.reason
+  }
+
+  get metrics (): ClientMetrics {
+    return { ...this.#metrics }
+  }
+
+  /**
+   * Listens to a type of message, the protocol's or the app's own, or to an event: `message`, `open`, `close`, `error`
+   * (what the server did not accept too), `gap`, `state`. Returns how to stop it. What a listener throws is reported as
+   * an uncaught error, and stops nothing.
+   */
+  on<T extends ServerMessage['type'] | keyof ClientEvents | App['type']> (type: T, listener: (event: EventOf<App, T>) => void): () => void {
+    return this.#emitter.on(type, listener)
+  }
+
+  /**
+   * Connects, at once if it is waiting. Does nothing while it is connecting or connected.
+   *
+   * @throws `ClientError` `no_url` or `no_websocket`, where the environment has none and none was given
+   */
+  connect (): void {
+    if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
+      throw new ClientError('no_url', 'outside of a browser the option "url" must be given')
+    }
+    if (this.#options.WebSocket === undefined) {
+      throw new ClientError('no_websocket', 'there is no global WebSocket here: give the option "WebSocket"')
+    }
+    this.#link.connect()
+  }
+
+  /**
+   * Follows a session, through every drop, until the function that it returns is called. What several follow is left when
+   * the last one of them does.
+   */
+  subscribe (sessionId: string): () => void {
+    const holder = {}
+    this.#follows.add(sessionId, holder)
+    if (this.state === 'idle') this.connect()
+    return () => { this.#follows.release(sessionId, holder) }
+  }
+
+  /** Leaves a session, whoever follows it; without an id all. */
+  unsubscribe (sessionId?: string): void {
+    this.#follows.leave(sessionId)
+  }
+
+  /**
+   * Asks the server to end a job; without an id the newest one that runs. Its `ai_error` of type `cancelled` follows, or
+   * an `error` event that says why not.
+   *
+   * @throws `ClientError` as `send`
+   */
+  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
+    this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
+  }
+
+  /**
+   * Sends a message. While there is no connection it waits for one. `subscribe` and `unsubscribe` are as the methods;
+   * the round trip of a `ping` goes into the metrics.
+   *
+   * @throws `ClientError` `queue_full` when too many wait, `closed` when the client is closed
+   */
+  send (message: OutgoingMessage): void {
+    const { type, sessionId } = message as Incoming
+    if (type === 'subscribe' && typeof sessionId === 'string') {
+      this.#follows.add(sessionId, this, true)
+      if (this.state === 'idle') this.connect()
+    } else if (type === 'unsubscribe') {
+      this.unsubscribe(sessionId)
+    } else if (type === 'ping' && this.state === 'connected') {
+      this.#link.socket?.ping()
+    } else {
+      this.#sendOrQueue(JSON.stringify(message))
+    }
+  }
+
+  /** Ends the connection for good: only `connect` begins another. */
+  close (): void {
+    this.#link.close()
+  }
+
+  /** The jobs of a session. They are known while it is followed. */
+  jobStore (sessionId: string): JobStore {
+    return {
+      getSnapshot: () => this.#follows.find(sessionId)?.jobs.snapshot() ?? noJobs,
+      getServerSnapshot: () => noJobs,
+      subscribe: (listener) => this.#follows.watch(sessionId, listener)
+    }
+  }
+
+  #target (): string {
+    return targetUrl(this.#options.url, this.#environment.pageUrl, {
+      userId: this.userId,
+      ...this.#follows.query(),
+      attempt: this.#metrics.reconnectAttempts
+    })
+  }
+
+  #sendOrQueue (text: string): void {
+    if (this.state === 'idle') this.connect()
+    if (this.state === 'connected') {
+      this.#link.socket?.send(text)
+    } else if (this.state === 'closed') {
+      throw new ClientError('closed', 'the client is closed: call connect() first')
+    } else if (this.#queue.length >= this.#options.maxQueuedMessages) {
+      throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)
+    } else {
+      this.#queue.push(text)
+    }
+  }
+
+  #changed (): void {
+    const { state, reason } = this
+    if (state !== 'connected') this.#follows.disconnected()
+    this.#emitter.emit('state', { state, reason })
+    if (state !== 'closed') return
+    const unsent = this.#queue.splice(0).length
+    if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} waiting messages were not sent`))
+    if (reason !== 'called') this.#follows.suspend()
+  }
+
+  #receive (text: string): void {
+    const message = parseMessage(text)
+    if (message === undefined) return
+    this.#metrics.messagesReceived++
+    if (isKnown('connection', message)) {
+      const greet = this.#follows.connected(message)
+      this.#link.connected()
+      this.#emit(message)
+      this.#emitter.emit('open', message)
+      greet()
+      for (const text of this.#queue.splice(0)) this.#link.socket?.send(text)
+    } else if (isKnown('error', message)) {
+      const { code, message: why, sessionId, jobId } = message
+      this.#emit(message)
+      this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
+      this.#follows.refused(message)
+    } else {
+      if (message.type === 'pong') this.#link.socket?.pong()
+      if (this.#follows.receive(message)) this.#emit(message)
+    }
+  }
+
+  #emit (message: Incoming | AppMessage): void {
+    if (!EVENT_NAMES.test(message.type)) this.#emitter.emit(message.type, message)
+    this.#emitter.emit('message', message)
+  }
+}

@@ -1,0 +1,32 @@
+/** Listeners by the type of what they listen to. One that throws stops neither the others nor the client. */
+export class Emitter {
+  readonly #listeners = new Map<string, Set<{ readonly call: (event: never) => unknown }>>()
+  readonly #report: (error: unknown) => void
+
+  constructor (report: (error: unknown) => void) {
+    this.#report = report
+  }
+
+  /** Listens, until the function that it returns is called. */
+  on (type: string, listener: (event: never) => unknown): () => void {
+    // An entry of its own, because the same function may listen twice.
+    const entry = { call: listener }
+    const listeners = this.#listeners.get(type) ?? new Set()
+    this.#listeners.set(type, listeners.add(entry))
+    return () => { listeners.delete(entry) }
+  }
+
+  isHeard (type: string): boolean {
+    return (this.#listeners.get(type)?.size ?? 0) > 0
+  }
+
+  emit (type: string, event: unknown): void {
+    for (const { call } of this.#listeners.get(type) ?? []) {
+      try {
+        call(event as never)
+      } catch (error) {
+        this.#report(error)
+      }
+    }
+  }
+}

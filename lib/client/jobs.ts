@@ -1,0 +1,199 @@
+import type { AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask } from './messages.js'
+
+/** A job as a reader sees it. It never changes: another state is another object. */
+export interface JobView {
+  /** Empty for a server that gives none. */
+  readonly jobId: string
+  readonly status: 'processing' | 'complete' | 'error'
+  readonly task?: AITask | undefined
+  /** The newest numbers, without the text. Undefined before the first. */
+  readonly progress?: AIProgress | undefined
+  /** What is known of the streamed text, without a gap. Empty for a job that streams none. */
+  readonly text: string
+  /** Whether the beginning of the text is missing, because the server did not keep it. */
+  readonly truncated: boolean
+  readonly result?: AIResult | undefined
+  /** Of type `lost`, when nobody knows any more how the job ended. */
+  readonly error?: AIErrorInfo | undefined
+  /** The server's time of the start and of the end, ISO 8601. */
+  readonly startedAt?: string | undefined
+  readonly endedAt?: string | undefined
+}
+
+/** A session's jobs. The same object until something changes. */
+export interface JobsSnapshot {
+  /** The job of the latest start or end; a running one that reports after another's end is the latest again. */
+  readonly latest: JobView | undefined
+  /** Every running job and the latest ended ones: running ones in the order of their starts, ended ones of their ends. */
+  readonly jobs: ReadonlyMap<string, JobView>
+}
+
+export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
+
+/**
+ * What became of a message: listeners are told of it or not, or its text begins behind a gap and nothing of it was taken.
+ */
+export type Outcome = 'told' | 'dropped' | 'gap'
+
+/** Ended jobs that are remembered in a session. */
+const MAX_ENDED = 32
+
+export const noJobs: JobsSnapshot = { latest: undefined, jobs: new Map() }
+
+interface Job {
+  view: JobView
+  /** Where in the job's text the known part ends, in UTF-16 units. */
+  end: number
+  /** Its end was only presumed here: any news of the job overrules it. */
+  lost: boolean
+  /** Lost only because there was no connection: recovered without a gap, it runs on. */
+  suspended: boolean
+  /** Not mentioned yet in the present state that is coming. */
+  unseen: boolean
+}
+
+/** The jobs of one session, as far as messages have told. */
+export class Jobs {
+  readonly #jobs = new Map<string, Job>()
+  #latest: Job | undefined
+  #snapshot: JobsSnapshot | undefined = noJobs
+
+  snapshot (): JobsSnapshot {
+    return this.#snapshot ??= Object.freeze({
+      latest: this.#latest?.view,
+      jobs: new Map(this.#list().map(({ view }) => [view.jobId, view]))
+    })
+  }
+
+  /** The newest running job's id. */
+  get running (): string | undefined {
+    return this.#list(isRunning).at(-1)?.view.jobId
+  }
+
+  /** How much is held of the texts that may go on, or be sent again. */
+  get have (): Record<string, number> | undefined {
+    const held = this.#list((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
+    return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
+  }
+
+  /** `mayJump` accepts a text that begins behind a gap. */
+  apply (message: JobMessage, mayJump: boolean): Outcome {
+    const { type, jobId = '', timestamp } = message
+    // Without an id a start can only be another job's.
+    const known = type === 'ai_start' && jobId === '' ? undefined : this.#jobs.get(jobId)
+    this.see(jobId)
+    if (type === 'ai_progress') return this.#progress(message, known, mayJump)
+    if (type === 'ai_start') {
+      if (known?.lost === false) return 'dropped'
+      this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
+    } else {
+      if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
+      this.#end(known ?? this.#open(jobId), type === 'ai_complete'
+        ? { status: 'complete', result: message.result, error: undefined, endedAt: timestamp }
+        : { status: 'error', result: undefined, error: message.error, endedAt: timestamp })
+    }
+    return 'told'
+  }
+
+  /** The present state comes, and with it every job that runs. */
+  expectState (): void {
+    for (const job of this.#jobs.values()) {
+      job.unseen = true
+      job.suspended = false
+    }
+  }
+
+  /** The server speaks of this job. */
+  see (jobId = ''): void {
+    const job = this.#jobs.get(jobId)
+    if (job !== undefined) job.unseen = false
+  }
+
+  /** The same, of one that runs: it may be one that counts as lost here. */
+  revive (jobId = ''): void {
+    const job = this.#jobs.get(jobId)
+    if (job?.lost === true) this.#change(job, RUNS)
+  }
+
+  /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */
+  resume (): void {
+    for (const { suspended, view } of this.#list()) if (suspended) this.revive(view.jobId)
+  }
+
+  /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
+  lose (error: AIErrorInfo, endedAt: string, which: 'unseen' | 'suspended' | 'all'): string[] {
+    const lost = this.#list((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
+    for (const job of lost) {
+      this.#end(job, { status: 'error', error, endedAt })
+      job.lost = true
+      job.suspended = which === 'suspended'
+    }
+    return lost.map(({ view }) => view.jobId)
+  }
+
+  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, mayJump: boolean): Outcome {
+    const { delta = '', offset = 0, truncated, ...progress } = given
+    const job = known ?? this.#open(jobId)
+    let { text } = job.view
+    if (offset > job.end) {
+      if (!mayJump && truncated !== true) return 'gap'
+      text = ''
+      job.end = offset
+    }
+    const news = delta.slice(job.end - offset)
+    text += news
+    job.end += news.length
+    const streamed = { text, truncated: text.length < job.end }
+    if (known !== undefined && hasEnded(known)) {
+      // What the text lacked when the end came. The numbers and the state are the end's.
+      this.#change(job, streamed, false)
+      return 'dropped'
+    }
+    // One that runs is the latest when it reports, unless another one that runs is.
+    const isLatest = known === undefined || job.lost || this.#latest === undefined || !isRunning(this.#latest)
+    this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
+    return 'told'
+  }
+
+  #open (jobId: string): Job {
+    const view: JobView = { jobId, status: 'processing', text: '', truncated: false }
+    const job = { view, end: 0, lost: false, suspended: false, unseen: false }
+    this.#put(job)
+    return job
+  }
+
+  #end (job: Job, end: Partial<JobView>): void {
+    this.#change(job, end)
+    // To the end, so that the one that ended first is forgotten first.
+    this.#put(job)
+    for (const { view } of this.#list((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
+  }
+
+  #put (job: Job): void {
+    this.#jobs.delete(job.view.jobId)
+    this.#jobs.set(job.view.jobId, job)
+  }
+
+  #change (job: Job, news: Partial<JobView>, isLatest = true): void {
+    job.view = Object.freeze({ ...job.view, ...news })
+    if (news.status !== undefined) job.lost = job.suspended = false
+    if (isLatest) this.#latest = job
+    this.#snapshot = undefined
+  }
+
+  #list (which: (job: Job) => boolean = () => true): Job[] {
+    return [...this.#jobs.values()].filter(which)
+  }
+}
+
+/** What a job that counted as lost is again. */
+const RUNS = { status: 'processing', error: undefined, endedAt: undefined } as const
+
+function isRunning ({ view }: Job): boolean {
+  return view.status === 'processing'
+}
+
+/** Whether its end is more than presumed. */
+function hasEnded (job: Job): boolean {
+  return !isRunning(job) && !job.lost
+}

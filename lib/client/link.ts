@@ -1,0 +1,237 @@
+import type { Reconnect } from '../protocol/codes.js'
+import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
+import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
+import { ClientError } from './errors.js'
+import { protocolsFor, Socket } from './socket.js'
+
+/**
+ * - `idle`: nothing has been asked of it.
+ * - `connecting`: an attempt is under way, from `getToken` to the server's `connection` message.
+ * - `connected`: that message has come.
+ * - `waiting`: for the next attempt, or for a network.
+ * - `closed`: no attempt will be made. After `attempts` a page that comes online or becomes visible begins anew, after
+ *   everything else only `connect`.
+ */
+export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'
+
+/**
+ * Why it is not connected.
+ *
+ * - `lost`: the connection, or an attempt, was ended by the server or the network.
+ * - `timeout`: no `connection` message came in time.
+ * - `silent`: the connection was open, and nobody answered any more.
+ * - `offline`: there is no network.
+ * - `token`: `getToken` failed.
+ * - `attempts`: all attempts are used up.
+ * - `refused`: the server's close code says that coming back would end the same way; or the URL can't be opened.
+ * - `disabled`: the connection ended, and `reconnect` is off.
+ * - `called`: `close` was called.
+ */
+export type StateReason =
+  | 'lost' | 'timeout' | 'silent' | 'offline' | 'token' | 'attempts' | 'refused' | 'disabled' | 'called'
+
+export interface StateChange {
+  readonly state: ConnectionState
+  readonly reason: StateReason | undefined
+}
+
+/** The end of a socket, or of an attempt to open one. */
+export interface CloseInfo {
+  /** As in the close frame; 1006 where none came. */
+  readonly code: number
+  readonly reason: string
+  /** Whether it had been connected. */
+  readonly wasConnected: boolean
+}
+
+export interface LinkOptions extends BackoffOptions {
+  readonly getToken?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
+  readonly reconnect: boolean
+  readonly maxReconnectAttempts: number
+  readonly connectTimeoutMs: number
+  readonly WebSocket?: WebSocketConstructor | undefined
+}
+
+/** What it counts. */
+export interface LinkCounts {
+  messagesSent: number
+  reconnects: number
+  reconnectAttempts: number
+}
+
+export interface LinkEvents {
+  /** Where the next attempt goes. */
+  target (): string
+  readonly message: (text: string) => void
+  readonly latency: (ms: number) => void
+  state (): void
+  emit (type: 'close' | 'error', event: CloseInfo | ClientError): void
+}
+
+/** One connection that keeps itself up: attempts, the time between them, and when to give up. */
+export class Link {
+  state: ConnectionState = 'idle'
+  reason: StateReason | undefined
+  /** While there is one that may be used, or an attempt to open it. */
+  socket: Socket | undefined
+  readonly #options: LinkOptions
+  readonly #counts: LinkCounts
+  readonly #events: LinkEvents
+  readonly #environment: Environment
+  /** The deadline of an attempt, or the time until the next. */
+  #timer: Timer | undefined
+  #unwatch: (() => void) | undefined
+  /** Attempts that failed since the last connection. */
+  #failed = 0
+  #wasConnected = false
+  #triedFreshToken = false
+  /** Why it is waiting. */
+  #rule: Reconnect = 'backoff'
+
+  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
+    this.#options = options
+    this.#counts = counts
+    this.#environment = environment
+    this.#events = events
+  }
+
+  /** Connects now, unless it is about to or has. */
+  connect (): void {
+    if (this.state === 'connecting' || this.state === 'connected') return
+    this.#unwatch ??= this.#environment.watch((event) => { this.#wake(event) })
+    this.#failed = 0
+    this.#triedFreshToken = false
+    this.#open()
+  }
+
+  /** The `connection` message has come: only now it is known that somebody serves this connection. */
+  connected (): void {
+    this.#timer?.cancel()
+    this.#failed = 0
+    this.#triedFreshToken = false
+    if (this.#wasConnected) this.#counts.reconnects++
+    this.#wasConnected = true
+    this.socket?.watch()
+    this.#enter('connected')
+  }
+
+  /** Takes another connection in the place of this one, which can't be trusted any more. */
+  replace (reason: StateReason, rule: Reconnect = 'soon'): void {
+    this.#ended(rule, reason, 1006, '')
+  }
+
+  close (): void {
+    if (this.reason === 'called') return
+    const wasConnected = this.state === 'connected'
+    this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
+  }
+
+  #open (): void {
+    const { getToken, connectTimeoutMs } = this.#options
+    if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
+    const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
+    this.#enter('connecting')
+    // What an attempt brings that was given up meanwhile is of no interest.
+    const ifCurrent = (then: () => void): void => { if (this.#timer === attempt && this.state === 'connecting') then() }
+    const failed = (cause: unknown): void => {
+      ifCurrent(() => {
+        this.#events.emit('error', new ClientError('token_failed', 'getToken failed', { cause }))
+        this.#ended('backoff', 'token', 1006, 'no token')
+      })
+    }
+    try {
+      if (getToken === undefined) ifCurrent(() => { this.#dial(undefined) })
+      else Promise.resolve(getToken()).then((token) => { ifCurrent(() => { this.#dial(token) }) }, failed)
+    } catch (error) {
+      failed(error)
+    }
+  }
+
+  #dial (token: string | undefined): void {
+    const { WebSocket } = this.#options
+    try {
+      this.socket = WebSocket && new Socket(WebSocket, this.#events.target(), protocolsFor(token), this.#environment.clock, {
+        message: this.#events.message,
+        latency: this.#events.latency,
+        sent: () => { this.#counts.messagesSent++ },
+        close: (code, reason) => { this.#ended(ruleOf(code), 'lost', code, reason) },
+        silent: () => { this.replace('silent') }
+      })
+    } catch (cause) {
+      // A URL that can't be opened today can't be opened tomorrow.
+      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${String(cause)}`, { cause }))
+      this.#stop('refused', undefined)
+    }
+  }
+
+  /** An attempt or a connection has ended. */
+  #ended (rule: Reconnect, reason: StateReason, code: number, text: string): void {
+    const { reconnect, maxReconnectAttempts, getToken } = this.#options
+    const info = { code, reason: text, wasConnected: this.state === 'connected' }
+    const isOffline = !this.#environment.isOnline()
+    const mayRefresh = rule === 'fresh-token' && getToken !== undefined && !this.#triedFreshToken
+    if (rule === 'never' || (rule === 'fresh-token' && !mayRefresh)) this.#stop('refused', info)
+    else if (!reconnect) this.#stop('disabled', info)
+    else if (!isOffline && !mayRefresh && this.#failed >= maxReconnectAttempts) this.#stop('attempts', info)
+    else {
+      this.#triedFreshToken ||= mayRefresh
+      // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can
+      // be reached without one.
+      if (!isOffline) this.#failed++
+      this.#rule = rule
+      const ms = isOffline ? this.#options.maxReconnectIntervalMs : delayMs(rule, this.#failed, this.#environment.random(), this.#options)
+      this.#drop()
+      this.#timer = this.#restart(ms, () => { this.#open() })
+      this.#enter('waiting', isOffline ? 'offline' : reason)
+      this.#tell(info)
+    }
+  }
+
+  #stop (reason: StateReason, info: CloseInfo | undefined): void {
+    this.#drop()
+    this.#timer?.cancel()
+    if (reason !== 'attempts') {
+      this.#unwatch?.()
+      this.#unwatch = undefined
+    }
+    this.#enter('closed', reason)
+    if (info !== undefined) this.#tell(info)
+  }
+
+  #tell (info: CloseInfo): void {
+    if (!info.wasConnected && this.reason !== 'called') {
+      this.#events.emit('error', new ClientError('connection_failed', `no connection: ${info.code} ${info.reason}`.trim()))
+    }
+    this.#events.emit('close', info)
+  }
+
+  #wake (event: WakeEvent): void {
+    const { state } = this
+    if (state === 'connected') {
+      this.socket?.probe()
+    } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
+      this.connect()
+    } else if (event === 'online' && state === 'connecting') {
+      // Begun on a network that is no more.
+      this.#drop()
+      this.#open()
+    }
+  }
+
+  #drop (): void {
+    const socket = this.socket
+    this.socket = undefined
+    socket?.drop()
+  }
+
+  #restart (ms: number, callback: () => void): Timer {
+    this.#timer?.cancel()
+    return this.#environment.clock.after(ms, callback)
+  }
+
+  #enter (state: ConnectionState, reason?: StateReason): void {
+    this.state = state
+    this.reason = reason
+    this.#events.state()
+  }
+}

@@ -1,0 +1,42 @@
+import type { ConnectionEstablished, ServerMessage } from '../protocol/messages.js'
+
+export type {
+  AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, BatchUpdate, Cancelling,
+  ClientMessage, ConnectionEstablished, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
+} from '../protocol/messages.js'
+
+/** A message of a type that the protocol does not know: the app's own. */
+export interface AppMessage {
+  type: string
+  [field: string]: unknown
+}
+
+/** Where a stream is, as `connection` and `subscribed` tell. */
+export type Answer = Partial<NonNullable<ConnectionEstablished['user']>>
+
+export type GapReason = Exclude<NonNullable<Answer['reason']>, 'new'>
+
+/** Any message that comes, before it is known which one. */
+export interface Incoming {
+  readonly type: string
+  readonly sessionId?: string
+  readonly seq?: number
+  readonly userSeq?: number
+  readonly jobId?: string
+  readonly [field: string]: unknown
+}
+
+/** Tells the protocol's messages apart from the app's; what a server sends of its own types is taken at its word. */
+export function isKnown<T extends ServerMessage['type']> (type: T, message: Incoming): message is Incoming & Extract<ServerMessage, { type: T }> {
+  return message.type === type
+}
+
+/** What is no message says nothing. */
+export function parseMessage (text: string): Incoming | undefined {
+  try {
+    const message = JSON.parse(text) as Incoming | null
+    return typeof message?.type === 'string' ? message : undefined
+  } catch {
+    return undefined
+  }
+}

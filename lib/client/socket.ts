@@ -1,0 +1,102 @@
+import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './environment.js'
+
+export interface SocketEvents {
+  /** What came, as text. */
+  message (text: string): void
+  close (code: number, reason: string): void
+  /** It is open as far as anybody says, and nothing comes through it. */
+  silent (): void
+  /** A message went out. */
+  sent (): void
+  /** A round trip, in milliseconds. */
+  latency (ms: number): void
+}
+
+/** So long nothing may come before the client asks whether anybody is there, and so long it waits for an answer. */
+const QUIET_MS = 30_000
+const ANSWER_MS = 5_000
+
+/** The first subprotocol; a token rides along as a second one, because a browser can set no header here. */
+const SUBPROTOCOL = 'ai-canvas.v1'
+
+export function protocolsFor (token: string | undefined): string[] {
+  if (token === undefined) return [SUBPROTOCOL]
+  const bytes = String.fromCharCode(...new TextEncoder().encode(token))
+  return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
+}
+
+/** One socket, and whether there is still somebody at its other end. After its close, or `drop`, nothing comes of it. */
+export class Socket {
+  readonly #socket: WebSocketLike
+  readonly #events: SocketEvents
+  readonly #clock: Environment['clock']
+  /** When the pings were sent that are not answered yet: answers come in order. */
+  readonly #pings: number[] = []
+  #heardAt: number
+  #watch: Timer | undefined
+  #answer: Timer | undefined
+
+  /** Throws what the constructor of the WebSocket throws. */
+  constructor (WebSocket: WebSocketConstructor, url: string, protocols: string[], clock: Environment['clock'], events: SocketEvents) {
+    this.#clock = clock
+    this.#events = events
+    this.#heardAt = clock.monotonic()
+    const socket = this.#socket = new WebSocket(url, protocols)
+    socket.onmessage = ({ data }: { data: unknown }) => {
+      this.#heardAt = clock.monotonic()
+      this.#answer?.cancel()
+      this.#answer = undefined
+      if (typeof data === 'string') events.message(data)
+    }
+    socket.onclose = ({ code, reason }: { code: number, reason: string }) => {
+      this.#detach()
+      events.close(code, reason)
+    }
+    // A close follows, and that says more.
+    socket.onerror = nothing
+  }
+
+  /** From now on silence counts. */
+  watch (): void {
+    const quietMs = this.#clock.monotonic() - this.#heardAt
+    if (quietMs >= QUIET_MS) this.probe()
+    this.#watch = this.#clock.after(quietMs < QUIET_MS ? QUIET_MS - quietMs : QUIET_MS, () => { this.watch() })
+  }
+
+  /** Asks whether anybody is there. Any message is an answer. */
+  probe (): void {
+    if (this.#answer === undefined) this.ping()
+    this.#answer ??= this.#clock.after(ANSWER_MS, () => { this.#events.silent() })
+  }
+
+  ping (): void {
+    this.#pings.push(this.#clock.monotonic())
+    this.send('{"type":"ping"}')
+  }
+
+  pong (): void {
+    const sentAt = this.#pings.shift()
+    if (sentAt !== undefined) this.#events.latency(this.#clock.monotonic() - sentAt)
+  }
+
+  send (text: string): void {
+    this.#socket.send(text)
+    this.#events.sent()
+  }
+
+  /** Lets go of it. Its close is not waited for: towards a dead peer that takes a browser a minute. */
+  drop (): void {
+    this.#detach()
+    this.#socket.close(1000)
+  }
+
+  #detach (): void {
+    this.#watch?.cancel()
+    this.#answer?.cancel()
+    // Not null: ws throws an error that nobody listens for.
+    const socket = this.#socket
+    socket.onmessage = socket.onclose = socket.onerror = nothing
+  }
+}
+
+function nothing (): void { /* What it says is of no interest any more. */ }

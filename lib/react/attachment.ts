@@ -1,0 +1,111 @@
+import type { AppMessage, Client, ClientOptions, OutgoingMessage, ServerMessage } from '../client/index.js'
+import { environmentOf } from '../client/environment.js'
+import { Pace } from '../client/pace.js'
+import type { ConnectionOptions } from './shared-client.js'
+import type { Source } from './use-client.js'
+
+export type Message = ServerMessage | AppMessage
+
+/** What a hook is given: the connection's options, and callbacks of its own. Another object on each render changes nothing. */
+export interface HookOptions extends ConnectionOptions, Pick<ClientOptions, 'onMessage' | 'onOpen' | 'onClose' | 'onError' | 'onGap'> {}
+
+/** What is told about one session, or about none. */
+interface About { readonly sessionId?: string | undefined }
+
+/** What a hook shows of it. */
+export interface Shows<View> {
+  readonly what: 'messages' | 'jobs'
+  select (client: Client | undefined, lastMessage: Message | undefined): View
+}
+
+/** After these nobody waits for a frame. */
+const ENDS: ReadonlySet<string> = new Set(['ai_start', 'ai_complete', 'ai_error'])
+
+/**
+ * What joins one hook to a connection that it may share: its own sessions, its own callbacks, and what it shows, as a
+ * store for `useSyncExternalStore`. Making one touches nothing; `subscribe` does.
+ */
+export class Attachment<View extends object> {
+  readonly #source: Source
+  readonly #options: () => HookOptions
+  readonly #sessionId: string | undefined
+  readonly #shows: Shows<View>
+  readonly #releases = new Map<string, () => void>()
+  /** What was sent before the hook was mounted: the effects of a child run before those of its parent. */
+  #early: OutgoingMessage[] = []
+  #client: Client | undefined
+  #lastMessage: Message | undefined
+  #view: View | undefined
+
+  constructor (source: Source, options: () => HookOptions, sessionId: string | undefined, shows: Shows<View>) {
+    this.#source = source
+    this.#options = options
+    this.#sessionId = sessionId
+    this.#shows = shows
+  }
+
+  readonly subscribe = (listener: () => void): () => void => {
+    const { client, release } = this.#source.acquire()
+    const pace = new Pace(environmentOf(globalThis))
+    const isOurs = ({ sessionId }: About): boolean => sessionId === undefined || this.#releases.has(sessionId)
+    const stops = [
+      pace.listen(listener),
+      client.on('state', () => { pace.tell(true) }),
+      client.on('message', (message: Message) => {
+        if (!isOurs(message as About)) return
+        this.#lastMessage = message
+        this.#options().onMessage?.(message)
+        if (this.#shows.what === 'messages') pace.tell(ENDS.has(message.type))
+      }),
+      client.on('open', (message) => { this.#options().onOpen?.(message) }),
+      client.on('close', (info) => { this.#options().onClose?.(info) }),
+      client.on('error', (error) => { if (isOurs(error)) this.#options().onError?.(error) }),
+      client.on('gap', (gap) => { if (isOurs(gap)) this.#options().onGap?.(gap) })
+    ]
+    this.#client = client
+    if (this.#sessionId !== undefined) {
+      this.#follow(client, this.#sessionId)
+      // These come at the store's pace.
+      if (this.#shows.what === 'jobs') stops.push(client.jobStore(this.#sessionId).subscribe(listener))
+    }
+    for (const message of this.#early.splice(0)) this.send(message)
+    return () => {
+      this.#client = undefined
+      for (const stop of [...stops, ...this.#releases.values(), release]) stop()
+      this.#releases.clear()
+    }
+  }
+
+  /** The same object until what it shows has changed. */
+  readonly getSnapshot = (): View => {
+    const next = this.#shows.select(this.#source.peek(), this.#lastMessage)
+    return this.#view = this.#view !== undefined && isSame(this.#view, next) ? this.#view : next
+  }
+
+  /** As the client's. `subscribe` and `unsubscribe` are this hook's alone. */
+  readonly send = (message: OutgoingMessage): void => {
+    const client = this.#client
+    const { type, sessionId }: { type: string, sessionId?: unknown } = message
+    if (client === undefined) {
+      this.#early.push(message)
+    } else if (type === 'subscribe' && typeof sessionId === 'string') {
+      this.#follow(client, sessionId)
+    } else if (type === 'unsubscribe') {
+      for (const [id, leave] of this.#releases) {
+        if (sessionId !== undefined && sessionId !== id) continue
+        leave()
+        this.#releases.delete(id)
+      }
+    } else {
+      client.send(message)
+    }
+  }
+
+  #follow (client: Client, sessionId: string): void {
+    if (!this.#releases.has(sessionId)) this.#releases.set(sessionId, client.subscribe(sessionId))
+  }
+}
+
+function isSame<T extends object> (a: T, b: T): boolean {
+  return Object.entries(b).every(([name, value]) => Object.is(a[name as keyof T], value))
+}

@@ -1,0 +1,28 @@
+import { useContext, useMemo } from 'react'
+import type { Client } from '../client/index.js'
+import { ClientContext } from './provider.js'
+import { acquire, keyOf, peek, type ConnectionOptions } from './shared-client.js'
+
+/** A connection as a hook sees it. */
+export interface Source {
+  /** What there is now, without taking it: nothing while a page renders on a server, or before the first is mounted. */
+  peek (): Client | undefined
+  /** Takes it, connected or about to be, until `release` is called. */
+  acquire (): { readonly client: Client, readonly release: () => void }
+}
+
+/** The provider's client, or the one that is shared by all with the same URL, identity and user key. */
+export function useClient (options: ConnectionOptions, latest: { readonly current: ConnectionOptions }): Source {
+  const provided = useContext(ClientContext)
+  const key = keyOf(options)
+  return useMemo(() => provided === undefined
+    ? { peek: () => peek(key), acquire: () => acquire(key, () => latest.current) }
+    : {
+        peek: () => provided,
+        acquire: () => {
+          if (provided.state === 'idle') provided.connect()
+          return { client: provided, release: () => { /* It is the app's. */ } }
+        }
+      },
+  [provided, key, latest])
+}

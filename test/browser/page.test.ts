@@ -1,0 +1,247 @@
+import t from 'tap'
+import { launch, noBrowser, openTab } from './support/browser.js'
+import { CanvasPage, says } from './support/canvas-page.js'
+import { layLine } from './support/line.js'
+import { testLooks } from './support/looks.js'
+import { setStage } from './support/stage.js'
+
+t.setTimeout(600_000)
+
+t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, async (t) => {
+  const stage = await setStage(t)
+  const browser = await launch(t)
+
+  t.test('a job is started and watched to its end, by you and by a guest', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('watched'))
+    const canvas = new CanvasPage(page)
+    const { you, guest } = canvas
+    for (const each of [you, guest]) {
+      await says(each.connection, /^Connected/)
+      await says(each.job, 'No job yet')
+    }
+    await canvas.ask('Tell me a story')
+    const writing = await stage.model.asked()
+    for (const each of [you, guest]) await says(each.job, 'Working')
+    writing.write('Once ')
+    for (const each of [you, guest]) await says(each.text, 'Once')
+    writing.write('upon a time 👋')
+    for (const each of [you, guest]) await says(each.text, 'Once upon a time 👋')
+    await says(you.panel, '2 chunks, 19 characters')
+    writing.finish()
+    for (const each of [you, guest]) {
+      await says(each.job, 'Complete')
+      t.equal(await each.text.textContent(), 'Once upon a time 👋')
+      await says(each.panel.getByRole('definition').filter({ hasText: 'generate' }), 'generate')
+    }
+    await says(you.panel.getByText('Round trip'), /^Round trip [\d.]+ ms$/)
+    await says(page.getByRole('region', { name: 'Connections' }).getByRole('row').filter({ hasText: 'guest_' }), /watched.*open/)
+  })
+
+  t.test('what a file exports is documented without a language model, and with the keyboard alone', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('keyboard'))
+    const canvas = new CanvasPage(page)
+    await says(canvas.you.connection, /^Connected/)
+    const focused = page.locator(':focus')
+    await page.keyboard.press('Tab')
+    t.equal(await focused.textContent(), 'Open in another tab ↗')
+    await page.keyboard.press('Tab')
+    t.equal(await focused.inputValue(), 'document')
+    await page.keyboard.press('Tab')
+    t.equal(await focused.getAttribute('name'), 'targetFile')
+    await page.keyboard.press('ControlOrMeta+A')
+    await page.keyboard.type('lib/clock.ts')
+    await page.keyboard.press('Enter')
+    await says(canvas.you.job, 'Complete')
+    await says(canvas.you.text, /^# `lib\/clock\.ts`/)
+    await page.keyboard.press('Tab')
+    t.equal(await focused.getAttribute('name'), 'prompt')
+    for (const name of ['Start', 'Stop', 'Cut my connection']) {
+      await page.keyboard.press('Tab')
+      t.equal(await focused.textContent(), name)
+    }
+  })
+
+  t.test('what the server does not take on is said where it was asked, and an error where the job is watched', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('refused'))
+    const canvas = new CanvasPage(page)
+    await says(canvas.you.connection, /^Connected/)
+    await canvas.form.getByLabel('Target file').fill('../secret.ts')
+    await canvas.start()
+    await says(canvas.form.getByRole('alert'), 'leaves the project')
+    await says(canvas.you.job, 'No job yet')
+    await canvas.form.getByLabel('Target file').fill('missing.ts')
+    await canvas.start()
+    await says(canvas.you.alert, 'does not exist')
+    await says(canvas.you.job, 'Ended with an error')
+    t.equal(await canvas.form.getByRole('alert').textContent(), '', 'what was said before is gone')
+  })
+
+  t.test('a tab that opens late sees the text from its beginning, and goes on with the others', async (t) => {
+    const first = new CanvasPage((await openTab(t, browser, stage.url('late'))).page)
+    await first.ask('A long one')
+    const writing = await stage.model.asked()
+    writing.write('The beginning, ')
+    await says(first.you.text, 'The beginning,')
+
+    const late = new CanvasPage((await openTab(t, browser, stage.url('late'))).page)
+    await says(late.you.job, 'Working')
+    await says(late.you.text, 'The beginning,')
+    writing.write('the middle, ')
+    writing.write('the end.')
+    writing.finish()
+    for (const { you } of [first, late]) {
+      await says(you.job, 'Complete')
+      t.equal(await you.text.textContent(), 'The beginning, the middle, the end.')
+    }
+    const tooLate = new CanvasPage((await openTab(t, browser, stage.url('late'))).page)
+    await says(tooLate.you.job, 'Complete')
+  })
+
+  t.test('the network goes away in the middle, and nothing is missing when it is back', async (t) => {
+    const { page, context } = await openTab(t, browser, stage.url('offline'))
+    const canvas = new CanvasPage(page)
+    await canvas.ask('Go on')
+    const writing = await stage.model.asked()
+    writing.write('before, ')
+    await says(canvas.you.text, 'before,')
+
+    await context.setOffline(true)
+    await says(canvas.you.connection, 'Waiting to reconnect there is no network')
+    writing.write('during, ')
+    await context.setOffline(false)
+    await says(canvas.you.log, 'Caught up with 8 characters')
+    await says(canvas.you.connection, /^Connected/)
+    writing.write('after.')
+    writing.finish()
+    await says(canvas.you.job, 'Complete')
+    t.equal(await canvas.you.text.textContent(), 'before, during, after.')
+  })
+
+  t.test('a job that ends while the network is away is known to have ended when it is back', async (t) => {
+    const { page, context } = await openTab(t, browser, stage.url('ended'))
+    const canvas = new CanvasPage(page)
+    const other = new CanvasPage((await openTab(t, browser, stage.url('ended'))).page)
+    await canvas.ask('Go on')
+    const writing = await stage.model.asked()
+    writing.write('before, ')
+    await says(canvas.you.text, 'before,')
+    await context.setOffline(true)
+    await says(canvas.you.connection, /^Waiting/)
+    writing.write('during.')
+    writing.finish()
+    await says(other.you.job, 'Complete')
+    await says(canvas.you.job, 'Working')
+    await context.setOffline(false)
+    await says(canvas.you.job, 'Complete')
+    t.equal(await canvas.you.text.textContent(), 'before, during.')
+  })
+
+  t.test('a connection that is cut comes back by itself, and the other one notices nothing', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('cut'))
+    const canvas = new CanvasPage(page)
+    const { you, guest } = canvas
+    await says(you.connection, /^Connected/)
+    await canvas.ask('Go on')
+    const writing = await stage.model.asked()
+    writing.write('before, ')
+    await says(you.text, 'before,')
+    await you.cut.click()
+    await says(you.connection, 'Waiting to reconnect')
+    await says(you.cut, /^Back in \d s$/)
+    writing.write('during, ')
+    await says(guest.text, 'before, during,')
+    t.equal(await you.text.textContent(), 'before, ')
+    await says(you.log, /Back after [\d.]+ s/)
+    await says(you.log, 'Caught up with 8 characters')
+    await says(you.text, 'before, during,')
+    t.equal(await guest.log.getByRole('listitem').count(), 1, 'the guest was connected once')
+    writing.finish()
+    for (const each of [you, guest]) await says(each.job, 'Complete')
+  })
+
+  t.test('a job is stopped, for everyone and at the model', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('stopped'))
+    const canvas = new CanvasPage(page)
+    await canvas.ask('Never end')
+    const writing = await stage.model.asked()
+    writing.write('and on ')
+    await says(canvas.guest.text, 'and on')
+    await canvas.stop()
+    for (const each of [canvas.you, canvas.guest]) {
+      await says(each.alert, 'Somebody who follows this session stopped the job.')
+      await says(each.job, 'Stopped')
+      t.equal(await each.text.textContent(), 'and on ', 'what had come stays')
+    }
+    await writing.aborted
+    await canvas.start()
+    const again = await stage.model.asked()
+    again.write('anew')
+    again.finish()
+    await says(canvas.you.job, 'Complete')
+    t.equal(await canvas.you.text.textContent(), 'anew')
+  })
+
+  t.test('a page that slept through a job knows how it ended when it wakes', async (t) => {
+    const line = await layLine(t, stage.port())
+    const { page } = await openTab(t, browser, stage.url('asleep', line.port), { clock: true })
+    const canvas = new CanvasPage(page)
+    const other = new CanvasPage((await openTab(t, browser, stage.url('asleep'))).page)
+    await canvas.ask('Go on')
+    const writing = await stage.model.asked()
+    writing.write('before, ')
+    await says(canvas.you.text, 'before,')
+
+    await page.clock.pauseAt(Date.now() + 60_000)
+    line.die()
+    writing.write('during.')
+    writing.finish()
+    await says(other.you.job, 'Complete')
+    await says(canvas.you.job, 'Working')
+    await page.clock.fastForward('08:00:00')
+    await page.clock.resume()
+    await says(canvas.you.job, 'Complete')
+    t.equal(await canvas.you.text.textContent(), 'before, during.')
+    await says(canvas.you.log, 'Cut off: nobody answered any more')
+  })
+
+  t.test('a server that crashes and starts anew on the same port leaves no spinner, and takes the next job', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('restarted'))
+    const canvas = new CanvasPage(page)
+    await canvas.ask('Go on')
+    const lost = await stage.model.asked()
+    lost.write('before, ')
+    await says(canvas.you.text, 'before,')
+    await stage.stop('SIGKILL')
+    await says(canvas.you.connection, 'Waiting to reconnect')
+    await stage.start()
+    for (const each of [canvas.you, canvas.guest]) {
+      await says(each.connection, /^Connected/)
+      await says(each.alert, /^Error .*lost$/)
+      await says(each.log, 'The server was started anew')
+    }
+    await canvas.start()
+    const writing = await stage.model.asked()
+    writing.write('anew')
+    writing.finish()
+    for (const each of [canvas.you, canvas.guest]) {
+      await says(each.job, 'Complete')
+      t.equal(await each.text.textContent(), 'anew')
+    }
+  })
+
+  t.test('a server that is stopped tells so before it goes', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('closing'))
+    const canvas = new CanvasPage(page)
+    await canvas.ask('Go on')
+    const writing = await stage.model.asked()
+    writing.write('before, ')
+    await says(canvas.you.text, 'before,')
+    await stage.stop('SIGTERM')
+    await says(canvas.you.alert, 'the server is closing')
+    await stage.start()
+    await says(canvas.you.connection, /^Connected/)
+    await says(canvas.you.alert, 'the server is closing')
+  })
+
+  testLooks(t, stage, browser)
+})

@@ -1,0 +1,60 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Browser } from 'playwright-core'
+import type { Test } from 'tap'
+import { openTab } from './browser.js'
+import { CanvasPage, says } from './canvas-page.js'
+import type { Stage } from './stage.js'
+
+/** Git ignores it. Look at them after each change of the page. */
+const SCREENSHOTS = join(import.meta.dirname, '../screenshots')
+
+/** Whether nothing sticks out, neither of the page nor of one of its cards. */
+const FITS = '[document.documentElement, ...document.querySelectorAll(".card")].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)'
+
+const DESK = { width: 1360, height: 900 }
+const TABLET = { width: 820, height: 1180 }
+const PHONE = { width: 360, height: 780 }
+const looks = [
+  { name: 'light', viewport: DESK, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'dark', viewport: DESK, colorScheme: 'dark', paper: 'rgb(19, 19, 22)' },
+  { name: 'tablet', viewport: TABLET, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'phone-light', viewport: PHONE, colorScheme: 'light', paper: 'rgb(246, 245, 242)' },
+  { name: 'phone-dark', viewport: PHONE, colorScheme: 'dark', paper: 'rgb(19, 19, 22)' }
+] as const
+
+/**
+ * Holds the page at each look, and takes its pictures. Not a test file of its own: the two would build the page at the same
+ * time, into the same folder.
+ */
+export function testLooks (t: Test, stage: Stage, browser: Browser): void {
+  mkdirSync(SCREENSHOTS, { recursive: true })
+  for (const { name, viewport, colorScheme, paper } of looks) {
+    t.test(`it fits and is seen: ${name}`, async (t) => {
+      const { page } = await openTab(t, browser, stage.url(`look_${name}`), { viewport, colorScheme, reducedMotion: 'reduce' })
+      const canvas = new CanvasPage(page)
+      await says(canvas.you.connection, /^Connected/)
+      await canvas.start()
+      await says(canvas.you.job, 'Complete')
+      await says(canvas.guest.job, 'Complete')
+      await says(canvas.you.panel.getByText('Round trip'), /ms$/)
+      await page.screenshot({ path: join(SCREENSHOTS, `${name}-complete.png`), fullPage: true })
+      t.equal(await page.evaluate(FITS), true, 'a job that is complete fits')
+
+      await canvas.ask('Write a haiku about a connection that comes back')
+      const writing = await stage.model.asked()
+      writing.write('A line drops, and yet\n')
+      await says(canvas.you.text, 'A line drops, and yet')
+      await canvas.you.cut.click()
+      await says(canvas.you.connection, /^Waiting/)
+      writing.write('what was said while it was gone\n')
+      await says(canvas.guest.text, 'what was said while it was gone')
+      await page.screenshot({ path: join(SCREENSHOTS, `${name}-cut.png`), fullPage: true })
+
+      t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, 'its colours')
+      t.equal(await page.evaluate(FITS), true, 'a connection that is cut fits')
+      writing.finish()
+      await says(canvas.guest.job, 'Complete')
+    })
+  }
+}

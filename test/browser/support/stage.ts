@@ -1,0 +1,51 @@
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { openAIServer } from '../../examples/support/openai-server.js'
+import { runScript } from '../../support/child.js'
+import { createTypist, type Typist } from './typist.js'
+
+const ROOT = join(import.meta.dirname, '../../..')
+const SERVER = new URL('../../../examples/canvas/server.ts', import.meta.url)
+
+/** The example app as `npm start` runs it, with a language model of which the test is the mind. */
+export interface Stage {
+  readonly model: Typist
+  port (): number
+  /** The page of a session, there or through another port. */
+  url (sessionId: string, through?: number): string
+  /** Ends the server as a crash or a stop does, and resolves when it is gone. */
+  stop (signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
+  /** Starts it on the same port, and resolves when it listens. */
+  start (): Promise<void>
+}
+
+export async function setStage (t: Test): Promise<Stage> {
+  const built = spawnSync('npm', ['run', 'build:page'], { cwd: ROOT, encoding: 'utf8' })
+  if (built.status !== 0) throw new Error(`the page can't be built: ${built.stdout}${built.stderr}`)
+  const model = createTypist()
+  const { baseURL } = await openAIServer(t, model.answer)
+  let port = '0'
+  let server: ReturnType<typeof runScript> | undefined
+
+  const stage: Stage = {
+    model,
+    port: () => Number(port),
+    url: (sessionId, through = Number(port)) => `http://localhost:${through}/?${new URLSearchParams({ sessionId }).toString()}`,
+    async start () {
+      server = runScript(t, SERVER, { PORT: port, OPENAI_BASE_URL: baseURL, OPENAI_MODEL: 'typist', OPENAI_API_KEY: '', NODE_OPTIONS: '' })
+      let listening: RegExpExecArray | null = null
+      while (listening === null) listening = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(await server.next())
+      port = listening[1]!
+    },
+    async stop (signal) {
+      const { process: child } = server!
+      const closed = once(child, 'close')
+      child.kill(signal)
+      await closed
+    }
+  }
+  await stage.start()
+  return stage
+}

@@ -1,0 +1,241 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import type { FakeSocket } from '../support/fake-page.js'
+import { page } from './dom.js'
+import type * as Kit from './kit.js'
+
+const start = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_start', sessionId, task: { prompt: 'x' }, timestamp: 't', jobId, seq })
+const progress = (chunksReceived: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_progress', sessionId, progress: { chunksReceived }, timestamp: 't', jobId })
+const complete = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_complete', sessionId, result: { chunks: 1 }, timestamp: 't', jobId, seq })
+
+/** What is promised of the hooks, for the React that the kit is made of. */
+export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, renderToString, hooks, createClient }: typeof Kit): void {
+  const { useWebSocket, useAIWebSocket, AICanvasProvider } = hooks
+
+  t.afterEach(async () => {
+    cleanup()
+    // The last one to leave closes the connection at the end of the turn.
+    await sleep(2)
+    page.sockets.length = 0
+  })
+
+  /** The server admits the page's socket. */
+  async function admit (fields: object = {}): Promise<FakeSocket> {
+    const { socket } = page
+    await act(async () => {
+      const sessionId = socket.query.sessionId
+      socket.admit({ ...(sessionId !== undefined && { sessionId, epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0 }), ...fields })
+    })
+    return socket
+  }
+  const say = (socket: FakeSocket, ...messages: object[]): Promise<void> => act(async () => { socket.say(...messages) })
+
+  t.test('useWebSocket connects to the page\'s own host, and shows what comes', async (t) => {
+    const messages: string[] = []
+    const { result } = renderHook(() => useWebSocket({ sessionId: 's', onMessage: ({ type }) => { messages.push(type) } }))
+    t.match(result.current, { isConnected: false, state: 'connecting', lastMessage: undefined })
+    t.equal(page.socket.url.href, 'ws://app.example/ws')
+    const socket = await admit()
+    t.match(socket.sent, [{ type: 'subscribe', sessionId: 's' }])
+    t.equal(result.current.isConnected, true)
+    await say(socket, { type: 'note', hello: 1 })
+    await act(() => sleep(20))
+    t.match(result.current.lastMessage, { type: 'note', hello: 1 })
+    t.same(messages, ['connection', 'note'])
+    result.current.send({ type: 'ping' })
+    t.equal(socket.types.at(-1), 'ping')
+  })
+
+  t.test('useAIWebSocket sees a job through', async (t) => {
+    const { result } = renderHook(() => useAIWebSocket('s'))
+    t.match(result.current, { isConnected: false, aiStatus: 'idle', aiProgress: undefined, aiText: '', aiResult: undefined, aiError: undefined })
+    const socket = await admit()
+    await say(socket, { type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0 }, start(1))
+    t.match(result.current, { isConnected: true, aiStatus: 'processing', sessionId: 's', job: { task: { prompt: 'x' } } })
+    await say(socket, { ...progress(3), progress: { chunksReceived: 3, delta: 'hello', offset: 0 } })
+    await act(() => sleep(20))
+    t.match(result.current, { aiProgress: { chunksReceived: 3 }, aiText: 'hello' })
+    result.current.cancel()
+    t.match(socket.sent.at(-1), { type: 'cancel', sessionId: 's', jobId: 'j' })
+    await say(socket, complete(2))
+    t.match(result.current, { aiStatus: 'complete', aiResult: { chunks: 1 }, aiText: 'hello' })
+    await say(socket, { type: 'ai_error', sessionId: 's', error: { message: 'm', type: 'x' }, timestamp: 't', jobId: 'k', seq: 3 })
+    t.match(result.current, { aiStatus: 'error', aiError: { message: 'm' }, aiResult: undefined, aiText: '' })
+  })
+
+  t.test('hooks with the same URL, identity and user key share one socket; others do not', async (t) => {
+    const view = renderHook(() => [
+      useWebSocket(), useAIWebSocket('s'), useWebSocket({ sessionId: 'r' }), useWebSocket({ userId: 'u' }), useAIWebSocket('s', { userKey: 'k' })
+    ])
+    t.equal(page.sockets.length, 3)
+    view.unmount()
+    t.same(page.sockets.map(({ closedWith }) => closedWith), [undefined, undefined, undefined])
+    await sleep(2)
+    t.same(page.sockets.map(({ closedWith }) => closedWith), [1000, 1000, 1000], 'and the last one to leave closes it')
+  })
+
+  t.test('who logs in as another never inherits a connection', async (t) => {
+    const view = renderHook(({ userKey }) => useWebSocket({ userKey, getToken: () => userKey }), { initialProps: { userKey: 'ann' } })
+    await act(() => sleep(2))
+    const first = page.socket
+    view.rerender({ userKey: 'bob' })
+    await act(() => sleep(2))
+    t.equal(page.sockets.length, 2)
+    t.equal(first.closedWith, 1000)
+    t.same(page.socket.protocols[1], `ai-canvas.token.${Buffer.from('bob').toString('base64url')}`)
+  })
+
+  t.test('StrictMode opens one', async (t) => {
+    const Component = (): null => {
+      useAIWebSocket('s')
+      return null
+    }
+    render(createElement(StrictMode, null, createElement(Component)))
+    await act(() => sleep(5))
+    t.equal(page.sockets.length, 1)
+    const socket = await admit()
+    t.same(socket.types, ['subscribe'])
+    t.equal(socket.closedWith, undefined)
+  })
+
+  t.test('new options on each render reconnect nothing, and the latest callbacks are called', async (t) => {
+    const heard: string[] = []
+    const view = renderHook(({ name }) => {
+      const note = (what: string) => () => { heard.push(`${name} ${what}`) }
+      return useWebSocket({ onMessage: note('message'), onOpen: note('open'), onClose: note('close'), onError: note('error'), onGap: note('gap') })
+    }, { initialProps: { name: 'first' } })
+    const send = view.result.current.send
+    view.rerender({ name: 'second' })
+    const socket = await admit({ user: { epoch: 'u', seq: 0 } })
+    view.rerender({ name: 'third' })
+    await act(async () => { socket.end(1012) })
+    t.same(heard, ['second message', 'second open', 'third close'])
+    t.equal(view.result.current.send, send)
+    await act(() => sleep(600))
+    if (page.sockets.length === 1) await act(() => sleep(500))
+    await admit({ user: { epoch: 'v', seq: 0, recovered: false, reason: 'restarted' } })
+    await say(page.socket, { type: 'error', code: 'unknown_type', message: 'm', timestamp: 't' })
+    t.same(heard.slice(3), ['third message', 'third open', 'third gap', 'third message', 'third error'])
+  })
+
+  t.test('the token is that of the latest render of a hook that is still there', async (t) => {
+    const Component = ({ token }: { token: string }): null => {
+      useWebSocket({ getToken: () => token })
+      return null
+    }
+    const view = render(createElement(Component, { token: 'old' }))
+    view.rerender(createElement(Component, { token: 'new' }))
+    await act(() => sleep(2))
+    await admit()
+    view.rerender(createElement(Component, { token: 'newest' }))
+    await act(async () => { page.socket.end(4002, 'Token expired') })
+    await act(() => sleep(1100))
+    t.match(page.socket.protocols[1], Buffer.from('newest').toString('base64url'))
+  })
+
+  t.test('no message is lost, however fast they come, and renders are at most one a frame', async (t) => {
+    let renders = 0
+    const messages: unknown[] = []
+    const view = renderHook(() => {
+      renders++
+      return [useAIWebSocket('s'), useWebSocket({ sessionId: 's', onMessage: (message) => { if (message.type === 'ai_progress') messages.push(message) } })] as const
+    })
+    const socket = await admit()
+    await say(socket, { type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0 }, start(1))
+    const before = renders
+    const began = performance.now()
+    await act(async () => {
+      for (let i = 1; i <= 1000; i++) {
+        socket.say(progress(i))
+        if (i % 10 === 0) await sleep(1)
+      }
+    })
+    await act(async () => { socket.say(complete(2)) })
+    const frames = (performance.now() - began) / 17
+    t.equal(messages.length, 1000)
+    t.match(view.result.current[0], { aiStatus: 'complete', aiProgress: { chunksReceived: 1000 } })
+    t.match(view.result.current[1].lastMessage, { type: 'ai_complete' })
+    t.ok(renders - before <= 2 * frames + 4, `${renders - before} renders in ${frames} frames, by two hooks`)
+  })
+
+  t.test('the end is never late: it is shown in the same turn', async (t) => {
+    const { result } = renderHook(() => useAIWebSocket('s'))
+    const socket = await admit()
+    await act(async () => { socket.say({ type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0 }, start(1), progress(1), progress(2), complete(2)) })
+    t.match(result.current, { aiStatus: 'complete', aiProgress: { chunksReceived: 2 } })
+  })
+
+  t.test('`subscribe` of a hook switches that hook alone, and a new argument switches it back', async (t) => {
+    const view = renderHook(({ id }) => [useAIWebSocket(id), useAIWebSocket('a')] as const, { initialProps: { id: 'a' } })
+    const socket = await admit()
+    await act(async () => { view.result.current[0].subscribe('b') })
+    await act(() => sleep(2))
+    t.same(view.result.current.map(({ sessionId }) => sessionId), ['b', 'a'])
+    t.same(socket.sent.map(({ type, sessionId }) => [type, sessionId as string]), [['subscribe', 'a'], ['subscribe', 'b']], 'the other one still follows')
+    await say(socket, { type: 'subscribed', sessionId: 'b', epoch: 'e', seq: 0 }, start(1, 'j', 'b'))
+    t.same(view.result.current.map(({ aiStatus }) => aiStatus), ['processing', 'idle'])
+    view.rerender({ id: 'c' })
+    await act(() => sleep(2))
+    t.equal(view.result.current[0].sessionId, 'c')
+    t.same(socket.sent.slice(2).map(({ type, sessionId }) => [type, sessionId as string]), [['subscribe', 'c'], ['unsubscribe', 'b']])
+  })
+
+  t.test('`send` of subscribe and unsubscribe is one hook\'s own, and each hears of its own sessions', async (t) => {
+    const view = renderHook(() => [useWebSocket(), useWebSocket({ sessionId: 'a' })] as const)
+    const socket = await admit()
+    await act(async () => { view.result.current[0].send({ type: 'subscribe', sessionId: 'b' }) })
+    t.match(socket.sent.at(-1), { type: 'subscribe', sessionId: 'b' })
+    await say(socket, { type: 'subscribed', sessionId: 'b', epoch: 'e', seq: 0 }, { type: 'note', sessionId: 'b', seq: 1 })
+    await act(() => sleep(20))
+    t.same(view.result.current.map(({ lastMessage }) => lastMessage?.type), ['note', 'connection'])
+    await act(async () => {
+      view.result.current[0].send({ type: 'unsubscribe', sessionId: 'x' })
+      view.result.current[0].send({ type: 'unsubscribe' })
+      await sleep(2)
+    })
+    t.match(socket.sent.at(-1), { type: 'unsubscribe', sessionId: 'b' })
+  })
+
+  t.test('what a child sends in its first effect is sent', async (t) => {
+    const Child = ({ send }: { send: (message: { type: string }) => void }): null => {
+      useEffect(() => { send({ type: 'hello' }) }, [send])
+      return null
+    }
+    const Parent = () => createElement(Child, { send: useWebSocket().send })
+    render(createElement(Parent))
+    const socket = await admit()
+    t.same(socket.types, ['hello'])
+  })
+
+  t.test('without a session it only connects', async (t) => {
+    const { result } = renderHook(() => useAIWebSocket(undefined))
+    const socket = await admit()
+    result.current.cancel()
+    t.match(result.current, { isConnected: true, aiStatus: 'idle', sessionId: undefined })
+    t.same(socket.sent, [])
+  })
+
+  t.test('a provider\'s client is used, and left open', async (t) => {
+    const client = createClient({ url: 'ws://other.example/ws' })
+    const Component = () => createElement('p', null, useAIWebSocket('s').aiStatus)
+    const view = render(createElement(AICanvasProvider, { client }, createElement(Component)))
+    t.equal(page.socket.url.host, 'other.example')
+    await admit()
+    view.unmount()
+    await sleep(2)
+    t.equal(client.state, 'connected')
+    const again = render(createElement(AICanvasProvider, { client }, createElement(Component)))
+    t.equal(again.container.textContent, 'idle')
+    client.close()
+  })
+
+  t.test('on a server nothing is touched, and the markup is that of the first render', async (t) => {
+    const Component = () => {
+      const { aiStatus, state } = useAIWebSocket('s')
+      const { isConnected, lastMessage } = useWebSocket({ sessionId: 's' })
+      return createElement('p', null, `${aiStatus} ${state} ${String(isConnected)} ${typeof lastMessage}`)
+    }
+    t.equal(renderToString(createElement(Component)), '<p>idle idle false undefined</p>')
+    t.equal(page.sockets.length, 0)
+  })
+}

@@ -1,0 +1,139 @@
+import { Client } from '../../lib/client/client.js'
+import type { Environment, WakeEvent, WebSocketLike } from '../../lib/client/environment.js'
+import type { ClientOptions } from '../../lib/client/options.js'
+import { FakeClock } from './fake-clock.js'
+import type { Message } from './ws-client.js'
+
+type Handler = (event: object) => void
+
+/** A socket whose other end is the test. */
+export class FakeSocket implements WebSocketLike {
+  onopen: unknown
+  onmessage: unknown
+  onclose: unknown
+  onerror: unknown
+  readonly url: URL
+  readonly protocols: string[]
+  readonly sent: Message[] = []
+  /** Whether the client has closed it. */
+  closedWith: number | undefined
+
+  constructor (url: string, protocols: string[]) {
+    this.url = new URL(url)
+    this.protocols = protocols
+  }
+
+  get query (): Record<string, string> {
+    return Object.fromEntries(this.url.searchParams)
+  }
+
+  send (data: string): void {
+    this.sent.push(JSON.parse(data) as Message)
+  }
+
+  close (code?: number): void {
+    this.closedWith = code
+  }
+
+  /** The types of what it sent. */
+  get types (): string[] {
+    return this.sent.map(({ type }) => type)
+  }
+
+  /** The server says something. */
+  say (...messages: Array<object | string>): void {
+    for (const message of messages) {
+      ;(this.onmessage as Handler)({ data: typeof message === 'string' ? message : JSON.stringify(message) })
+    }
+  }
+
+  /** The server admits the client. */
+  admit (fields: object = {}): void {
+    this.say({ type: 'connection', status: 'connected', clientId: 'c', timestamp: 't', ...fields })
+  }
+
+  end (code = 1006, reason = ''): void {
+    ;(this.onerror as Handler)({})
+    ;(this.onclose as Handler)({ code, reason })
+  }
+}
+
+/** A page without time, network or browser: all of them are the test's. */
+export class FakePage implements Environment {
+  readonly clock = new FakeClock()
+  readonly sockets: FakeSocket[] = []
+  readonly reported: unknown[] = []
+  readonly pageUrl: string | undefined = 'https://app.example/chat?x=1#top'
+  online = true
+  /** What the next random numbers are; the last one stays. */
+  randoms = [0.5]
+  readonly #wakers = new Set<(event: WakeEvent) => void>()
+
+  readonly random = (): number => this.randoms.length > 1 ? this.randoms.shift()! : this.randoms[0]!
+  readonly report = (error: unknown): void => { this.reported.push(error) }
+  readonly WebSocket = socketOf(this.sockets)
+
+  isOnline (): boolean {
+    return this.online
+  }
+
+  watch (listener: (event: WakeEvent) => void): () => void {
+    this.#wakers.add(listener)
+    return () => { this.#wakers.delete(listener) }
+  }
+
+  /** Whether anybody listens for the browser's events. */
+  get isWatched (): boolean {
+    return this.#wakers.size > 0
+  }
+
+  wake (event: WakeEvent): void {
+    if (event !== 'visible') this.online = event === 'online'
+    for (const waker of [...this.#wakers]) waker(event)
+  }
+
+  /** The latest socket. */
+  get socket (): FakeSocket {
+    return this.sockets.at(-1)!
+  }
+}
+
+function socketOf (sockets: FakeSocket[]): NonNullable<Environment['WebSocket']> {
+  return class extends FakeSocket {
+    constructor (url: string, protocols: string[] = []) {
+      super(url, protocols)
+      sockets.push(this)
+    }
+  }
+}
+
+/** A client on such a page, which notes what it tells. */
+export function clientOn (page: FakePage, options: ClientOptions = {}): Client & { readonly told: Array<[string, any]> } {
+  const client = new Client(options, page)
+  const told: Array<[string, any]> = []
+  for (const type of ['state', 'open', 'close', 'error', 'gap', 'message'] as const) client.on(type, (event) => { told.push([type, event]) })
+  return Object.assign(client, { told })
+}
+
+/** A client that is connected, following a session if the options name one. */
+export function connected (page: FakePage, options: ClientOptions = {}, answer: object = {}): ReturnType<typeof clientOn> {
+  const client = clientOn(page, options)
+  client.connect()
+  page.socket.admit({
+    ...(options.sessionId !== undefined && { sessionId: options.sessionId, epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0 }),
+    ...answer
+  })
+  client.told.length = 0
+  return client
+}
+
+/** Lets promises settle. */
+export async function settled (): Promise<void> {
+  await new Promise((resolve) => { setImmediate(resolve) })
+}
+
+/** Asserts what a client told of one kind. */
+export function toldOf (client: { told: Array<[string, any]> }, kind: string): any[] {
+  return client.told.filter(([type]) => type === kind).map(([, event]) => event as unknown)
+}
+

@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { environmentOf, type WakeEvent } from '../../../lib/client/environment.js'
+
+/** A window and a document at once. */
+function fakeGlobals () {
+  const navigator = { onLine: true }
+  const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
+  return Object.assign(new EventTarget(), { navigator, document, location: { href: 'https://app.example/' } })
+}
+
+t.test('without a browser there is no page, always a network, and nothing to listen to', async (t) => {
+  const environment = environmentOf({})
+  t.same([environment.pageUrl, environment.WebSocket, environment.isOnline()], [undefined, undefined, true])
+  environment.watch(() => { t.fail('nobody calls') })()
+})
+
+t.test('the browser\'s events are told, until nobody listens any more', async (t) => {
+  const globals = fakeGlobals()
+  const environment = environmentOf(globals)
+  const heard: WakeEvent[] = []
+  const stop = environment.watch((event) => { heard.push(event) })
+  const change = (visibilityState: string): void => {
+    Object.assign(globals.document, { visibilityState })
+    globals.document.dispatchEvent(new Event('visibilitychange'))
+  }
+  globals.dispatchEvent(new Event('offline'))
+  globals.dispatchEvent(new Event('online'))
+  change('visible')
+  change('hidden')
+  t.same(heard, ['offline', 'online', 'visible'], 'going out of sight wakes nobody')
+  stop()
+  globals.dispatchEvent(new Event('online'))
+  change('visible')
+  t.equal(heard.length, 3)
+  t.equal(environment.pageUrl, 'https://app.example/')
+})
+
+t.test('only a browser that knows that it is offline is', async (t) => {
+  const globals = fakeGlobals()
+  const { isOnline } = environmentOf(globals)
+  t.ok(isOnline())
+  globals.navigator.onLine = false
+  t.notOk(isOnline())
+})
+
+t.test('its clock is the world\'s', async (t) => {
+  const { clock, random } = environmentOf({})
+  const before = clock.monotonic()
+  await new Promise<void>((resolve) => { clock.after(1, resolve) })
+  t.ok(clock.monotonic() > before)
+  clock.after(0, () => { t.fail('it was cancelled') }).cancel()
+  await sleep(5)
+  t.ok(random() < 1)
+})
+
+t.test('what a listener threw is an uncaught error', async (t) => {
+  const error = new Error('of the app')
+  const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
+  environmentOf({}).report(error)
+  t.equal(await uncaught, error)
+})

@@ -1,0 +1,159 @@
+import t from 'tap'
+import { Jobs, noJobs, type JobMessage } from '../../../lib/client/jobs.js'
+
+const start = (jobId?: string): JobMessage => ({ type: 'ai_start', sessionId: 's', task: { prompt: 'x' }, timestamp: 't1', ...(jobId !== undefined && { jobId }) })
+const progress = (jobId: string | undefined, fields: object = {}): JobMessage =>
+  ({ type: 'ai_progress', sessionId: 's', progress: { chunksReceived: 1, ...fields }, timestamp: 't2', ...(jobId !== undefined && { jobId }) })
+const text = (jobId: string, delta: string, offset: number, truncated = false): JobMessage => progress(jobId, { delta, offset, ...(truncated && { truncated }) })
+const complete = (jobId?: string, fields: object = {}): JobMessage =>
+  ({ type: 'ai_complete', sessionId: 's', result: { chunks: 1 }, timestamp: 't3', ...(jobId !== undefined && { jobId }), ...fields })
+const failed = (jobId: string): JobMessage => ({ type: 'ai_error', sessionId: 's', error: { message: 'm', type: 'stalled' }, timestamp: 't3', jobId })
+
+function jobsAfter (...messages: JobMessage[]): Jobs {
+  const jobs = new Jobs()
+  for (const message of messages) jobs.apply(message, false)
+  return jobs
+}
+const latest = (jobs: Jobs) => jobs.snapshot().latest
+
+t.test('a job is seen through', async (t) => {
+  const jobs = new Jobs()
+  t.equal(jobs.snapshot(), noJobs)
+  t.equal(jobs.apply(start('a'), false), 'told')
+  t.match(latest(jobs), { jobId: 'a', status: 'processing', task: { prompt: 'x' }, progress: undefined, text: '', startedAt: 't1' })
+  t.equal(jobs.apply(progress('a'), false), 'told')
+  t.match(latest(jobs), { status: 'processing', progress: { chunksReceived: 1 } })
+  t.equal(jobs.apply(complete('a'), false), 'told')
+  t.match(latest(jobs), { status: 'complete', result: { chunks: 1 }, error: undefined, endedAt: 't3' })
+  t.match(jobsAfter(start('a'), failed('a')).snapshot().latest, { status: 'error', error: { type: 'stalled' } })
+})
+
+t.test('a snapshot never changes, and is the same object until something does', async (t) => {
+  const jobs = jobsAfter(start('a'))
+  const before = jobs.snapshot()
+  t.equal(jobs.snapshot(), before)
+  jobs.apply(progress('a'), false)
+  t.not(jobs.snapshot(), before)
+  t.equal(before.latest?.progress, undefined)
+  t.ok(Object.isFrozen(before) && Object.isFrozen(before.latest))
+  t.equal(jobs.snapshot().jobs.get('a'), jobs.snapshot().latest)
+})
+
+t.test('nothing of a job follows its end, and no end follows an end', async (t) => {
+  const jobs = jobsAfter(start('a'), complete('a'))
+  const snapshot = jobs.snapshot()
+  t.same([jobs.apply(start('a'), false), jobs.apply(complete('a'), false), jobs.apply(failed('a'), false)], ['dropped', 'dropped', 'dropped'])
+  t.equal(jobs.snapshot(), snapshot)
+  t.equal(jobs.apply(progress('a', { chunksReceived: 9 }), false), 'dropped')
+  t.match(latest(jobs), { status: 'complete', progress: undefined })
+})
+
+t.test('the real end of a job whose end was presumed counts', async (t) => {
+  const jobs = jobsAfter(start('a'), failed('a'))
+  t.equal(jobs.apply(complete('a', { supersedes: true }), false), 'told')
+  t.match(latest(jobs), { status: 'complete', error: undefined, result: { chunks: 1 } })
+})
+
+t.test('a new job starts from nothing: no progress of the one before is left', async (t) => {
+  const jobs = jobsAfter(start('a'), text('a', 'old', 0), complete('a'), start('b'))
+  t.match(latest(jobs), { jobId: 'b', status: 'processing', progress: undefined, text: '', result: undefined })
+})
+
+t.test('the latest is the one that started or ended last; a running one that reports takes over from an ended one', async (t) => {
+  const jobs = jobsAfter(start('a'), start('b'))
+  t.equal(latest(jobs)?.jobId, 'b')
+  jobs.apply(progress('a'), false)
+  t.equal(latest(jobs)?.jobId, 'b', 'not from a running one')
+  jobs.apply(complete('b'), false)
+  t.match(latest(jobs), { jobId: 'b', status: 'complete' })
+  jobs.apply(progress('a'), false)
+  t.equal(latest(jobs)?.jobId, 'a')
+  jobs.apply(complete('a'), false)
+  t.match(latest(jobs), { jobId: 'a', status: 'complete' })
+})
+
+t.test('without ids a start begins another job, and the rest is about it', async (t) => {
+  const jobs = jobsAfter(start(), progress(undefined), complete())
+  t.match(latest(jobs), { jobId: '', status: 'complete' })
+  t.equal(jobs.apply(start(), false), 'told')
+  t.match(latest(jobs), { status: 'processing', progress: undefined })
+  t.equal(jobs.running, '')
+})
+
+t.test('text is stitched by its offsets, whatever comes twice', async (t) => {
+  const jobs = jobsAfter(start('a'), text('a', 'hel', 0), text('a', 'hello', 0), text('a', 'lo y', 3), text('a', 'ou', 7), text('a', 'hello', 0))
+  t.match(latest(jobs), { text: 'hello you', truncated: false, progress: { chunksReceived: 1 } })
+  t.notOk('delta' in latest(jobs)!.progress!, 'the numbers come without the piece')
+  t.same(jobs.have, { a: 9 })
+})
+
+t.test('text behind a gap is not taken, unless it is accepted or the server says that it is all', async (t) => {
+  const jobs = jobsAfter(start('a'), text('a', 'hel', 0))
+  t.equal(jobs.apply(text('a', 'you', 6), false), 'gap')
+  t.match(latest(jobs), { text: 'hel' })
+  t.equal(jobs.apply(text('a', 'you', 6), true), 'told')
+  t.match(latest(jobs), { text: 'you', truncated: true })
+  t.equal(jobs.apply(text('a', 'later', 100, true), false), 'told')
+  t.match(latest(jobs), { text: 'later', truncated: true })
+  t.same(jobs.have, { a: 105 })
+})
+
+t.test('text that was missing when the end came is added, and changes nothing else', async (t) => {
+  const jobs = jobsAfter(start('a'), text('a', 'hel', 0), complete('a'))
+  t.equal(jobs.apply(text('a', 'hello', 0), false), 'dropped')
+  t.match(latest(jobs), { text: 'hello', status: 'complete' })
+})
+
+t.test('what it has of the texts is told of the running ones and the latest', async (t) => {
+  const jobs = jobsAfter(start('a'), text('a', 'aa', 0), complete('a'), start('b'), text('b', 'bbb', 0), start('c'))
+  t.same(jobs.have, { b: 3 })
+  t.equal(jobs.running, 'c')
+  t.same(jobsAfter(start('a'), text('a', 'aa', 0), complete('a')).have, { a: 2 })
+  t.equal(new Jobs().have, undefined)
+  t.equal(new Jobs().running, undefined)
+})
+
+t.test('a running job that the present state does not mention is lost; any news of it overrules that', async (t) => {
+  const error = { message: 'm', type: 'lost' }
+  const jobs = jobsAfter(start('a'), start('b'), start('done'), complete('done'))
+  jobs.expectState()
+  jobs.see('a')
+  jobs.see('unknown')
+  t.same(jobs.lose(error, 't', 'unseen'), ['b'])
+  t.match(jobs.snapshot().jobs.get('b'), { status: 'error', error: { type: 'lost' } })
+  t.equal(jobs.snapshot().jobs.get('a')?.status, 'processing')
+  jobs.revive('b')
+  t.match(jobs.snapshot().jobs.get('b'), { status: 'processing', error: undefined, endedAt: undefined })
+  jobs.expectState()
+  jobs.lose(error, 't', 'unseen')
+  t.equal(jobs.apply(start('a'), false), 'told')
+  t.equal(jobs.apply(progress('b'), false), 'told')
+  t.match(jobs.snapshot().jobs.get('b'), { status: 'processing', error: undefined })
+  jobs.expectState()
+  t.same(jobs.lose(error, 't', 'unseen'), ['a', 'b'])
+  t.equal(jobs.apply(complete('b'), false), 'told')
+  t.match(jobs.snapshot().jobs.get('b'), { status: 'complete', error: undefined })
+})
+
+t.test('what was lost with the connection alone runs on when nothing was missed', async (t) => {
+  const jobs = jobsAfter(start('a'), start('b'))
+  t.same(jobs.lose({ message: 'm', type: 'lost' }, 't', 'suspended'), ['a', 'b'])
+  t.equal(jobs.running, undefined)
+  jobs.apply(complete('b'), false)
+  jobs.resume()
+  t.match([...jobs.snapshot().jobs.values()].map(({ status }) => status).sort(), ['complete', 'processing'])
+  jobs.lose({ message: 'm', type: 'lost' }, 't', 'suspended')
+  jobs.expectState()
+  jobs.resume()
+  t.equal(jobs.running, undefined, 'but not when something was')
+})
+
+t.test('ended jobs are forgotten in the order of their ends, running ones never', async (t) => {
+  const jobs = jobsAfter(start('running'), start('first'))
+  for (let i = 0; i < 40; i++) jobs.apply(complete(`j${i}`), false)
+  jobs.apply(complete('first'), false)
+  const { jobs: known, latest } = jobs.snapshot()
+  t.equal(known.size, 33)
+  t.ok(known.has('running') && known.has('first') && known.has('j39') && !known.has('j0'))
+  t.equal(latest?.jobId, 'first')
+})
