@@ -1,11 +1,24 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
+import { WebSocket as Socket } from 'ws'
 import type { AiCanvasWsOptions } from 'ai-canvas-ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { startApp } from '../support/app.js'
 
 // The client against the server of this package, on a real port.
+
+/** The sockets of the clients, so that one can be cut as a network does. */
+const sockets: Socket[] = []
+class WebSocket extends Socket {
+  constructor (url: string, protocols: string[] = []) {
+    super(url, protocols)
+    sockets.push(this)
+  }
+}
+
+function cut (): void {
+  sockets.at(-1)?.terminate()
+}
 
 const next = (client: Client, type: string): Promise<any> => new Promise((resolve) => {
   const stop = client.on(type as 'message', (event) => { stop(); resolve(event) })
@@ -19,11 +32,6 @@ async function start (t: Test, options: ClientOptions = {}, server: AiCanvasWsOp
   client.connect()
   if (server.authenticate === undefined) await opened
   return { app, client }
-}
-
-/** Ends the client's socket as a network does. */
-function cut (app: FastifyInstance): void {
-  for (const socket of app.websocketServer.clients) socket.terminate()
 }
 
 t.test('a job is seen through, with its text', async (t) => {
@@ -63,7 +71,7 @@ t.test('cut in the middle of a job, it ends with the producer\'s text and every 
     await app.wsManager.broadcastToUser('u', { type: 'note', n: `user ${n}` })
     if (n % 20 === 10) {
       const back = next(client, 'open')
-      cut(app)
+      cut()
       await app.wsManager.broadcastToSession('s', { type: 'note', n: n + 0.5 })
       await back
     }
@@ -85,7 +93,7 @@ t.test('many sessions over one connection all come back', async (t) => {
   client.send({ type: 'ping' })
   await next(client, 'pong')
   const back = next(client, 'open')
-  cut(app)
+  cut()
   for (const id of ids) await app.wsManager.broadcastToSession(id, { type: 'note', id })
   const notes: unknown[] = []
   client.on('note', ({ id }) => { notes.push(id) })
