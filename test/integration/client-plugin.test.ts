@@ -1,0 +1,159 @@
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { WebSocket as Socket } from 'ws'
+import type { AiCanvasWsOptions } from 'ai-canvas-ws'
+import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
+import { startApp } from '../support/app.js'
+
+// The client against the server of this package, on a real port.
+
+/** The sockets of the clients, so that one can be cut as a network does. */
+const sockets: Socket[] = []
+class WebSocket extends Socket {
+  constructor (url: string, protocols: string[] = []) {
+    super(url, protocols)
+    sockets.push(this)
+  }
+}
+
+function cut (): void {
+  sockets.at(-1)?.terminate()
+}
+
+const next = (client: Client, type: string): Promise<any> => new Promise((resolve) => {
+  const stop = client.on(type as 'message', (event) => { stop(); resolve(event) })
+})
+
+async function start (t: Test, options: ClientOptions = {}, server: AiCanvasWsOptions = {}): Promise<{ app: FastifyInstance, client: Client }> {
+  const { app, url } = await startApp(t, server)
+  const client = createClient({ url: url(), WebSocket, reconnectInterval: 5, sessionId: 's', ...options })
+  t.teardown(() => { client.close() })
+  const opened = next(client, 'open')
+  client.connect()
+  if (server.authenticate === undefined) await opened
+  return { app, client }
+}
+
+t.test('a job is seen through, with its text', async (t) => {
+  const { app, client } = await start(t, { userId: 'u' })
+  const ended = next(client, 'ai_complete')
+  await app.wsManager.notifyAIStart('s', { prompt: 'x' })
+  await app.wsManager.notifyAIProgress('s', { chunksReceived: 1, delta: 'hello ' })
+  await app.wsManager.notifyAIProgress('s', { chunksReceived: 2, delta: 'you' })
+  await app.wsManager.notifyAIComplete('s', { chunks: 2 })
+  await ended
+  t.match(client.jobStore('s').getSnapshot().latest, { status: 'complete', text: 'hello you', task: { prompt: 'x' }, result: { chunks: 2 } })
+})
+
+t.test('who comes late sees the present state', async (t) => {
+  const { app, client } = await start(t)
+  await app.wsManager.notifyAIStart('late', { prompt: 'x' })
+  await app.wsManager.notifyAIProgress('late', { chunksReceived: 7, delta: 'so far' })
+  const progressed = next(client, 'ai_progress')
+  client.subscribe('late')
+  await progressed
+  t.match(client.jobStore('late').getSnapshot().latest, { status: 'processing', text: 'so far', progress: { chunksReceived: 7 } })
+})
+
+t.test('cut in the middle of a job, it ends with the producer\'s text and every message once', async (t) => {
+  const { app, client } = await start(t, { userId: 'u' })
+  const gaps: unknown[] = []
+  const notes: unknown[] = []
+  client.on('gap', (gap) => { gaps.push(gap) })
+  client.on('note', ({ n }) => { notes.push(n) })
+  await app.wsManager.notifyAIStart('s', { prompt: 'x' })
+  let text = ''
+  for (let n = 0; n < 60; n++) {
+    const delta = `${n} \u{1f600} `
+    text += delta
+    await app.wsManager.notifyAIProgress('s', { chunksReceived: n, delta })
+    await app.wsManager.broadcastToSession('s', { type: 'note', n })
+    await app.wsManager.broadcastToUser('u', { type: 'note', n: `user ${n}` })
+    if (n % 20 === 10) {
+      const back = next(client, 'open')
+      cut()
+      await app.wsManager.broadcastToSession('s', { type: 'note', n: n + 0.5 })
+      await back
+    }
+  }
+  const ended = next(client, 'ai_complete')
+  await app.wsManager.notifyAIComplete('s', { chunks: 60 })
+  await ended
+  t.equal(client.jobStore('s').getSnapshot().latest?.text, text)
+  const ofSession = Array.from({ length: 60 }, (_, n) => n % 20 === 10 ? [n, n + 0.5] : [n]).flat()
+  t.same(notes.filter((n) => typeof n === 'number'), ofSession)
+  t.same(notes.filter((n) => typeof n === 'string'), Array.from({ length: 60 }, (_, n) => `user ${n}`))
+  t.same([gaps, client.metrics.reconnects], [[], 3])
+})
+
+t.test('many sessions over one connection all come back', async (t) => {
+  const { app, client } = await start(t)
+  const ids = Array.from({ length: 50 }, (_, n) => `session ${n}`)
+  for (const id of ids) client.subscribe(id)
+  client.send({ type: 'ping' })
+  await next(client, 'pong')
+  const back = next(client, 'open')
+  cut()
+  for (const id of ids) await app.wsManager.broadcastToSession(id, { type: 'note', id })
+  const notes: unknown[] = []
+  client.on('note', ({ id }) => { notes.push(id) })
+  await back
+  client.send({ type: 'ping' })
+  await next(client, 'pong')
+  t.same(notes, ids)
+})
+
+t.test('a job is cancelled, and one that can\'t be is told', async (t) => {
+  const { app, client } = await start(t, {}, { allowCancel: true })
+  const refused = next(client, 'error')
+  client.cancel('s')
+  t.match(await refused, { name: 'ClientError', code: 'not_cancellable', sessionId: 's' })
+  const begun = next(client, 'ai_start')
+  const job = await app.wsManager.startAI('s', { prompt: 'x' })
+  await begun
+  const cancelling = next(client, 'cancelling')
+  client.cancel('s')
+  t.match(await cancelling, { jobId: job.jobId })
+})
+
+t.test('a client without a token that is accepted stays away; with one it is let in', async (t) => {
+  const server: AiCanvasWsOptions = { authenticate: (_request, { token }) => token === 'good' ? { userId: 'u' } : null, authorize: (_identity, { sessionId }) => sessionId === 's' }
+  const { client } = await start(t, { getToken: () => 'bad' }, server)
+  t.match(await next(client, 'close'), { code: 1008, reason: 'Unauthorized' })
+  t.match(await next(client, 'close'), { code: 1008 })
+  t.same([client.state, client.reason], ['closed', 'refused'])
+
+  const tokens = ['old', 'good']
+  const { client: other } = await start(t, { getToken: () => tokens.shift() }, server)
+  await next(other, 'open')
+  const denied = next(other, 'error')
+  other.subscribe('theirs')
+  t.match(await denied, { code: 'forbidden', sessionId: 'theirs' })
+  t.equal(other.state, 'connected')
+})
+
+t.test('a deploy: the server goes and another comes to the same port, and a running job does not spin for ever', async (t) => {
+  const first = await startApp(t)
+  const { port } = new URL(first.origin)
+  const client = createClient({ url: first.url(), WebSocket, reconnectInterval: 20, maxReconnectAttempts: 100, sessionId: 's' })
+  t.teardown(() => { client.close() })
+  client.connect()
+  await next(client, 'open')
+  await first.app.wsManager.notifyAIStart('s', { prompt: 'x' })
+  const ended = next(client, 'ai_error')
+  const gone = next(client, 'close')
+  await first.app.close()
+  t.match(await gone, { code: 1012 })
+  t.match(await ended, { error: { type: /interrupted|lost/ } })
+  const { default: Fastify } = await import('fastify')
+  const { default: aiCanvasWs } = await import('ai-canvas-ws')
+  const second = Fastify()
+  t.teardown(() => second.close())
+  await second.register(aiCanvasWs)
+  const back = next(client, 'open')
+  await second.listen({ port: Number(port), host: '127.0.0.1' })
+  await back
+  const noted = next(client, 'note')
+  await second.wsManager.broadcastToSession('s', { type: 'note', n: 1 })
+  t.match(await noted, { n: 1 })
+})
