@@ -2,8 +2,9 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { FakeServer, startFakeServer } from '../support/fake-server.js'
+import type { Message } from '../support/ws-client.js'
 
-interface Heard { server: FakeServer, client: Client, notes: unknown[], gaps: unknown[], next: (type: string) => Promise<any> }
+interface Heard { server: FakeServer, client: Client, notes: unknown[], gaps: unknown[], next: (type: string) => Promise<Message> }
 
 /** A connected client of session `s`, which comes back within milliseconds. */
 async function start (t: Test, options: ClientOptions = {}, server?: FakeServer): Promise<Heard> {
@@ -14,7 +15,7 @@ async function start (t: Test, options: ClientOptions = {}, server?: FakeServer)
   const gaps: unknown[] = []
   client.on('note', ({ n }) => { notes.push(n) })
   client.on('gap', (gap) => { gaps.push(gap) })
-  const next = (type: string): Promise<unknown> => new Promise((resolve) => { const stop = client.on(type as 'message', (event) => { stop(); resolve(event) }) })
+  const next = (type: string): Promise<Message> => new Promise((resolve) => { const stop = client.on(type as 'message', (event) => { stop(); resolve(event) }) })
   client.connect()
   if (server.refuse === undefined && !server.stall) await next('open')
   return { server, client, notes, gaps, next }

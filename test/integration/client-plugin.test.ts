@@ -4,6 +4,7 @@ import { WebSocket as Socket } from 'ws'
 import type { AiCanvasWsOptions } from 'ai-canvas-ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { startApp } from '../support/app.js'
+import type { Message } from '../support/ws-client.js'
 
 // The client against the server of this package, on a real port.
 
@@ -20,7 +21,7 @@ function cut (): void {
   sockets.at(-1)?.terminate()
 }
 
-const next = (client: Client, type: string): Promise<any> => new Promise((resolve) => {
+const next = (client: Client, type: string): Promise<Message> => new Promise((resolve) => {
   const stop = client.on(type as 'message', (event) => { stop(); resolve(event) })
 })
 
@@ -109,7 +110,7 @@ t.test('a job is cancelled, and one that can\'t be is told', async (t) => {
   client.cancel('s')
   t.match(await refused, { name: 'ClientError', code: 'not_cancellable', sessionId: 's' })
   const begun = next(client, 'ai_start')
-  const job = await app.wsManager.startAI('s', { prompt: 'x' })
+  const job = app.wsManager.startAI('s', { prompt: 'x' })
   await begun
   const cancelling = next(client, 'cancelling')
   client.cancel('s')

@@ -205,7 +205,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
     connection.follows.set(`session_${at}`, { asking: false, joined: true, waiting: [] })
     connections.add(connection)
   }
-  return (filter) => snapshot({ connections, pool, counters }, filter)
+  return (filter) => snapshot({ connections, pool, counters, broker: {} }, filter)
 }
 
 /** A frame of an animation takes 16 ms, and what people call delayed begins at 100. */

@@ -41,8 +41,8 @@ async function install (tarball: string): Promise<Manifest> {
   await mkdir(unpacked, { recursive: true })
   await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', unpacked])
   const manifest = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8')) as Manifest
-  // @types/node is what every app in TypeScript has.
-  for (const name of [...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }), '@types/node']) {
+  // Types of Node.js and of React are what every app in TypeScript brings.
+  for (const name of [...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }), '@types/node', '@types/react', 'csstype']) {
     const link = join(app, 'node_modules', name)
     await mkdir(dirname(link), { recursive: true })
     await symlink(installed(name), link)
@@ -58,7 +58,7 @@ t.test('the package holds what is run, its types, and the source that its maps p
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(unpacked.length + 1)).sort()
   const unexpected = paths.filter((path) => !/^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|lib\/.+\.ts|lib\/protocol\/README\.md|package\.json|README\.md|LICENSE)$/.test(path))
   t.same(unexpected, [])
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'lib/index.ts', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'lib/index.ts', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
     t.ok(paths.includes(path), path)
   }
   for (const path of paths.filter((path) => path.endsWith('.map'))) {
@@ -148,6 +148,72 @@ t.test('its types hold in an app that checks everything, declarations included',
   }))
   const failed = await run(process.execPath, [tsc, '-p', app]).then(() => '', (error: unknown) => (error as { stdout: string }).stdout)
   t.equal(failed, '')
+})
+
+t.test('the types of the client and the hooks hold too, without a browser\'s', async (t) => {
+  await writeFile(join(app, 'client-types.ts'), `
+    import { ClientError, createClient, type Client, type ConnectionState, type Gap, type JobsSnapshot } from 'ai-canvas-ws/client'
+    import { AICanvasProvider, useAIWebSocket, useWebSocket } from 'ai-canvas-ws/react'
+    import { createElement } from 'react'
+    import { WebSocket } from 'ws'
+
+    type Own = { type: 'canvas_saved', version: number }
+    const client = createClient<Own>({ url: 'ws://x', WebSocket, getToken: async () => undefined, onGap: (gap: Gap) => gap.reason })
+    client.on('ai_complete', ({ result }) => { const chunks: number | undefined = result.chunks; return chunks })
+    client.on('canvas_saved', ({ version }) => { version.toFixed() })
+    client.on('message', (message) => { if (message.type === 'ai_error') message.error.message.trim() })
+    client.on('error', (error) => { error.code satisfies ClientError['code'] })
+    client.on('close', ({ code }) => { code.toFixed() })
+    const state: ConnectionState = client.state
+    const jobs: JobsSnapshot = client.jobStore('s').getSnapshot()
+    const stop: () => void = client.subscribe('s')
+    const plain: Client = createClient()
+    plain.on('anything', (message) => { const field: unknown = message.field; return field })
+    plain.send({ type: 'hello', to: 'you' })
+    export function Component () {
+      const { aiStatus, aiProgress, aiError, subscribe, cancel } = useAIWebSocket('s', { userKey: 'u' })
+      const { send, isConnected, lastMessage } = useWebSocket({ reconnect: true, onMessage: ({ type }) => { type.trim() } })
+      const known: 'idle' | 'processing' | 'complete' | 'error' = aiStatus
+      const count: number | undefined = aiProgress?.chunksReceived
+      return createElement(AICanvasProvider, { client: plain }, String([known, count, aiError?.message, subscribe, cancel, send, isConnected, lastMessage?.type]))
+    }
+    export { state, jobs, stop }
+
+    // @ts-expect-error it must be a string
+    client.subscribe(1)
+    // @ts-expect-error no such type
+    client.on('canvas_saved', ({ name }) => { name })
+    // @ts-expect-error no such option
+    createClient({ heartbeat: 1 })
+    // @ts-expect-error a message needs a type
+    client.send({ text: 'x' })
+    // @ts-expect-error not of the job's state
+    useAIWebSocket('s').aiStatus === 'done'
+  `)
+  const project = join(app, 'tsconfig.client.json')
+  await writeFile(project, JSON.stringify({
+    compilerOptions: {
+      target: 'es2023', lib: ['es2023'], module: 'nodenext', types: ['node'], strict: true, exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true, skipLibCheck: true, noEmit: true
+    },
+    files: ['client-types.ts']
+  }))
+  const failed = await run(process.execPath, [tsc, '-p', project])
+    .then(() => '', (error: unknown) => (error as { stdout: string }).stdout)
+  t.equal(failed, '')
+})
+
+t.test('the client runs, and touches nothing before it connects', async (t) => {
+  await writeFile(join(app, 'client.js'), `
+    import { createClient } from 'ai-canvas-ws/client'
+    import { useWebSocket } from 'ai-canvas-ws/react'
+    const client = createClient()
+    let code
+    try { client.connect() } catch (error) { code = error.code }
+    console.log(JSON.stringify([client.state, code, typeof useWebSocket]))
+  `)
+  const { stdout } = await run(process.execPath, ['client.js'], { cwd: app })
+  t.same(JSON.parse(stdout), ['idle', 'no_url', 'function'])
 })
 
 t.test('beside the entry points only package.json can be reached', async (t) => {

@@ -6,6 +6,9 @@ import type { Message } from './ws-client.js'
 
 type Handler = (event: object) => void
 
+/** What a client told: the kind of event, and the event. */
+export interface Telling { told: Array<[kind: string, event: Message]> }
+
 /** A socket whose other end is the test. */
 export class FakeSocket implements WebSocketLike {
   onopen: unknown
@@ -108,10 +111,10 @@ function socketOf (sockets: FakeSocket[]): NonNullable<Environment['WebSocket']>
 }
 
 /** A client on such a page, which notes what it tells. */
-export function clientOn (page: FakePage, options: ClientOptions = {}): Client & { readonly told: Array<[string, any]> } {
+export function clientOn (page: FakePage, options: ClientOptions = {}): Client & Telling {
   const client = new Client(options, page)
-  const told: Array<[string, any]> = []
-  for (const type of ['state', 'open', 'close', 'error', 'gap', 'message'] as const) client.on(type, (event) => { told.push([type, event]) })
+  const told: Telling['told'] = []
+  for (const type of ['state', 'open', 'close', 'error', 'gap', 'message'] as const) client.on(type, (event) => { told.push([type, event as unknown as Message]) })
   return Object.assign(client, { told })
 }
 
@@ -133,7 +136,7 @@ export async function settled (): Promise<void> {
 }
 
 /** Asserts what a client told of one kind. */
-export function toldOf (client: { told: Array<[string, any]> }, kind: string): any[] {
-  return client.told.filter(([type]) => type === kind).map(([, event]) => event as unknown)
+export function toldOf (client: Telling, kind: string): Message[] {
+  return client.told.filter(([type]) => type === kind).map(([, event]) => event)
 }
 

@@ -35,8 +35,8 @@ export class FakeServer {
   constructor () {
     this.#http = createServer()
     this.#server = new WebSocketServer({ server: this.#http, handleProtocols: () => 'ai-canvas.v1' })
-    this.#server.on('connection', (socket, { url = '', headers }) => {
-      const query = Object.fromEntries(new URL(url, 'ws://x').searchParams)
+    this.#server.on('connection', (socket, { url, headers }) => {
+      const query = Object.fromEntries(new URL(url!, 'ws://x').searchParams)
       this.arrivals.push({ protocols: String(headers['sec-websocket-protocol']).split(/, ?/), query })
       this.#welcome(socket, query)
       this.#stir()

@@ -38,10 +38,10 @@ t.test('the browser\'s events are told, until nobody listens any more', async (t
 
 t.test('only a browser that knows that it is offline is', async (t) => {
   const globals = fakeGlobals()
-  const { isOnline } = environmentOf(globals)
-  t.ok(isOnline())
+  const environment = environmentOf(globals)
+  t.ok(environment.isOnline())
   globals.navigator.onLine = false
-  t.notOk(isOnline())
+  t.notOk(environment.isOnline())
 })
 
 t.test('its clock is the world\'s', async (t) => {

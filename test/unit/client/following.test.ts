@@ -1,5 +1,5 @@
 import t from 'tap'
-import { clientOn, connected, FakePage, toldOf } from '../../support/fake-page.js'
+import { clientOn, connected, FakePage, toldOf, type Telling } from '../../support/fake-page.js'
 
 const position = { epoch: 'e', recovered: true, replaying: 0 }
 const start = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_start', sessionId, task: { prompt: 'x' }, timestamp: 't', jobId, seq })
@@ -8,7 +8,7 @@ const complete = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type:
 const news = (seq: number, sessionId = 's'): object => ({ type: 'news', sessionId, seq })
 const subscribed = (fields: object, sessionId = 's'): object => ({ type: 'subscribed', sessionId, timestamp: 't', ...fields })
 
-const seqsOf = (client: { told: Array<[string, any]> }): unknown[] => toldOf(client, 'message').filter(({ type }) => type === 'news').map(({ seq }) => seq as unknown)
+const seqsOf = (client: Telling): unknown[] => toldOf(client, 'message').filter(({ type }) => type === 'news').map(({ seq }) => seq as unknown)
 
 /** Cuts the connection and comes back; answers the new socket before it is admitted. */
 function cut (page: FakePage): FakePage['socket'] {
