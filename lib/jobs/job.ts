@@ -3,7 +3,7 @@ export interface Transition {
   readonly event: 'start' | 'progress' | 'complete' | 'error'
   /** The job that is meant. Without one it is the session's newest, by the forgiving rules. */
   readonly jobId?: string
-  /** A progress's `chunksReceived`: how a stray one is told from a new run. */
+  /** A progress's `chunksReceived`, or a result's `chunks`: how a stray progress is told from a new run. */
   readonly chunks?: number
   /** An end that nobody reported: the producer went silent, or its process ends. The real one may still come. */
   readonly presumed?: boolean
@@ -23,7 +23,7 @@ export interface Job<R> {
   status: 'running' | 'complete' | 'error'
   /** Whether its end was only presumed. */
   presumed: boolean
-  /** The `chunksReceived` of its latest progress. */
+  /** How many chunks it had, as far as was told. */
   chunks: number | undefined
   /** Whatever its keeper wants to know of it. */
   readonly record: R
@@ -110,7 +110,7 @@ export class SessionJobs<R> {
   }
 
   #record (job: Job<R>, { event, chunks, presumed = false }: Transition): void {
-    if (event === 'progress') job.chunks = chunks ?? job.chunks
+    job.chunks = chunks ?? job.chunks
     if (event === 'start' || event === 'progress') return
     job.status = event
     job.presumed = presumed

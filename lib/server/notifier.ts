@@ -134,7 +134,7 @@ export class Notifier {
       }
       case 'ai_complete': {
         const result = checkBody('result', report.result) as AIResult
-        return [serialize({ type, sessionId, result, timestamp }), as('complete')]
+        return [serialize({ type, sessionId, result, timestamp }), as('complete', chunksOf(result.chunks))]
       }
       case 'ai_error':
         return [

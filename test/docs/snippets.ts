@@ -17,6 +17,7 @@ const GLOBALS = `
     const aiCanvasWs: typeof aiCanvas
     const sessionId: string
     const token: string
+    const myQueue: { remove: (jobId: string) => boolean }
     function callTheModel (): Promise<void>
     function findUser (cookie: string | undefined): Promise<{ userId: string } | null>
     function isOperator (request: FastifyRequest): boolean

@@ -21,7 +21,8 @@ t.test('the server-side API is used as documented', async (t) => {
 
   t.same(await next(), ['Active connections: 1'])
   t.match(await client.next(), { type: 'ai_complete', sessionId: 'session_123', result: { mode: 'generate', contentLength: 5000, chunks: 100 } })
-  // The page prints a progress here, right behind the job's end: that is one which came too late, and is kept back.
+  // Fewer chunks than the job had that has just ended: another run begins.
+  t.match(await client.next(), { type: 'ai_progress', sessionId: 'session_123', progress: { chunksReceived: 25, contentLength: 1250 } })
   t.match(await client.next(), { type: 'ai_error', sessionId: 'session_123', error: { message: 'Rate limit exceeded', type: 'rate_limit_error' } })
   t.match(await client.next(), { type: 'ai_start', sessionId: 'session_123', task: { prompt: 'Create component', mode: 'generate' } })
   t.match(await client.next(), { type: 'notification', message: 'New update available', timestamp: /Z$/ })
