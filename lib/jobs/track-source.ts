@@ -4,7 +4,7 @@ import { proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
  * What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. The type of the
  * chunks is taken from that iterator nevertheless: from the several readers that there are it can't be told.
  */
-export interface ReadableStreamLike<T> {
+interface ReadableStreamLike<T> {
   getReader (): {
     read (): PromiseLike<{ done: boolean, value?: NoInfer<T> | undefined }>
     cancel (reason?: unknown): PromiseLike<unknown>

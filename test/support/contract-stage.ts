@@ -5,7 +5,7 @@ import type { MaybePromise } from '../../lib/maybe-promise.js'
 import { FakeNode } from './broker-node.js'
 
 /** Of one stream or job. Where none is given the broker's own must be roomy: some dozen messages, and 100 KiB of text. */
-export interface ContractBounds {
+interface ContractBounds {
   readonly maxMessages?: number
   readonly maxBytes?: number
   readonly maxTextUnits?: number

@@ -6,7 +6,7 @@ import { defaults } from '../../lib/options.js'
 export type Bounds = Partial<Omit<StreamsOptions, 'clock'>>
 
 /** The bounds that an app gets which sets none, but for those that are given. */
-export function streamsOptions (clock: Clock, bounds: Bounds = {}): StreamsOptions {
+function streamsOptions (clock: Clock, bounds: Bounds = {}): StreamsOptions {
   return { clock, ...defaults.history, maxTextUnits: defaults.jobs.maxTextUnits, ...bounds }
 }
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import type { Message } from './ws-client.js'
 
 /** Where a reader is in a stream, as it says it when it comes back. */
-export interface Place { epoch: string, seq: number }
+interface Place { epoch: string, seq: number }
 
 /** What a greeting says of a stream. */
-export interface Greeting extends Place { recovered: boolean, replaying: number, reason?: string }
+interface Greeting extends Place { recovered: boolean, replaying: number, reason?: string }
 
 /** A stream as a reader sees it. */
 export interface View {

@@ -9,7 +9,7 @@ import type { Message } from './ws-client.js'
 
 export const TTL = 1_000
 export const END_TTL = 20_000
-export const MAX_MESSAGES = 5
+const MAX_MESSAGES = 5
 export const CEILING = 1024 * 1024
 export const READERS = 3
 export const SESSIONS = ['a', 'b'] as const
@@ -64,7 +64,7 @@ export function newServer (clock: FakeClock): TestServer {
 }
 
 /** What tells a message from all others. */
-export function tell (message: Message): string {
+function tell (message: Message): string {
   const { n, task, result } = message as { n?: number, task?: { n: number }, result?: { n: number } }
   return `${message.type} ${String(n ?? task?.n ?? result?.n)}`
 }
@@ -84,7 +84,7 @@ export function settle (stream: ModelStream): void {
   stream.kept = 0
 }
 
-export function isFollowed (model: Model, name: StreamName): boolean {
+function isFollowed (model: Model, name: StreamName): boolean {
   return model.readers.some(({ peer, follows }) => peer !== undefined && peer.transport.closedWith === undefined && follows.has(name))
 }
 
@@ -105,7 +105,7 @@ export function forget (model: Model, name: StreamName, isPressed: boolean): voi
 }
 
 /** What a reader must be told that says it was there. */
-export function expectedGreeting (stream: ModelStream, text: string | undefined): { recovered: boolean, reason?: string, missed: number } {
+function expectedGreeting (stream: ModelStream, text: string | undefined): { recovered: boolean, reason?: string, missed: number } {
   const since = parseSince(text)
   if (since === undefined) return { recovered: false, reason: 'new', missed: 0 }
   // An epoch that is not known yet is none that a reader can hold.
@@ -116,7 +116,7 @@ export function expectedGreeting (stream: ModelStream, text: string | undefined)
   return { recovered: true, missed }
 }
 
-export function expectedPresent (stream: ModelStream): string[] {
+function expectedPresent (stream: ModelStream): string[] {
   const ended = stream.jobs.filter(({ status }) => status === 'ended').at(-1)
   const running = stream.jobs.filter(({ status }) => status === 'running')
   return [
@@ -125,7 +125,7 @@ export function expectedPresent (stream: ModelStream): string[] {
   ].sort()
 }
 
-export function describe (message: Message): string {
+function describe (message: Message): string {
   const { progress, jobId } = message as { progress?: { chunksReceived: number }, jobId?: string }
   return progress === undefined ? tell(message) : `${String(jobId)} at ${progress.chunksReceived}`
 }

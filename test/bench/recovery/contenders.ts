@@ -25,7 +25,7 @@ const THROTTLE_MS = 100
 const RECOVERY_MS = 10_000
 
 /** The plugin with its defaults. */
-export function ours (): RecoveryContender {
+function ours (): RecoveryContender {
   const app = Fastify()
   return {
     async listen () {
@@ -46,7 +46,7 @@ export function ours (): RecoveryContender {
 }
 
 /** Socket.IO with its connection state recovery, each token a message of its own. */
-export function socketIo (throttleMs = 0): RecoveryContender {
+function socketIo (throttleMs = 0): RecoveryContender {
   const http = createServer()
   const io = new Server(http, {
     transports: ['websocket'], serveClient: false, connectionStateRecovery: { maxDisconnectionDuration: RECOVERY_MS }

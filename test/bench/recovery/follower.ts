@@ -24,7 +24,7 @@ interface OurMessage {
 const CONNECTION = Buffer.from('{"type":"connection"')
 
 /** Speaks as lib/protocol/README.md says. */
-export class OurFollower implements Follower {
+class OurFollower implements Follower {
   text = ''
   ended = false
   readonly #sessionId: string
@@ -90,7 +90,7 @@ const CONNECT = '0'.charCodeAt(0)
 const EVENT = '2'.charCodeAt(0)
 
 /** Socket.IO's own recovery: the session's private id, and the offset that its server puts behind the arguments. */
-export class SocketIoFollower implements Follower {
+class SocketIoFollower implements Follower {
   text = ''
   ended = false
   readonly #sessionId: string

@@ -506,5 +506,5 @@ t.test('our own files become pages that a person would use', async (t) => {
   const root = join(import.meta.dirname, '../../..')
   const path = 'lib/protocol/messages.ts'
   const markdown = [...documentFile({ root, path, text: readFileSync(join(root, path), 'utf8') })].join('')
-  t.match(section(markdown, 'Subscribe'), "type Subscribe = {\n  type: 'subscribe'\n  sessionId: string\n}")
+  t.match(section(markdown, 'Unsubscribe'), "type Unsubscribe = {\n  sessionId?: string\n  type: 'unsubscribe'\n}")
 })
