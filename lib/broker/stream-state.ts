@@ -190,7 +190,7 @@ export class StreamState {
   }
 
   #dropOldest (): void {
-    this.#entryBytes -= this.#entries.shift()?.bytes ?? 0
+    for (const { bytes } of this.#entries.splice(0, 1)) this.#entryBytes -= bytes
   }
 
   #remember ({ record }: Job<JobRecord>, event: 'start' | 'progress' | 'complete' | 'error', publications: readonly Publication[]): void {

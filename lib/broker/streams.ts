@@ -123,11 +123,11 @@ export class Streams {
   #relieve (): void {
     const { maxTotalBytes } = this.#options
     for (const [stream, state] of this.#fresh) {
-      if (this.#bytes <= maxTotalBytes) return
+      if (this.#bytes <= maxTotalBytes) break
       this.#settle(stream, state)
     }
     for (const [stream, state] of this.#settled) {
-      if (this.#bytes <= maxTotalBytes) return
+      if (this.#bytes <= maxTotalBytes) break
       this.#forget(stream, state, this.#followed.has(stream) || state.currentJob !== undefined)
     }
   }

@@ -75,7 +75,8 @@ t.test('the metrics', async (t) => {
       bufferedAmount: 0,
       collapsed: 0,
       dropped: 0,
-      shed: 0
+      shed: 0,
+      historyBytes: 0
     })
   })
 
