@@ -11,10 +11,11 @@ import type { Action, Identity } from '../../../lib/server/identity.js'
 // Random clients, held against one rule: what a client was told it follows is what it follows, on every side.
 
 /** What a client may conclude from an answer about what it follows. */
-function conclude (followed: Set<string>, { type, code, sessionId }: Message): void {
+function conclude (followed: Set<string>, { type, code, sessionId, message }: Message): void {
   if (type === 'subscribed') followed.add(sessionId as string)
   else if (type === 'unsubscribed' && sessionId === undefined) followed.clear()
-  else if (type === 'unsubscribed' || code === 'forbidden') followed.delete(sessionId as string)
+  // The same code refuses a cancel, which changes nothing of this.
+  else if (type === 'unsubscribed' || (code === 'forbidden' && !String(message).includes('cancel'))) followed.delete(sessionId as string)
 }
 
 function isTrue (followed: Set<string>, server: TestServer | ReturnType<typeof createFarServer>, { connection }: Peer, all: Iterable<string>): boolean {
