@@ -349,17 +349,19 @@ const commands = fc.commands<Model, Real, false>([
 
 t.test('the model\'s sequence and the reader\'s are equal, always; who could not be recovered was told why', async (t) => {
   const happened = new Set<string>()
-  await fc.assert(fc.asyncProperty(commands, async (steps) => {
-    await fc.asyncModelRun(() => {
-      const clock = new FakeClock()
-      const streams = { 'session:a': newStream(), 'session:b': newStream(), user: newStream() }
-      const readers = Array.from({ length: READERS }, (_, at): ModelReader => ({
-        reader: new Reader(), userId: at === 2 ? undefined : 'u', follows: new Set(), peer: undefined
-      }))
-      return { model: { streams, readers, happened }, real: { server: newServer(clock), clock, next: 1 } }
-    }, steps)
-  }), { numRuns: 300, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false })
-  for (const each of [
-    'new', 'expired', 'restarted', 'overflow', 'recovered', 'nothing missed', 'dropped in the middle of a replay', 'a slow reader'
-  ]) t.ok(happened.has(each), `it did happen: ${each}`)
+  const all = ['new', 'expired', 'restarted', 'overflow', 'recovered', 'nothing missed', 'dropped in the middle of a replay', 'a slow reader']
+  // Some of it is rare: then there is another lot.
+  for (let lot = 0; lot < 10 && (lot === 0 || all.some((each) => !happened.has(each))); lot++) {
+    await fc.assert(fc.asyncProperty(commands, async (steps) => {
+      await fc.asyncModelRun(() => {
+        const clock = new FakeClock()
+        const streams = { 'session:a': newStream(), 'session:b': newStream(), user: newStream() }
+        const readers = Array.from({ length: READERS }, (_, at): ModelReader => ({
+          reader: new Reader(), userId: at === 2 ? undefined : 'u', follows: new Set(), peer: undefined
+        }))
+        return { model: { streams, readers, happened }, real: { server: newServer(clock), clock, next: 1 } }
+      }, steps)
+    }), { numRuns: 300, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false })
+  }
+  for (const each of all) t.ok(happened.has(each), `it did happen: ${each}`)
 })
