@@ -164,7 +164,16 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       return
     }
     const result = this.#result()
-    this.#end(() => this.#reporter.complete(result))
+    this.#end(() => { void this.#deliver(result) })
+  }
+
+  /** A result that can't be sent, such as one that JSON can't hold, is a failure: without an end its readers would wait. */
+  async #deliver (result: AIResult): Promise<void> {
+    try {
+      await this.#reporter.complete(result)
+    } catch (error) {
+      this.#reporter.error(reportable(error))
+    }
   }
 
   #result (): AIResult {

@@ -109,6 +109,16 @@ t.test('trackAI tells of the source\'s error, and rethrows it', async (t) => {
   t.match((await untilEnd(client)).at(-1), { type: 'ai_error', error: { message: 'overloaded', type: 'overloaded_error' } })
 })
 
+t.test('a result that JSON can\'t hold ends the job as an error: nobody waits for one that can\'t come', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url('?sessionId=s'))
+  const passed: string[] = []
+  for await (const chunk of app.wsManager.trackAI('s', {}, ['a'], { result: () => ({ total: 1n }) })) passed.push(chunk)
+  t.same(passed, ['a'])
+  t.match(await client.nextOf('ai_error'), { error: { message: /can't be written as JSON/ } })
+  t.same(await client.sync(), [], 'once')
+})
+
 t.test('a reader of trackAI that leaves ends the job', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
