@@ -284,14 +284,14 @@ function resolveNumbers<T extends object> (
     throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: ${group} has ${Object.keys(standard).join(', ')}`)
   }
   const entries = Object.entries({ ...standard, ...given }).map(([name, value]: [string, unknown]) => [
-    name, mayBeZero.includes(name) && value === 0 ? 0 : checkNumber(`${group}.${name}`, value ?? standard[name as keyof T])
+    name, checkNumber(`${group}.${name}`, value ?? standard[name as keyof T], mayBeZero.includes(name))
   ])
   return Object.fromEntries(entries) as T
 }
 
-function checkNumber (name: string, value: unknown): number {
-  if (typeof value === 'number' && value > 0) return value
-  throw new errors.InvalidOption(name, 'must be a number above 0')
+function checkNumber (name: string, value: unknown, mayBeZero = false): number {
+  if (typeof value === 'number' && (value > 0 || (mayBeZero && value === 0))) return value
+  throw new errors.InvalidOption(name, mayBeZero ? 'must be 0 or a number above 0' : 'must be a number above 0')
 }
 
 function checkBoolean (name: string, value: unknown): boolean {
