@@ -23,6 +23,8 @@ export default defineConfig(
       '@typescript-eslint/array-type': ['error', { default: 'array-simple' }],
       // A schema and its static type share their name.
       '@typescript-eslint/no-redeclare': 'off',
+      // Taken out of the rest by being named.
+      '@typescript-eslint/no-unused-vars': ['error', { ignoreRestSiblings: true }],
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }]
     }
   },

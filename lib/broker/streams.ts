@@ -29,6 +29,8 @@ const SWEEPS_PER_TTL = 10
 export class Streams {
   readonly #options: StreamsOptions
   readonly #process = randomUUID().slice(0, 8)
+  /** One string for nearly all streams. */
+  readonly #firstEpoch = `${this.#process}.0`
   /** Both in the order in which they were last published to, or left by their last follower; the oldest first. */
   readonly #fresh = new Map<Stream, StreamState>()
   readonly #settled = new Map<Stream, StreamState>()
@@ -179,7 +181,8 @@ export class Streams {
   }
 
   #nextEpoch (stream: Stream): string {
-    return this.#followed.get(stream) ?? `${this.#process}.${this.#life(stream).toString(36)}`
+    const life = this.#life(stream)
+    return this.#followed.get(stream) ?? (life === 0 ? this.#firstEpoch : `${this.#process}.${life.toString(36)}`)
   }
 
   #life (stream: Stream): number {

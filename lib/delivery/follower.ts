@@ -9,8 +9,8 @@ import type { Outbox } from './outbox.js'
 export class Follower {
   readonly outbox: Outbox
   readonly channels: Channel[] = []
-  /** Those that it is on its way into. */
-  readonly entering = new Set<Channel>()
+  /** Those that it is on its way into, if any. */
+  entering: Set<Channel> | undefined
   /** The tick that the notes below are about; older notes count as none. */
   tick = -1
   /** Deliveries of this tick before this place are in `own` already, or were none of its business. */

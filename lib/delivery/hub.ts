@@ -94,7 +94,7 @@ export class Hub {
   leave (follower: Follower, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
-    unenter(follower, channel)
+    channel.unenter(follower)
     if (channel.followers.has(follower)) {
       this.#settle(follower)
       channel.followers.delete(follower)
@@ -123,8 +123,8 @@ export class Hub {
       this.#dispose(channel)
     }
     follower.channels.length = 0
-    for (const channel of follower.entering) {
-      unenter(follower, channel)
+    for (const channel of follower.entering ?? []) {
+      channel.unenter(follower)
       this.#dispose(channel)
     }
     follower.own = undefined
@@ -136,10 +136,8 @@ export class Hub {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return 0
     const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
-    for (const meanwhile of channel.joining.values()) meanwhile.push(entry)
-    if (channel.followers.size > 0) {
-      if (channel.entries.length === 0) this.#fed.push(channel)
-      channel.entries.push(entry)
+    if (channel.add(entry)) {
+      if (channel.entries.length === 1) this.#fed.push(channel)
       this.#flushLater()
     }
     return channel.size
@@ -155,16 +153,9 @@ export class Hub {
     this.#flushing = false
     const fed = this.#fed.splice(0)
     const settled = this.#settled.splice(0)
-    const whole: Follower[] = []
-    for (const channel of fed) {
-      for (const follower of channel.followers) this.#note(follower, channel, whole)
-    }
-    for (const follower of settled) {
-      this.#settle(follower)
-      if (follower.own !== undefined) follower.outbox.write(follower.own)
-      follower.own = undefined
-    }
-    for (const follower of whole) this.#writeWhole(follower)
+    const [only] = fed
+    if (only !== undefined && fed.length === 1 && settled.length === 0) this.#writeToAll(only)
+    else this.#writeToEach(fed, settled)
     for (const channel of fed) channel.clear()
     this.#settled.length = 0
     this.#tick++
@@ -174,10 +165,7 @@ export class Hub {
   #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
     const channel = this.#open(stream)
     if (channel.followers.has(follower)) return { channel, have }
-    const meanwhile: Entry[] = []
-    channel.joining.set(follower, meanwhile)
-    follower.entering.add(channel)
-    return { channel, have, meanwhile }
+    return { channel, have, meanwhile: channel.enter(follower) }
   }
 
   #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
@@ -188,7 +176,7 @@ export class Hub {
     for (const frame of past) this.#sendFrame(follower, frame)
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
-    unenter(follower, channel)
+    channel.unenter(follower)
     channel.followers.add(follower)
     follower.channels.push(channel)
   }
@@ -196,9 +184,33 @@ export class Hub {
   /** Ends what did not come to an entrance. */
   #abandon (follower: Follower, entrances: readonly Entrance[]): void {
     for (const { channel, meanwhile } of entrances) {
-      if (meanwhile !== undefined && channel.joining.get(follower) === meanwhile) unenter(follower, channel)
+      if (meanwhile !== undefined && channel.isEntering(follower, meanwhile)) channel.unenter(follower)
       this.#dispose(channel)
     }
+  }
+
+  /** What a tick nearly always is: one channel has news, and all who follow it get the same. */
+  #writeToAll (channel: Channel): void {
+    for (const follower of channel.followers) {
+      // One that overflows may end others that were written to or are still to come, and those have been settled.
+      if (follower.tick === this.#tick) continue
+      follower.tick = this.#tick
+      follower.cursor = this.#order
+      this.#writeBatch(follower, channel)
+    }
+  }
+
+  #writeToEach (fed: readonly Channel[], settled: readonly Follower[]): void {
+    const whole: Follower[] = []
+    for (const channel of fed) {
+      for (const follower of channel.followers) this.#note(follower, channel, whole)
+    }
+    for (const follower of settled) {
+      this.#settle(follower)
+      if (follower.own !== undefined) follower.outbox.write(follower.own)
+      follower.own = undefined
+    }
+    for (const follower of whole) this.#writeWhole(follower)
   }
 
   /** Notes that the follower gets this channel's batch, unless it is among the settled ones. */
@@ -221,11 +233,12 @@ export class Hub {
     const coming = follower.mixed ? this.#coming(follower) : undefined
     // A later one may overflow, and ending that one may end this one too: it has all of this tick already.
     follower.cursor = this.#order
-    if (coming !== undefined) {
-      outbox.write(coming)
-    } else if (!outbox.writeJoined(fedBy.bytes(outbox.transport.inflates), fedBy.frames)) {
-      outbox.write(fedBy.frames)
-    }
+    if (coming === undefined) this.#writeBatch(follower, fedBy)
+    else outbox.write(coming)
+  }
+
+  #writeBatch ({ outbox }: Follower, channel: Channel): void {
+    if (!outbox.writeJoined(channel.bytes(outbox.transport.inflates), channel.frames)) outbox.write(channel.frames)
   }
 
   /** Lists what the follower has coming up to now, so that what happens next comes after it. */
@@ -327,12 +340,6 @@ function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }:
   return `${head}}`
 }
 
-/** It is no longer on its way into the channel. */
-function unenter (follower: Follower, channel: Channel): void {
-  channel.joining.delete(follower)
-  follower.entering.delete(channel)
-}
-
 function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {
-  return meanwhile === undefined ? channel.followers.has(follower) : channel.joining.get(follower) === meanwhile
+  return meanwhile === undefined ? channel.followers.has(follower) : channel.isEntering(follower, meanwhile)
 }

@@ -60,14 +60,16 @@ export class RunningText {
   /** What is kept of it between two places. */
   slice (from: number, to: number = this.#end): Stretch {
     const begin = Math.max(this.#start, Math.min(from, to))
-    let at = this.#start
-    const parts: string[] = []
-    for (const piece of this.#pieces) {
-      if (at >= to) break
-      if (at + piece.length > begin) parts.push(piece.slice(Math.max(0, begin - at), to - at))
-      at += piece.length
+    let text = ''
+    // From the end: what is asked for is nearly always the newest piece.
+    let end = this.#end
+    for (let at = this.#pieces.length - 1; end > begin; at--) {
+      const piece = this.#pieces[at] ?? ''
+      const start = end - piece.length
+      if (start < to) text = piece.slice(Math.max(0, begin - start), to - start) + text
+      end = start
     }
-    return { text: parts.join(''), offset: begin, truncated: begin > from }
+    return { text, offset: begin, truncated: begin > from }
   }
 
   #trim (): void {

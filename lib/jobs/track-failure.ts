@@ -6,6 +6,7 @@ import { fieldsOf, stringOf } from './chunk-text.js'
  * `fullStream`, and OpenAI's responses.
  */
 export function failureOf (chunk: unknown): AIErrorInfo | Error | undefined {
+  if (typeof chunk !== 'object') return undefined
   const { type, error, errorText, message, code, response } = fieldsOf(chunk)
   switch (type) {
     case 'error': {

@@ -1,9 +1,10 @@
-import type { Clock, Timer } from '../clock.js'
+import type { Timer } from '../clock.js'
 import type { AIProgress } from '../protocol/messages.js'
+import type { Beats } from './beats.js'
 
 export interface TrackProgressOptions {
-  readonly clock: Clock
-  /** At least so long between two progresses. Zero: one for each chunk. */
+  readonly beats: Beats
+  /** One progress in so long, in milliseconds. Zero: one for each chunk. */
   readonly throttleMs: number
   /** Whether a progress carries the text itself. */
   readonly sendText: boolean
@@ -40,10 +41,10 @@ export class TrackProgress {
   add (text: string): void {
     this.#chunks++
     this.#addText(text)
-    const wait = this.#dueAt - this.#options.clock.monotonic()
+    const { beats } = this.#options
     // Asked of the clock each time too: a source that never waits lets no timer fire.
-    if (wait <= 0) this.#send(false)
-    else this.#timer ??= this.#options.clock.after(wait, () => { this.#send(false) })
+    if (beats.monotonic() >= this.#dueAt) this.#send(false)
+    else this.#timer ??= beats.at(this.#dueAt, () => { this.#send(false) })
   }
 
   /** Tells what was not told yet, `rest` included: text that came with no chunk of its own. */
@@ -59,10 +60,10 @@ export class TrackProgress {
   }
 
   #send (isLast: boolean): void {
-    const { clock, throttleMs, send } = this.#options
+    const { beats, throttleMs, send } = this.#options
     this.#timer?.cancel()
     this.#timer = undefined
-    this.#dueAt = clock.monotonic() + throttleMs
+    this.#dueAt = beats.next(this.#dueAt, throttleMs)
     // Half a surrogate pair is no character, and does not survive everywhere: it waits for its other half.
     const end = !isLast && endsInHalf(this.#text) ? this.#text.length - 1 : this.#text.length
     const delta = this.#text.slice(0, end)

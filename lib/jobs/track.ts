@@ -1,6 +1,6 @@
-import type { Clock } from '../clock.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import type { Beats } from './beats.js'
 import { ChunkText, type TextOf } from './chunk-text.js'
 import { failureOf, reportable } from './track-failure.js'
 import { TrackProgress } from './track-progress.js'
@@ -19,8 +19,8 @@ export interface TrackOptions<T> {
   /** Ends the job as `cancelled` when it aborts, and throws its reason to the reader of the chunks. */
   signal?: AbortSignal | undefined
   /**
-   * At least so many milliseconds between two progresses. Zero: one for each chunk. `Infinity`: one for the first and one
-   * for the rest. @default 100
+   * One progress in so many milliseconds at most. Zero: one for each chunk. `Infinity`: one for the first and one for the
+   * rest. Jobs tell theirs at common times, a tenth of it and 10 ms apart at most. @default 100
    */
   throttleMs?: number
   /**
@@ -57,9 +57,15 @@ export interface TrackOptions<T> {
  * The start was reported by the caller.
  */
 export function track<T> (
-  reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, clock: Clock
+  reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, beats: Beats
 ): AsyncGenerator<T, void, undefined> {
-  return new TrackedStream(reporter, task, source, options, clock)
+  return new TrackedStream(reporter, task, source, options, beats)
+}
+
+/** A call of `next`. */
+interface Call<T> {
+  readonly resolve: (result: IteratorResult<T, undefined>) => void
+  readonly reject: (reason: unknown) => void
 }
 
 /** Written out instead of as an `async function*`: that one can't be left before its first chunk nor while it waits. */
@@ -70,10 +76,9 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #signals: readonly AbortSignal[]
   readonly #text: ChunkText<T>
   readonly #progress: TrackProgress
-  readonly #source: MaybePromise<TrackSource<T> | undefined>
-  /** The reader's latest call, after which the next one has its turn. */
-  #turn: Promise<unknown> = Promise.resolve()
-  #wake: () => void = () => undefined
+  #source: MaybePromise<TrackSource<T> | undefined>
+  /** Calls of `next` that wait for their answer, in order. */
+  readonly #calls: Array<Call<T>> = []
   /** What a chunk told of the job's end. */
   #failure: AIErrorInfo | Error | undefined
   #hasEnded = false
@@ -81,16 +86,16 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   #thrown: { readonly error: unknown } | undefined
 
   constructor (
-    reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, clock: Clock
+    reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, beats: Beats
   ) {
     const { signal, throttleMs = 100, text = false, sendText = text !== false, result } = options
     this.#reporter = reporter
     this.#task = task
     this.#makeResult = result
     this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
-    this.#progress = new TrackProgress({ clock, throttleMs, sendText, send: (progress) => { reporter.progress(progress) } })
+    this.#progress = new TrackProgress({ beats, throttleMs, sendText, send: (progress) => { reporter.progress(progress) } })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
-    this.#source = proceed(() => open(source), (opened) => opened, (error) => {
+    this.#source = proceed(() => open(source), (opened) => this.#source = opened, (error) => {
       this.#fail(error)
       return undefined
     })
@@ -99,9 +104,10 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   next (): Promise<IteratorResult<T, undefined>> {
-    const step = this.#turn.then(this.#step, this.#step)
-    this.#turn = step
-    return step
+    return new Promise((resolve, reject) => {
+      this.#calls.push({ resolve, reject })
+      if (this.#calls.length === 1) this.#read()
+    })
   }
 
   return (): Promise<IteratorResult<T, undefined>> {
@@ -121,33 +127,28 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     return this
   }
 
-  readonly #step = async (): Promise<IteratorResult<T, undefined>> => {
-    const read = this.#hasEnded ? undefined : await this.#read()
-    if (read !== undefined && this.#take(read)) return { done: false, value: read.value as T }
-    const thrown = this.#thrown
-    this.#thrown = undefined
-    if (thrown !== undefined) throw thrown.error
-    return { done: true, value: undefined }
+  /** For one call at a time, and with no promise of its own: this is done for every token. */
+  readonly #read = (): void => {
+    if (this.#hasEnded) this.#answer()
+    else void proceed(this.#readSource, this.#take, this.#fail)
   }
 
-  /** The source's next answer, or nothing when the job ends first. */
-  #read (): Promise<IteratorResult<T, unknown> | undefined> {
-    return new Promise((resolve) => {
-      this.#wake = () => { resolve(undefined) }
-      void proceed(() => whenThere(this.#source, (source) => source?.read()), resolve, (error) => { this.#fail(error) })
-    })
+  readonly #readSource = (): MaybePromise<IteratorResult<T, unknown> | undefined> => {
+    return isPromise(this.#source) ? this.#source.then((source) => source?.read()) : this.#source?.read()
   }
 
-  /** Whether the job goes on. */
-  #take (read: IteratorResult<T, unknown>): boolean {
-    if (this.#hasEnded) return false
+  /** What comes after the end is nobody's any more: those who waited for it have their answer. */
+  readonly #take = (read: IteratorResult<T, unknown> | undefined): void => {
+    if (this.#hasEnded || read === undefined) return
     try {
       if (read.done === true) this.#complete()
       else this.#count(read.value)
     } catch (error) {
       this.#fail(error)
     }
-    return !this.#hasEnded
+    // After an end none is left.
+    this.#calls.shift()?.resolve({ done: false, value: read.value as T })
+    if (this.#calls.length > 0) queueMicrotask(this.#read)
   }
 
   #count (chunk: T): void {
@@ -187,7 +188,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     return this.#makeResult === undefined ? result : this.#makeResult(result)
   }
 
-  #fail (error: unknown): void {
+  readonly #fail = (error: unknown): void => {
     this.#end(() => this.#reporter.error(this.#failure ?? reportable(error)), error, { error })
   }
 
@@ -216,7 +217,17 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#progress.end()
     report()
     void whenThere(this.#source, (source) => { source?.close(reason) })
-    this.#wake()
+    this.#answer()
+  }
+
+  /** After the end: what ended it is thrown to the first who asks, and nothing comes any more. */
+  #answer (): void {
+    for (const { resolve, reject } of this.#calls.splice(0)) {
+      const thrown = this.#thrown
+      this.#thrown = undefined
+      if (thrown === undefined) resolve({ done: true, value: undefined })
+      else reject(thrown.error)
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Broker, ControlMessage, PublishOptions } from '../broker/broker.js'
 import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
+import { Beats } from '../jobs/beats.js'
 import type { AISource } from '../jobs/track-source.js'
 import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
@@ -49,12 +50,14 @@ const EPHEMERAL: PublishOptions = { durable: false }
 export class WebSocketManager {
   readonly #options: ManagerOptions
   readonly #notifier: Notifier
+  readonly #beats: Beats
   readonly #batchers = new Set<Batcher>()
 
   /** @internal */
   constructor (options: ManagerOptions) {
     this.#options = options
     this.#notifier = options.notifier
+    this.#beats = new Beats(options.clock)
   }
 
   /** Says that a job started. `task` is what it was asked to do; fields of your own pass through. */
@@ -109,7 +112,7 @@ export class WebSocketManager {
   trackAI<T> (
     sessionId: string, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> & JobOptions = {}
   ): AsyncGenerator<T, void, undefined> {
-    return track(this.startAI(sessionId, task, options), task, source, options, this.#options.clock)
+    return track(this.startAI(sessionId, task, options), task, source, options, this.#beats)
   }
 
   /**

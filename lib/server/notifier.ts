@@ -1,7 +1,7 @@
 import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
 import type { DropReason, Transition } from '../jobs/job.js'
-import { whenThere, type MaybePromise } from '../maybe-promise.js'
+import { isPromise, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
@@ -68,24 +68,24 @@ export class Notifier {
     this.#closed = true
     await Promise.allSettled(this.#underWay)
     await Promise.allSettled(this.#options.watchdog.stop().map(({ sessionId, jobId }) => {
-      return this.observe('interrupted', async () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId)))
+      return this.observe('interrupted', () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId)))
     }))
   }
 
   /** Never throws; `prepare` may. */
   publish (what: string, prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
-    return this.observe(what, async () => {
+    return this.observe(what, () => {
       const [stream, body, options] = prepare()
-      return this.#closed ? { recipients: 0 } : await this.#options.broker.publish(stream, body, options)
+      return this.#closed ? { recipients: 0 } : this.#options.broker.publish(stream, body, options)
     })
   }
 
   report (sessionId: string, report: Report, jobId?: string): Promise<Receipt> {
-    return this.observe(report.type, async () => {
+    return this.observe(report.type, () => {
       checkId('sessionId', sessionId)
       if (jobId !== undefined) checkId('jobId', jobId)
       const [body, options] = this.#write(sessionId, report, jobId)
-      return this.#closed ? { recipients: 0 } : await this.#send(sessionId, report, body, options)
+      return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options)
     })
   }
 
@@ -97,15 +97,18 @@ export class Notifier {
     })
   }
 
-  /** Runs up to its first await at once. Never throws, and the rejection of its promise is observed already. */
-  observe<T> (what: string, work: () => Promise<T>): Promise<T> {
-    const result = work()
-    this.#underWay.add(result)
-    result.catch((err: unknown) => {
+  /** Begins at once. Never throws, and the rejection of its promise is observed already. */
+  observe<T> (what: string, work: () => MaybePromise<T>): Promise<T> {
+    const result = attempt(work)
+    // Nothing to wait for, nothing to observe; and this is the way that nearly all take.
+    if (!isPromise(result)) return Promise.resolve(result)
+    const promise = Promise.resolve(result)
+    this.#underWay.add(promise)
+    promise.catch((err: unknown) => {
       this.#options.counters.failed++
       this.#options.log.error({ err, what }, 'a notification failed')
-    }).finally(() => { this.#underWay.delete(result) })
-    return result
+    }).finally(() => { this.#underWay.delete(promise) })
+    return promise
   }
 
   #write (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
@@ -119,10 +122,8 @@ export class Notifier {
       case 'ai_start':
         return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), as('start')]
       case 'ai_progress': {
-        const progress = fieldsOf('progress', report.progress) as AIProgress
-        const { delta } = progress
-        delete progress.delta
-        delete progress.offset
+        // The server counts `offset` itself.
+        const { delta, offset, ...progress } = fieldsOf('progress', report.progress) as AIProgress
         const head = serialize({ type, sessionId, progress })
         // Behind the last field of `progress`, before its brace and the message's.
         const textAt = head.length - 2
@@ -154,6 +155,15 @@ export class Notifier {
       watchdog.ended(sessionId, jobId)
       cancellations.ended(sessionId, jobId)
     }
+  }
+}
+
+/** A throw becomes a rejection. */
+function attempt<T> (work: () => MaybePromise<T>): MaybePromise<T> {
+  try {
+    return work()
+  } catch (error) {
+    return new Promise(() => { throw error })
   }
 }
 

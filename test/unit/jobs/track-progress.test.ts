@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
 import fc from 'fast-check'
+import { Beats } from '../../../lib/jobs/beats.js'
 import { TrackProgress } from '../../../lib/jobs/track-progress.js'
 import type { AIProgress } from '../../../lib/protocol/messages.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -8,7 +9,7 @@ import { FakeClock } from '../../support/fake-clock.js'
 function start ({ throttleMs = 100, sendText = true } = {}) {
   const clock = new FakeClock()
   const sent: Array<AIProgress & { delta?: string }> = []
-  const progress = new TrackProgress({ clock, throttleMs, sendText, send: (each) => { sent.push(each) } })
+  const progress = new TrackProgress({ beats: new Beats(clock), throttleMs, sendText, send: (each) => { sent.push(each) } })
   return { clock, sent, progress }
 }
 

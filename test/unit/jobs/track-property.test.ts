@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
+import { Beats } from '../../../lib/jobs/beats.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter } from '../../support/fake-reporter.js'
@@ -36,7 +37,7 @@ for (const [shape, chunksOf] of Object.entries(shapes)) {
         yield* given
         if (ending === 'throw') throw new Error('broken')
       }
-      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, clock)
+      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, new Beats(clock))
       const read: unknown[] = []
       try {
         for await (const chunk of tracked) {

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ChatCompletionStream } from 'openai/lib/ChatCompletionStream'
 import { Stream } from 'openai/streaming'
 import t from 'tap'
+import { Beats } from '../../../lib/jobs/beats.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { AISource } from '../../../lib/jobs/track-source.js'
 import { readStream } from '../../fixtures/streams/read.js'
@@ -10,7 +11,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 function start<T> (source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = { text: true }) {
   const reporter = fakeReporter()
-  return { reporter, chunks: track(reporter, {}, source, options, new FakeClock()) }
+  return { reporter, chunks: track(reporter, {}, source, options, new Beats(new FakeClock())) }
 }
 
 async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {
