@@ -8,7 +8,8 @@ import type { Outbox } from './outbox.js'
  */
 export class Follower {
   readonly outbox: Outbox
-  readonly channels: Channel[] = []
+  /** Made anew at each change: an array that grows takes room for sixteen more, and most follow two or three. */
+  channels: readonly Channel[] = []
   /** Those that it is on its way into, if any. */
   entering: Set<Channel> | undefined
   /** The tick that the notes below are about; older notes count as none. */

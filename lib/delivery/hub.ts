@@ -98,7 +98,7 @@ export class Hub {
     if (channel.followers.has(follower)) {
       this.#settle(follower)
       channel.followers.delete(follower)
-      follower.channels.splice(follower.channels.indexOf(channel), 1)
+      follower.channels = follower.channels.filter((other) => other !== channel)
     }
     this.#dispose(channel)
   }
@@ -122,7 +122,7 @@ export class Hub {
       channel.followers.delete(follower)
       this.#dispose(channel)
     }
-    follower.channels.length = 0
+    follower.channels = []
     for (const channel of follower.entering ?? []) {
       channel.unenter(follower)
       this.#dispose(channel)
@@ -178,7 +178,7 @@ export class Hub {
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
     channel.unenter(follower)
     channel.followers.add(follower)
-    follower.channels.push(channel)
+    follower.channels = follower.channels.concat(channel)
   }
 
   /** Ends what did not come to an entrance. */

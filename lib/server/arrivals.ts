@@ -147,7 +147,7 @@ export class Arrivals {
     return proceed(() => hub.join(connection.follower, requests, (joined) => {
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
-        connection.follows.set(sessionId, { asking: false, joined: true, waiting: [] })
+        connection.follows.set(sessionId, { asking: false, joined: true })
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {

@@ -17,7 +17,7 @@ export interface Follow {
   /** Whether its messages are delivered. */
   joined: boolean
   /** Further requests to follow it that came while one was being answered. */
-  readonly waiting: FollowRequest[]
+  waiting?: FollowRequest[]
 }
 
 /** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */

@@ -67,12 +67,13 @@ export class Follows {
     const { follows } = connection
     const known = follows.get(sessionId)
     if (known?.asking === true) {
+      known.waiting ??= []
       known.waiting.push(request)
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, sessionId)
     } else {
-      this.#ask(connection, sessionId, known ?? { asking: false, joined: false, waiting: [] }, request)
+      this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request)
     }
   }
 
@@ -131,7 +132,7 @@ export class Follows {
   /** One request is answered; the next of those that came meanwhile is asked like any other. */
   #asked (connection: Connection, sessionId: string, follow: Follow): void {
     follow.asking = false
-    const next = follow.waiting.shift()
+    const next = follow.waiting?.shift()
     if (next !== undefined && !connection.follower.outbox.closed) this.#ask(connection, sessionId, follow, next)
   }
 
