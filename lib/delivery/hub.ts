@@ -106,7 +106,7 @@ export class Hub {
   /** Sends what was delivered so far, and nothing after it. Calls back when the socket has been given all of it. */
   finish (follower: Follower, finished: () => void): void {
     this.#settle(follower)
-    if (follower.own !== undefined) follower.outbox.write(follower.own)
+    writeOwn(follower)
     follower.outbox.finish(finished)
     this.#forget(follower)
   }
@@ -156,6 +156,8 @@ export class Hub {
     const [only] = fed
     if (only !== undefined && fed.length === 1 && settled.length === 0) this.#writeToAll(only)
     else this.#writeToEach(fed, settled)
+    // One that overflows may end others, and whoever hears of that may do anything.
+    for (const follower of this.#settled) writeOwn(follower)
     for (const channel of fed) channel.clear()
     this.#settled.length = 0
     this.#tick++
@@ -192,7 +194,7 @@ export class Hub {
   /** What a tick nearly always is: one channel has news, and all who follow it get the same. */
   #writeToAll (channel: Channel): void {
     for (const follower of channel.followers) {
-      // One that overflows may end others that were written to or are still to come, and those have been settled.
+      // One that entered meanwhile: this tick's news came before.
       if (follower.tick === this.#tick) continue
       follower.tick = this.#tick
       follower.cursor = this.#order
@@ -207,8 +209,7 @@ export class Hub {
     }
     for (const follower of settled) {
       this.#settle(follower)
-      if (follower.own !== undefined) follower.outbox.write(follower.own)
-      follower.own = undefined
+      writeOwn(follower)
     }
     for (const follower of whole) this.#writeWhole(follower)
   }
@@ -338,6 +339,12 @@ function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }:
   if (supersedes === true) head += ',"supersedes":true'
   if (seq !== undefined) head += `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
   return `${head}}`
+}
+
+function writeOwn (follower: Follower): void {
+  const { own, outbox } = follower
+  follower.own = undefined
+  if (own !== undefined) outbox.write(own)
 }
 
 function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {

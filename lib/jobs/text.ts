@@ -60,16 +60,24 @@ export class RunningText {
   /** What is kept of it between two places. */
   slice (from: number, to: number = this.#end): Stretch {
     const begin = Math.max(this.#start, Math.min(from, to))
-    let text = ''
-    // From the end: what is asked for is nearly always the newest piece.
-    let end = this.#end
-    for (let at = this.#pieces.length - 1; end > begin; at--) {
-      const piece = this.#pieces[at] ?? ''
-      const start = end - piece.length
-      if (start < to) text = piece.slice(Math.max(0, begin - start), to - start) + text
-      end = start
+    return { text: this.#newest(begin, to) ?? this.#between(begin, to), offset: begin, truncated: begin > from }
+  }
+
+  /** What is asked for is nearly always the newest piece. */
+  #newest (begin: number, to: number): string | undefined {
+    const piece = this.#pieces.at(-1)
+    return to === this.#end && piece?.length === to - begin ? piece : undefined
+  }
+
+  #between (begin: number, to: number): string {
+    let at = this.#start
+    const parts: string[] = []
+    for (const piece of this.#pieces) {
+      if (at >= to) break
+      if (at + piece.length > begin) parts.push(piece.slice(Math.max(0, begin - at), to - at))
+      at += piece.length
     }
-    return { text, offset: begin, truncated: begin > from }
+    return parts.join('')
   }
 
   #trim (): void {

@@ -146,6 +146,28 @@ t.test('dropping', (t) => {
 })
 
 t.test('inside a flush', (t) => {
+  t.test('one who enters is greeted at its end, and has none of what came before', (t) => {
+    const room = new Room({ maxOutboxBytes: 100 * KIB })
+    const late = room.enter()
+    const slow = room.enter(() => {
+      room.join(late, 'a')
+      room.tell(late, 'welcome')
+    })
+    room.join(slow, 'a')
+    stall(room, slow)
+    room.clock.tick()
+    room.publish('a', large)
+    room.publish('a', large)
+    room.clock.tick()
+    t.equal(slow.overflows, 1)
+    t.strictSame(late.transport.texts, ['hello a:0', 'welcome'])
+    t.equal(late.transport.writes.length, 1)
+    room.publish('a', 'new')
+    room.clock.tick()
+    t.strictSame(late.transport.texts, ['hello a:0', 'welcome', 'new'])
+    t.end()
+  })
+
   // What the slow one gets makes it overflow while the others are still being written to, before it and behind it.
   for (const [kind, prepare] of [
     ['of the whole batch', () => undefined],
