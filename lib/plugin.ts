@@ -144,7 +144,8 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     maxConnections: limits.connections
   })
   const cancellations = new Cancellations({
-    broker, follows, replies, log,
+    clock, broker, follows, replies, log,
+    authTimeoutMs: limits.authTimeoutMs,
     allowed: resolved.authenticate !== undefined || resolved.allowCancel,
     onCancel: resolved.onCancel
   })
