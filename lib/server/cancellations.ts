@@ -60,8 +60,8 @@ export class Cancellations {
   /** Carries out a client's `cancel`. It answers the client itself, whatever happens. */
   request (connection: Connection, sessionId: string, jobId: string | undefined): void {
     const { follows, replies, allowed, log } = this.#options
-    const refuse = (code: 'forbidden' | 'unavailable' | 'not_cancellable', message: string, of = jobId): void => {
-      replies.error(connection, code, message, sessionId, of)
+    const refuse = (code: 'forbidden' | 'unavailable' | 'not_cancellable', message: string): void => {
+      replies.error(connection, code, message, { request: 'cancel', sessionId, jobId })
     }
     const action = { type: 'cancel', sessionId, ...(jobId !== undefined && { jobId }) } as const
     void whenThere(allowed ? follows.permit(connection.identity, action) : 'forbidden', (permission) => {

@@ -36,7 +36,7 @@ t.test('is not for everyone', async (t) => {
     const server = createServer()
     const peer = await server.connect()
     const { signal } = server.manager.startAI('s', {}, { jobId: 'j' })
-    t.match(peer.ask(cancel), [{ type: 'error', code: 'forbidden', sessionId: 's', jobId: 'j' }])
+    t.match(peer.ask(cancel), [{ type: 'error', code: 'forbidden', request: 'cancel', sessionId: 's', jobId: 'j' }])
     await turn()
     t.equal(signal.aborted, false)
   })
