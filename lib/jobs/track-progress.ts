@@ -8,6 +8,8 @@ export interface TrackProgressOptions {
   /** Whether a progress carries the text itself. */
   readonly sendText: boolean
   readonly send: (progress: AIProgress & { delta?: string }) => void
+  /** A chunk came that is told later. */
+  readonly heard: () => void
 }
 
 /**
@@ -42,8 +44,12 @@ export class TrackProgress {
     this.#addText(text)
     const wait = this.#dueAt - this.#options.clock.monotonic()
     // Asked of the clock each time too: a source that never waits lets no timer fire.
-    if (wait <= 0) this.#send(false)
-    else this.#timer ??= this.#options.clock.after(wait, () => { this.#send(false) })
+    if (wait <= 0) {
+      this.#send(false)
+    } else {
+      this.#timer ??= this.#options.clock.after(wait, () => { this.#send(false) })
+      this.#options.heard()
+    }
   }
 
   /** Tells what was not told yet, `rest` included: text that came with no chunk of its own. */
