@@ -13,7 +13,7 @@ const letters = 'abcdefghijklmnopqrstuvwxyz'
 
 /** So many UTF-16 units that no other call answers, and that a deflater makes little of. */
 function some (alphabet: string, units: number): string {
-  const signs = [...alphabet]
+  const signs = Array.from(alphabet)
   let made = ''
   while (made.length < units) made += signs[Math.floor(Math.random() * signs.length)]!
   return made
