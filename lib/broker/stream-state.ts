@@ -51,6 +51,8 @@ export class StreamState {
   seq = 0
   /** When it was last published to, or left by its last follower. */
   touchedAt = 0
+  /** The how manieth of all such that was: two can fall into one moment. */
+  touch = 0
   readonly #bounds: StreamBounds
   #revision = 0
   /** The latest durable messages without a hole, oldest first. */

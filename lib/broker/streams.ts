@@ -30,7 +30,7 @@ export class Streams {
   readonly #options: StreamsOptions
   readonly #process = randomUUID().slice(0, 8)
   /**
-   * Each in the order of `touchedAt`, the oldest first. The settled ones are two: those that settled in their turn, and
+   * Each in the order in which they were touched, the oldest first. The settled ones are two: those that settled in their turn, and
    * those that count as young again since, because their last follower left; together they would have no order.
    */
   readonly #fresh = new Map<Stream, StreamState>()
@@ -41,6 +41,7 @@ export class Streams {
   /** For each group of streams, how many were forgotten: the next life of a stream in it gets a new epoch. */
   readonly #lives = new Map<number, number>()
   #bytes = 0
+  #touches = 0
   #sweep: Timer | undefined
 
   constructor (options: StreamsOptions) {
@@ -156,7 +157,7 @@ export class Streams {
   * #oldestSettled (): Generator<readonly [Stream, StreamState]> {
     for (;;) {
       const [settled, rested] = [this.#settled, this.#rested].map((map) => map.entries().next().value)
-      const oldest = settled === undefined || (rested !== undefined && rested[1].touchedAt < settled[1].touchedAt) ? rested : settled
+      const oldest = settled === undefined || (rested !== undefined && rested[1].touch < settled[1].touch) ? rested : settled
       if (oldest === undefined) return
       yield oldest
     }
@@ -189,6 +190,7 @@ export class Streams {
     this.#settled.delete(stream)
     this.#rested.delete(stream)
     state.touchedAt = this.#options.clock.monotonic()
+    state.touch = ++this.#touches
     among.set(stream, state)
   }
 

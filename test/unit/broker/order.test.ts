@@ -46,6 +46,19 @@ t.test('and under pressure the older ones go first', (t) => {
   t.end()
 })
 
+t.test('of two touched at the same moment, too', (t) => {
+  const library = new Library({ maxTotalBytes: 6_000 })
+  library.follow('left')
+  library.publish('left', report('complete'), '{"end":"left"}')
+  library.clock.advance(6 * MINUTE_MS)
+  library.broker.leave('session:left')
+  library.publish('later', report('complete'), '{"end":"later"}')
+  library.publish('another', report('complete'), '{"end":"another"}')
+  t.strictSame(library.ask('left').replay, [])
+  t.equal(library.ask('later').replay.length, 1)
+  t.end()
+})
+
 t.test('whatever is published, followed, left and evicted, nothing outlives its time by more than a look, nor goes before it without need', (t) => {
   const name = fc.integer({ min: 0, max: 5 })
   const step = fc.oneof(
