@@ -21,8 +21,8 @@ export interface Limits {
   /** Messages that it may send at once. Requests to follow, up to `sessionsPerConnection`, are not counted. @default 100 */
   burst: number
   /**
-   * How long `authenticate`, and each call of `authorize`, may take, in milliseconds. Then a client is closed with 1013,
-   * or a `subscribe` answered `unavailable`. @default 10_000
+   * How long `authenticate`, and each call of `authorize` and `onCancel`, may take, in milliseconds. Then a client is closed
+   * with 1013, or a `subscribe` or `cancel` answered `unavailable`. @default 10_000
    */
   authTimeoutMs: number
 }
@@ -37,7 +37,10 @@ export interface Delivery {
   stallTimeoutMs: number
 }
 
-/** What is kept for those who come back, or come late. */
+/**
+ * What is kept for those who come back, or come late. Bytes are those that it takes in memory at most: of a message three
+ * times its length, four times if it is long enough to be deflated, and 768.
+ */
 export interface History {
   /** Messages that are kept of one session or user; 0 keeps none. @default 1_000 */
   maxMessages: number
@@ -106,7 +109,10 @@ export interface AiCanvasWsOptions {
    * `{ type: 'cancel', sessionId, jobId }`. @default false
    */
   allowCancel?: boolean
-  /** Asked to end a job that was not started by `startAI` or `trackAI`. Returning false says that it can't be ended. */
+  /**
+   * Asked to end a job that was not started by `startAI` or `trackAI`. The client is answered when it has: false, also as a
+   * promise, answers `not_cancellable`, anything else `cancelling`; throwing, rejecting and not settling answer `unavailable`.
+   */
   onCancel?: OnCancel
   limits?: Partial<Limits>
   delivery?: Partial<Delivery>

@@ -120,7 +120,12 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const counters = new Counters()
   const close: Connections['close'] = (connection, name) => { connections.close(connection, name) }
 
-  const broker: Broker = resolved.broker ?? new MemoryBroker({ clock, ...resolved.history, maxTextUnits: resolved.jobs.maxTextUnits })
+  const broker: Broker = resolved.broker ?? new MemoryBroker({
+    clock,
+    ...resolved.history,
+    maxTextUnits: resolved.jobs.maxTextUnits,
+    ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })
+  })
   const hub = new Hub({ broker, clock, deflate })
   const pool = new OutboxPool({
     maxOutboxBytes: delivery.maxOutboxBytes,
@@ -144,7 +149,8 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     maxConnections: limits.connections
   })
   const cancellations = new Cancellations({
-    broker, follows, replies, log,
+    clock, broker, follows, replies, log,
+    authTimeoutMs: limits.authTimeoutMs,
     allowed: resolved.authenticate !== undefined || resolved.allowCancel,
     onCancel: resolved.onCancel
   })

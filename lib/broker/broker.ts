@@ -104,12 +104,18 @@ export type ControlMessage =
   | { readonly type: 'revoke', readonly userId: string, readonly sessionId?: string }
   | { readonly type: 'cancel', readonly sessionId: string, readonly jobId: string }
 
-/** What a broker needs of the node that it serves. Neither method throws. */
+/**
+ * What became of an order: whether there was anything to do, or `failed` where that can't be known. Of the answers of many
+ * nodes `true` counts first, then `failed`.
+ */
+export type Obeyed = boolean | 'failed'
+
+/** What a broker needs of the node that it serves. Neither method throws or rejects. */
 export interface BrokerNode {
   /** Takes a publication to this node's followers and answers how many they are. */
   deliver (stream: Stream, publication: Publication): number
-  /** Answers whether it had anything to do here. */
-  control (message: ControlMessage): boolean
+  /** Carries an order out here. An order that the app has a say in may take as long as the app may. */
+  control (message: ControlMessage): MaybePromise<Obeyed>
 }
 
 export interface Broker {
@@ -123,8 +129,8 @@ export interface Broker {
   leave (stream: Stream): void
   /** The job that a report without a `jobId` would be about: the newest running one. */
   currentJob (stream: Stream): MaybePromise<string | undefined>
-  /** Reaches every node, this one included. Answers whether any had something to do. */
-  control (message: ControlMessage): MaybePromise<boolean>
+  /** Reaches every node, this one included, and waits for what they answer. */
+  control (message: ControlMessage): MaybePromise<Obeyed>
   /** What it keeps in this process, in bytes. Absent where that is elsewhere. */
   readonly bytes?: number
   /** After it nothing is delivered. Called once. */

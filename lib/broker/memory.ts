@@ -1,4 +1,5 @@
-import type { Broker, BrokerNode, ControlMessage, Joined, Position, Published, PublishOptions, Stream } from './broker.js'
+import type { MaybePromise } from '../maybe-promise.js'
+import type { Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream } from './broker.js'
 import { Streams, type StreamsOptions } from './streams.js'
 
 /** The default broker: one process, everything at once, kept in memory within bounds. */
@@ -48,7 +49,7 @@ export class MemoryBroker implements Broker {
     return this.#streams.find(stream)?.currentJob
   }
 
-  control (message: ControlMessage): boolean {
+  control (message: ControlMessage): MaybePromise<Obeyed> {
     return this.#node?.control(message) ?? false
   }
 

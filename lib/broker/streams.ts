@@ -31,14 +31,19 @@ export class Streams {
   readonly #process = randomUUID().slice(0, 8)
   /** One string for nearly all streams. */
   readonly #firstEpoch = `${this.#process}.0`
-  /** Both in the order in which they were last published to, or left by their last follower; the oldest first. */
+  /**
+   * Each in the order in which they were touched, the oldest first. The settled ones are two: those that settled in their turn, and
+   * those that count as young again since, because their last follower left; together they would have no order.
+   */
   readonly #fresh = new Map<Stream, StreamState>()
   readonly #settled = new Map<Stream, StreamState>()
+  readonly #rested = new Map<Stream, StreamState>()
   /** With the epoch that followers were told: it stays true also if the stream is first published to later. */
   readonly #followed = new Map<Stream, string>()
   /** For each group of streams, how many were forgotten: the next life of a stream in it gets a new epoch. */
   readonly #lives = new Map<number, number>()
   #bytes = 0
+  #touches = 0
   #sweep: Timer | undefined
 
   constructor (options: StreamsOptions) {
@@ -51,7 +56,7 @@ export class Streams {
   }
 
   get size (): number {
-    return this.#fresh.size + this.#settled.size
+    return this.#fresh.size + this.#settled.size + this.#rested.size
   }
 
   /** Answers the epoch that the stream is in, or begins in. */
@@ -64,14 +69,12 @@ export class Streams {
   /** What a follower was told stays true for as long as if the stream had been published to just now. */
   unfollow (stream: Stream): void {
     this.#followed.delete(stream)
-    const state = this.#settled.get(stream)
-    if (state === undefined) return
-    this.#settled.delete(stream)
-    this.#rest(stream, state)
+    const state = this.#settled.get(stream) ?? this.#rested.get(stream)
+    if (state !== undefined) this.#rest(stream, state)
   }
 
   find (stream: Stream): StreamState | undefined {
-    return this.#fresh.get(stream) ?? this.#settled.get(stream)
+    return this.#fresh.get(stream) ?? this.#settled.get(stream) ?? this.#rested.get(stream)
   }
 
   /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
@@ -81,10 +84,7 @@ export class Streams {
       this.#makeRoom()
       state = new StreamState(this.#nextEpoch(stream), this.#options)
     }
-    this.#fresh.delete(stream)
-    this.#settled.delete(stream)
-    this.#fresh.set(stream, state)
-    state.touchedAt = this.#options.clock.monotonic()
+    this.#rest(stream, state, this.#fresh)
     const before = state.bytes
     const result = publish(state)
     this.#bytes += state.bytes - before
@@ -97,6 +97,7 @@ export class Streams {
     this.#sweep?.cancel()
     this.#fresh.clear()
     this.#settled.clear()
+    this.#rested.clear()
     this.#followed.clear()
     this.#bytes = 0
   }
@@ -115,7 +116,7 @@ export class Streams {
       if (now - state.touchedAt < ttlMs) break
       this.#settle(stream, state)
     }
-    for (const [stream, state] of this.#settled) {
+    for (const [stream, state] of this.#oldestSettled()) {
       if (now - state.touchedAt < endTtlMs) break
       this.#forget(stream, state, this.#followed.has(stream))
     }
@@ -124,11 +125,12 @@ export class Streams {
   /** Messages go first, then what jobs left behind: a job's end is what people wait for. */
   #relieve (): void {
     const { maxTotalBytes } = this.#options
+    if (this.#bytes <= maxTotalBytes) return
     for (const [stream, state] of this.#fresh) {
       if (this.#bytes <= maxTotalBytes) break
       this.#settle(stream, state)
     }
-    for (const [stream, state] of this.#settled) {
+    for (const [stream, state] of this.#oldestSettled()) {
       if (this.#bytes <= maxTotalBytes) break
       this.#forget(stream, state, this.#followed.has(stream) || state.currentJob !== undefined)
     }
@@ -140,17 +142,26 @@ export class Streams {
    */
   #makeRoom (): void {
     for (let steps = 0; steps < 8 && this.size >= this.#options.maxStreams + this.#followed.size; steps++) {
-      const oldest = this.#settled.size > 0 ? this.#settled : this.#fresh
-      for (const [stream, state] of oldest) {
+      const isFresh = this.#fresh.size === this.size
+      for (const [stream, state] of isFresh ? this.#fresh : this.#oldestSettled()) {
         if (this.#followed.has(stream)) {
-          oldest.delete(stream)
-          this.#rest(stream, state, oldest)
+          this.#rest(stream, state, isFresh ? this.#fresh : this.#rested)
         } else {
           this.#settle(stream, state)
           this.#forget(stream, state, false)
         }
         break
       }
+    }
+  }
+
+  /** Those that have settled, the oldest first. Each may be removed, or put elsewhere, before the next is asked for. */
+  * #oldestSettled (): Generator<readonly [Stream, StreamState]> {
+    for (;;) {
+      const [settled, rested] = [this.#settled, this.#rested].map((map) => map.entries().next().value)
+      const oldest = settled === undefined || (rested !== undefined && rested[1].touch < settled[1].touch) ? rested : settled
+      if (oldest === undefined) return
+      yield oldest
     }
   }
 
@@ -165,18 +176,23 @@ export class Streams {
   /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
   #forget (stream: Stream, state: StreamState, goesOn: boolean): void {
     this.#bytes -= state.bytes
-    this.#settled.delete(stream)
     if (goesOn) {
       state.empty()
       this.#rest(stream, state)
     } else {
+      this.#settled.delete(stream)
+      this.#rested.delete(stream)
       this.#lives.set(group(stream), this.#life(stream) + 1)
     }
   }
 
-  /** Puts it at the young end of the settled ones, or of those that it is among. */
-  #rest (stream: Stream, state: StreamState, among = this.#settled): void {
+  /** It counts as young from now on, among the settled ones that do unless told. */
+  #rest (stream: Stream, state: StreamState, among = this.#rested): void {
+    this.#fresh.delete(stream)
+    this.#settled.delete(stream)
+    this.#rested.delete(stream)
     state.touchedAt = this.#options.clock.monotonic()
+    state.touch = ++this.#touches
     among.set(stream, state)
   }
 

@@ -132,10 +132,10 @@ export class Follows {
     return message.type === 'cancelling'
   }
 
-  /** The server did not accept something. It may have been a `subscribe`. */
-  refused ({ sessionId = '', jobId, code }: ProtocolError): void {
+  /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
+  refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.find(sessionId)
-    if (session?.asking !== true || jobId !== undefined) return
+    if (session?.asking !== true || request !== 'subscribe') return
     session.asking = false
     if (code !== 'unavailable') {
       this.#deny(session)

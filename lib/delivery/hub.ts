@@ -4,6 +4,7 @@ import { all, proceed, type MaybePromise } from '../maybe-promise.js'
 import { Channel, type Entry } from './channel.js'
 import type { Follower } from './follower.js'
 import { Frame, type DeflateSettings } from './frame.js'
+import { PresentFrames } from './present.js'
 
 export interface JoinRequest {
   readonly stream: Stream
@@ -43,6 +44,7 @@ export class Hub {
   readonly #clock: Clock
   readonly #deflate: DeflateSettings | undefined
   readonly #channels = new Map<Stream, Channel>()
+  readonly #present: PresentFrames
   /** Channels with news, and followers that were settled, in this tick. */
   readonly #fed: Channel[] = []
   readonly #settled: Follower[] = []
@@ -54,6 +56,7 @@ export class Hub {
     this.#broker = broker
     this.#clock = clock
     this.#deflate = deflate
+    this.#present = new PresentFrames(clock)
   }
 
   /** How many connections of this node follow the stream or are about to. */
@@ -281,8 +284,8 @@ export class Hub {
   }
 
   /**
-   * The same for one reader who comes late: with what it lacks of the text. A newer one does not take its place, because
-   * it was told how many come from the past.
+   * The same for a reader who comes late: with what it lacks of the text. A newer one does not take its place, because it
+   * was told how many come from the past.
    */
   #replayFrame (stream: Stream, publication: Publication, have: ReadonlyMap<string, number> | undefined): Frame {
     const { text, jobId = '', durable } = publication
@@ -290,7 +293,8 @@ export class Hub {
     if (text === undefined) return this.#progressFrame(stream, publication, 0, false)
     const held = have?.get(jobId) ?? 0
     // Who holds more than there is holds another text.
-    return this.#progressFrame(stream, publication, held <= text.to ? held : 0, false)
+    const from = held <= text.to ? held : 0
+    return this.#present.frame(stream, publication, text, from, () => this.#progressFrame(stream, publication, from, false))
   }
 
   #progressFrame (stream: Stream, publication: Publication, from: number, collapses = true): Frame {

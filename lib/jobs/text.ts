@@ -9,6 +9,8 @@ export interface Stretch {
 
 /** Above so many pieces they are joined: a piece costs more than its few characters. */
 const MAX_PIECES = 512
+/** What a piece costs beside its characters: a string's head and its place in the list. */
+const PIECE_BYTES = 48
 
 /**
  * The running text of a job. It grows at the end, keeps at most its newest `maxUnits`, and never ends in half a surrogate
@@ -36,6 +38,11 @@ export class RunningText {
     return this.#end - this.#start
   }
 
+  /** What it costs at most: V8 keeps a unit in two bytes, or in one. */
+  get bytes (): number {
+    return this.units * 2 + this.#pieces.length * PIECE_BYTES
+  }
+
   /** Adds to the end, and answers what can be passed on now. `last` passes on half a pair too. */
   append (delta: string, last = false): Stretch {
     let text = this.#half + delta
@@ -45,7 +52,7 @@ export class RunningText {
       text = text.slice(0, -1)
     }
     const offset = this.#end
-    if (text !== '') this.#pieces.push(text)
+    if (text !== '') this.#pieces.push(ownCopy(text))
     this.#end += text.length
     this.#trim()
     return { text, offset, truncated: false }
@@ -88,9 +95,14 @@ export class RunningText {
     const kept = this.#pieces.join('')
     // The kept part begins with a whole character too.
     const cut = isLowHalf(kept.charCodeAt(excess)) ? excess + 1 : excess
-    this.#pieces = [kept.slice(cut)]
+    this.#pieces = [ownCopy(kept.slice(cut))]
     this.#start += cut
   }
+}
+
+/** V8 makes no characters of a cut: it keeps the whole string that was cut, however long. Joining parts writes new ones. */
+function ownCopy (text: string): string {
+  return [text.slice(0, 1), text.slice(1)].join('')
 }
 
 function endsInHalf (text: string): boolean {

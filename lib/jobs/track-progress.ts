@@ -9,6 +9,8 @@ export interface TrackProgressOptions {
   /** Whether a progress carries the text itself. */
   readonly sendText: boolean
   readonly send: (progress: AIProgress & { delta?: string }) => void
+  /** A chunk came that is told later. */
+  readonly heard: () => void
 }
 
 /**
@@ -41,10 +43,14 @@ export class TrackProgress {
   add (text: string): void {
     this.#chunks++
     this.#addText(text)
-    const { beats } = this.#options
+    const { beats, heard } = this.#options
     // Asked of the clock each time too: a source that never waits lets no timer fire.
-    if (beats.monotonic() >= this.#dueAt) this.#send(false)
-    else this.#timer ??= beats.at(this.#dueAt, () => { this.#send(false) })
+    if (beats.monotonic() >= this.#dueAt) {
+      this.#send(false)
+    } else {
+      this.#timer ??= beats.at(this.#dueAt, () => { this.#send(false) })
+      heard()
+    }
   }
 
   /** Tells what was not told yet, `rest` included: text that came with no chunk of its own. */

@@ -10,6 +10,8 @@ import { TrackSource, type AISource } from './track-source.js'
 export interface JobReporter {
   /** Fires when a client cancels the job. */
   readonly signal: AbortSignal
+  /** A chunk came of which no progress tells yet. Called for each, so it must cost next to nothing. */
+  heard (): void
   progress (progress: AIProgress & { delta?: string }): unknown
   complete (result: AIResult): unknown
   error (error: AIErrorInfo | Error): unknown
@@ -20,7 +22,8 @@ export interface TrackOptions<T> {
   signal?: AbortSignal | undefined
   /**
    * One progress in so many milliseconds at most. Zero: one for each chunk. `Infinity`: one for the first and one for the
-   * rest. Jobs tell theirs at common times, a tenth of it and 10 ms apart at most. @default 100
+   * rest. Jobs tell theirs at common times, a tenth of it and 10 ms apart at most. However long it is: a job of which
+   * chunks come has not stalled. @default 100
    */
   throttleMs?: number
   /**
@@ -93,7 +96,11 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#task = task
     this.#makeResult = result
     this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
-    this.#progress = new TrackProgress({ beats, throttleMs, sendText, send: (progress) => { reporter.progress(progress) } })
+    this.#progress = new TrackProgress({
+      beats, throttleMs, sendText,
+      send: (progress) => { reporter.progress(progress) },
+      heard: () => { reporter.heard() }
+    })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
     this.#source = proceed(() => open(source), (opened) => this.#source = opened, (error) => {
       this.#fail(error)

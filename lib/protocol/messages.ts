@@ -95,6 +95,8 @@ export const ProtocolError = Type.Object({
   code: Type.Unsafe<ErrorCode>(Type.Union(Object.keys(errorCodes).map((code) => Type.Literal(code)))),
   message: Type.String(),
   timestamp: Timestamp,
+  /** The type of the message that it answers. Absent where that was not to be read, and for a message of the app's own. */
+  request: Type.Optional(Type.Union([Type.Literal('subscribe'), Type.Literal('unsubscribe'), Type.Literal('cancel')])),
   sessionId: Type.Optional(Type.String()),
   jobId: Type.Optional(Type.String())
 }, open)

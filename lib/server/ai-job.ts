@@ -1,6 +1,7 @@
 import type { JobReporter } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult } from '../protocol/messages.js'
 import type { Notifier, Receipt } from './notifier.js'
+import type { WatchedJob } from './watchdog.js'
 
 /**
  * A job that was started with `wsManager.startAI`. Its rules are strict: one end, and nothing after it. Its methods never
@@ -13,6 +14,7 @@ export class AIJob implements JobReporter {
   readonly started: Promise<Receipt>
   readonly #notifier: Notifier
   readonly #controller = new AbortController()
+  #watched: WatchedJob | undefined
 
   /** @internal */
   constructor (options: {
@@ -27,6 +29,15 @@ export class AIJob implements JobReporter {
   /** Fires when a client, or `wsManager.cancelAI`, cancels the job. Ending it is then yours to do: `error` with type `cancelled`. */
   get signal (): AbortSignal {
     return this.#controller.signal
+  }
+
+  /**
+   * Says that it still runs, and nothing else: no message is sent, and it does not count as stalled for another
+   * `jobs.stallAfterMs`. For work that has nothing to tell for long.
+   */
+  heard (): void {
+    this.#watched ??= this.#notifier.watched(this.sessionId, this.jobId)
+    this.#watched?.heard()
   }
 
   /** Says how far it is. `delta` is the text since the last progress; `offset` is counted by the server. */

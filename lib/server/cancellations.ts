@@ -1,4 +1,6 @@
-import type { Broker } from '../broker/broker.js'
+import type { Broker, Obeyed } from '../broker/broker.js'
+import type { Clock } from '../clock.js'
+import { TIMED_OUT, withDeadline } from '../deadline.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { Connection } from './connection.js'
 import type { AIJob } from './ai-job.js'
@@ -6,12 +8,16 @@ import type { Follows } from './follows.js'
 import type { Logger } from './logger.js'
 import type { Replies } from './replies.js'
 
-/** Asked to end a job that has no handle. Returning false says that it can't be ended. */
-export type OnCancel = (job: { sessionId: string, jobId: string }) => unknown
+/** Asked to end a job that has no handle. False, also as a promise, says that it can't be ended. */
+export type OnCancel = (job: { sessionId: string, jobId: string }) => MaybePromise<unknown>
+
+/** Who was told to end it; or why nobody was: nobody listens, or that could not be found out. */
+export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable'
 
 const LATER = 'this could not be done now: try again later'
 
 export interface CancellationsOptions {
+  readonly clock: Clock
   readonly broker: Broker
   readonly follows: Follows
   readonly replies: Replies
@@ -19,6 +25,8 @@ export interface CancellationsOptions {
   /** Whether clients may cancel at all; which of them may what, `authorize` says. */
   readonly allowed: boolean
   readonly onCancel: OnCancel | undefined
+  /** How long that may take, in milliseconds. */
+  readonly authTimeoutMs: number
 }
 
 /** Ends jobs on request: whoever listens for it is told. Whether and when the job then ends is its own affair. */
@@ -52,8 +60,8 @@ export class Cancellations {
   /** Carries out a client's `cancel`. It answers the client itself, whatever happens. */
   request (connection: Connection, sessionId: string, jobId: string | undefined): void {
     const { follows, replies, allowed, log } = this.#options
-    const refuse = (code: 'forbidden' | 'unavailable' | 'not_cancellable', message: string, of = jobId): void => {
-      replies.error(connection, code, message, sessionId, of)
+    const refuse = (code: 'forbidden' | 'unavailable' | 'not_cancellable', message: string): void => {
+      replies.error(connection, code, message, { request: 'cancel', sessionId, jobId })
     }
     const action = { type: 'cancel', sessionId, ...(jobId !== undefined && { jobId }) } as const
     void whenThere(allowed ? follows.permit(connection.identity, action) : 'forbidden', (permission) => {
@@ -62,8 +70,9 @@ export class Cancellations {
         return
       }
       return proceed(() => this.cancel(sessionId, jobId), (cancelled) => {
-        if (cancelled === undefined) refuse('not_cancellable', 'no such job is running here that could be cancelled')
-        else replies.cancelling(connection, sessionId, cancelled)
+        if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running here that could be cancelled')
+        else if (cancelled === 'unavailable') refuse(cancelled, LATER)
+        else replies.cancelling(connection, sessionId, cancelled.jobId)
       }, (err) => {
         log.error({ err, clientId: connection.id, sessionId }, 'the broker could not pass on a cancel')
         refuse('unavailable', LATER)
@@ -71,18 +80,21 @@ export class Cancellations {
     })
   }
 
-  /** Tells every node. Answers the job's id, or undefined when nobody listens for it. */
-  cancel (sessionId: string, jobId: string | undefined): MaybePromise<string | undefined> {
+  /** Tells every node. */
+  cancel (sessionId: string, jobId: string | undefined): MaybePromise<Cancelled> {
     const { broker } = this.#options
     return whenThere(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
-      if (found === undefined) return undefined
-      return whenThere(broker.control({ type: 'cancel', sessionId, jobId: found }), (taken) => taken ? found : undefined)
+      if (found === undefined) return 'not_cancellable'
+      return whenThere(broker.control({ type: 'cancel', sessionId, jobId: found }), (obeyed): Cancelled => {
+        if (obeyed === 'failed') return 'unavailable'
+        return obeyed ? { jobId: found } : 'not_cancellable'
+      })
     })
   }
 
-  /** Carries out an order on this node. */
-  carryOut (sessionId: string, jobId: string): boolean {
-    const { onCancel, log } = this.#options
+  /** Carries out an order on this node. Answers at once where there is a handle or the hook does, and always within the deadline. */
+  carryOut (sessionId: string, jobId: string): MaybePromise<Obeyed> {
+    const { onCancel, log, clock, authTimeoutMs } = this.#options
     const handles = this.#handles.get(keyOf(sessionId, jobId))
     if (handles !== undefined) {
       // The answer leaves first: the job's end may follow at once.
@@ -90,15 +102,17 @@ export class Cancellations {
       return true
     }
     if (onCancel === undefined) return false
-    const failed = (err: unknown): void => { log.error({ err, sessionId, jobId }, 'onCancel failed') }
-    try {
+    return proceed(() => {
       const answer = onCancel({ sessionId, jobId })
-      if (isPromise(answer)) answer.then(undefined, failed)
-      return answer !== false
-    } catch (error) {
-      failed(error)
-      return false
-    }
+      return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
+    }, (answer): Obeyed => {
+      if (answer !== TIMED_OUT) return answer !== false
+      log.warn({ sessionId, jobId, authTimeoutMs }, 'onCancel did not settle in time')
+      return 'failed'
+    }, (err) => {
+      log.error({ err, sessionId, jobId }, 'onCancel failed')
+      return 'failed'
+    })
   }
 }
 

@@ -57,9 +57,9 @@ export class Follows {
     })
   }
 
-  /** Tells a client why it does not follow the session that it asked for. */
+  /** Tells a client why it does not follow the session that it asked for, with `subscribe` or in its query. */
   deny (connection: Connection, sessionId: string, code: Refusal): void {
-    this.#options.replies.error(connection, code, refusals[code], sessionId)
+    this.#options.replies.error(connection, code, refusals[code], { request: 'subscribe', sessionId })
   }
 
   /** Carries out a `subscribe`. It answers the client itself, whatever happens. */
@@ -71,7 +71,7 @@ export class Follows {
       known.waiting.push(request)
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
-        String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, sessionId)
+        String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })
     } else {
       this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request)
     }

@@ -98,9 +98,10 @@ export class Inbound {
       follows.unfollow(connection, message.sessionId)
     } else if (isOf('cancel', message)) {
       cancellations.request(connection, message.sessionId, message.jobId)
-    } else if (Object.hasOwn(checks, message.type)) {
+    } else if (isAboutSession(message.type)) {
       replies.error(connection, 'invalid_session_id',
-        `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: a string of 1 to 256 characters without control characters`)
+        `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: a string of 1 to 256 characters without control characters`,
+        { request: message.type })
     } else {
       this.#handToApp(connection, message)
     }
@@ -127,6 +128,11 @@ export class Inbound {
     this.#options.replies.error(connection, 'unknown_type',
       `${shown} is not a type that this server takes: send ping, subscribe, unsubscribe or cancel`)
   }
+}
+
+/** Every type that the protocol knows but `ping`, which is always well-formed. */
+function isAboutSession (type: string): type is Exclude<ClientMessage['type'], 'ping'> {
+  return Object.hasOwn(checks, type)
 }
 
 function isMessage (value: unknown): value is UnknownMessage {

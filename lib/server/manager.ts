@@ -117,12 +117,13 @@ export class WebSocketManager {
 
   /**
    * Cancels a job: its handle's `signal` fires, or `onCancel` is asked. Without a `jobId` the session's newest running one.
-   * Resolves with whether somebody listens for it.
+   * Resolves with whether somebody took it: false when nobody listens for it, when `onCancel` answers false, and when it
+   * fails or gives no answer in time, which is logged.
    */
   cancelAI (sessionId: string, { jobId }: JobOptions = {}): Promise<boolean> {
     return this.#notifier.observe('cancel', async () => {
       checkId('sessionId', sessionId)
-      return await this.#options.cancellations.cancel(sessionId, jobId) !== undefined
+      return typeof await this.#options.cancellations.cancel(sessionId, jobId) === 'object'
     })
   }
 

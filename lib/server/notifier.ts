@@ -7,7 +7,7 @@ import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
 import { checkBody, checkId, fieldsOf, readError, serialize } from './messages.js'
-import type { Watchdog } from './watchdog.js'
+import type { WatchedJob, Watchdog } from './watchdog.js'
 
 /** What became of a notification. */
 export interface Receipt {
@@ -87,6 +87,11 @@ export class Notifier {
       const [body, options] = this.#write(sessionId, report, jobId)
       return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options)
     })
+  }
+
+  /** A job that is being watched over: one that has begun, and has not ended. */
+  watched (sessionId: string, jobId: string): WatchedJob | undefined {
+    return this.#options.watchdog.find(sessionId, jobId)
   }
 
   /** A broker that answers at once is heard at once: a cancel right behind an end finds nobody who listens. */

@@ -12,6 +12,9 @@ export interface RepliesOptions {
   readonly counters: Counters
 }
 
+/** Which message of the client's an error answers. */
+type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
+
 /** What the server says to one connection alone. */
 export class Replies {
   readonly #hub: Hub
@@ -56,10 +59,11 @@ export class Replies {
   }
 
   /** Counted only where somebody is told: a hook may settle long after its client has gone. */
-  error (connection: Connection, code: ErrorCode, message: string, sessionId?: string, jobId?: string): void {
+  error (connection: Connection, code: ErrorCode, message: string, about: Loose<About> = {}): void {
     if (connection.follower.outbox.closed) return
     this.#counters.error(code)
-    this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), sessionId, jobId })
+    const { request, sessionId, jobId } = about
+    this.#send(connection, { type: 'error', code, message, timestamp: this.#timestamp(), request, sessionId, jobId })
   }
 
   #send (connection: Connection, message: Loose<Pong> | Loose<Unsubscribed> | Loose<Cancelling> | Loose<ProtocolError>): void {

@@ -1,13 +1,27 @@
 import type { Clock, Timer } from '../clock.js'
 
 /** A job of which this process reported something, and no end. */
-export interface WatchedJob {
+export class WatchedJob {
   readonly sessionId: string
   readonly jobId: string
-}
+  readonly #clock: Clock
+  #heardAt = 0
 
-interface Watched extends WatchedJob {
-  heardAt: number
+  constructor (clock: Clock, sessionId: string, jobId: string) {
+    this.#clock = clock
+    this.sessionId = sessionId
+    this.jobId = jobId
+    this.heard()
+  }
+
+  /** Something was heard of it. Cheap enough for each chunk of a stream: no timer is set. */
+  heard (): void {
+    this.#heardAt = this.#clock.monotonic()
+  }
+
+  get heardAt (): number {
+    return this.#heardAt
+  }
 }
 
 /** Watches over the jobs that this process reports on: one of which nothing is heard for too long has stalled. */
@@ -15,8 +29,7 @@ export class Watchdog {
   readonly #clock: Clock
   readonly #stallAfterMs: number
   readonly #onStall: (job: WatchedJob) => void
-  /** In the order in which they were heard of, the longest silent first. */
-  readonly #jobs = new Map<string, Watched>()
+  readonly #jobs = new Map<string, WatchedJob>()
   #timer: Timer | undefined
 
   constructor (options: { clock: Clock, stallAfterMs: number, onStall: (job: WatchedJob) => void }) {
@@ -25,15 +38,23 @@ export class Watchdog {
     this.#onStall = options.onStall
   }
 
+  /** Something was reported of a job: from now on it is watched. */
   heard (sessionId: string, jobId: string): void {
-    const key = keyOf(sessionId, jobId)
-    this.#jobs.delete(key)
-    this.#jobs.set(key, { sessionId, jobId, heardAt: this.#clock.monotonic() })
+    const known = this.find(sessionId, jobId)
+    if (known !== undefined) {
+      known.heard()
+      return
+    }
+    this.#jobs.set(keyOf(sessionId, jobId), new WatchedJob(this.#clock, sessionId, jobId))
     this.#timer ??= this.#arm(this.#stallAfterMs)
   }
 
   ended (sessionId: string, jobId: string): void {
     this.#jobs.delete(keyOf(sessionId, jobId))
+  }
+
+  find (sessionId: string, jobId: string): WatchedJob | undefined {
+    return this.#jobs.get(keyOf(sessionId, jobId))
   }
 
   /** Watches no longer, and answers the jobs that have not ended. */
@@ -44,19 +65,20 @@ export class Watchdog {
     return running
   }
 
+  /** One timer for all, set for the longest silent: it is asked only then which one that is. */
   #arm (ms: number): Timer {
     return this.#clock.after(ms, () => {
       const now = this.#clock.monotonic()
+      let longest = now
       for (const [key, job] of this.#jobs) {
-        const left = job.heardAt + this.#stallAfterMs - now
-        if (left > 0) {
-          this.#timer = this.#arm(left)
-          return
+        if (now - job.heardAt < this.#stallAfterMs) {
+          longest = Math.min(longest, job.heardAt)
+        } else {
+          this.#jobs.delete(key)
+          this.#onStall(job)
         }
-        this.#jobs.delete(key)
-        this.#onStall(job)
       }
-      this.#timer = undefined
+      this.#timer = this.#jobs.size === 0 ? undefined : this.#arm(longest + this.#stallAfterMs - now)
     })
   }
 }

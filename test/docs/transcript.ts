@@ -67,7 +67,7 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
 }
 
 /** The same message, whatever stands for a `…`, and one that its schema allows. */
-function meets (t: Test, actual: Message, expected: Message, line: string): void {
+export function meets (t: Test, actual: Message, expected: Message, line: string): void {
   t.strictSame(actual, filled(expected, actual), line)
   const schema = serverSchemas.get(actual.type)
   if (schema !== undefined) t.ok(Value.Check(schema, actual), `its schema allows ${actual.type}`)

@@ -64,6 +64,16 @@ t.test('a job without a handle is not cancellable, unless onCancel is there to d
   t.same(asked, [{ sessionId: 's', jobId: 'j' }])
 })
 
+t.test('an onCancel that answers false later is believed', async (t) => {
+  const { app, url } = await startApp(t, { allowCancel: true, onCancel: ({ jobId }) => Promise.resolve(jobId === 'queued') })
+  const client = await connect(t, url('?sessionId=s'))
+  client.send({ type: 'cancel', sessionId: 's', jobId: 'done' })
+  t.match(await client.next(), { type: 'error', code: 'not_cancellable', jobId: 'done' })
+  client.send({ type: 'cancel', sessionId: 's', jobId: 'queued' })
+  t.match(await client.next(), { type: 'cancelling', jobId: 'queued' })
+  t.same(await Promise.all(['done', 'queued'].map((jobId) => app.wsManager.cancelAI('s', { jobId }))), [false, true])
+})
+
 t.test('closing every tab cancels nothing', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true })
   const client = await connect(t, url('?sessionId=s'))

@@ -1,16 +1,11 @@
 import { once } from 'node:events'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import t from 'tap'
 import type { WebSocket } from 'ws'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from 'ai-canvas-ws'
 import { originOf, startApp } from '../support/app.js'
-import { Child } from '../support/child.js'
 import { browser, documented, documentedCode, recorder, run, sameAsPrinted } from '../support/documented.js'
 import { connect, open, type Message } from '../support/ws-client.js'
-
-const manifest = createRequire(import.meta.url).resolve('wscat/package.json')
-const wscat = join(dirname(manifest), 'bin', 'wscat')
+import { Wscat } from '../support/wscat.js'
 
 /** Resolves when the page's socket has its greeting: then it follows what its URL says. To be called at once. */
 async function greeted ([socket]: WebSocket[]): Promise<void> {
@@ -54,21 +49,19 @@ t.test('the session with wscat goes as printed', async (t) => {
   const { app, url } = await startApp(t)
   const [, command, dialogue] = documented('Manual Testing with wscat')
   const [, documentedUrl] = /^wscat -c "ws:\/\/localhost:3001\/ws(.*)"$/.exec(command!) ?? []
-  const terminal = new Child(t, process.execPath, [wscat, '-c', url(documentedUrl)])
-  // It writes its prompt even where nobody sees it, and no newline after that.
-  const shown = async (): Promise<Message> => JSON.parse((await terminal.next()).replace(/^(> )+/, '')) as Message
-  sameAsPrinted(t, await shown(), documentedCode('Connection Established'))
+  const terminal = new Wscat(t, '-c', url(documentedUrl))
+  sameAsPrinted(t, await terminal.shown(), documentedCode('Connection Established'))
   const lines = dialogue!.split('\n').filter((line) => line !== '')
   t.equal(lines.length, 4)
   for (const line of lines) {
-    if (line.startsWith('> ')) terminal.write(line.slice(2))
-    else sameAsPrinted(t, await shown(), line.slice(2))
+    if (line.startsWith('> ')) terminal.type(line.slice(2))
+    else sameAsPrinted(t, await terminal.shown(), line.slice(2))
   }
   void app.wsManager.notifyAIComplete('test_123', { mode: 'generate' })
-  t.match(await shown(), { type: 'ai_complete', sessionId: 'test_123', result: { mode: 'generate' } })
+  t.match(await terminal.shown(), { type: 'ai_complete', sessionId: 'test_123', result: { mode: 'generate' } })
 
-  terminal.process.stdin.end()
-  t.match(await terminal.exited, { code: 0, stderr: '' })
+  terminal.child.process.stdin.end()
+  t.match(await terminal.child.exited, { code: 0, stderr: '' })
 })
 
 t.test('the JavaScript testing example runs as it stands', async (t) => {

@@ -115,9 +115,9 @@ function orderContract (t: Test, start: Start): void {
 }
 
 function controlContract (t: Test, start: Start): void {
-  t.test('an order reaches the node that gave it, and it is told whether any had something to do', async (t) => {
+  t.test('an order reaches the node that gave it, and it is told what became of it', async (t) => {
     const { broker, node } = await start(t)
-    for (const obeys of [true, false]) {
+    for (const obeys of [true, false, 'failed'] as const) {
       node.obeys = obeys
       t.equal(await broker.control({ type: 'revoke', userId: 'one', sessionId: 'two' }), obeys)
       t.strictSame(await node.nextOrder(), { type: 'revoke', userId: 'one', sessionId: 'two' })

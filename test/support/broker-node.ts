@@ -1,4 +1,5 @@
-import type { BrokerNode, ControlMessage, Publication, Stream } from '../../lib/broker/broker.js'
+import type { BrokerNode, ControlMessage, Obeyed, Publication, Stream } from '../../lib/broker/broker.js'
+import type { MaybePromise } from '../../lib/maybe-promise.js'
 
 export interface Delivery { stream: Stream, publication: Publication }
 
@@ -6,8 +7,8 @@ export interface Delivery { stream: Stream, publication: Publication }
 export class FakeNode implements BrokerNode {
   /** How many followers it says to have. */
   followers = 0
-  /** Whether it says that it had something to do when it is given an order. */
-  obeys = true
+  /** What it says became of the orders that it is given. */
+  obeys: Obeyed = true
   readonly deliveries: Delivery[] = []
   readonly orders: ControlMessage[] = []
   #wake: Array<() => void> = []
@@ -18,10 +19,11 @@ export class FakeNode implements BrokerNode {
     return this.followers
   }
 
-  control (message: ControlMessage): boolean {
+  /** A `cancel` takes a while, as it may. */
+  control (message: ControlMessage): MaybePromise<Obeyed> {
     this.orders.push(message)
     this.#stir()
-    return this.obeys
+    return message.type === 'cancel' ? Promise.resolve(this.obeys) : this.obeys
   }
 
   /** What was delivered of a stream up to the publication with this body, once that is there. */

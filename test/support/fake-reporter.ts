@@ -10,6 +10,8 @@ export interface FakeReporter extends JobReporter {
   readonly ends: FakeReporter['reports']
   /** The text that was sent, joined. */
   readonly text: string
+  /** How often it was told only that the job still runs. */
+  readonly heardTimes: number
   /** Cancels the job, as a client does. */
   cancel (reason?: unknown): void
 }
@@ -18,12 +20,15 @@ export function fakeReporter (): FakeReporter {
   const controller = new AbortController()
   const reports: FakeReporter['reports'] = []
   const progresses: FakeReporter['progresses'] = []
+  let heardTimes = 0
   return {
     reports,
     progresses,
     get ends () { return reports.filter(([name]) => name !== 'progress') },
     get text () { return progresses.map(({ delta = '' }) => delta).join('') },
+    get heardTimes () { return heardTimes },
     signal: controller.signal,
+    heard: () => { heardTimes++ },
     cancel: (reason) => { controller.abort(reason) },
     progress: (progress) => {
       progresses.push(progress)

@@ -1,6 +1,7 @@
-import type { Broker, BrokerNode, ControlMessage, Joined, Position, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
+import type { Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
 import type { MemoryBroker } from '../../lib/broker/memory.js'
 import type { Clock } from '../../lib/clock.js'
+import type { MaybePromise } from '../../lib/maybe-promise.js'
 import { memoryBroker, type Bounds } from './memory-broker.js'
 
 interface Call { what: 'publish' | 'join' | 'control' | 'currentJob', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
@@ -33,7 +34,7 @@ export class HandBroker implements Broker {
     return this.#put('currentJob', stream, () => this.#memory.currentJob(stream))
   }
 
-  control (message: ControlMessage): Promise<boolean> {
+  control (message: ControlMessage): Promise<Obeyed> {
     return this.#put('control', undefined, () => this.#memory.control(message))
   }
 
@@ -58,7 +59,7 @@ export class HandBroker implements Broker {
     return this.calls.splice(at, 1)
   }
 
-  #put<T> (what: Call['what'], stream: Stream | undefined, work: () => T): Promise<T> {
+  #put<T> (what: Call['what'], stream: Stream | undefined, work: () => MaybePromise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.calls.push({ what, stream, answer: () => { resolve(work()) }, fail: reject })
     })

@@ -98,7 +98,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
       maxConnections: limits.connections
     })
     const cancellations = this.cancellations = new Cancellations({
-      broker, follows, replies, log, allowed: setup.allowCancel === true, onCancel: setup.onCancel
+      ...limits, clock, broker, follows, replies, log, allowed: setup.allowCancel === true, onCancel: setup.onCancel
     })
     this.inbound = new Inbound({
       clock, connections, follows, cancellations, replies, counters, log, onMessage,

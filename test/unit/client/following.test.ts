@@ -278,7 +278,7 @@ t.test('a session that may not be followed is told, is tried again on the next c
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1))
   cut(page).admit()
-  page.socket.say({ type: 'error', code: 'forbidden', message: 'no', timestamp: 't', sessionId: 's' })
+  page.socket.say({ type: 'error', code: 'forbidden', message: 'no', timestamp: 't', request: 'subscribe', sessionId: 's' })
   t.match(toldOf(client, 'error'), [{ name: 'ClientError', code: 'forbidden', sessionId: 's', message: 'no' }])
   t.match(client.jobStore('s').getSnapshot().latest, { status: 'error', error: { type: 'lost' } })
   client.subscribe('s')
@@ -299,7 +299,7 @@ t.test('what could not be decided is asked again, later and later', async (t) =>
   const page = new FakePage()
   const client = connected(page)
   client.subscribe('s')
-  const unavailable = { type: 'error', code: 'unavailable', message: 'later', timestamp: 't', sessionId: 's' }
+  const unavailable = { type: 'error', code: 'unavailable', message: 'later', timestamp: 't', request: 'subscribe', sessionId: 's' }
   page.socket.say(unavailable)
   page.clock.advance(1499)
   t.equal(page.socket.sent.length, 1)
@@ -322,6 +322,20 @@ t.test('an answer to a cancel, or about a session that was not asked for, takes 
   page.socket.say({ ...error, jobId: 'j' }, error, { ...error, sessionId: undefined })
   t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing')
   t.same(toldOf(client, 'error').map(({ jobId }) => jobId as unknown), ['j', undefined, undefined])
+})
+
+t.test('a refused cancel is told apart from a refused subscribe, also while that is not answered yet', async (t) => {
+  const page = new FakePage()
+  const client = connected(page)
+  client.subscribe('s')
+  client.cancel('s')
+  const error = { type: 'error', code: 'forbidden', message: 'no', timestamp: 't', sessionId: 's' }
+  page.socket.say({ ...error, request: 'cancel' })
+  page.socket.say({ type: 'subscribed', sessionId: 's', timestamp: 't' }, start(1))
+  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'it is followed all the same')
+  client.subscribe('s')
+  page.socket.say({ ...error, request: 'subscribe' })
+  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'as long as nothing is asked, nothing is refused')
 })
 
 // ---- sending

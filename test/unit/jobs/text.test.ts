@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { RunningText } from '../../../lib/jobs/text.js'
+import { memoryInUse } from '../../support/memory.js'
 
 t.test('grows at its end, and says where each piece begins', async (t) => {
   const text = new RunningText(100)
@@ -68,4 +69,18 @@ t.test('any stretch of it is that of the whole, as far as it is kept', async () 
     if (!stretch.truncated) assert.equal(stretch.text, whole.slice(from, from + length))
     else assert.equal(stretch.text, whole.slice(stretch.offset, Math.max(stretch.offset, from + length)))
   }))
+})
+
+t.test('keeps no more than it says: neither what a piece was cut out of, nor what it cut off itself', async (t) => {
+  const MiB = 1024 * 1024
+  const before = memoryInUse()
+  const text = new RunningText(MiB)
+  // In functions of their own, so that nothing else holds on to the long strings.
+  const append = (long: () => string): void => { text.append(long()) }
+  append(() => 'x'.repeat(32 * MiB).slice(5, 5_000))
+  t.ok(memoryInUse() - before < MiB)
+  append(() => 'y'.repeat(32 * MiB))
+  t.ok(text.units <= MiB)
+  t.ok(memoryInUse() - before < 2 * MiB)
+  t.ok(text.bytes >= 2 * text.units)
 })

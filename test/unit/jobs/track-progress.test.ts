@@ -9,8 +9,11 @@ import { FakeClock } from '../../support/fake-clock.js'
 function start ({ throttleMs = 100, sendText = true } = {}) {
   const clock = new FakeClock()
   const sent: Array<AIProgress & { delta?: string }> = []
-  const progress = new TrackProgress({ beats: new Beats(clock), throttleMs, sendText, send: (each) => { sent.push(each) } })
-  return { clock, sent, progress }
+  let heard = 0
+  const progress = new TrackProgress({
+    beats: new Beats(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, heard: () => { heard++ }
+  })
+  return { clock, sent, progress, get heard () { return heard } }
 }
 
 t.test('the first chunk is told at once', (t) => {
@@ -68,6 +71,17 @@ t.test('a source that lets no timer fire is told of all the same, and its late t
   progress.add('c')
   t.same(sent.slice(1), [{ chunksReceived: 3, contentLength: 3, delta: 'bc' }])
   t.equal(clock.pending, 0)
+  t.end()
+})
+
+t.test('a chunk that is told later is a sign of life now', (t) => {
+  const endless = start({ throttleMs: Infinity })
+  endless.progress.add('a')
+  t.equal(endless.heard, 0, 'a progress is one already')
+  endless.progress.add('b')
+  endless.progress.add('')
+  t.equal(endless.heard, 2)
+  t.equal(endless.sent.length, 1)
   t.end()
 })
 

@@ -36,7 +36,7 @@ t.test('is not for everyone', async (t) => {
     const server = createServer()
     const peer = await server.connect()
     const { signal } = server.manager.startAI('s', {}, { jobId: 'j' })
-    t.match(peer.ask(cancel), [{ type: 'error', code: 'forbidden', sessionId: 's', jobId: 'j' }])
+    t.match(peer.ask(cancel), [{ type: 'error', code: 'forbidden', request: 'cancel', sessionId: 's', jobId: 'j' }])
     await turn()
     t.equal(signal.aborted, false)
   })
@@ -158,24 +158,58 @@ t.test('cancelAI', async (t) => {
   await t.rejects(manager.cancelAI(''), { code: 'AICW_ERR_INVALID_ID' })
 })
 
-t.test('onCancel is asked for jobs without a handle', async (t) => {
+t.test('onCancel is asked for jobs without a handle, and what it answers at once is answered at once', async (t) => {
   const asked: object[] = []
   const answers: Record<string, () => unknown> = {
-    nothing: () => undefined, no: () => false, yes: () => true,
-    throws: () => { throw new Error('no') }, rejects: () => Promise.reject(new Error('later no')), resolves: () => Promise.resolve(true)
+    nothing: () => undefined, no: () => false, yes: () => true, throws: () => { throw new Error('no') }
   }
   const server = createServer({ allowCancel: true, onCancel: (job) => { asked.push(job); return answers[job.jobId]!() } })
   const peer = await server.connect()
   const verdicts = Object.keys(answers).map((jobId) => peer.ask({ type: 'cancel', sessionId: 's', jobId })[0]!)
-  t.same(verdicts.map(({ type, code }) => (code ?? type) as string), [
-    'cancelling', 'not_cancellable', 'cancelling', 'not_cancellable', 'cancelling', 'cancelling'
-  ])
+  t.same(verdicts.map(({ type, code }) => (code ?? type) as string), ['cancelling', 'not_cancellable', 'cancelling', 'unavailable'])
   t.same(asked[0], { sessionId: 's', jobId: 'nothing' })
-  await turn()
-  t.same(server.log.entries.map(({ message }) => message).filter((message) => message === 'onCancel failed').length, 2)
+  t.same(server.logged.slice(1), ['error: onCancel failed'])
   server.manager.startAI('s', {}, { jobId: 'handled' })
   t.match(peer.ask({ type: 'cancel', sessionId: 's', jobId: 'handled' }), [{ type: 'cancelling' }])
-  t.equal(asked.length, 6)
+  t.equal(asked.length, 4)
+})
+
+t.test('an onCancel that takes its time is waited for, and its answer is the client\'s', async (t) => {
+  const { hook, calls } = handHook<[{ sessionId: string, jobId: string }], unknown>()
+  const server = createServer({ allowCancel: true, onCancel: hook, limits: { authTimeoutMs: 1_000 } })
+  const peer = await server.connect()
+  const jobIds = ['no', 'yes', 'nothing', 'rejects', 'never']
+  for (const jobId of jobIds) t.same(peer.ask({ type: 'cancel', sessionId: 's', jobId }), [], 'not yet')
+  calls[0]!.answer(false)
+  calls[1]!.answer(true)
+  calls[2]!.answer(undefined)
+  calls[3]!.fail(new Error('the queue is away'))
+  await turn()
+  t.match(peer.take(), [
+    { type: 'error', code: 'not_cancellable', sessionId: 's', jobId: 'no' },
+    { type: 'cancelling', jobId: 'yes' },
+    { type: 'cancelling', jobId: 'nothing' },
+    { type: 'error', code: 'unavailable', jobId: 'rejects' }
+  ])
+  t.equal(server.clock.pending, 1, 'of those that answered, no deadline is left')
+  server.clock.advance(1_000)
+  await turn()
+  t.match(peer.take(), [{ type: 'error', code: 'unavailable', sessionId: 's', jobId: 'never' }])
+  t.same(server.logged.slice(1), ['error: onCancel failed', 'warn: onCancel did not settle in time'])
+  calls[4]!.fail(new Error('too late to be heard'))
+  await turn()
+  t.same(peer.take(), [])
+})
+
+t.test('cancelAI tells whether onCancel took it', async (t) => {
+  const { hook, calls } = handHook<[{ sessionId: string, jobId: string }], unknown>()
+  const server = createServer({ onCancel: hook })
+  const cancelled = Promise.all(['yes', 'no', 'rejects'].map((jobId) => server.manager.cancelAI('s', { jobId })))
+  calls[0]!.answer(true)
+  calls[1]!.answer(false)
+  calls[2]!.fail(new Error('the queue is away'))
+  t.same(await cancelled, [true, false, false])
+  t.same(server.logged, ['error: onCancel failed'], 'and the rest is in the log')
 })
 
 t.test('a broker that fails is answered', async (t) => {

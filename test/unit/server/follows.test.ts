@@ -13,13 +13,13 @@ t.test('authorize', async (t) => {
     'true for all': { authorize: true, answer: { type: 'subscribed', sessionId: 's' } },
     'true at once': { authorize: () => true, answer: { type: 'subscribed', sessionId: 's' } },
     'true later': { authorize: async () => true, answer: { type: 'subscribed', sessionId: 's' } },
-    'false at once': { authorize: () => false, answer: { type: 'error', code: 'forbidden', sessionId: 's' } },
-    'false later': { authorize: async () => false, answer: { type: 'error', code: 'forbidden', sessionId: 's' } },
+    'false at once': { authorize: () => false, answer: { type: 'error', code: 'forbidden', request: 'subscribe', sessionId: 's' } },
+    'false later': { authorize: async () => false, answer: { type: 'error', code: 'forbidden', request: 'subscribe', sessionId: 's' } },
     'something truthy': { authorize: (() => ({ allowed: true })) as unknown as Authorize, answer: { type: 'error', code: 'forbidden' } },
     'something truthy later': { authorize: (async () => 'yes') as unknown as Authorize, answer: { type: 'error', code: 'forbidden' } },
     'nothing': { authorize: (() => undefined) as unknown as Authorize, answer: { type: 'error', code: 'forbidden' } },
-    'a throw': { authorize: () => { throw new Error('no database') }, answer: { type: 'error', code: 'unavailable', sessionId: 's' } },
-    'a rejection': { authorize: async () => { throw new Error('no database') }, answer: { type: 'error', code: 'unavailable', sessionId: 's' } },
+    'a throw': { authorize: () => { throw new Error('no database') }, answer: { type: 'error', code: 'unavailable', request: 'subscribe', sessionId: 's' } },
+    'a rejection': { authorize: async () => { throw new Error('no database') }, answer: { type: 'error', code: 'unavailable', request: 'subscribe', sessionId: 's' } },
     'a promise that can\'t be read': {
       authorize: () => Object.defineProperty({}, 'then', { get: () => { throw new Error('no promise') } }) as Promise<boolean>,
       answer: { type: 'error', code: 'unavailable' }
@@ -310,7 +310,7 @@ t.test('there is a limit to the sessions of a connection', async (t) => {
   const peer = await server.connect({ sessionId: 'a' })
   peer.send({ type: 'subscribe', sessionId: 'b' })
   const [refusal] = peer.ask({ type: 'subscribe', sessionId: 'c' })
-  t.match(refusal, { type: 'error', code: 'too_many_sessions', sessionId: 'c' }, 'one still being decided counts')
+  t.match(refusal, { type: 'error', code: 'too_many_sessions', request: 'subscribe', sessionId: 'c' }, 'one still being decided counts')
   t.match(refusal!.message, /may follow 2 sessions: unsubscribe/)
   peer.send({ type: 'subscribe', sessionId: 'a' })
   calls.find(({ args }) => args[1].sessionId === 'a')!.answer(true)

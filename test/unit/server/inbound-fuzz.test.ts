@@ -11,11 +11,17 @@ import type { Action, Identity } from '../../../lib/server/identity.js'
 // Random clients, held against one rule: what a client was told it follows is what it follows, on every side.
 
 /** What a client may conclude from an answer about what it follows. */
-function conclude (followed: Set<string>, { type, code, sessionId, message }: Message): void {
+function conclude (followed: Set<string>, { type, code, sessionId, request }: Message): void {
   if (type === 'subscribed') followed.add(sessionId as string)
   else if (type === 'unsubscribed' && sessionId === undefined) followed.clear()
   // The same code refuses a cancel, which changes nothing of this.
-  else if (type === 'unsubscribed' || (code === 'forbidden' && !String(message).includes('cancel'))) followed.delete(sessionId as string)
+  else if (type === 'unsubscribed' || (code === 'forbidden' && request === 'subscribe')) followed.delete(sessionId as string)
+}
+
+/** What an error's `request` must say about what was sent. */
+function requestIn (bytes: Buffer, isBinary: boolean, code: string): string | undefined {
+  if (isBinary || ['invalid_json', 'invalid_message', 'unknown_type'].includes(code)) return undefined
+  return (JSON.parse(bytes.toString()) as Message).type
 }
 
 function isTrue (followed: Set<string>, server: TestServer | ReturnType<typeof createFarServer>, { connection }: Peer, all: Iterable<string>): boolean {
@@ -62,6 +68,7 @@ t.test('whatever bytes come, each is answered once, with a message of the protoc
       const answers = peer.ask(bytes, odds === 0)
       const [answer] = answers
       if (answers.length !== 1 || !Value.Check(ServerMessage, answer)) return false
+      if (answer.type === 'error' && answer.request !== requestIn(bytes, odds === 0, answer.code)) return false
       if (answer.type === 'subscribed') seen.add(answer.sessionId)
       conclude(followed, answer)
       if (!isTrue(followed, server, peer, seen) || peer.connection.follows.size !== followed.size) return false

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Watchdog } from '../../../lib/server/watchdog.js'
+import { createServer } from '../../support/server.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
 function create (onStall: (id: string, watchdog: Watchdog) => void = () => undefined) {
@@ -45,6 +46,27 @@ t.test('each is watched for itself, with one timer for all', async (t) => {
   t.same(stalled, ['s/b', 'x/a', 's/a'])
 })
 
+t.test('one can be heard of without a report, as often as it likes', async (t) => {
+  const { clock, watchdog, stalled } = create()
+  t.equal(watchdog.find('s', 'a'), undefined)
+  watchdog.heard('s', 'a')
+  watchdog.heard('s', 'b')
+  const job = watchdog.find('s', 'a')!
+  for (let i = 0; i < 9; i++) {
+    clock.advance(300)
+    job.heard()
+    t.ok(clock.pending <= 1, 'no timer of its own')
+  }
+  t.same(stalled, ['s/b'])
+  clock.advance(999)
+  t.equal(stalled.length, 1)
+  clock.advance(1)
+  t.same(stalled, ['s/b', 's/a'], 'exactly so long after it was last heard of')
+  t.equal(watchdog.find('s', 'a'), undefined)
+  job.heard()
+  t.equal(clock.pending, 0, 'who has stalled is not watched again for that')
+})
+
 t.test('one that ended is not watched any more', async (t) => {
   const { clock, watchdog, stalled } = create()
   watchdog.heard('s', 'j')
@@ -77,4 +99,75 @@ t.test('stopped, it tells which are left, and nothing stalls any more', async (t
   t.same(watchdog.stop(), [])
   clock.advance(5_000)
   t.same(stalled, [])
+})
+
+t.test('chunks are signs of life of a tracked job, however seldom its progress is told', async (t) => {
+  for (const throttleMs of [5_000, Infinity]) {
+    const server = createServer({ jobs: { stallAfterMs: 1_000 } })
+    const peer = await server.connect({ sessionId: 's' })
+    async function* chunks (): AsyncGenerator<string> {
+      for (const chunk of 'It takes its time, and goes on') yield chunk
+    }
+    let text = ''
+    const stream = server.manager.trackAI('s', {}, chunks(), { text: true, throttleMs })
+    for await (const chunk of stream) {
+      text += chunk
+      server.clock.advance(900)
+    }
+    const messages = peer.take()
+    const progresses = messages.filter(({ type }) => type === 'ai_progress').map(({ progress }) => progress as { delta: string, offset: number })
+    t.match(messages.at(-1), { type: 'ai_complete', result: { chunks: text.length, contentLength: text.length } }, `each ${throttleMs} ms`)
+    t.notOk(messages.some(({ type }) => type === 'ai_error'), 'it did not count as stalled')
+    t.equal(progresses.map(({ delta }) => delta).join(''), text)
+    t.equal(progresses.at(-1)!.offset + progresses.at(-1)!.delta.length, text.length)
+    if (throttleMs === Infinity) t.same(progresses.map(({ offset }) => offset), [0, 1], 'one for the first, and one for the rest')
+    server.clock.advance(5_000)
+    t.same(peer.take(), [], 'nothing comes after its end')
+  }
+})
+
+t.test('a tracked job whose chunks stop coming has stalled, also with a throttle that is longer', async (t) => {
+  const server = createServer({ jobs: { stallAfterMs: 1_000 } })
+  const peer = await server.connect({ sessionId: 's' })
+  let go: (chunk: string) => void = () => undefined
+  async function* chunks (): AsyncGenerator<string> {
+    yield* ['One ', 'two ']
+    yield new Promise<string>((resolve) => { go = resolve })
+  }
+  const stream = server.manager.trackAI('s', {}, chunks(), { text: true, throttleMs: Infinity })
+  await stream.next()
+  server.clock.advance(600)
+  await stream.next()
+  const third = stream.next()
+  server.clock.advance(999)
+  t.same(peer.take().map(({ type }) => type), ['ai_start', 'ai_progress'])
+  server.clock.advance(1)
+  t.match(peer.take(), [{ type: 'ai_error', error: { type: 'stalled' } }])
+  await new Promise(setImmediate)
+  go('three')
+  await third
+  t.equal((await stream.next()).done, true)
+  t.match(peer.take(), [
+    { type: 'ai_progress', progress: { delta: 'two three', offset: 4 } }, { type: 'ai_complete', supersedes: true }
+  ], 'and its real end comes after all')
+})
+
+t.test('a handle says that its job still runs, without a message', async (t) => {
+  const server = createServer({ jobs: { stallAfterMs: 1_000 } })
+  const peer = await server.connect({ sessionId: 's' })
+  const job = server.manager.startAI('s', {})
+  for (let i = 0; i < 5; i++) {
+    server.clock.advance(900)
+    job.heard()
+  }
+  t.same(peer.take().map(({ type }) => type), ['ai_start'])
+  await job.complete({})
+  job.heard()
+  server.clock.advance(5_000)
+  t.same(peer.take().map(({ type }) => type), ['ai_complete'])
+  const broken = server.manager.startAI('s', { n: 1n })
+  broken.heard()
+  await t.rejects(broken.started)
+  broken.heard()
+  t.equal(server.watchdog.find('s', broken.jobId), undefined, 'what never began is not watched')
 })
