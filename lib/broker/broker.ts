@@ -47,7 +47,7 @@ export interface PublishOptions {
   /** Of a progress: where in the body the job's text may be put in, right behind the progress's last field. */
   readonly textAt?: number
   /** Of a progress: the text that it brings. */
-  readonly delta?: string
+  readonly delta?: string | undefined
 }
 
 export interface Publication {
@@ -58,13 +58,13 @@ export interface Publication {
   readonly revision: number
   /** Durable publications only. */
   readonly seq?: number
-  readonly jobId?: string
+  readonly jobId?: string | undefined
   /** Whether it is the real end of a job whose end was presumed before. */
-  readonly supersedes?: boolean
+  readonly supersedes?: boolean | undefined
   /** Of a progress: where in the body text may be put in. */
-  readonly textAt?: number
+  readonly textAt?: number | undefined
   /** The text that it brings: this stretch, of a text that can be asked for more. */
-  readonly text?: TextSpan
+  readonly text?: TextSpan | undefined
   /** For whoever frames it: what was made of it, so that it is made once. */
   made?: unknown
 }

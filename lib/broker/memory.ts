@@ -23,11 +23,12 @@ export class MemoryBroker implements Broker {
   publish (stream: Stream, body: string, options: PublishOptions): Published {
     return this.#streams.update(stream, (state) => {
       const accepted = state.publish(body, options)
-      const head = { epoch: state.epoch, seq: state.seq }
-      if ('dropped' in accepted) return { ...head, recipients: 0, dropped: accepted.dropped }
+      const { epoch, seq } = state
+      if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
+      const { publications, jobId } = accepted
       let recipients = 0
-      for (const publication of accepted.publications) recipients = this.#node?.deliver(stream, publication) ?? 0
-      return { ...head, recipients, ...(accepted.jobId !== undefined && { jobId: accepted.jobId }) }
+      for (const publication of publications) recipients = this.#node?.deliver(stream, publication) ?? 0
+      return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
     })
   }
 

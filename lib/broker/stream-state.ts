@@ -49,10 +49,6 @@ const STREAM_BYTES = 512
 export class StreamState {
   readonly epoch: string
   seq = 0
-  /** When it was last published to, or left by its last follower. */
-  touchedAt = 0
-  /** The how manieth of all such that was: two can fall into one moment. */
-  touch = 0
   readonly #bounds: StreamBounds
   #revision = 0
   /** The latest durable messages without a hole, oldest first. */
@@ -87,16 +83,11 @@ export class StreamState {
     const { job, supersedes } = verdict
     const publications = options.job.event === 'progress' || options.job.presumed === true ? [] : this.#heldBack(job)
     const text = options.job.event === 'progress' ? this.#extend(job, options.delta) : undefined
-    const latest = this.#number({
-      body,
-      durable: options.durable,
-      jobId: job.id,
-      ...(supersedes && { supersedes }),
-      ...(options.textAt !== undefined && { textAt: options.textAt }),
-      ...(text !== undefined && { text })
-    })
+    const { durable, textAt } = options
+    const latest = this.#number({ body, durable, jobId: job.id, supersedes: supersedes || undefined, textAt, text })
     this.#remember(job, options.job.event, latest)
-    return { publications: [...publications, latest.publication], jobId: job.id }
+    publications.push(latest.publication)
+    return { publications, jobId: job.id }
   }
 
   join (since: Position | undefined): Joined {
@@ -142,9 +133,9 @@ export class StreamState {
     return this.#entries.slice(this.#entries.length - missed).map(({ publication }) => publication)
   }
 
-  #number (body: Omit<Publication, 'revision' | 'seq'>): Entry {
+  #number (body: Omit<Publication, 'revision' | 'seq' | 'made'>): Entry {
     const revision = ++this.#revision
-    const publication = body.durable ? { ...body, revision, seq: ++this.seq } : { ...body, revision }
+    const publication: Publication = body.durable ? { ...body, revision, seq: ++this.seq } : { ...body, revision }
     // What is neither durable nor a job's is not kept.
     const entry = publication.durable || body.jobId !== undefined ? this.#entry(publication) : { publication, bytes: 0 }
     if (!publication.durable) return entry

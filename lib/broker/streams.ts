@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../clock.js'
+import { AgeList, type Aged } from './age-list.js'
 import type { Stream } from './broker.js'
 import { StreamState, type StreamBounds } from './stream-state.js'
 
@@ -20,6 +21,23 @@ const LIFE_GROUPS = 16_384
 /** How often what has expired is looked for, as a share of its lifetime. */
 const SWEEPS_PER_TTL = 10
 
+/** A stream that was published to, and its place among the others. */
+class Kept implements Aged<Kept> {
+  readonly stream: Stream
+  readonly state: StreamState
+  /** When it was last published to, or left by its last follower; and the how manieth of all such that was. */
+  touchedAt = 0
+  touch = 0
+  among: AgeList<Kept> | undefined
+  older: Kept | undefined
+  younger: Kept | undefined
+
+  constructor (stream: Stream, state: StreamState) {
+    this.stream = stream
+    this.state = state
+  }
+}
+
 /**
  * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
  * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it. Under pressure
@@ -31,13 +49,14 @@ export class Streams {
   readonly #process = randomUUID().slice(0, 8)
   /** One string for nearly all streams. */
   readonly #firstEpoch = `${this.#process}.0`
+  readonly #kept = new Map<Stream, Kept>()
   /**
-   * Each in the order in which they were touched, the oldest first. The settled ones are two: those that settled in their turn, and
-   * those that count as young again since, because their last follower left; together they would have no order.
+   * Each in the order in which they were touched. The settled ones are two: those that settled in their turn, and those
+   * that count as young again since, because their last follower left; together they would have no order.
    */
-  readonly #fresh = new Map<Stream, StreamState>()
-  readonly #settled = new Map<Stream, StreamState>()
-  readonly #rested = new Map<Stream, StreamState>()
+  readonly #fresh = new AgeList<Kept>()
+  readonly #settled = new AgeList<Kept>()
+  readonly #rested = new AgeList<Kept>()
   /** With the epoch that followers were told: it stays true also if the stream is first published to later. */
   readonly #followed = new Map<Stream, string>()
   /** For each group of streams, how many were forgotten: the next life of a stream in it gets a new epoch. */
@@ -56,7 +75,7 @@ export class Streams {
   }
 
   get size (): number {
-    return this.#fresh.size + this.#settled.size + this.#rested.size
+    return this.#kept.size
   }
 
   /** Answers the epoch that the stream is in, or begins in. */
@@ -69,22 +88,19 @@ export class Streams {
   /** What a follower was told stays true for as long as if the stream had been published to just now. */
   unfollow (stream: Stream): void {
     this.#followed.delete(stream)
-    const state = this.#settled.get(stream) ?? this.#rested.get(stream)
-    if (state !== undefined) this.#rest(stream, state)
+    const kept = this.#kept.get(stream)
+    if (kept !== undefined && kept.among !== this.#fresh) this.#touch(kept, this.#rested)
   }
 
   find (stream: Stream): StreamState | undefined {
-    return this.#fresh.get(stream) ?? this.#settled.get(stream) ?? this.#rested.get(stream)
+    return this.#kept.get(stream)?.state
   }
 
   /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
-    let state = this.find(stream)
-    if (state === undefined) {
-      this.#makeRoom()
-      state = new StreamState(this.#nextEpoch(stream), this.#options)
-    }
-    this.#rest(stream, state, this.#fresh)
+    const kept = this.#kept.get(stream) ?? this.#begin(stream)
+    const { state } = kept
+    this.#touch(kept, this.#fresh)
     const before = state.bytes
     const result = publish(state)
     this.#bytes += state.bytes - before
@@ -95,11 +111,17 @@ export class Streams {
 
   clear (): void {
     this.#sweep?.cancel()
-    this.#fresh.clear()
-    this.#settled.clear()
-    this.#rested.clear()
+    for (const kept of this.#kept.values()) kept.among?.remove(kept)
+    this.#kept.clear()
     this.#followed.clear()
     this.#bytes = 0
+  }
+
+  #begin (stream: Stream): Kept {
+    this.#makeRoom()
+    const kept = new Kept(stream, new StreamState(this.#nextEpoch(stream), this.#options))
+    this.#kept.set(stream, kept)
+    return kept
   }
 
   #sweepLater (): Timer {
@@ -112,27 +134,18 @@ export class Streams {
   #expire (): void {
     const { clock, ttlMs, endTtlMs } = this.#options
     const now = clock.monotonic()
-    for (const [stream, state] of this.#fresh) {
-      if (now - state.touchedAt < ttlMs) break
-      this.#settle(stream, state)
-    }
-    for (const [stream, state] of this.#oldestSettled()) {
-      if (now - state.touchedAt < endTtlMs) break
-      this.#forget(stream, state, this.#followed.has(stream))
+    for (let { oldest } = this.#fresh; oldest !== undefined && now - oldest.touchedAt >= ttlMs; { oldest } = this.#fresh) this.#settle(oldest)
+    for (let oldest = this.#oldestSettled(); oldest !== undefined && now - oldest.touchedAt >= endTtlMs; oldest = this.#oldestSettled()) {
+      this.#forget(oldest, this.#followed.has(oldest.stream))
     }
   }
 
   /** Messages go first, then what jobs left behind: a job's end is what people wait for. */
   #relieve (): void {
-    const { maxTotalBytes } = this.#options
-    if (this.#bytes <= maxTotalBytes) return
-    for (const [stream, state] of this.#fresh) {
-      if (this.#bytes <= maxTotalBytes) break
-      this.#settle(stream, state)
-    }
-    for (const [stream, state] of this.#oldestSettled()) {
-      if (this.#bytes <= maxTotalBytes) break
-      this.#forget(stream, state, this.#followed.has(stream) || state.currentJob !== undefined)
+    const isTooMuch = (): boolean => this.#bytes > this.#options.maxTotalBytes
+    for (let { oldest } = this.#fresh; oldest !== undefined && isTooMuch(); { oldest } = this.#fresh) this.#settle(oldest)
+    for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
+      this.#forget(oldest, this.#followed.has(oldest.stream) || oldest.state.currentJob !== undefined)
     }
   }
 
@@ -141,59 +154,53 @@ export class Streams {
    * steps; few are enough, since each call makes one stream.
    */
   #makeRoom (): void {
-    for (let steps = 0; steps < 8 && this.size >= this.#options.maxStreams + this.#followed.size; steps++) {
-      const isFresh = this.#fresh.size === this.size
-      for (const [stream, state] of isFresh ? this.#fresh : this.#oldestSettled()) {
-        if (this.#followed.has(stream)) {
-          this.#rest(stream, state, isFresh ? this.#fresh : this.#rested)
-        } else {
-          this.#settle(stream, state)
-          this.#forget(stream, state, false)
-        }
-        break
+    const isFull = (): boolean => this.size >= this.#options.maxStreams + this.#followed.size
+    for (let steps = 0, oldest = this.#oldest(); steps < 8 && oldest !== undefined && isFull(); steps++, oldest = this.#oldest()) {
+      if (this.#followed.has(oldest.stream)) {
+        this.#touch(oldest, oldest.among === this.#fresh ? this.#fresh : this.#rested)
+      } else {
+        this.#settle(oldest)
+        this.#forget(oldest, false)
       }
     }
   }
 
-  /** Those that have settled, the oldest first. Each may be removed, or put elsewhere, before the next is asked for. */
-  * #oldestSettled (): Generator<readonly [Stream, StreamState]> {
-    for (;;) {
-      const [settled, rested] = [this.#settled, this.#rested].map((map) => map.entries().next().value)
-      const oldest = settled === undefined || (rested !== undefined && rested[1].touch < settled[1].touch) ? rested : settled
-      if (oldest === undefined) return
-      yield oldest
-    }
+  #oldest (): Kept | undefined {
+    return this.#oldestSettled() ?? this.#fresh.oldest
   }
 
-  #settle (stream: Stream, state: StreamState): void {
+  #oldestSettled (): Kept | undefined {
+    const [{ oldest: settled }, { oldest: rested }] = [this.#settled, this.#rested]
+    return settled === undefined || (rested !== undefined && rested.touch < settled.touch) ? rested : settled
+  }
+
+  #settle (kept: Kept): void {
+    const { state } = kept
     const before = state.bytes
     state.settle()
     this.#bytes += state.bytes - before
-    this.#fresh.delete(stream)
-    this.#settled.set(stream, state)
+    this.#settled.add(kept)
   }
 
   /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
-  #forget (stream: Stream, state: StreamState, goesOn: boolean): void {
+  #forget (kept: Kept, goesOn: boolean): void {
+    const { stream, state } = kept
     this.#bytes -= state.bytes
     if (goesOn) {
       state.empty()
-      this.#rest(stream, state)
+      this.#touch(kept, this.#rested)
     } else {
-      this.#settled.delete(stream)
-      this.#rested.delete(stream)
+      kept.among?.remove(kept)
+      this.#kept.delete(stream)
       this.#lives.set(group(stream), this.#life(stream) + 1)
     }
   }
 
-  /** It counts as young from now on, among the settled ones that do unless told. */
-  #rest (stream: Stream, state: StreamState, among = this.#rested): void {
-    this.#fresh.delete(stream)
-    this.#settled.delete(stream)
-    this.#rested.delete(stream)
-    state.touchedAt = this.#options.clock.monotonic()
-    state.touch = ++this.#touches
-    among.set(stream, state)
+  /** It counts as young from now on. */
+  #touch (kept: Kept, among: AgeList<Kept>): void {
+    kept.touchedAt = this.#options.clock.monotonic()
+    kept.touch = ++this.#touches
+    among.add(kept)
   }
 
   #nextEpoch (stream: Stream): string {

@@ -2,9 +2,9 @@
 export interface Transition {
   readonly event: 'start' | 'progress' | 'complete' | 'error'
   /** The job that is meant. Without one it is the session's newest, by the forgiving rules. */
-  readonly jobId?: string
+  readonly jobId?: string | undefined
   /** A progress's `chunksReceived`, or a result's `chunks`: how a stray progress is told from a new run. */
-  readonly chunks?: number
+  readonly chunks?: number | undefined
   /** An end that nobody reported: the producer went silent, or its process ends. The real one may still come. */
   readonly presumed?: boolean
 }

@@ -1,6 +1,6 @@
 import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
-import type { DropReason, Transition } from '../jobs/job.js'
+import type { DropReason } from '../jobs/job.js'
 import { isPromise, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from './cancellations.js'
@@ -118,35 +118,33 @@ export class Notifier {
 
   #write (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
     const { type } = report
-    const as = (event: Transition['event'], more?: Partial<Transition>): PublishOptions => ({
-      durable: event !== 'progress',
-      job: { event, ...(jobId !== undefined && { jobId }), ...more }
-    })
     const timestamp = this.timestamp()
     switch (type) {
       case 'ai_start':
-        return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), as('start')]
+        return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), { durable: true, job: { event: 'start', jobId } }]
       case 'ai_progress': {
-        // The server counts `offset` itself.
-        const { delta, offset, ...progress } = fieldsOf('progress', report.progress) as AIProgress
-        const head = serialize({ type, sessionId, progress })
-        // Behind the last field of `progress`, before its brace and the message's.
-        const textAt = head.length - 2
-        return [`${head.slice(0, -1)},"timestamp":"${timestamp}"}`, {
-          ...as('progress', chunksOf(progress.chunksReceived)),
-          textAt,
-          ...(typeof delta === 'string' && { delta })
+        const progress: { delta?: unknown, offset?: unknown, chunksReceived?: unknown } = fieldsOf('progress', report.progress)
+        const { delta, chunksReceived } = progress
+        // They go out with the text, which the broker counts. What is undefined is not written.
+        progress.delta = progress.offset = undefined
+        const head = `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${serialize(progress)}`
+        return [`${head},"timestamp":"${timestamp}"}`, {
+          durable: false,
+          job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
+          // Behind its last field, before its brace.
+          textAt: head.length - 1,
+          delta: typeof delta === 'string' ? delta : undefined
         }]
       }
       case 'ai_complete': {
         const result = checkBody('result', report.result) as AIResult
-        return [serialize({ type, sessionId, result, timestamp }), as('complete', chunksOf(result.chunks))]
+        const job = { event: 'complete', jobId, chunks: countOf(result.chunks) } as const
+        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job }]
       }
-      case 'ai_error':
-        return [
-          serialize({ type, sessionId, error: readError(report.error), timestamp }),
-          as('error', { presumed: report.presumed === true })
-        ]
+      case 'ai_error': {
+        const job = { event: 'error', jobId, presumed: report.presumed === true } as const
+        return [serialize({ type, sessionId, error: readError(report.error), timestamp }), { durable: true, job }]
+      }
     }
   }
 
@@ -172,6 +170,6 @@ function attempt<T> (work: () => MaybePromise<T>): MaybePromise<T> {
   }
 }
 
-function chunksOf (value: unknown): Partial<Transition> {
-  return typeof value === 'number' ? { chunks: value } : {}
+function countOf (value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined
 }
