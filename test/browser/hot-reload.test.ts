@@ -6,6 +6,8 @@ import { launch, noBrowser, openTab } from './support/browser.js'
 import { says } from './support/canvas-page.js'
 import { openWorkshop } from './support/workshop.js'
 
+t.setTimeout(240_000)
+
 // React's Fast Refresh runs every effect and every memo of an edited component anew, and keeps its state. A file that adds
 // or takes away a hook is mounted anew.
 
