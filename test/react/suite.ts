@@ -118,6 +118,46 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(heard.slice(3), ['third message', 'third open', 'third gap', 'third message', 'third error'])
   })
 
+  t.test('a hook that joins a connection which is open already is told so, once, as if it were its own', async (t) => {
+    const opened: string[] = []
+    const Hook = ({ name, strikes = false }: { name: string, strikes?: boolean }): null => {
+      const { send } = useWebSocket({
+        onOpen ({ clientId }) {
+          opened.push(`${name} ${clientId}`)
+          send({ type: `hello_of_${name}` })
+          if (strikes) throw new Error('a listener\'s')
+        }
+      })
+      return null
+    }
+    const tree = (...children: Array<ReturnType<typeof createElement>>) => createElement(StrictMode, null, ...children)
+    const hook = (name: string, strikes = false): ReturnType<typeof createElement> => createElement(Hook, { key: name, name, strikes })
+    const view = render(tree(hook('first')))
+    await act(() => sleep(2))
+    view.rerender(tree(hook('first'), hook('early')))
+    await act(() => sleep(2))
+    t.same(opened, [], 'nothing is open yet')
+    const socket = await admit({ clientId: 'c1' })
+    t.same(opened.splice(0), ['first c1', 'early c1'])
+    view.rerender(tree(hook('first'), hook('early'), hook('late')))
+    await act(() => sleep(2))
+    t.same(opened.splice(0), ['late c1'])
+    t.same(socket.types, ['hello_of_first', 'hello_of_early', 'hello_of_late'])
+
+    const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
+    view.rerender(tree(hook('first'), hook('late'), hook('rude', true)))
+    t.match(await uncaught, { message: 'a listener\'s' }, 'what it throws is uncaught, and stops nothing')
+    t.same(opened.splice(0), ['rude c1'])
+
+    await act(async () => { socket.end(1012) })
+    view.rerender(tree(hook('first'), hook('late'), hook('waiting')))
+    await act(() => sleep(2))
+    t.same(opened, [], 'one that joins while there is none waits with the others')
+    while (page.socket === socket) await act(() => sleep(20))
+    await admit({ clientId: 'c2' })
+    t.same(opened, ['first c2', 'late c2', 'waiting c2'])
+  })
+
   t.test('the token is that of the latest render of a hook that is still there', async (t) => {
     const Component = ({ token }: { token: string }): null => {
       useWebSocket({ getToken: () => token })

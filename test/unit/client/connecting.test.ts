@@ -42,10 +42,11 @@ t.test('connected is a client that has got `connection`, not one whose socket is
   const client = clientOn(page)
   client.connect()
   client.connect()
-  t.same([page.sockets.length, client.state], [1, 'connecting'])
-  page.socket.admit()
+  t.same([page.sockets.length, client.state, client.connection], [1, 'connecting', undefined])
+  page.socket.admit({ clientId: 'client_1' })
   client.connect()
   t.same([page.sockets.length, client.state, client.reason], [1, 'connected', undefined])
+  t.equal(client.connection?.clientId, 'client_1')
   t.same(client.told.map(([type]) => type), ['state', 'state', 'message', 'open'])
 })
 
