@@ -25,7 +25,7 @@ export interface BareBrowser {
   openTab (url: string): Promise<BareTab>
 }
 
-export interface BareTab {
+interface BareTab {
   /** What an expression comes to in the page, awaited. */
   evaluate (expression: string): Promise<unknown>
   /** Resolves when the expression holds, which is asked after each change of the document: a hidden page's timers are slow. */
