@@ -70,40 +70,44 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
   return (
     <form className="card composer" onSubmit={onSubmit} aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>A job</h2>
-      <fieldset className="modes" aria-describedby={`${id}-mode`}>
-        <legend>Mode</legend>
-        {MODES.map((each) => (
-          <label key={each.mode}>
-            <input type="radio" name="mode" value={each.mode} checked={mode === each.mode} onChange={() => { setMode(each.mode) }} />
-            <span>{each.label}</span>
-          </label>
-        ))}
-      </fieldset>
-      <p className="hint" id={`${id}-mode`}>{MODES.find((each) => each.mode === mode)?.says}</p>
+      <div className="fields">
+        <fieldset className="modes" aria-describedby={`${id}-mode`}>
+          <legend>Mode</legend>
+          {MODES.map((each) => (
+            <label key={each.mode}>
+              <input type="radio" name="mode" value={each.mode} checked={mode === each.mode} onChange={() => { setMode(each.mode) }} />
+              <span>{each.label}</span>
+            </label>
+          ))}
+        </fieldset>
+        <p className="hint" id={`${id}-mode`}>{MODES.find((each) => each.mode === mode)?.says}</p>
 
-      <label htmlFor={`${id}-file`}>Target file</label>
-      <input
-        id={`${id}-file`} name="targetFile" value={targetFile} list={`${id}-files`} spellCheck={false} autoCapitalize="off" autoComplete="off"
-        required={mode === 'document'} placeholder="lib/index.ts" onChange={({ target }) => { setTargetFile(target.value) }}
-      />
-      <datalist id={`${id}-files`}>
-        {['lib/index.ts', 'lib/server/manager.ts', 'lib/protocol/messages.ts', 'lib/broker/broker.ts', 'examples/canvas/app.ts'].map((file) => (
-          <option key={file} value={file} />
-        ))}
-      </datalist>
+        <label htmlFor={`${id}-file`}>Target file{mode !== 'document' && <span className="quiet"> (optional)</span>}</label>
+        <input
+          id={`${id}-file`} name="targetFile" value={targetFile} list={`${id}-files`} spellCheck={false} autoCapitalize="off" autoComplete="off"
+          required={mode === 'document'} placeholder="lib/index.ts" onChange={({ target }) => { setTargetFile(target.value) }}
+        />
+        <datalist id={`${id}-files`}>
+          {['lib/index.ts', 'lib/server/manager.ts', 'lib/protocol/messages.ts', 'lib/broker/broker.ts', 'examples/canvas/app.ts'].map((file) => (
+            <option key={file} value={file} />
+          ))}
+        </datalist>
+      </div>
 
-      <label htmlFor={`${id}-prompt`}>Prompt{mode === 'document' && <span className="quiet"> (optional)</span>}</label>
-      <textarea
-        id={`${id}-prompt`} name="prompt" value={prompt} rows={4} required={mode !== 'document'}
-        placeholder={mode === 'document' ? 'Generate documentation' : 'Create a React component'} onChange={({ target }) => { setPrompt(target.value) }}
-      />
+      <div className="fields">
+        <label htmlFor={`${id}-prompt`}>Prompt{mode === 'document' && <span className="quiet"> (optional)</span>}</label>
+        <textarea
+          id={`${id}-prompt`} name="prompt" value={prompt} rows={4} required={mode !== 'document'}
+          placeholder={mode === 'document' ? 'Generate documentation' : 'Create a React component'} onChange={({ target }) => { setPrompt(target.value) }}
+        />
 
-      {/* Always there: a live region that comes with its words is not always read out */}
-      <div role="alert">{notice !== undefined && <p className="notice failure">{notice}</p>}</div>
-      {/* aria-disabled and not disabled, so that the focus stays where it is */}
-      <div className="actions">
-        <button type="submit" className="primary" aria-disabled={isRunning || isAsking}>{isRunning ? 'Running…' : 'Start'}</button>
-        <button type="button" className="stop" aria-disabled={!isRunning || isStopping} onClick={onStop}>{isStopping ? 'Stopping…' : 'Stop'}</button>
+        {/* Always there: a live region that comes with its words is not always read out */}
+        <div role="alert">{notice !== undefined && <p className="notice failure">{notice}</p>}</div>
+        {/* aria-disabled and not disabled, so that the focus stays where it is */}
+        <div className="actions">
+          <button type="submit" className="primary" aria-disabled={isRunning || isAsking}>{isRunning ? 'Running…' : 'Start'}</button>
+          <button type="button" className="stop" aria-disabled={!isRunning || isStopping} onClick={onStop}>{isStopping ? 'Stopping…' : 'Stop'}</button>
+        </div>
       </div>
     </form>
   )
