@@ -268,6 +268,42 @@ t.test('the blocks about messages from clients run', async (t) => {
     ${REPORT}`), [{ type: 'cursor', x: 3, sessionId: 's' }, { type: 'error', code: 'unknown_type' }])
 })
 
+t.test('the blocks about the client run, in a page and in Node.js', async (t) => {
+  const [page, typed] = below('Client').concat(below('What the client does'))
+  const [node] = below('In Node.js')
+  const listen = 'await app.register(aiCanvasWs)\nawait app.listen({ port: 0, host: \'127.0.0.1\' })\nlistening(app)\n'
+  const output = await runSnippet(t, `${APP}${listen}
+    Object.assign(globalThis, { location: { href: 'https://page.example/' } })
+    ${page!}
+    await new Promise((resolve) => client.on('open', resolve))
+    app.wsManager.notifyAIStart(sessionId, { prompt: 'x' })
+    app.wsManager.notifyAIProgress(sessionId, { chunksReceived: 25 })
+    app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('ai_complete', resolve))
+    client.close()
+    await app.close()`)
+  t.equal(output, '25\ndone { chunks: 100 }\n')
+
+  t.equal(await runSnippet(t, `${APP}${listen}
+    Object.assign(globalThis, { location: { href: 'https://page.example/' } })
+    ${typed!}
+    client.connect()
+    await new Promise((resolve) => client.on('open', resolve))
+    await app.wsManager.broadcastToSession(sessionId, { type: 'canvas_saved', version: 7 })
+    await new Promise((resolve) => client.on('canvas_saved', resolve))
+    client.close()
+    await app.close()`), '8\n')
+
+  t.equal(await runSnippet(t, `${APP}const token = 'a token'\n${listen}
+    ${node!.replace('\'ws://localhost:3001/ws\'', '`${here.origin}/ws`')}
+    await new Promise((resolve) => client.on('open', resolve))
+    await new Promise((resolve) => client.on('subscribed', resolve))
+    await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('close', resolve))
+    console.log(client.state, client.reason)
+    await app.close()`), 'closed called\n')
+})
+
 t.test('the block with tokens runs: in the subprotocol, in the query, and without', async (t) => {
   const [server, subprotocol, query] = below('Security')
   const code = `${BROWSER}${anyPort(server!)}\nlistening(app)

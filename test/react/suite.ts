@@ -9,7 +9,7 @@ const progress = (chunksReceived: number, jobId = 'j', sessionId = 's'): object 
 const complete = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_complete', sessionId, result: { chunks: 1 }, timestamp: 't', jobId, seq })
 
 /** What is promised of the hooks, for the React that the kit is made of. */
-export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, renderToString, hooks, createClient }: typeof Kit): void {
+export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, hydrateRoot, renderToString, hooks, createClient }: typeof Kit): void {
   const { useWebSocket, useAIWebSocket, AICanvasProvider } = hooks
 
   t.afterEach(async () => {
@@ -277,5 +277,44 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     }
     t.equal(renderToString(createElement(Component)), '<p>idle idle false undefined</p>')
     t.equal(page.sockets.length, 0)
+  })
+  t.test('what a server rendered is taken over as it is, also when a connection is there already', async (t) => {
+    const renders: string[] = []
+    const Component = () => {
+      const { aiStatus, state } = useAIWebSocket('s')
+      const { lastMessage } = useWebSocket({ sessionId: 's' })
+      renders.push(aiStatus)
+      return createElement('p', null, `${aiStatus} ${state} ${typeof lastMessage}`)
+    }
+    const markup = renderToString(createElement(Component))
+    const other = renderHook(() => useAIWebSocket('s'))
+    const socket = await admit()
+    await say(socket, { type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0 }, start(1))
+    t.equal(other.result.current.aiStatus, 'processing')
+
+    const container = document.body.appendChild(document.createElement('div'))
+    container.innerHTML = markup
+    const mismatches: unknown[] = []
+    renders.length = 0
+    const root = await act(async () => hydrateRoot(container, createElement(Component), { onRecoverableError: (error) => { mismatches.push(error) } }))
+    t.same(mismatches, [])
+    t.equal(renders[0], 'idle', 'it begins as the server did')
+    t.equal(container.textContent, 'processing connected undefined')
+    t.equal(page.sockets.length, 1)
+    await act(async () => { root.unmount() })
+    container.remove()
+  })
+
+  t.test('a store\'s snapshot for servers is always the same, whatever there is', async (t) => {
+    const client = createClient({ url: 'ws://other.example/ws', sessionId: 's' })
+    const store = client.jobStore('s')
+    const before = store.getServerSnapshot()
+    client.connect()
+    await admit()
+    await say(page.socket, start(1))
+    t.not(store.getSnapshot().latest, undefined)
+    t.equal(store.getServerSnapshot(), before)
+    t.same([before.latest, before.jobs.size], [undefined, 0])
+    client.close()
   })
 }
