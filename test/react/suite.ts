@@ -77,8 +77,12 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
   t.test('who logs in as another never inherits a connection', async (t) => {
     const view = renderHook(({ userKey }) => useWebSocket({ userKey, getToken: () => userKey }), { initialProps: { userKey: 'ann' } })
     await act(() => sleep(2))
-    const first = page.socket
+    const first = await admit()
+    await say(first, { type: 'note', to: 'ann' })
+    await act(() => sleep(20))
+    t.match(view.result.current.lastMessage, { to: 'ann' })
     view.rerender({ userKey: 'bob' })
+    t.equal(view.result.current.lastMessage, undefined)
     await act(() => sleep(2))
     t.equal(page.sockets.length, 2)
     t.equal(first.closedWith, 1000)

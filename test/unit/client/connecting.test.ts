@@ -101,6 +101,23 @@ t.test('attempts go with doubling, jittered times, and end after the last', asyn
   t.equal(page.clock.pending, 0)
 })
 
+t.test('by default it tries ten times, three seconds being the base of the times between', async (t) => {
+  const page = new FakePage()
+  page.randoms = [1 - Number.EPSILON]
+  const client = clientOn(page)
+  client.connect()
+  const waits: number[] = []
+  for (;;) {
+    page.socket.end()
+    if (client.state === 'closed') break
+    const from = page.clock.monotonic()
+    while (client.state === 'waiting') page.clock.advance(500)
+    waits.push((page.clock.monotonic() - from) / 1000)
+  }
+  t.same(waits, [3, 6, 12, 24, 30, 30, 30, 30, 30, 30])
+  t.equal(client.reason, 'attempts')
+})
+
 t.test('only a `connection` message makes the attempts start anew', async (t) => {
   const page = new FakePage()
   const client = connected(page, { maxReconnectAttempts: 2 })
