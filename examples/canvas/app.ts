@@ -5,15 +5,13 @@ import { Jobs } from './jobs.js'
 import { Results } from './results.js'
 import { generateRoutes } from './routes/generate.js'
 import { pageRoutes } from './routes/page.js'
+import { sameSite } from './routes/same-site.js'
 
 export interface AppOptions extends AgentOptions {
   logger?: FastifyServerOptions['logger']
   /** The folder of the built page, which is then served at `/`. */
   page?: string
-  /**
-   * Origins of other hosts whose pages may start jobs, such as `https://canvas.example.com`. With one, only its pages and
-   * the server's own may connect, too.
-   */
+  /** Origins whose pages may use the server beside those of `localhost` and of its addresses, such as `https://canvas.example.com`. */
   origins?: string[]
   /** How many jobs may run at once. @default 4 */
   maxJobs?: number
@@ -31,13 +29,14 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
 
   // Before the plugin's own, so that the sockets are still open when the jobs say that they end
   app.addHook('preClose', async () => { await jobs.close() })
+  // Not the plugin's `origins`, which would refuse a development server's pages for their port
+  app.addHook('onRequest', sameSite(origins))
   // Who may start a job without saying who they are may stop one, too
-  await app.register(aiCanvasWs, { allowCancel: true, ...origins.length > 0 && { origins } })
+  await app.register(aiCanvasWs, { allowCancel: true })
   await app.register(generateRoutes, {
     chooseAgent: agentChooser({ root, openai }),
     jobs,
     results: new Results({ maxResults: 100, maxContentLength: 8 * maxContentLength }),
-    origins,
     maxContentLength
   })
   if (page !== undefined) await app.register(pageRoutes, { folder: page })

@@ -4,7 +4,7 @@ import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
-import { isKnown, parseMessage, type AppMessage, type ClientMessage, type Incoming, type ServerMessage } from './messages.js'
+import { isKnown, parseMessage, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
 import { defaults, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
 import { targetUrl } from './target.js'
 
@@ -51,6 +51,8 @@ const EVENT_NAMES = /^(?:message|open|close|error|gap|state)$/
 export class Client<App extends { type: string } = AppMessage> {
   /** Who the user is, as given. */
   readonly userId: string | undefined
+  /** What the server said last when it let the client in. Undefined before that. */
+  readonly connection: ConnectionEstablished | undefined
   readonly #options: Resolved<App>
   readonly #environment: Environment
   readonly #emitter: Emitter
@@ -233,6 +235,7 @@ export class Client<App extends { type: string } = AppMessage> {
     if (message === undefined) return
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
+      ;(this as { connection: ConnectionEstablished | undefined }).connection = message
       const greet = this.#follows.connected(message)
       this.#link.connected()
       this.#emit(message)

@@ -1,4 +1,4 @@
-import type { AppMessage, Client, ClientOptions, OutgoingMessage, ServerMessage } from '../client/index.js'
+import type { AppMessage, Client, ClientOptions, ConnectionEstablished, OutgoingMessage, ServerMessage } from '../client/index.js'
 import { environmentOf } from '../client/environment.js'
 import { Pace } from '../client/pace.js'
 import type { ConnectionOptions } from './shared-client.js'
@@ -35,6 +35,8 @@ export class Attachment<View extends object> {
   #early: OutgoingMessage[] = []
   #client: Client | undefined
   #lastMessage: Message | undefined
+  /** The connection of which `onOpen` was told. */
+  #opened: ConnectionEstablished | undefined
   #view: View | undefined
 
   constructor (source: Source, options: () => HookOptions, sessionId: string | undefined, shows: Shows<View>) {
@@ -57,7 +59,7 @@ export class Attachment<View extends object> {
         this.#options().onMessage?.(message)
         if (this.#shows.what === 'messages') pace.tell(ENDS.has(message.type))
       }),
-      client.on('open', (message) => { this.#options().onOpen?.(message) }),
+      client.on('open', (message) => { this.#open(message) }),
       client.on('close', (info) => { this.#options().onClose?.(info) }),
       client.on('error', (error) => { if (isOurs(error)) this.#options().onError?.(error) }),
       client.on('gap', (gap) => { if (isOurs(gap)) this.#options().onGap?.(gap) })
@@ -69,6 +71,10 @@ export class Attachment<View extends object> {
       if (this.#shows.what === 'jobs') stops.push(client.jobStore(this.#sessionId).subscribe(listener))
     }
     for (const message of this.#early.splice(0)) this.send(message)
+    // Who shares a connection that is there already can't tell it from one of its own. Not before the hook is mounted.
+    queueMicrotask(() => {
+      if (this.#client === client && client.state === 'connected') this.#open(client.connection)
+    })
     return () => {
       this.#client = undefined
       for (const stop of [...stops, ...this.#releases.values(), release]) stop()
@@ -99,6 +105,12 @@ export class Attachment<View extends object> {
     } else {
       client.send(message)
     }
+  }
+
+  #open (message: ConnectionEstablished | undefined): void {
+    if (message === undefined || message === this.#opened) return
+    this.#opened = message
+    this.#options().onOpen?.(message)
   }
 
   #follow (client: Client, sessionId: string): void {

@@ -1,9 +1,10 @@
-import { useCallback, useMemo, useState, useSyncExternalStore } from 'react'
+import { useCallback, useState, useSyncExternalStore } from 'react'
 import type {
   AIErrorInfo, AIProgress, AIResult, ConnectionState, JobsSnapshot, JobView, OutgoingMessage, StateReason
 } from '../client/index.js'
 import { Attachment, type HookOptions } from './attachment.js'
 import { useClient } from './use-client.js'
+import { useHeld } from './use-held.js'
 import { useLatest } from './use-latest.js'
 
 interface View {
@@ -46,7 +47,7 @@ export function useAIWebSocket (sessionId: string | undefined, options: HookOpti
 
   const latest = useLatest(options)
   const source = useClient(options, latest)
-  const attachment = useMemo(() => new Attachment<View>(source, () => latest.current, current, {
+  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, current, {
     what: 'jobs',
     select: (client) => ({
       state: client?.state ?? 'idle',

@@ -1,7 +1,8 @@
-import { useContext, useMemo } from 'react'
+import { useContext } from 'react'
 import type { Client } from '../client/index.js'
 import { ClientContext } from './provider.js'
 import { acquire, keyOf, peek, type ConnectionOptions } from './shared-client.js'
+import { useHeld } from './use-held.js'
 
 /** A connection as a hook sees it. */
 export interface Source {
@@ -15,7 +16,7 @@ export interface Source {
 export function useClient (options: ConnectionOptions, latest: { readonly current: ConnectionOptions }): Source {
   const provided = useContext(ClientContext)
   const key = keyOf(options)
-  return useMemo(() => provided === undefined
+  return useHeld<Source>(() => provided === undefined
     ? { peek: () => peek(key), acquire: () => acquire(key, () => latest.current) }
     : {
         peek: () => provided,

@@ -1,7 +1,8 @@
-import { useMemo, useSyncExternalStore } from 'react'
+import { useSyncExternalStore } from 'react'
 import type { ConnectionState, OutgoingMessage, StateReason } from '../client/index.js'
 import { Attachment, type HookOptions, type Message } from './attachment.js'
 import { useClient } from './use-client.js'
+import { useHeld } from './use-held.js'
 import { useLatest } from './use-latest.js'
 
 export interface UseWebSocketOptions extends HookOptions {
@@ -42,7 +43,7 @@ export function useWebSocket (options: UseWebSocketOptions = {}): UseWebSocket {
   const latest = useLatest(options)
   const source = useClient(options, latest)
   const { sessionId } = options
-  const attachment = useMemo(() => new Attachment<View>(source, () => latest.current, sessionId, {
+  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, sessionId, {
     what: 'messages',
     select: (client, lastMessage) => ({ state: client?.state ?? 'idle', reason: client?.reason, lastMessage })
   }), [source, latest, sessionId])

@@ -181,6 +181,56 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     t.equal(await canvas.you.text.textContent(), 'anew')
   })
 
+  t.test('a stop that is refused is said where it was asked for, and the job goes on', async (t) => {
+    const { page } = await openTab(t, browser, 'about:blank')
+    const canvas = new CanvasPage(page)
+    const alert = canvas.form.getByRole('alert')
+    // The example's own jobs can all be stopped, by everyone: a server that refuses stands in between
+    const refusals = ['not_cancellable', 'forbidden', 'unavailable']
+    await page.routeWebSocket(/\/ws\?/, (near) => {
+      const far = near.connectToServer()
+      near.onMessage((data) => {
+        const message = JSON.parse(String(data)) as { type: string, sessionId: string, jobId: string }
+        const code = message.type === 'cancel' ? refusals.shift() : undefined
+        if (code === undefined) far.send(data)
+        else near.send(JSON.stringify({ ...message, type: 'error', code, message: 'as the server puts it', timestamp: new Date().toISOString() }))
+      })
+    })
+    await page.goto(stage.url('unstoppable'))
+    await says(canvas.you.connection, /^Connected/)
+    await canvas.ask('Never end')
+    const writing = await stage.model.asked()
+    writing.write('and on ')
+    await says(canvas.you.text, 'and on')
+    for (const why of ['This job can\'t be stopped', 'You may not stop this job', 'could not stop the job just now. Try again.']) {
+      await canvas.stop()
+      await says(alert, why)
+      t.match(await canvas.you.job.textContent(), 'Working')
+    }
+    writing.write('and on')
+    await says(canvas.you.text, 'and on and on')
+    await canvas.stop()
+    await says(canvas.you.job, 'Stopped')
+    t.equal(await alert.textContent(), '', 'what was refused before is of no interest any more')
+    await writing.aborted
+  })
+
+  t.test('a stop that waits for a connection says so, and stops the job when there is one', async (t) => {
+    const { page } = await openTab(t, browser, stage.url('stopped_later'))
+    const canvas = new CanvasPage(page)
+    await canvas.ask('Never end')
+    const writing = await stage.model.asked()
+    writing.write('and on ')
+    await says(canvas.you.text, 'and on')
+    await canvas.you.cut.click()
+    await says(canvas.you.connection, /^Waiting/)
+    await canvas.stop()
+    await says(canvas.form.getByRole('button', { name: 'Stopping…' }), 'Stopping…')
+    await says(canvas.you.job, 'Stopped')
+    await writing.aborted
+    await says(canvas.form.getByRole('button', { name: 'Stop' }), /^Stop$/)
+  })
+
   t.test('a page that slept through a job knows how it ended when it wakes', async (t) => {
     const line = await layLine(t, stage.port())
     const { page } = await openTab(t, browser, stage.url('asleep', line.port), { clock: true })

@@ -2,13 +2,16 @@ import { existsSync, readFileSync } from 'node:fs'
 import { Value } from '@sinclair/typebox/value'
 import { defaults } from 'ai-canvas-ws'
 import t from 'tap'
+import { defaults as clientDefaults } from '../../lib/client/options.js'
+import { targetUrl } from '../../lib/client/target.js'
 import { errors } from '../../lib/errors.js'
 import { StatsSchema } from '../../lib/routes/stats.js'
 import { WebSocketManager } from '../../lib/server/manager.js'
 import { startApp } from '../support/app.js'
 import { open, type Message } from '../support/ws-client.js'
+import { bounds, others } from '../package/size.js'
 import { Page } from './markdown.js'
-import { propertiesOf, runSnippet, typeErrors } from './snippets.js'
+import { documentedDefaultsOf, propertiesOf, runSnippet, typeErrors } from './snippets.js'
 
 // Programs are compiled and started: on a busy machine that takes its time.
 t.setTimeout(240_000)
@@ -62,6 +65,56 @@ t.test('the table of options names every option, with its default', async (t) =>
     const shown = rows.find((row) => row.option === option)?.default ?? ''
     t.equal(typeof value === 'number' ? Number(shown.replaceAll('_', '')) : shown, value, option)
   }
+})
+
+/** The names in a cell that lists some. */
+const namesIn = (cell = ''): string[] => cell.replaceAll('`', '').split(', ')
+
+t.test('the table of the client\'s options names every option, with its default', async (t) => {
+  const rows = page.table('Client options')
+  const names = propertiesOf('lib/client/options.ts', 'ClientOptions')
+  t.same(rows.map(({ option }) => option), names, 'in the order of the code')
+  const address = { userId: undefined, sessionId: undefined, since: undefined, have: undefined, userSince: undefined, attempt: 0 }
+  const given: Record<string, string> = {
+    ...Object.fromEntries(Object.entries(clientDefaults).map(([name, value]) => [name, String(value)])),
+    url: new URL(targetUrl(undefined, 'https://page.example/x', address)).pathname,
+    WebSocket: 'the global one'
+  }
+  t.same(Object.fromEntries(rows.map((row) => [row.option, row.default])), Object.fromEntries(names.map((name) => [name, given[name] ?? 'none'])))
+  const documented = documentedDefaultsOf('lib/client/options.ts', 'ClientOptions')
+  t.match(documented, { ...given, url: /^'\/ws' on the page's own host/, WebSocket: 'globalThis.WebSocket' }, 'as the doc comments say')
+  t.same(Object.keys(documented).sort(), Object.keys(given).sort())
+})
+
+t.test('the table of the hooks\' options names every option', async (t) => {
+  const rows = page.table('React options')
+  const names = rows.flatMap(({ option }) => namesIn(option))
+  t.same(names.sort(), propertiesOf('lib/react/use-websocket.ts', 'UseWebSocketOptions').sort())
+  t.same(names.filter((name) => name !== 'sessionId'), propertiesOf('lib/react/attachment.ts', 'HookOptions').sort(), 'useAIWebSocket takes the same ones')
+  const client = page.table('Client options')
+  for (const row of rows.filter((row) => row.default === 'none')) {
+    for (const name of namesIn(row.option)) t.match(client.find(({ option }) => option === name)?.default ?? 'none', 'none', name)
+  }
+})
+
+t.test('the tables of the client and of the hooks name all that they have', async (t) => {
+  const client = page.table('What the client does')
+  const members = client.map((row) => /^`?(\w+)/.exec(row['method or property']!)![1]!)
+  t.same(members.sort(), propertiesOf('lib/client/client.ts', 'Client').sort())
+  const { '': metrics } = client.find((row) => row['method or property'] === 'metrics')!
+  t.same(namesIn(metrics).sort(), propertiesOf('lib/client/client.ts', 'ClientMetrics').sort())
+  const [plain, ai] = page.table('React')
+  t.same(namesIn(plain!.gives).sort(), propertiesOf('lib/react/use-websocket.ts', 'UseWebSocket').sort())
+  t.same(namesIn(ai!.gives).sort(), propertiesOf('lib/react/use-ai-websocket.ts', 'UseAIWebSocket').sort())
+})
+
+t.test('the sizes that it gives are those that are held, and were measured', async (t) => {
+  const [size] = page.table('Compared with others')
+  const theirs = Object.entries(size!).slice(2)
+  t.equal(size!['this client'], `up to ${bounds.client / 1024} KB, hooks up to ${bounds.react / 1024} KB more`)
+  t.ok(page.text.includes(`up to ${bounds.client / 1024} KB, with no\ndependencies`) && page.text.includes(`: up to ${bounds.react / 1024} KB more.`))
+  t.same(theirs.map(([name]) => name), others.map(([name, version]) => `${name} ${version}`), 'of the versions that the command takes')
+  for (const [, theirSize] of theirs) t.match(theirSize, /^\d+\.\d KB$/)
 })
 
 t.test('the text about ws\'s options gives the defaults', async (t) => {
@@ -213,6 +266,42 @@ t.test('the blocks about messages from clients run', async (t) => {
     client.send('{"type":"flowers"}')
     while (messages.length < 3) await once(client, 'message')
     ${REPORT}`), [{ type: 'cursor', x: 3, sessionId: 's' }, { type: 'error', code: 'unknown_type' }])
+})
+
+t.test('the blocks about the client run, in a page and in Node.js', async (t) => {
+  const [page, typed] = below('Client').concat(below('What the client does'))
+  const [node] = below('In Node.js')
+  const listen = 'await app.register(aiCanvasWs)\nawait app.listen({ port: 0, host: \'127.0.0.1\' })\nlistening(app)\n'
+  const output = await runSnippet(t, `${APP}${listen}
+    Object.assign(globalThis, { location: { href: 'https://page.example/' } })
+    ${page!}
+    await new Promise((resolve) => client.on('open', resolve))
+    app.wsManager.notifyAIStart(sessionId, { prompt: 'x' })
+    app.wsManager.notifyAIProgress(sessionId, { chunksReceived: 25 })
+    app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('ai_complete', resolve))
+    client.close()
+    await app.close()`)
+  t.equal(output, '25\ndone { chunks: 100 }\n')
+
+  t.equal(await runSnippet(t, `${APP}${listen}
+    Object.assign(globalThis, { location: { href: 'https://page.example/' } })
+    ${typed!}
+    client.connect()
+    await new Promise((resolve) => client.on('open', resolve))
+    await app.wsManager.broadcastToSession(sessionId, { type: 'canvas_saved', version: 7 })
+    await new Promise((resolve) => client.on('canvas_saved', resolve))
+    client.close()
+    await app.close()`), '8\n')
+
+  t.equal(await runSnippet(t, `${APP}const token = 'a token'\n${listen}
+    ${node!.replace('\'ws://localhost:3001/ws\'', '`${here.origin}/ws`')}
+    await new Promise((resolve) => client.on('open', resolve))
+    await new Promise((resolve) => client.on('subscribed', resolve))
+    await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('close', resolve))
+    console.log(client.state, client.reason)
+    await app.close()`), 'closed called\n')
 })
 
 t.test('the block with tokens runs: in the subprotocol, in the query, and without', async (t) => {

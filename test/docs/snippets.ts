@@ -53,13 +53,25 @@ export function typeErrors (blocks: ReadonlyMap<string, string>): string[] {
   })
 }
 
-/** The properties of an exported interface or class of a file of lib/. */
+/** The public properties of an exported interface or class of a file of lib/. */
 export function propertiesOf (path: string, name: string): string[] {
+  return symbolsOf(path, name).filter(({ name }) => !/^(?:__)?#/.test(name)).map((property) => property.name)
+}
+
+/** What the doc comments of an exported interface's properties give as `@default`, where they do. */
+export function documentedDefaultsOf (path: string, name: string): Record<string, string> {
+  return Object.fromEntries(symbolsOf(path, name).flatMap((property) => {
+    const tag = property.getJsDocTags(undefined).find((tag) => tag.name === 'default')
+    return tag === undefined ? [] : [[property.name, ts.displayPartsToString(tag.text)]]
+  }))
+}
+
+function symbolsOf (path: string, name: string): ts.Symbol[] {
   const program = ts.createProgram([`${root}${path}`], { module: ts.ModuleKind.NodeNext, skipLibCheck: true, strict: true })
   const checker = program.getTypeChecker()
   const symbol = checker.getSymbolAtLocation(program.getSourceFile(`${root}${path}`)!)
   const exported = checker.getExportsOfModule(symbol!).find((entry) => entry.name === name)
-  return checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(exported!)).map((property) => property.name)
+  return checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(exported!))
 }
 
 /**

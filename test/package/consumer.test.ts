@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { createContext, runInContext } from 'node:vm'
 import t from 'tap'
 
 // What an app gets when it installs the package: built, packed, unpacked outside of the repository, where nothing but the
@@ -214,6 +215,23 @@ t.test('the client runs, and touches nothing before it connects', async (t) => {
   `)
   const { stdout } = await run(process.execPath, ['client.js'], { cwd: app })
   t.same(JSON.parse(stdout), ['idle', 'no_url', 'function'])
+})
+
+t.test('README\'s bundle for a plain page is a script that needs nothing else', async (t) => {
+  const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'README.md'), 'utf8'))![1]!
+  await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
+  const script = await readFile(join(app, 'ai-canvas.js'), 'utf8')
+  // As much of a browser as it needs to dial, and nothing of Node.js
+  const dialled: unknown[] = []
+  class Socket {
+    constructor (...args: unknown[]) { dialled.push(args) }
+    close (): void { /* Nobody is there. */ }
+  }
+  const page = createContext({
+    location: { href: 'https://app.example/' }, WebSocket: Socket, URL, performance, setTimeout, clearTimeout, queueMicrotask, TextEncoder, btoa
+  })
+  runInContext(`${script}; const client = AICanvas.createClient({ sessionId: 's' }); client.connect(); client.close()`, page)
+  t.same(JSON.parse(JSON.stringify(dialled)), [['wss://app.example/ws?sessionId=s', ['ai-canvas.v1']]])
 })
 
 t.test('beside the entry points only package.json can be reached', async (t) => {

@@ -1,32 +1,24 @@
-import { gzipSync } from 'node:zlib'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
 import t from 'tap'
+import { bounds, ownSizes, sizeOf } from './size.js'
 
-// What a page pays: everything that an entry point loads, minified and gzipped. React itself is the page's own.
-
-const KB = 1024
-const bounds = { client: 6 * KB, react: 1.5 * KB }
-
-async function sizeOf (entry: string): Promise<number> {
-  const { outputFiles } = await build({
-    stdin: { contents: entry, resolveDir: fileURLToPath(new URL('../../lib/', import.meta.url)), loader: 'ts' },
-    bundle: true, minify: true, write: false, format: 'esm', target: 'es2022', external: ['react'], logLevel: 'silent'
-  })
-  return gzipSync(outputFiles[0]!.contents, { level: 9 }).length
-}
-
-const client = await sizeOf('export * from "./client/index.js"')
-const both = await sizeOf('export * from "./react/index.js"; export * from "./client/index.js"')
-
-t.test('the client is small', async (t) => {
-  t.comment(`${client} bytes`)
-  t.ok(client > 1000, 'there is something')
-  t.ok(client <= bounds.client, `${client} of ${bounds.client} bytes`)
+t.test('the client is small, and the hooks add little to it', async (t) => {
+  const sizes = await ownSizes()
+  for (const part of ['client', 'react'] as const) {
+    t.comment(`${part}: ${sizes[part]} bytes`)
+    t.ok(sizes[part] > 1000, 'there is something')
+    t.ok(sizes[part] <= bounds[part], `${part}: ${sizes[part]} of ${bounds[part]} bytes`)
+  }
 })
 
-t.test('the hooks add little to it', async (t) => {
-  t.comment(`${both - client} bytes more`)
-  t.ok(both > client, 'there is something')
-  t.ok(both - client <= bounds.react, `${both - client} of ${bounds.react} bytes`)
+t.test('what an entry point loads is counted, but React', async (t) => {
+  const directory = t.testdir({
+    'noise.js': `export const noise = ${JSON.stringify(Array.from({ length: 500 }, (_, i) => (i * 7919 % 1000).toString(36)).join(''))}`
+  })
+  const [empty, loaded, react] = [
+    await sizeOf('export const x = 1', directory),
+    await sizeOf('export * from "./noise.js"', directory),
+    await sizeOf('export { useState } from "react"', directory)
+  ]
+  t.ok(loaded > empty + 300, `${loaded} bytes`)
+  t.ok(react < 100, `${react} bytes`)
 })

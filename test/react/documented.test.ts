@@ -9,8 +9,8 @@ import { page } from './dom.js'
 const { act, cleanup, createElement, fireEvent, render } = await import('./kit.js')
 // Not by a literal: the examples name what they don't use, which this repository's compiler options forbid.
 const examples = './documented.js'
-const { AIComponent, Debugging, MyComponent, Reconnecting } =
-  await import(examples) as Record<'AIComponent' | 'Debugging' | 'MyComponent' | 'Reconnecting', FunctionComponent>
+const { AIComponent, Debugging, MyComponent, Reconnecting, Summary } =
+  await import(examples) as Record<'AIComponent' | 'Debugging' | 'MyComponent' | 'Reconnecting' | 'Summary', FunctionComponent<{ sessionId?: string }>>
 
 const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
 const logged: unknown[][] = []
@@ -25,8 +25,9 @@ t.afterEach(async () => {
 
 t.test('the file holds every React example of the document, word for word', async (t) => {
   const blocks = [...read('../support/platform-docs.md').matchAll(/```typescript\n([^`]*?)```/g)].map(([, text]) => text!)
-  const examples = blocks.filter((text) => /use(?:AI)?WebSocket\(/.test(text) && !text.includes('notifyAIComplete'))
-  t.equal(examples.length, 4)
+  // One of them shows the server's side below the page's.
+  const examples = blocks.filter((text) => /use(?:AI)?WebSocket\(/.test(text)).map((text) => text.replace(/\n\/\/ Backend\n[^]*/, ''))
+  t.equal(examples.length, 5)
   const file = read('documented.tsx')
   for (const text of examples) t.ok(file.includes(text.replace(/import .* from '@\/hooks\/use-websocket';\n\n/, '')), text)
 })
@@ -83,4 +84,16 @@ t.test('the documented options and callbacks work', async (t) => {
     page.socket.end(1000)
   })
   t.same(logged.map(([text]) => text), ['[WS] Message:', '[WS] Connected', '[WS] Message:', '[WS] Error:', '[WS] Disconnected'])
+})
+
+t.test('the summary\'s example works', async (t) => {
+  const { container } = render(createElement(Summary, { sessionId: 'summed_up' }))
+  await act(async () => {
+    page.socket.admit()
+    page.socket.say(
+      { type: 'subscribed', sessionId: 'summed_up', epoch: 'e', seq: 0 },
+      { type: 'ai_complete', sessionId: 'summed_up', result: { chunks: 100 }, timestamp: 't', seq: 1 }
+    )
+  })
+  t.equal(container.textContent, 'complete 100')
 })

@@ -82,4 +82,11 @@ const ws = useWebSocket({
   return <p>{String(ws.isConnected)}</p>;
 }
 
-export { AIComponent, Debugging, MyComponent, Reconnecting };
+function Summary({ sessionId }: { sessionId: string }) {
+// Frontend
+const { aiStatus, aiResult } = useAIWebSocket(sessionId);
+
+  return <p>{aiStatus} {String(aiResult?.chunks)}</p>;
+}
+
+export { AIComponent, Debugging, MyComponent, Reconnecting, Summary };

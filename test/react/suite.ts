@@ -9,7 +9,7 @@ const progress = (chunksReceived: number, jobId = 'j', sessionId = 's'): object 
 const complete = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_complete', sessionId, result: { chunks: 1 }, timestamp: 't', jobId, seq })
 
 /** What is promised of the hooks, for the React that the kit is made of. */
-export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, renderToString, hooks, createClient }: typeof Kit): void {
+export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, hydrateRoot, renderToString, hooks, createClient }: typeof Kit): void {
   const { useWebSocket, useAIWebSocket, AICanvasProvider } = hooks
 
   t.afterEach(async () => {
@@ -77,8 +77,12 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
   t.test('who logs in as another never inherits a connection', async (t) => {
     const view = renderHook(({ userKey }) => useWebSocket({ userKey, getToken: () => userKey }), { initialProps: { userKey: 'ann' } })
     await act(() => sleep(2))
-    const first = page.socket
+    const first = await admit()
+    await say(first, { type: 'note', to: 'ann' })
+    await act(() => sleep(20))
+    t.match(view.result.current.lastMessage, { to: 'ann' })
     view.rerender({ userKey: 'bob' })
+    t.equal(view.result.current.lastMessage, undefined)
     await act(() => sleep(2))
     t.equal(page.sockets.length, 2)
     t.equal(first.closedWith, 1000)
@@ -116,6 +120,46 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     await admit({ user: { epoch: 'v', seq: 0, recovered: false, reason: 'restarted' } })
     await say(page.socket, { type: 'error', code: 'unknown_type', message: 'm', timestamp: 't' })
     t.same(heard.slice(3), ['third message', 'third open', 'third gap', 'third message', 'third error'])
+  })
+
+  t.test('a hook that joins a connection which is open already is told so, once, as if it were its own', async (t) => {
+    const opened: string[] = []
+    const Hook = ({ name, strikes = false }: { name: string, strikes?: boolean }): null => {
+      const { send } = useWebSocket({
+        onOpen ({ clientId }) {
+          opened.push(`${name} ${clientId}`)
+          send({ type: `hello_of_${name}` })
+          if (strikes) throw new Error('a listener\'s')
+        }
+      })
+      return null
+    }
+    const tree = (...children: Array<ReturnType<typeof createElement>>) => createElement(StrictMode, null, ...children)
+    const hook = (name: string, strikes = false): ReturnType<typeof createElement> => createElement(Hook, { key: name, name, strikes })
+    const view = render(tree(hook('first')))
+    await act(() => sleep(2))
+    view.rerender(tree(hook('first'), hook('early')))
+    await act(() => sleep(2))
+    t.same(opened, [], 'nothing is open yet')
+    const socket = await admit({ clientId: 'c1' })
+    t.same(opened.splice(0), ['first c1', 'early c1'])
+    view.rerender(tree(hook('first'), hook('early'), hook('late')))
+    await act(() => sleep(2))
+    t.same(opened.splice(0), ['late c1'])
+    t.same(socket.types, ['hello_of_first', 'hello_of_early', 'hello_of_late'])
+
+    const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
+    view.rerender(tree(hook('first'), hook('late'), hook('rude', true)))
+    t.match(await uncaught, { message: 'a listener\'s' }, 'what it throws is uncaught, and stops nothing')
+    t.same(opened.splice(0), ['rude c1'])
+
+    await act(async () => { socket.end(1012) })
+    view.rerender(tree(hook('first'), hook('late'), hook('waiting')))
+    await act(() => sleep(2))
+    t.same(opened, [], 'one that joins while there is none waits with the others')
+    while (page.socket === socket) await act(() => sleep(20))
+    await admit({ clientId: 'c2' })
+    t.same(opened, ['first c2', 'late c2', 'waiting c2'])
   })
 
   t.test('the token is that of the latest render of a hook that is still there', async (t) => {
@@ -237,5 +281,44 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     }
     t.equal(renderToString(createElement(Component)), '<p>idle idle false undefined</p>')
     t.equal(page.sockets.length, 0)
+  })
+  t.test('what a server rendered is taken over as it is, also when a connection is there already', async (t) => {
+    const renders: string[] = []
+    const Component = () => {
+      const { aiStatus, state } = useAIWebSocket('s')
+      const { lastMessage } = useWebSocket({ sessionId: 's' })
+      renders.push(aiStatus)
+      return createElement('p', null, `${aiStatus} ${state} ${typeof lastMessage}`)
+    }
+    const markup = renderToString(createElement(Component))
+    const other = renderHook(() => useAIWebSocket('s'))
+    const socket = await admit()
+    await say(socket, { type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0 }, start(1))
+    t.equal(other.result.current.aiStatus, 'processing')
+
+    const container = document.body.appendChild(document.createElement('div'))
+    container.innerHTML = markup
+    const mismatches: unknown[] = []
+    renders.length = 0
+    const root = await act(async () => hydrateRoot(container, createElement(Component), { onRecoverableError: (error) => { mismatches.push(error) } }))
+    t.same(mismatches, [])
+    t.equal(renders[0], 'idle', 'it begins as the server did')
+    t.equal(container.textContent, 'processing connected undefined')
+    t.equal(page.sockets.length, 1)
+    await act(async () => { root.unmount() })
+    container.remove()
+  })
+
+  t.test('a store\'s snapshot for servers is always the same, whatever there is', async (t) => {
+    const client = createClient({ url: 'ws://other.example/ws', sessionId: 's' })
+    const store = client.jobStore('s')
+    const before = store.getServerSnapshot()
+    client.connect()
+    await admit()
+    await say(page.socket, start(1))
+    t.not(store.getSnapshot().latest, undefined)
+    t.equal(store.getServerSnapshot(), before)
+    t.same([before.latest, before.jobs.size], [undefined, 0])
+    client.close()
   })
 }

@@ -8,7 +8,6 @@ import type { ChooseAgent } from '../agents/choose.js'
 import type { Jobs } from '../jobs.js'
 import { Result, type Results } from '../results.js'
 import { runJob } from '../run-job.js'
-import { sameSite } from './same-site.js'
 
 const EXAMPLE = '{"sessionId":"my_session","mode":"document","targetFile":"lib/index.ts"}'
 
@@ -34,7 +33,6 @@ export interface GenerateRoutesOptions {
   chooseAgent: ChooseAgent
   jobs: Jobs
   results: Results
-  origins: readonly string[]
   maxContentLength: number
 }
 
@@ -43,7 +41,7 @@ export interface GenerateRoutesOptions {
  * and who asked is the one to mend it. Everything that shows in the work itself comes to the session as `ai_error`.
  */
 export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions> = (app, options, done) => {
-  const { chooseAgent, jobs, results, origins, maxContentLength } = options
+  const { chooseAgent, jobs, results, maxContentLength } = options
 
   // fetch() with a string as its body, as in the platform's documentation, says text/plain
   app.addContentTypeParser('text/plain', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
@@ -56,7 +54,6 @@ export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions>
   })
 
   app.post('/api/agent/generate', {
-    onRequest: sameSite(origins),
     schema: { body: Task, response: { 202: Accepted } }
   }, async ({ body: { sessionId, mode, prompt, targetFile } }, reply) => {
     const task: AgentTask = { mode, ...prompt !== undefined && { prompt }, ...targetFile !== undefined && { targetFile } }

@@ -10,6 +10,8 @@ export interface Line {
    * browser. New ones pass.
    */
   die (): void
+  /** Every connection that there is ends, and both sides are told. New ones pass. */
+  cut (): void
 }
 
 export async function layLine (t: Test, to: number): Promise<Line> {
@@ -40,6 +42,9 @@ export async function layLine (t: Test, to: number): Promise<Line> {
         near.resume()
         far.destroy()
       }
+    },
+    cut () {
+      for (const near of pairs.keys()) near.destroy()
     }
   }
 }

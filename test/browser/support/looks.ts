@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
 import type { Test } from 'tap'
+import { breaches, tabStops } from './access.js'
 import { openTab } from './browser.js'
 import { CanvasPage, says } from './canvas-page.js'
 import type { Stage } from './stage.js'
@@ -11,6 +12,9 @@ const SCREENSHOTS = join(import.meta.dirname, '../screenshots')
 
 /** Whether nothing sticks out, neither of the page nor of one of its cards. */
 const FITS = '[document.documentElement, ...document.querySelectorAll(".card")].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)'
+
+/** How many places the focus must come by: of the radio buttons one. */
+const FOCUSABLE = 'document.querySelectorAll("a[href], button, input:not([type=radio]), input:checked, textarea, [tabindex]").length'
 
 const DESK = { width: 1360, height: 900 }
 const TABLET = { width: 820, height: 1180 }
@@ -34,12 +38,17 @@ export function testLooks (t: Test, stage: Stage, browser: Browser): void {
       const { page } = await openTab(t, browser, stage.url(`look_${name}`), { viewport, colorScheme, reducedMotion: 'reduce' })
       const canvas = new CanvasPage(page)
       await says(canvas.you.connection, /^Connected/)
+      t.same(await breaches(page), [], 'before there is a job everyone can use it')
       await canvas.start()
       await says(canvas.you.job, 'Complete')
       await says(canvas.guest.job, 'Complete')
       await says(canvas.you.panel.getByText('Round trip'), /ms$/)
       await page.screenshot({ path: join(SCREENSHOTS, `${name}-complete.png`), fullPage: true })
       t.equal(await page.evaluate(FITS), true, 'a job that is complete fits')
+      t.same(await breaches(page), [], 'and everyone can use it')
+      const stops = await tabStops(page)
+      t.same(stops.filter(({ seen }) => !seen), [], 'where the focus is can be seen')
+      t.equal(stops.length, await page.evaluate(FOCUSABLE), 'and it comes to everything that can be used')
 
       await canvas.ask('Write a haiku about a connection that comes back')
       const writing = await stage.model.asked()
@@ -53,6 +62,7 @@ export function testLooks (t: Test, stage: Stage, browser: Browser): void {
 
       t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, 'its colours')
       t.equal(await page.evaluate(FITS), true, 'a connection that is cut fits')
+      t.same(await breaches(page), [], 'and everyone can use it')
       writing.finish()
       await says(canvas.guest.job, 'Complete')
     })

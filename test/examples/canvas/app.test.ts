@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { buildApp, type AppOptions } from '../../../examples/canvas/app.js'
 import { getWebSocketManager } from '../../../examples/canvas/config/websocket.js'
 import { connect } from '../../support/ws-client.js'
@@ -250,12 +252,39 @@ t.test('when the server closes, its jobs end and say so before the sockets do', 
 t.test('a page of another host starts no job, one of this host may, on any port', async (t) => {
   const { http, generate } = await startWithModel(t, [streamed(['x'])], { origins: ['https://canvas.example.com'] })
   const from = async (origin: string, sessionId: string): Promise<Answered> => generate({ ...TASK, sessionId }, { 'content-type': 'text/plain', origin })
-  for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example']) {
+  for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example', 'http://localhost:3000']) {
     t.match(await from(origin, 's'), { status: 403, body: { code: 'CANVAS_ERR_FOREIGN_ORIGIN', message: /name its origin in ORIGINS/ } }, origin)
   }
   t.match(await from(http, 'a'), { status: 202 })
   t.match(await from('http://127.0.0.1:5173', 'b'), { status: 202 })
   t.match(await from('https://canvas.example.com', 'c'), { status: 202 })
+})
+
+t.test('nor does it follow or stop one: its connection is refused', async (t) => {
+  const { answer } = endless()
+  const { ws, generate, app } = await startWithModel(t, [answer], { origins: ['https://canvas.example.com'] })
+  const { port } = app.server.address() as AddressInfo
+  const own = await connect(t, ws('s'))
+  await generate(TASK)
+  await own.nextOf('ai_progress')
+  /** What comes of a connection that a browser opens for a page, to the server as it is called there. */
+  const from = async (origin: string, host = `127.0.0.1:${port}`): Promise<string> => {
+    const socket = new WebSocket(ws('s'), { origin, headers: { host } })
+    t.teardown(() => { socket.terminate() })
+    return new Promise((resolve) => {
+      socket.on('open', () => { resolve('open') })
+      socket.on('error', ({ message }) => { resolve(message) })
+    })
+  }
+  for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example:3001']) {
+    t.match(await from(origin), /403/, origin)
+  }
+  t.match(await from(`http://evil.example:${port}`, `evil.example:${port}`), /403/, 'a name that was made to point here')
+  for (const host of ['localhost', '127.0.0.1', '[::1]']) {
+    t.equal(await from(`http://${host}:${port}`, `${host}:${port}`), 'open', `the page that is served at ${host}`)
+    t.equal(await from(`http://${host}:3000`, `${host}:${port}`), 'open', `that of a development server at ${host}`)
+  }
+  t.equal(await from('https://canvas.example.com'), 'open', 'one that is listed')
 })
 
 t.test('the manager is where the platform\'s documentation imports it from', async (t) => {

@@ -42,10 +42,11 @@ t.test('connected is a client that has got `connection`, not one whose socket is
   const client = clientOn(page)
   client.connect()
   client.connect()
-  t.same([page.sockets.length, client.state], [1, 'connecting'])
-  page.socket.admit()
+  t.same([page.sockets.length, client.state, client.connection], [1, 'connecting', undefined])
+  page.socket.admit({ clientId: 'client_1' })
   client.connect()
   t.same([page.sockets.length, client.state, client.reason], [1, 'connected', undefined])
+  t.equal(client.connection?.clientId, 'client_1')
   t.same(client.told.map(([type]) => type), ['state', 'state', 'message', 'open'])
 })
 
@@ -98,6 +99,23 @@ t.test('attempts go with doubling, jittered times, and end after the last', asyn
   t.same(waits, [1500, 1500, 12_000])
   t.same([client.reason, page.sockets.length, client.metrics.reconnectAttempts], ['attempts', 4, 3])
   t.equal(page.clock.pending, 0)
+})
+
+t.test('by default it tries ten times, three seconds being the base of the times between', async (t) => {
+  const page = new FakePage()
+  page.randoms = [1 - Number.EPSILON]
+  const client = clientOn(page)
+  client.connect()
+  const waits: number[] = []
+  for (;;) {
+    page.socket.end()
+    if (client.state === 'closed') break
+    const from = page.clock.monotonic()
+    while (client.state === 'waiting') page.clock.advance(500)
+    waits.push((page.clock.monotonic() - from) / 1000)
+  }
+  t.same(waits, [3, 6, 12, 24, 30, 30, 30, 30, 30, 30])
+  t.equal(client.reason, 'attempts')
 })
 
 t.test('only a `connection` message makes the attempts start anew', async (t) => {

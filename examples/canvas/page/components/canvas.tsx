@@ -11,7 +11,13 @@ export function Canvas ({ sessionId, you, guest }: { sessionId: string, you: Sea
     <>
       <header className="top">
         <div>
-          <h1>AI Canvas</h1>
+          <h1>
+            <svg viewBox="0 0 16 16" aria-hidden="true">
+              <rect width="16" height="16" rx="4" fill="#4f46e5" />
+              <path d="M3.5 8h2l1.5-4 2 8 1.5-4h2" fill="none" stroke="#fff" strokeWidth="1.5" strokeLinejoin="round" strokeLinecap="round" />
+            </svg>
+            AI Canvas
+          </h1>
           <p className="lead">Every tab that follows a job sees it grow: late ones too, and those that were cut off.</p>
         </div>
         <SessionLink sessionId={sessionId} />

@@ -7,11 +7,13 @@ export function JournalList ({ journal, whose }: { journal: Journal, whose: stri
   return (
     <div className="journal">
       <h3>Connection log</h3>
-      <ol role="log" aria-label={`${whose} connection log`} tabIndex={0}>
-        {entries.map(({ id, time, text, kind }) => (
-          <li key={id} data-kind={kind}><time>{time}</time> {text}</li>
-        ))}
-      </ol>
+      <div role="log" aria-label={`${whose} connection log`} tabIndex={0}>
+        <ol>
+          {entries.map(({ id, time, text, kind }) => (
+            <li key={id} data-kind={kind}><time>{time}</time> {text}</li>
+          ))}
+        </ol>
+      </div>
     </div>
   )
 }
