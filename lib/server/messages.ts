@@ -40,6 +40,20 @@ export function fieldsOf (name: string, value: unknown): object {
   return read(() => ({ ...body }))
 }
 
+/**
+ * A progress, and apart from it the text that it brings: that goes out beside what the broker counts of it. Copied only if
+ * there is any; a progress is said more often than anything else.
+ */
+export function readProgress (value: unknown): { progress: object, delta?: string | undefined, chunksReceived: unknown } {
+  const body: { chunksReceived?: unknown } = checkBody('progress', value)
+  return read(() => {
+    const { chunksReceived } = body
+    if (!('delta' in body || 'offset' in body)) return { progress: body, chunksReceived }
+    const { delta, offset, ...progress }: { delta?: unknown, offset?: unknown } = { ...body }
+    return { progress, delta: typeof delta === 'string' ? delta : undefined, chunksReceived }
+  })
+}
+
 /** What is told of a failure. An `Error`'s toJSON is not asked: some tell the request, its credentials included. */
 export function readError (error: unknown): AIErrorInfo {
   return read(() => describeError(error instanceof Error ? error : asJson(error)))

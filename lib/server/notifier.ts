@@ -6,7 +6,7 @@ import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/mess
 import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
-import { checkBody, checkId, fieldsOf, readError, serialize } from './messages.js'
+import { checkBody, checkId, readError, readProgress, serialize } from './messages.js'
 import type { WatchedJob, Watchdog } from './watchdog.js'
 
 /** What became of a notification. */
@@ -123,17 +123,14 @@ export class Notifier {
       case 'ai_start':
         return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), { durable: true, job: { event: 'start', jobId } }]
       case 'ai_progress': {
-        const progress: { delta?: unknown, offset?: unknown, chunksReceived?: unknown } = fieldsOf('progress', report.progress)
-        const { delta, chunksReceived } = progress
-        // They go out with the text, which the broker counts. What is undefined is not written.
-        progress.delta = progress.offset = undefined
+        const { delta, chunksReceived, progress } = readProgress(report.progress)
         const head = `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${serialize(progress)}`
         return [`${head},"timestamp":"${timestamp}"}`, {
           durable: false,
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
           // Behind its last field, before its brace.
           textAt: head.length - 1,
-          delta: typeof delta === 'string' ? delta : undefined
+          delta
         }]
       }
       case 'ai_complete': {

@@ -84,5 +84,5 @@ export class Watchdog {
 }
 
 function keyOf (sessionId: string, jobId: string): string {
-  return JSON.stringify([sessionId, jobId])
+  return `${sessionId.length}:${sessionId}${jobId}`
 }
