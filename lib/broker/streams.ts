@@ -23,8 +23,8 @@ const SWEEPS_PER_TTL = 10
 /**
  * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
  * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it. Under pressure
- * the same happens earlier, to the least recently published first; only that a running job is not forgotten for want of
- * bytes, since a text that began anew in its middle would be taken for the whole.
+ * the same happens earlier, to the least recently published first; only that a job of which more may come is not forgotten
+ * for want of bytes, since a text that began anew in its middle would be taken for the whole.
  */
 export class Streams {
   readonly #options: StreamsOptions
@@ -130,7 +130,7 @@ export class Streams {
     }
     for (const [stream, state] of this.#oldestSettled()) {
       if (this.#bytes <= maxTotalBytes) break
-      this.#forget(stream, state, this.#followed.has(stream) || state.currentJob !== undefined)
+      this.#forget(stream, state, this.#followed.has(stream) || state.mayGoOn)
     }
   }
 
