@@ -17,6 +17,11 @@ interface Stage {
   epoch: string
 }
 
+interface Positioned extends Message {
+  epoch?: string
+  user?: { epoch: string }
+}
+
 /** What a transcript says in brackets, done. */
 export type Deed = (stage: Stage) => unknown
 
@@ -63,8 +68,8 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
   } else if (line.startsWith('< ')) {
     const message = await client.next()
     meets(t, message, JSON.parse(line.slice(2)) as Message, line)
-    const told: { epoch?: string, user?: { epoch: string } } = message
-    stage.epoch = told.epoch ?? told.user?.epoch ?? stage.epoch
+    const { epoch, user }: Positioned = message
+    stage.epoch = epoch ?? user?.epoch ?? stage.epoch
   } else if (line.startsWith('> ')) {
     client.send(withEpoch(line.slice(2), stage))
   } else if (call !== null) {
