@@ -186,9 +186,8 @@ export class Streams {
 
   /** It counts as young from now on, among the settled ones that do unless told. */
   #rest (stream: Stream, state: StreamState, among = this.#rested): void {
-    this.#fresh.delete(stream)
-    this.#settled.delete(stream)
-    this.#rested.delete(stream)
+    // In one of them at most, and mostly the first.
+    if (!this.#fresh.delete(stream) && !this.#settled.delete(stream)) this.#rested.delete(stream)
     state.touchedAt = this.#options.clock.monotonic()
     state.touch = ++this.#touches
     among.set(stream, state)
