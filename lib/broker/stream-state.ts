@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { SessionJobs, type DropReason, type Job } from '../jobs/job.js'
+import { mayGoOn, SessionJobs, type DropReason, type Job } from '../jobs/job.js'
 import { RunningText } from '../jobs/text.js'
 import type { Joined, Position, Publication, PublishOptions, Unrecovered } from './broker.js'
 
@@ -72,6 +72,11 @@ export class StreamState {
     return this.#jobs?.newestRunning?.id
   }
 
+  /** Whether more may come of a job: what it says next must fit to what it said before. */
+  get mayGoOn (): boolean {
+    return (this.#jobs?.open.length ?? 0) > 0
+  }
+
   publish (body: string, options: PublishOptions): Accepted {
     if (options.job === undefined) return { publications: [this.#number({ body, durable: options.durable }).publication] }
     this.#jobs ??= new SessionJobs<JobRecord>(randomUUID, () => ({ told: 0, bytes: 0 }), ({ record }) => { this.#unlearn(record) })
@@ -104,21 +109,18 @@ export class StreamState {
     this.#entryBytes = 0
     for (const job of this.#jobs?.ended ?? []) {
       if (job === this.#jobs?.latestEnded) continue
-      job.record.start = job.record.progress = job.record.end = job.record.text = undefined
+      strip(job)
       this.#reweigh(job.record)
     }
   }
 
-  /** Lets go of everything but its numbers, and which jobs run and how long their texts are: what they say next must fit. */
+  /** Lets go of everything but its numbers, and of which jobs more may come and how long their texts are: what they say next must fit. */
   empty (): void {
     this.settle()
     this.#jobs?.forgetEnded()
-    for (const { record } of this.#jobs?.running ?? []) {
-      record.start = undefined
-      // With text it stays, to tell those who lack some that it is gone.
-      if (record.text === undefined) record.progress = undefined
-      else record.text.shed()
-      record.bytes = 0
+    for (const job of this.#jobs?.open ?? []) {
+      strip(job)
+      job.record.bytes = 0
     }
     this.#jobBytes = 0
   }
@@ -169,13 +171,12 @@ export class StreamState {
 
   /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */
   #keepText ({ id, record }: Job<JobRecord>, body: string, { delta, textAt }: PublishOptions): void {
-    const { end } = record
-    // Without its end its text has gone too, and the new part would be taken for the whole.
-    if (delta === undefined || end === undefined) return
+    if (delta === undefined) return
     record.text ??= new RunningText(this.#bounds.maxTextUnits)
     record.text.append(delta)
     record.progress ??= this.#entry({
-      body, durable: false, revision: end.publication.revision, jobId: id, ...(textAt !== undefined && { textAt })
+      // Where its end is kept it comes before that.
+      body, durable: false, revision: record.end?.publication.revision ?? this.#revision, jobId: id, ...(textAt !== undefined && { textAt })
     })
     this.#reweigh(record)
   }
@@ -219,7 +220,8 @@ export class StreamState {
   #presentState (): Publication[] {
     const state: Array<Publication | undefined> = []
     const ended = this.#jobs?.latestEnded?.record
-    if (ended !== undefined) state.push(withWholeText(ended), ended.end?.publication)
+    // A progress without its end would be taken for that of a job that runs.
+    if (ended?.end !== undefined) state.push(withWholeText(ended), ended.end.publication)
     for (const { record } of this.#jobs?.running ?? []) state.push(record.start?.publication, wholeProgress(record))
     return state.filter((publication) => publication !== undefined)
   }
@@ -237,6 +239,14 @@ export class StreamState {
   #inOrder (publications: Publication[]): Publication[] {
     return publications.sort((a, b) => a.revision - b.revision)
   }
+}
+
+/** Lets go of what a job left. Of one of which more may come its text's length stays, and a progress to tell it with. */
+function strip (job: Job<JobRecord>): void {
+  const { record } = job
+  record.start = record.end = undefined
+  if (record.text !== undefined && mayGoOn(job)) record.text.shed()
+  else record.progress = record.text = undefined
 }
 
 /** The newest progress with all of the text that is kept. */

@@ -41,8 +41,8 @@ class Kept implements Aged<Kept> {
 /**
  * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
  * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it. Under pressure
- * the same happens earlier, to the least recently published first; only that a running job is not forgotten for want of
- * bytes, since a text that began anew in its middle would be taken for the whole.
+ * the same happens earlier, to the least recently published first; only that a job of which more may come is not forgotten
+ * for want of bytes, since a text that began anew in its middle would be taken for the whole.
  */
 export class Streams {
   readonly #options: StreamsOptions
@@ -145,7 +145,7 @@ export class Streams {
     const isTooMuch = (): boolean => this.#bytes > this.#options.maxTotalBytes
     for (let { oldest } = this.#fresh; oldest !== undefined && isTooMuch(); { oldest } = this.#fresh) this.#settle(oldest)
     for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
-      this.#forget(oldest, this.#followed.has(oldest.stream) || oldest.state.currentJob !== undefined)
+      this.#forget(oldest, this.#followed.has(oldest.stream) || oldest.state.mayGoOn)
     }
   }
 

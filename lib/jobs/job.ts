@@ -68,10 +68,18 @@ export class SessionJobs<R> {
     return last(this.#running)
   }
 
+  /** Those of which more may come: they run, or their end was only presumed. */
+  get open (): Array<Job<R>> {
+    return [...this.#running.values(), ...[...this.#ended.values()].filter(mayGoOn)]
+  }
+
   /** Forgets what has ended. */
   forgetEnded (): void {
-    for (const job of this.#ended.values()) this.#forgotten(job)
-    this.#ended.clear()
+    for (const job of this.#ended.values()) {
+      if (mayGoOn(job)) continue
+      this.#ended.delete(job.id)
+      this.#forgotten(job)
+    }
   }
 
   /** Decides what becomes of a report, and changes the job's state accordingly. */
@@ -123,6 +131,11 @@ export class SessionJobs<R> {
       this.#forgotten(oldest)
     }
   }
+}
+
+/** Whether more of it may come. */
+export function mayGoOn<R> ({ status, presumed }: Job<R>): boolean {
+  return status === 'running' || presumed
 }
 
 function tooLate<R> (job: Job<R>): Verdict<R> {

@@ -109,7 +109,9 @@ const scenes: Readonly<Record<number, Scene>> = {
   22: {
     options: { authenticate: () => ({}), authorize: (_identity, { type, sessionId }) => type === 'subscribe' || sessionId === 'session_123' }
   },
-  23: { options: { jobs: { stallAfterMs: 300 } } }
+  23: { options: { jobs: { stallAfterMs: 300 } } },
+  25: { options: { jobs: { maxTextUnits: 8 } } },
+  26: { options: { history: { maxMessages: 1 } } }
 }
 
 const deeds: Readonly<Record<string, Deed>> = {
@@ -132,6 +134,10 @@ const deeds: Readonly<Record<string, Deed>> = {
     client.ws.resume()
     await client.closed
     while (client.waiting.length > 0) await client.next()
+  },
+  'the connection is lost': async ({ client }) => {
+    client.ws.terminate()
+    await client.closed
   },
   'the app closes': ({ app }) => { void app.close() },
   'the app allows it': async () => {

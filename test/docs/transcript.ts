@@ -12,9 +12,14 @@ import { open, type Message, type TestClient } from '../support/ws-client.js'
 
 interface Stage {
   readonly app: FastifyInstance
-  readonly client: TestClient
+  client: TestClient
   /** The latest that the client was told. */
+  epoch: string
+}
+
+interface Positioned extends Message {
   epoch?: string
+  user?: { epoch: string }
 }
 
 /** What a transcript says in brackets, done. */
@@ -30,17 +35,28 @@ const serverSchemas = new Map<string, TSchema>(ServerMessage.anyOf.map((schema) 
 
 export async function play (t: Test, transcript: string, scene: Scene, deeds: Readonly<Record<string, Deed>>): Promise<void> {
   const [first, ...lines] = transcript.split('\n')
-  const [, path, protocols] = /^connect (\S+)(?: (.+))?$/.exec(first!) ?? []
-  if (path === undefined) throw new Error(`a transcript begins with "connect /…", and not with ${first!}`)
   const started = await startApp(t, scene.options)
   await scene.before?.(started, t)
-  const client = open(t, `${started.origin}${path}`, {
-    ...scene.client, ...(protocols !== undefined && { protocols: protocols.split(', ') })
-  })
-  const stage: Stage = { app: started.app, client }
-  for (const line of lines) await step(t, line, stage, deeds)
+  const enter = (line: string): TestClient => {
+    const [, path, protocols] = /^connect (\S+)(?: (.+))?$/.exec(line) ?? []
+    if (path === undefined) throw new Error(`a transcript begins with "connect /…", and not with ${line}`)
+    return open(t, `${started.origin}${path}`, {
+      ...scene.client, ...(protocols !== undefined && { protocols: protocols.split(', ') })
+    })
+  }
+  const stage: Stage = { app: started.app, client: enter(first!), epoch: 'none was told yet' }
+  for (const line of lines) {
+    if (line.startsWith('connect ')) stage.client = enter(withEpoch(line, stage))
+    else await step(t, line, stage, deeds)
+  }
+  const { client } = stage
   if (lines.at(-1)!.startsWith('< close')) t.same(client.waiting, [], 'nothing else came')
   else t.same(await client.sync(), [], 'nothing else came')
+}
+
+/** What a client says, with the epoch that it was told. */
+function withEpoch (line: string, { epoch }: Stage): string {
+  return line.replaceAll('…', () => epoch)
 }
 
 async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record<string, Deed>>): Promise<void> {
@@ -52,9 +68,10 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
   } else if (line.startsWith('< ')) {
     const message = await client.next()
     meets(t, message, JSON.parse(line.slice(2)) as Message, line)
-    if (typeof message.epoch === 'string') stage.epoch = message.epoch
+    const { epoch, user }: Positioned = message
+    stage.epoch = epoch ?? user?.epoch ?? stage.epoch
   } else if (line.startsWith('> ')) {
-    client.send(line.slice(2).replaceAll('…', () => stage.epoch ?? 'none was told yet'))
+    client.send(withEpoch(line.slice(2), stage))
   } else if (call !== null) {
     const [, method, args] = call
     const manager = app.wsManager as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
@@ -62,7 +79,7 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
   } else {
     const deed = deeds[line.replace(/^\((.*)\)$/, '$1')]
     if (deed === undefined) throw new Error(`nobody knows how to do: ${line}`)
-    await deed({ app, client })
+    await deed(stage)
   }
 }
 

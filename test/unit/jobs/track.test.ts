@@ -104,6 +104,28 @@ t.test('text: true sends the text as it grows', async (t) => {
   ])
 })
 
+t.test('by default progress is told each 100 ms at most, and the last always; the chunks do not wait for that', async (t) => {
+  const hand = handSource()
+  const { clock, reporter, chunks } = start(t, hand.source)
+  let passed = ''
+  for (const chunk of 'abcdef') {
+    const next = chunks.next()
+    await turn()
+    hand.give(chunk)
+    // In the very turn in which it came.
+    passed += String((await next).value)
+    clock.advance(40)
+  }
+  t.equal(passed, 'abcdef')
+  // At 0 ms, at 100 ms, and at 200 ms.
+  t.same(reporter.progresses.map(({ chunksReceived }) => chunksReceived), [1, 3, 5])
+  const end = chunks.next()
+  await turn()
+  hand.finish()
+  await end
+  t.equal(reporter.progresses.at(-1)!.chunksReceived, 6)
+})
+
 t.test('a function reads the text of chunks of any shape, and sends it', async (t) => {
   const { reporter, chunks } = start(t, [{ token: 'a' }, { token: 'é' }], { text: ({ token }) => token })
   await readAll(chunks)

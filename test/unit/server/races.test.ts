@@ -115,7 +115,9 @@ t.test('stall against a last chunk', async (t) => {
     await job.progress({ delta: ' and end' })
     peer.take()
     await job.complete({})
-    t.strictSame(types(peer.take()), ['ai_complete'])
+    t.match(peer.take(), [
+      { type: 'ai_progress', progress: { delta: ' and end', offset: 5 } }, { type: 'ai_complete', supersedes: true }
+    ], 'but put where it belongs')
   })
 })
 

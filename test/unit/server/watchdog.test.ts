@@ -171,3 +171,16 @@ t.test('a handle says that its job still runs, without a message', async (t) => 
   broken.heard()
   t.equal(server.watchdog.find('s', broken.jobId), undefined, 'what never began is not watched')
 })
+
+t.test('by default that is ten minutes, however the job was begun', async (t) => {
+  const server = createServer()
+  const peer = await server.connect({ sessionId: 's' })
+  void server.manager.notifyAIStart('s', {}, { jobId: 'started' })
+  void server.manager.notifyAIProgress('s', {}, { jobId: 'progressed' })
+  server.manager.startAI('s', {}, { jobId: 'handled' })
+  server.manager.trackAI('s', {}, [], { jobId: 'tracked' })
+  server.clock.advance(10 * 60_000 - 1)
+  t.notOk(peer.take().some(({ type }) => type === 'ai_error'))
+  server.clock.advance(1)
+  t.match(peer.take(), ['started', 'progressed', 'handled', 'tracked'].map((jobId) => ({ type: 'ai_error', jobId, error: { type: 'stalled' } })))
+})

@@ -1,0 +1,88 @@
+import t from 'tap'
+import { createServer, type TestServer } from '../../support/server.js'
+import type { Message } from '../../support/ws-client.js'
+
+// The state of a job goes for want of room, and then the job goes on, stalls, and goes on after all.
+
+const STALL_MS = 10_000
+
+async function start () {
+  const server = createServer({ jobs: { stallAfterMs: STALL_MS }, bounds: { maxTotalBytes: 20_000 } })
+  const reader = await server.connect({ sessionId: 's' })
+  const { epoch } = JSON.parse(reader.transport.texts[0]!) as { epoch: string }
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  return { server, reader, job, epoch }
+}
+
+/** Somebody else's job takes all the room there is, for itself. */
+async function press (server: TestServer): Promise<void> {
+  const greedy = server.manager.startAI('greedy', { prompt: 'x'.repeat(5_500) })
+  await greedy.started
+  void greedy.complete({})
+}
+
+/** What somebody is told who comes with a position, holding so much of the text. */
+async function told (server: TestServer, since?: { epoch: string, seq: number }, held = 0): Promise<Message[]> {
+  const peer = await server.connect({ sessionId: 's', request: { since, have: new Map([['j', held]]) } })
+  const messages = peer.transport.texts.map((text) => JSON.parse(text) as Message)
+  peer.leave()
+  return messages
+}
+
+const STALLED = { type: 'ai_error', error: { type: 'stalled' } }
+const GONE = { type: 'ai_progress', progress: { delta: '', offset: 5, truncated: true } }
+
+t.test('who lacks text that is gone is told so, also when the job has stalled meanwhile', async (t) => {
+  const { server, job, epoch } = await start()
+  await job.progress({ chunksReceived: 1, delta: 'Hello' })
+  await press(server)
+  t.match(await told(server, { epoch, seq: 1 }, 2), [{ recovered: true, replaying: 1 }, GONE])
+  server.clock.advance(STALL_MS)
+  t.match(await told(server), [{ reason: 'new', replaying: 2 }, GONE, STALLED])
+  t.match(await told(server, { epoch, seq: 1 }, 2), [{ recovered: true, replaying: 2 }, GONE, STALLED])
+  const [, progress, end] = await told(server, { epoch, seq: 1 }, 5)
+  t.match(end, STALLED)
+  t.strictSame(progress!.progress, { chunksReceived: 1 }, 'who lacks nothing is told of no gap')
+})
+
+for (const isFollowed of [true, false]) {
+  t.test(`a job that stalled, lost its state, and goes on, goes on where it was (${isFollowed ? 'followed' : 'not followed'})`, async (t) => {
+    const { server, reader, job, epoch } = await start()
+    await job.progress({ chunksReceived: 1, delta: 'Hello' })
+    server.clock.advance(STALL_MS)
+    t.match(reader.take().at(-1), STALLED)
+    if (!isFollowed) reader.leave(1006)
+    await press(server)
+    t.match(await told(server, { epoch, seq: 1 }, 5), [{ recovered: false, reason: 'expired', replaying: 0 }], 'no progress without its end')
+    t.match(await told(server), [{ reason: 'new', replaying: 0 }])
+
+    t.match(await job.progress({ chunksReceived: 2, delta: ', world' }), { dropped: 'ended' })
+    t.match(await job.complete({ chunks: 2 }), { epoch, seq: 3 })
+    const after = [{ type: 'ai_progress', progress: { delta: ', world', offset: 5 } }, { type: 'ai_complete', supersedes: true, seq: 3 }]
+    if (isFollowed) t.match(reader.take(), after)
+    t.match(await told(server, { epoch, seq: 2 }, 5), [{ recovered: true, replaying: 2 }, ...after])
+    t.match(await told(server), [{}, { progress: { delta: ', world', offset: 5, truncated: true } }, { type: 'ai_complete' }])
+  })
+}
+
+t.test('and one whose text began only then begins it at its beginning', async (t) => {
+  const { server, reader, job } = await start()
+  await job.progress({ chunksReceived: 1 })
+  server.clock.advance(STALL_MS)
+  await press(server)
+  await job.progress({ chunksReceived: 2, delta: 'Hello' })
+  reader.take()
+  await job.complete({ chunks: 2 })
+  t.match(reader.take(), [{ type: 'ai_progress', progress: { delta: 'Hello', offset: 0 } }, { type: 'ai_complete', supersedes: true }])
+})
+
+t.test('what really ended is forgotten, and the room of all is free again in time', async (t) => {
+  const { server, job } = await start()
+  await job.progress({ chunksReceived: 1, delta: 'Hello' })
+  server.clock.advance(STALL_MS)
+  await job.complete({ chunks: 1 })
+  await press(server)
+  t.match(await told(server), [{ replaying: 0 }])
+  server.clock.advance(2 * 24 * 3_600_000)
+  t.equal(server.broker.bytes, 0)
+})
