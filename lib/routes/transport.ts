@@ -15,6 +15,8 @@ class SocketTransport implements Transport {
   readonly #ws: WebSocket
   readonly #socket: Duplex
   readonly inflates: boolean
+  /** Whether the last write said to wait. Asked first, since it rarely did. */
+  #mayBeFull = false
 
   constructor (ws: WebSocket, socket: Duplex, inflates: boolean) {
     this.#ws = ws
@@ -32,11 +34,11 @@ class SocketTransport implements Transport {
 
   /** The stream promises a `drain` only once its own mark was passed, and an app may have set that higher. */
   get full (): boolean {
-    return this.#socket.writableLength >= WRITE_AHEAD_BYTES && this.#socket.writableNeedDrain
+    return this.#mayBeFull && this.#socket.writableLength >= WRITE_AHEAD_BYTES && this.#socket.writableNeedDrain
   }
 
   write (bytes: Buffer): void {
-    if (this.#ws.readyState === OPEN) this.#socket.write(bytes)
+    if (this.#ws.readyState === OPEN) this.#mayBeFull = !this.#socket.write(bytes)
   }
 
   onceDrained (callback: () => void): void {
