@@ -53,6 +53,15 @@ t.test('fields of the app\'s own pass through', async (t) => {
   ])
 })
 
+t.test('what is no text is no text of a job, and what is inherited is not said', async (t) => {
+  const server = createServer()
+  const peer = await server.connect({ sessionId: 's' })
+  const { manager } = server
+  for (const delta of [7, null, ['a'], { text: 'a' }]) void manager.notifyAIProgress('s', { chunksReceived: 1, delta: delta as never, offset: 3 })
+  void manager.notifyAIProgress('s', Object.assign(Object.create({ delta: 'inherited' }) as object, { chunksReceived: 2 }))
+  t.strictSame(peer.take().map(({ progress }) => progress as unknown), [...Array<object>(4).fill({ chunksReceived: 1 }), { chunksReceived: 2 }])
+})
+
 t.test('an Error is told by its message and type, and nothing else of it', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
