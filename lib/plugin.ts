@@ -19,6 +19,7 @@ import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './route
 import { redactedSerializers } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
 import { cutOffUpgrades, provideWebSocketServer } from './routes/websocket-server.js'
+import { Turnstile } from './routes/turnstile.js'
 import { registerWebSocketRoute } from './routes/websocket.js'
 import { Arrivals } from './server/arrivals.js'
 import { Cancellations } from './server/cancellations.js'
@@ -41,6 +42,9 @@ declare module 'fastify' {
     wsManager: WebSocketManager
   }
 }
+
+/** Each takes about half a millisecond, with all that it is sent: some hundredths of a second that others wait. */
+const UPGRADES_PER_TURN = 16
 
 /** Servers that have the plugin: twice on one, both would answer an upgrade. */
 const served = new WeakSet<Server>()
@@ -84,6 +88,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     ...parts,
     url: resolved.url,
     log: app.log,
+    turnstile: new Turnstile(systemClock, UPGRADES_PER_TURN),
     websocketServer,
     inflates: (request) => negotiations?.inflates(request) === true,
     prepare: ({ headers }) => {

@@ -17,6 +17,7 @@ import { EarlyMessages } from './early-messages.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
 import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
+import type { Turnstile } from './turnstile.js'
 
 export interface WebSocketRouteOptions {
   readonly url: string
@@ -31,6 +32,8 @@ export interface WebSocketRouteOptions {
   readonly inflates: (request: IncomingMessage) => boolean
   /** Takes out of an upgrade request what would be refused although the client can do without it. */
   readonly prepare: (request: IncomingMessage) => void
+  /** Through which upgrades go. */
+  readonly turnstile: Turnstile
   readonly websocketServer: WebSocketServer
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
@@ -48,8 +51,10 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
     schema: HIDDEN,
     logSerializers: options.logSerializers,
     onRequest: (request, _reply, done) => {
-      options.prepare(request.raw)
-      done()
+      options.turnstile.pass(() => {
+        options.prepare(request.raw)
+        done()
+      })
     },
     handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({
       statusCode: 426, error: 'Upgrade Required', message: 'this is a WebSocket endpoint: connect with a WebSocket client'
