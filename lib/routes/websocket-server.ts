@@ -55,6 +55,10 @@ export function cutOffUpgrades (server: Server, clock: Clock, ms: number): () =>
   const onUpgrade = (_request: unknown, socket: Duplex): void => {
     const timer = clock.after(ms, () => { socket.destroy() })
     socket.once('close', () => { timer.cancel() })
+    // Read, so that its peer's leaving is noticed. And a socket that nobody reads keeps no process alive: it would end
+    // while the app's close is still awaited.
+    socket.once('end', () => { socket.destroy() })
+    socket.resume()
   }
   server.on('upgrade', onUpgrade)
   return () => { server.off('upgrade', onUpgrade) }

@@ -66,6 +66,18 @@ t.test('neither does a peer that reads nothing while much waits for it', async (
   t.match(app.wsManager.getMetrics(), { totalConnections: 0, bufferedAmount: 0 })
 })
 
+t.test('a close in the middle of many who arrive at once leaves none of them waiting', async (t) => {
+  const { app, url } = await startApp(t)
+  const clients = Array.from({ length: 200 }, () => open(t, url('?sessionId=s1')))
+  await Promise.race(clients.map((client) => client.next()))
+  const ms = await msOf(app.close())
+  t.ok(ms < FAR_TOO_LONG_MS, `${ms} ms`)
+  const codes = new Set((await Promise.all(clients.map(({ closed }) => closed))).map(({ code }) => code))
+  t.ok(codes.delete(1012), 'those who were in, or on their way in, are told')
+  t.same([...codes].filter((code) => code !== 1006), [], 'the others never were')
+  t.equal(app.wsManager.getMetrics().totalConnections, 0)
+})
+
 t.test('what was accepted before close arrives before the close frame', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?userId=u1&sessionId=s1'))
