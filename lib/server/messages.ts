@@ -35,7 +35,7 @@ export function checkBody (name: string, value: unknown): object {
 }
 
 /** The same as a copy, because JSON holds no inherited fields: one among those would pass a check and never be sent. */
-export function fieldsOf (name: string, value: unknown): object {
+function fieldsOf (name: string, value: unknown): object {
   const body = checkBody(name, value)
   return read(() => ({ ...body }))
 }
