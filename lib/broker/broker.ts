@@ -57,7 +57,7 @@ export interface Publication {
   /** Its place in the stream's order, ephemeral ones counted too. Never leaves the server. */
   readonly revision: number
   /** Durable publications only. */
-  readonly seq?: number
+  readonly seq?: number | undefined
   readonly jobId?: string | undefined
   /** Whether it is the real end of a job whose end was presumed before. */
   readonly supersedes?: boolean | undefined

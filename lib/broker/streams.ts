@@ -145,7 +145,7 @@ export class Streams {
     const isTooMuch = (): boolean => this.#bytes > this.#options.maxTotalBytes
     for (let { oldest } = this.#fresh; oldest !== undefined && isTooMuch(); { oldest } = this.#fresh) this.#settle(oldest)
     for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
-      this.#forget(oldest, this.#followed.has(oldest.stream) || oldest.state.mayGoOn)
+      this.#forget(oldest, oldest.state.mayGoOn || this.#followed.has(oldest.stream))
     }
   }
 

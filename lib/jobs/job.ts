@@ -12,21 +12,28 @@ export interface Transition {
 /** Why a report is not passed on: its job has ended, has started before, or nobody knows which job it belongs to. */
 export type DropReason = 'ended' | 'started' | 'stray'
 
-export type Verdict<R> =
-  | { readonly job: Job<R>, readonly supersedes: boolean }
+export type Verdict<J> =
+  | { readonly job: J, readonly supersedes: boolean }
   /** `presumed`: the job that the report was about, if its end was only presumed. */
-  | { readonly dropped: DropReason, readonly presumed?: Job<R> }
+  | { readonly dropped: DropReason, readonly presumed?: J }
 
-/** One run of an AI task. */
-export interface Job<R> {
+/** One run of an AI task. Whoever keeps jobs adds what it wants to know of them. */
+export class Job {
   readonly id: string
-  status: 'running' | 'complete' | 'error'
+  status: 'running' | 'complete' | 'error' = 'running'
   /** Whether its end was only presumed. */
-  presumed: boolean
+  presumed = false
   /** How many chunks it had, as far as was told. */
   chunks: number | undefined
-  /** Whatever its keeper wants to know of it. */
-  readonly record: R
+
+  constructor (id: string) {
+    this.id = id
+  }
+
+  /** Whether more of it may come. */
+  get mayGoOn (): boolean {
+    return this.status === 'running' || this.presumed
+  }
 }
 
 /** So many ended jobs of a session are remembered, so that nothing follows an end. */
@@ -36,109 +43,131 @@ const MAX_ENDED = 32
  * The jobs of one session. With a `jobId` the rules are strict: one start, one end, nothing after it. Without one they
  * are forgiving, because the documented calls name only the session, and follow one principle: a result is never
  * dropped, and nothing leaves a spinner spinning.
+ *
+ * Nearly always one job runs and nobody asks for another, so that one is at hand without a look into the maps.
  */
-export class SessionJobs<R> {
-  readonly #newId: () => string
-  readonly #newRecord: () => R
-  readonly #forgotten: (job: Job<R>) => void
-  /** Both in order of their start or end, the newest last. */
-  readonly #running = new Map<string, Job<R>>()
-  readonly #ended = new Map<string, Job<R>>()
+export class SessionJobs<J extends Job> {
+  readonly #create: (jobId: string | undefined) => J
+  readonly #forgotten: (job: J) => void
+  #newestRunning: J | undefined
+  /** Those that run beside the newest, and those that ended: each in order of start or end, the newest last. */
+  #others: Map<string, J> | undefined
+  #ended: Map<string, J> | undefined
 
-  /** `forgotten` is told of each job that is no longer remembered. */
-  constructor (newId: () => string, newRecord: () => R, forgotten: (job: Job<R>) => void) {
-    this.#newId = newId
-    this.#newRecord = newRecord
+  /** `create` makes a job, with an id of its own if none is given; `forgotten` is told of each that is no longer remembered. */
+  constructor (create: (jobId: string | undefined) => J, forgotten: (job: J) => void) {
+    this.#create = create
     this.#forgotten = forgotten
   }
 
-  get running (): Iterable<Job<R>> {
-    return this.#running.values()
+  get running (): readonly J[] {
+    const newest = this.#newestRunning
+    if (newest === undefined) return []
+    return this.#others === undefined ? [newest] : [...this.#others.values(), newest]
   }
 
-  get ended (): Iterable<Job<R>> {
-    return this.#ended.values()
+  get ended (): Iterable<J> {
+    return this.#ended?.values() ?? []
   }
 
-  get latestEnded (): Job<R> | undefined {
+  get latestEnded (): J | undefined {
     return last(this.#ended)
   }
 
-  get newestRunning (): Job<R> | undefined {
-    return last(this.#running)
+  get newestRunning (): J | undefined {
+    return this.#newestRunning
   }
 
-  /** Those of which more may come: they run, or their end was only presumed. */
-  get open (): Array<Job<R>> {
-    return [...this.#running.values(), ...[...this.#ended.values()].filter(mayGoOn)]
+  /** Whether more may come of any: it runs, or its end was only presumed. */
+  get mayGoOn (): boolean {
+    return this.#newestRunning !== undefined || this.#presumed.length > 0
   }
 
-  /** Forgets what has ended. */
+  /** Those of which more may come. */
+  get open (): readonly J[] {
+    return this.#ended === undefined ? this.running : [...this.running, ...this.#presumed]
+  }
+
+  get #presumed (): readonly J[] {
+    return [...this.ended].filter((job) => job.mayGoOn)
+  }
+
+  /** Forgets what has ended for good. */
   forgetEnded (): void {
-    for (const job of this.#ended.values()) {
-      if (mayGoOn(job)) continue
-      this.#ended.delete(job.id)
-      this.#forgotten(job)
-    }
+    if (this.#ended === undefined) return
+    for (const job of this.#ended.values()) if (!job.mayGoOn) this.#forget(this.#ended, job)
+    if (this.#ended.size === 0) this.#ended = undefined
   }
 
   /** Decides what becomes of a report, and changes the job's state accordingly. */
-  apply (transition: Transition): Verdict<R> {
+  apply (transition: Transition): Verdict<J> {
     const verdict = transition.jobId === undefined ? this.#forgiving(transition) : this.#strict(transition, transition.jobId)
     if ('job' in verdict) this.#record(verdict.job, transition)
     return verdict
   }
 
-  #strict ({ event, presumed }: Transition, jobId: string): Verdict<R> {
-    const running = this.#running.get(jobId)
+  #strict ({ event, presumed }: Transition, jobId: string): Verdict<J> {
+    const newest = this.#newestRunning
+    const running = newest?.id === jobId ? newest : this.#others?.get(jobId)
     if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
-    const ended = this.#ended.get(jobId)
+    const ended = this.#ended?.get(jobId)
     if (ended === undefined) return { job: this.#open(jobId), supersedes: false }
     return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
-  #forgiving ({ event, chunks, presumed }: Transition): Verdict<R> {
-    if (event === 'start') return { job: this.#open(this.#newId()), supersedes: false }
-    const running = this.newestRunning
+  #forgiving ({ event, chunks, presumed }: Transition): Verdict<J> {
+    if (event === 'start') return { job: this.#open(), supersedes: false }
+    const running = this.#newestRunning
     if (running !== undefined) return { job: running, supersedes: false }
     const ended = this.latestEnded
     if (isRealEnd(event, presumed)) {
-      return ended?.presumed === true ? { job: ended, supersedes: true } : { job: this.#open(this.#newId()), supersedes: false }
+      return ended?.presumed === true ? { job: ended, supersedes: true } : { job: this.#open(), supersedes: false }
     }
-    if (event === 'progress' && (ended === undefined || isNewRun(chunks, ended.chunks))) {
-      return { job: this.#open(this.#newId()), supersedes: false }
-    }
+    if (event === 'progress' && (ended === undefined || isNewRun(chunks, ended.chunks))) return { job: this.#open(), supersedes: false }
     return ended === undefined ? { dropped: 'stray' } : tooLate(ended)
   }
 
-  #open (id: string): Job<R> {
-    const job: Job<R> = { id, status: 'running', presumed: false, chunks: undefined, record: this.#newRecord() }
-    this.#running.set(id, job)
+  #open (jobId?: string): J {
+    const job = this.#create(jobId)
+    const before = this.#newestRunning
+    if (before !== undefined) (this.#others ??= new Map<string, J>()).set(before.id, before)
+    this.#newestRunning = job
     return job
   }
 
-  #record (job: Job<R>, { event, chunks, presumed = false }: Transition): void {
+  #record (job: J, { event, chunks, presumed = false }: Transition): void {
     job.chunks = chunks ?? job.chunks
     if (event === 'start' || event === 'progress') return
     job.status = event
     job.presumed = presumed
-    this.#running.delete(job.id)
-    this.#ended.delete(job.id)
-    this.#ended.set(job.id, job)
-    for (const oldest of this.#ended.values()) {
-      if (this.#ended.size <= MAX_ENDED) break
-      this.#ended.delete(oldest.id)
-      this.#forgotten(oldest)
+    this.#stop(job)
+    const ended = this.#ended ??= new Map<string, J>()
+    ended.delete(job.id)
+    ended.set(job.id, job)
+    for (const oldest of ended.values()) {
+      if (ended.size <= MAX_ENDED) break
+      this.#forget(ended, oldest)
     }
+  }
+
+  /** It runs no longer. */
+  #stop (job: J): void {
+    if (job === this.#newestRunning) {
+      this.#newestRunning = last(this.#others)
+      if (this.#newestRunning !== undefined) this.#others?.delete(this.#newestRunning.id)
+    } else {
+      this.#others?.delete(job.id)
+    }
+    if (this.#others?.size === 0) this.#others = undefined
+  }
+
+  #forget (ended: Map<string, J>, job: J): void {
+    ended.delete(job.id)
+    this.#forgotten(job)
   }
 }
 
-/** Whether more of it may come. */
-export function mayGoOn<R> ({ status, presumed }: Job<R>): boolean {
-  return status === 'running' || presumed
-}
-
-function tooLate<R> (job: Job<R>): Verdict<R> {
+function tooLate<J extends Job> (job: J): Verdict<J> {
   return { dropped: 'ended', ...(job.presumed && { presumed: job }) }
 }
 
@@ -151,8 +180,8 @@ function isNewRun (chunks: number | undefined, lastOfEnded: number | undefined):
   return chunks !== undefined && lastOfEnded !== undefined && chunks < lastOfEnded
 }
 
-function last<T> (map: ReadonlyMap<string, T>): T | undefined {
+function last<T> (map: ReadonlyMap<string, T> | undefined): T | undefined {
   let value: T | undefined
-  for (value of map.values());
+  if (map !== undefined) for (value of map.values());
   return value
 }

@@ -34,7 +34,7 @@ t.test('a stream that was left lately does not keep older ones beyond their time
 
 t.test('and under pressure the older ones go first', (t) => {
   // With the third end it is too much for two sessions to go on.
-  const library = leaveBetween({ maxTotalBytes: 6_000 })
+  const library = leaveBetween({ maxTotalBytes: 5_300 })
   library.publish('another', report('complete'), '{"end":"another"}')
   t.equal(library.ask('left').replay.length, 1)
   t.strictSame(library.ask('later').replay, [])
@@ -47,7 +47,7 @@ t.test('and under pressure the older ones go first', (t) => {
 })
 
 t.test('of two touched at the same moment, too', (t) => {
-  const library = new Library({ maxTotalBytes: 6_000 })
+  const library = new Library({ maxTotalBytes: 5_300 })
   library.follow('left')
   library.publish('left', report('complete'), '{"end":"left"}')
   library.clock.advance(6 * MINUTE_MS)

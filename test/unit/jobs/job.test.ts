@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { SessionJobs, type Job, type Transition, type Verdict } from '../../../lib/jobs/job.js'
+import { Job, SessionJobs, type Transition, type Verdict } from '../../../lib/jobs/job.js'
 
 function create () {
   const forgotten: string[] = []
   let made = 0
-  const jobs = new SessionJobs<object>(() => `made ${++made}`, () => ({}), ({ id }) => { forgotten.push(id) })
+  const jobs = new SessionJobs((id = `made ${++made}`) => new Job(id), ({ id }) => { forgotten.push(id) })
   const apply = (event: Transition['event'], more: Omit<Transition, 'event'> = {}): string => tell(jobs.apply({ event, ...more }))
   return { jobs, apply, forgotten }
 }
 
-function tell (verdict: Verdict<object>): string {
+function tell (verdict: Verdict<Job>): string {
   if ('dropped' in verdict) return verdict.dropped
   return verdict.supersedes ? `${verdict.job.id}, superseding` : verdict.job.id
 }
@@ -131,7 +131,7 @@ t.test('whatever is reported: each job ends once for real, no result is dropped 
   }, { requiredKeys: ['event'] })
   fc.assert(fc.property(fc.array(report, { maxLength: 30, size: 'max' }), (reports) => {
     const { jobs } = create()
-    const ended = new Map<Job<object>, 'presumed' | 'real'>()
+    const ended = new Map<Job, 'presumed' | 'real'>()
     for (const { presumed: wanted, ...rest } of reports) {
       const presumed = rest.event === 'error' && wanted === true
       const report = { ...rest, presumed }
