@@ -6,20 +6,63 @@ export interface Entry {
   readonly frame: Frame
   /** Its place in the stream's order, as the broker counts it. */
   readonly revision: number
-  /** Its place among all that the hub delivered in this tick. */
+  /** Its place among all that the hub delivered. */
   readonly order: number
 }
 
-/** A stream on this node: who follows it, and what it was given in this tick. */
-export class Channel {
-  readonly stream: Stream
-  readonly followers = new Set<Follower>()
-  readonly entries: Entry[] = []
-  /** Those whose `join` the broker has not answered yet, with what came meanwhile. There only while there are any. */
-  #entering: Map<Follower, Entry[]> | undefined
+/** What a channel was given from one flush to the next: at least one entry. */
+export class Batch {
+  readonly #begin: number
+  readonly #entries: Entry[]
   #frames: readonly Frame[] | undefined
   #plain: Buffer | undefined
   #deflated: Buffer | undefined
+
+  constructor (first: Entry) {
+    this.#begin = first.order
+    this.#entries = [first]
+  }
+
+  add (entry: Entry): void {
+    this.#entries.push(entry)
+  }
+
+  /** Whether all of it comes behind this place in the hub's order. */
+  isBehind (order: number): boolean {
+    return this.#begin >= order
+  }
+
+  /** Adds those behind this place to a list. */
+  collect (order: number, into: Entry[]): void {
+    for (const entry of this.#entries) if (entry.order >= order) into.push(entry)
+  }
+
+  get frames (): readonly Frame[] {
+    this.#frames ??= this.#entries.map(({ frame }) => frame)
+    return this.#frames
+  }
+
+  /** Its frames as one piece of bytes: joined once, however many followers there are. */
+  bytes (inflates: boolean): Buffer {
+    if (inflates) return this.#deflated ??= this.#join(true)
+    return this.#plain ??= this.#join(false)
+  }
+
+  #join (inflates: boolean): Buffer {
+    return joinBytes(this.frames.map((frame) => frame.bytes(inflates)))
+  }
+}
+
+/** A stream on this node: who follows it, and what they have coming. */
+export class Channel {
+  readonly stream: Stream
+  readonly followers = new Set<Follower>()
+  /** What is not being sent yet. */
+  next: Batch | undefined
+  /** What is being sent now. */
+  current: Batch | undefined
+  /** Those whose `join` the broker has not answered yet, with what came meanwhile. There only while there are any. */
+  #entering: Map<Follower, Entry[]> | undefined
 
   constructor (stream: Stream) {
     this.stream = stream
@@ -51,34 +94,21 @@ export class Channel {
     if (follower.entering?.size === 0) follower.entering = undefined
   }
 
-  /** Takes an entry to all. Answers whether somebody follows already, and must be written to. */
+  /** Takes an entry to all. Answers whether that begins a batch, which must be sent. */
   add (entry: Entry): boolean {
     if (this.#entering !== undefined) for (const meanwhile of this.#entering.values()) meanwhile.push(entry)
     if (this.followers.size === 0) return false
-    this.entries.push(entry)
-    return true
+    if (this.next === undefined) {
+      this.next = new Batch(entry)
+      return true
+    }
+    this.next.add(entry)
+    return false
   }
 
-  /** This tick's frames. */
-  get frames (): readonly Frame[] {
-    this.#frames ??= this.entries.map(({ frame }) => frame)
-    return this.#frames
-  }
-
-  /** This tick's frames as one piece of bytes: joined once, however many followers there are. */
-  bytes (inflates: boolean): Buffer {
-    if (inflates) return this.#deflated ??= this.#join(true)
-    return this.#plain ??= this.#join(false)
-  }
-
-  /** The tick is over. */
-  clear (): void {
-    this.entries.length = 0
-    this.#frames = undefined
-    this.#plain = this.#deflated = undefined
-  }
-
-  #join (inflates: boolean): Buffer {
-    return joinBytes(this.frames.map((frame) => frame.bytes(inflates)))
+  /** From now on what comes belongs to another batch than what is being sent. */
+  turn (): void {
+    this.current = this.next
+    this.next = undefined
   }
 }

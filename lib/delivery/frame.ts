@@ -13,6 +13,8 @@ export interface DeflateSettings {
 }
 
 export interface FrameOptions {
+  /** Fields that are added behind the text's last one, and the brace behind them: `,"seq":7}`. */
+  readonly addition?: string | undefined
   /** While a reader is behind, a newer frame replaces an older one with the same key. */
   readonly collapseKey?: string | undefined
   /** Of a frame that brings a piece of a text: how it replaces one that brought an earlier piece. */
@@ -46,13 +48,16 @@ export class Frame {
   readonly #settings: DeflateSettings | undefined
   #deflated: Buffer | undefined
 
-  constructor (text: string, { collapseKey, piece, deflate, isKept = false }: FrameOptions = {}) {
+  constructor (text: string, { addition = '', collapseKey, piece, deflate, isKept = false }: FrameOptions = {}) {
     this.collapseKey = collapseKey
     this.piece = piece
     this.#settings = deflate
-    const length = Buffer.byteLength(text)
+    // Written over the text's brace. Two strings that are joined would be one more copy of both.
+    const overlap = addition === '' ? 0 : 1
+    const length = Buffer.byteLength(text) + Buffer.byteLength(addition) - overlap
     this.#plain = allocate(FIN_TEXT, length, isKept)
-    this.#plain.write(text, headerBytes(length))
+    const end = headerBytes(length) + this.#plain.write(text, headerBytes(length))
+    if (overlap > 0) this.#plain.write(addition, end - overlap)
   }
 
   /** The whole frame, for a peer that inflates or for one that does not. Deflated when first asked for, and kept. */

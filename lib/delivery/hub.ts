@@ -1,7 +1,7 @@
-import type { Broker, Joined, Position, Publication, Stream } from '../broker/broker.js'
+import type { Broker, Joined, Position, Publication, Stream, TextSpan } from '../broker/broker.js'
 import type { Clock } from '../clock.js'
 import { all, proceed, type MaybePromise } from '../maybe-promise.js'
-import { Channel, type Entry } from './channel.js'
+import { Channel, type Batch, type Entry } from './channel.js'
 import type { Follower } from './follower.js'
 import { Frame, type DeflateSettings } from './frame.js'
 import { PresentFrames } from './present.js'
@@ -45,12 +45,11 @@ export class Hub {
   readonly #deflate: DeflateSettings | undefined
   readonly #channels = new Map<Stream, Channel>()
   readonly #present: PresentFrames
-  /** Channels with news, and followers that were settled, in this tick. */
-  readonly #fed: Channel[] = []
-  readonly #settled: Follower[] = []
-  #tick = 0
+  /** Channels with a batch, and followers with something of their own, since the last flush. */
+  #fed: Channel[] = []
+  #settled: Follower[] = []
   #order = 0
-  #flushing = false
+  #willFlush = false
 
   constructor ({ broker, clock, deflate }: HubOptions) {
     this.#broker = broker
@@ -140,7 +139,7 @@ export class Hub {
     if (channel === undefined) return 0
     const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
     if (channel.add(entry)) {
-      if (channel.entries.length === 1) this.#fed.push(channel)
+      this.#fed.push(channel)
       this.#flushLater()
     }
     return channel.size
@@ -151,20 +150,26 @@ export class Hub {
     this.#sendFrame(follower, new Frame(text, { deflate: this.#deflate }))
   }
 
-  /** Sends everything that is due. Needed only before an end; otherwise it happens at the end of the tick. */
-  flush (): void {
-    this.#flushing = false
-    const fed = this.#fed.splice(0)
-    const settled = this.#settled.splice(0)
-    const [only] = fed
-    if (only !== undefined && fed.length === 1 && settled.length === 0) this.#writeToAll(only)
-    else this.#writeToEach(fed, settled)
-    // One that overflows may end others, and whoever hears of that may do anything.
-    for (const follower of this.#settled) writeOwn(follower)
-    for (const channel of fed) channel.clear()
-    this.#settled.length = 0
-    this.#tick++
-    this.#order = 0
+  /**
+   * Sends everything that is due. A reader that is too slow is given up here, and whoever hears of that may do anything:
+   * publish, greet, leave, end others. What comes of it belongs to the next tick, or finds out where the follower is.
+   */
+  #flush (): void {
+    this.#willFlush = false
+    const [fed, settled, end] = [this.#fed, this.#settled, this.#order]
+    this.#fed = []
+    this.#settled = []
+    for (const channel of fed) channel.turn()
+    const [only, another] = fed
+    if (only !== undefined && another === undefined) this.#writeToAll(only, end)
+    else this.#writeToEach(fed, end)
+    for (const follower of settled) {
+      // Gone meanwhile.
+      if (follower.own === undefined) continue
+      this.#settle(follower)
+      writeOwn(follower)
+    }
+    for (const channel of fed) channel.current = undefined
   }
 
   #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
@@ -194,91 +199,65 @@ export class Hub {
     }
   }
 
-  /** What a tick nearly always is: one channel has news, and all who follow it get the same. */
-  #writeToAll (channel: Channel): void {
-    for (const follower of channel.followers) {
-      // One that entered meanwhile: this tick's news came before.
-      if (follower.tick === this.#tick) continue
-      follower.tick = this.#tick
-      follower.cursor = this.#order
-      this.#writeBatch(follower, channel)
-    }
+  /** What a tick often is: one channel has news, so nobody has news of two. */
+  #writeToAll (channel: Channel, end: number): void {
+    for (const follower of channel.followers) if (note(follower, channel)) this.#writeNoted(follower, end)
   }
 
-  #writeToEach (fed: readonly Channel[], settled: readonly Follower[]): void {
-    const whole: Follower[] = []
+  #writeToEach (fed: readonly Channel[], end: number): void {
+    const noted: Follower[] = []
     for (const channel of fed) {
-      for (const follower of channel.followers) this.#note(follower, channel, whole)
+      for (const follower of channel.followers) if (note(follower, channel)) noted.push(follower)
     }
-    for (const follower of settled) {
-      this.#settle(follower)
-      writeOwn(follower)
-    }
-    for (const follower of whole) this.#writeWhole(follower)
+    for (const follower of noted) this.#writeNoted(follower, end)
   }
 
-  /** Notes that the follower gets this channel's batch, unless it is among the settled ones. */
-  #note (follower: Follower, channel: Channel, whole: Follower[]): void {
-    if (follower.tick !== this.#tick) {
-      follower.tick = this.#tick
-      follower.cursor = 0
-      follower.fedBy = channel
-      follower.mixed = false
-      whole.push(follower)
-    } else if (follower.fedBy !== undefined) {
-      follower.mixed = true
-    }
-  }
-
-  #writeWhole (follower: Follower): void {
-    const { outbox, fedBy } = follower
+  #writeNoted (follower: Follower, end: number): void {
+    const batch = follower.fedBy?.current
     follower.fedBy = undefined
-    if (fedBy === undefined) return
+    // Gone meanwhile, or settled: then it has all of this tick already.
+    if (batch === undefined || follower.own !== undefined) return
     const coming = follower.mixed ? this.#coming(follower) : undefined
-    // A later one may overflow, and ending that one may end this one too: it has all of this tick already.
-    follower.cursor = this.#order
-    if (coming === undefined) this.#writeBatch(follower, fedBy)
-    else outbox.write(coming)
-  }
-
-  #writeBatch ({ outbox }: Follower, channel: Channel): void {
-    if (!outbox.writeJoined(channel.bytes(outbox.transport.inflates), channel.frames)) outbox.write(channel.frames)
+    // Before it is written: what that leads to may ask where the follower is.
+    follower.cursor = coming === undefined ? end : this.#order
+    if (coming === undefined) writeBatch(follower, batch)
+    else follower.outbox.write(coming)
   }
 
   /** Lists what the follower has coming up to now, so that what happens next comes after it. */
-  #settle (follower: Follower): void {
-    if (follower.tick !== this.#tick) {
-      follower.tick = this.#tick
-      follower.cursor = 0
-      follower.fedBy = undefined
+  #settle (follower: Follower): Frame[] {
+    const coming = this.#coming(follower)
+    follower.cursor = this.#order
+    if (follower.own === undefined) {
+      follower.own = coming
       this.#settled.push(follower)
       this.#flushLater()
+    } else {
+      for (const frame of coming) follower.own.push(frame)
     }
-    const coming = this.#coming(follower)
-    if (coming.length > 0) follower.own = follower.own === undefined ? coming : follower.own.concat(coming)
-    follower.cursor = this.#order
+    return follower.own
   }
 
-  /** This tick's frames for the follower from its cursor on, in the order of their delivery. */
-  #coming (follower: Follower): Frame[] {
-    const entries = []
-    for (const channel of follower.channels) {
-      for (const entry of channel.entries) if (entry.order >= follower.cursor) entries.push(entry)
+  /** The frames for the follower from its cursor on, in the order of their delivery. */
+  #coming ({ channels, cursor }: Follower): Frame[] {
+    const entries: Entry[] = []
+    for (const { current, next } of channels) {
+      current?.collect(cursor, entries)
+      next?.collect(cursor, entries)
     }
     return entries.sort((a, b) => a.order - b.order).map(({ frame }) => frame)
   }
 
   #sendFrame (follower: Follower, frame: Frame): void {
     if (follower.outbox.closed) return
-    this.#settle(follower)
-    ;(follower.own ??= []).push(frame)
+    this.#settle(follower).push(frame)
   }
 
   /** The message as it goes out. One that is kept is framed once, however often it is sent. */
   #frame (stream: Stream, publication: Publication): Frame {
     if (!publication.durable) return this.#progressFrame(stream, publication, publication.text?.from ?? 0)
     if (!(publication.made instanceof Frame)) {
-      publication.made = new Frame(render(stream, publication, 0), { deflate: this.#deflate, isKept: true })
+      publication.made = new Frame(publication.body, { addition: additionTo(stream, publication), deflate: this.#deflate, isKept: true })
     }
     return publication.made as Frame
   }
@@ -298,8 +277,9 @@ export class Hub {
   }
 
   #progressFrame (stream: Stream, publication: Publication, from: number, collapses = true): Frame {
-    const { text, jobId } = publication
-    return new Frame(render(stream, publication, from), {
+    const { body, text, jobId } = publication
+    return new Frame(text === undefined ? body : withText(publication, text, from), {
+      addition: additionTo(stream, publication),
       deflate: this.#deflate,
       collapseKey: jobId === undefined || !collapses ? undefined : `${stream} ${jobId}`,
       piece: text && { from, startingAt: (earlier) => this.#progressFrame(stream, publication, earlier) }
@@ -307,9 +287,9 @@ export class Hub {
   }
 
   #flushLater (): void {
-    if (this.#flushing) return
-    this.#flushing = true
-    this.#clock.endOfTick(() => { this.flush() })
+    if (this.#willFlush) return
+    this.#willFlush = true
+    this.#clock.endOfTick(() => { this.#flush() })
   }
 
   #open (stream: Stream): Channel {
@@ -329,20 +309,34 @@ export class Hub {
   }
 }
 
-/** The JSON of a publication: its body, and in it what the broker decided. */
-function render (stream: Stream, { body, seq, jobId, supersedes, text, textAt }: Publication, from: number): string {
-  if (seq === undefined && jobId === undefined) return body
-  let head = body.slice(0, -1)
-  if (text !== undefined && textAt !== undefined && from < text.to) {
-    const { text: delta, offset, truncated } = text.source.slice(from, text.to)
-    const comma = body[textAt - 1] === '{' ? '' : ','
-    const piece = `${comma}"delta":${JSON.stringify(delta)},"offset":${offset}${truncated ? ',"truncated":true' : ''}`
-    head = body.slice(0, textAt) + piece + body.slice(textAt, -1)
-  }
-  if (jobId !== undefined) head += `,"jobId":${JSON.stringify(jobId)}`
-  if (supersedes === true) head += ',"supersedes":true'
-  if (seq !== undefined) head += `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
-  return `${head}}`
+/** What the broker decided of a publication, as fields behind those of its body. */
+function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication): string | undefined {
+  if (seq === undefined && jobId === undefined) return undefined
+  const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
+  return seq === undefined ? `${job}}` : `${job},"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}}`
+}
+
+/** A progress's body, and in it its text from a place on. */
+function withText ({ body, textAt }: Publication, { source, to }: TextSpan, from: number): string {
+  if (textAt === undefined || from >= to) return body
+  const { text, offset, truncated } = source.slice(from, to)
+  const comma = body[textAt - 1] === '{' ? '' : ','
+  const piece = `${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}`
+  return body.slice(0, textAt) + piece + body.slice(textAt)
+}
+
+/** Notes that the follower gets this channel's batch. Answers whether it is the first of this tick. */
+function note (follower: Follower, channel: Channel): boolean {
+  // Settled: what it gets is listed already, or will be.
+  if (follower.own !== undefined) return false
+  const isFirst = follower.fedBy === undefined
+  follower.fedBy ??= channel
+  follower.mixed = !isFirst || channel.current?.isBehind(follower.cursor) !== true
+  return isFirst
+}
+
+function writeBatch ({ outbox }: Follower, batch: Batch): void {
+  if (!outbox.writeJoined(batch.bytes(outbox.transport.inflates), batch.frames)) outbox.write(batch.frames)
 }
 
 function writeOwn (follower: Follower): void {

@@ -100,21 +100,6 @@ t.test('a tick', (t) => {
     t.equal(ends().length, 1)
     t.end()
   })
-
-  t.test('can be ended before its time', (t) => {
-    const room = new Room()
-    const guest = room.enter()
-    room.join(guest, 'a')
-    room.publish('a', '1')
-    room.hub.flush()
-    t.strictSame(guest.transport.texts, ['hello a:0', '1'])
-    room.publish('a', '2')
-    room.clock.tick()
-    t.strictSame(guest.transport.texts, ['hello a:0', '1', '2'])
-    room.hub.flush()
-    t.equal(guest.transport.writes.length, 2)
-    t.end()
-  })
   t.end()
 })
 
