@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock.js'
+import { JobMap } from './job-map.js'
 
 /** A job of which this process reported something, and no end. */
 export class WatchedJob {
@@ -29,7 +30,7 @@ export class Watchdog {
   readonly #clock: Clock
   readonly #stallAfterMs: number
   readonly #onStall: (job: WatchedJob) => void
-  readonly #jobs = new Map<string, WatchedJob>()
+  readonly #jobs = new JobMap<WatchedJob>()
   #timer: Timer | undefined
 
   constructor (options: { clock: Clock, stallAfterMs: number, onStall: (job: WatchedJob) => void }) {
@@ -45,22 +46,22 @@ export class Watchdog {
       known.heard()
       return
     }
-    this.#jobs.set(keyOf(sessionId, jobId), new WatchedJob(this.#clock, sessionId, jobId))
+    this.#jobs.add(new WatchedJob(this.#clock, sessionId, jobId))
     this.#timer ??= this.#arm(this.#stallAfterMs)
   }
 
   ended (sessionId: string, jobId: string): void {
-    this.#jobs.delete(keyOf(sessionId, jobId))
+    this.#jobs.delete(sessionId, jobId)
   }
 
   find (sessionId: string, jobId: string): WatchedJob | undefined {
-    return this.#jobs.get(keyOf(sessionId, jobId))
+    return this.#jobs.get(sessionId, jobId)
   }
 
   /** Watches no longer, and answers the jobs that have not ended. */
   stop (): WatchedJob[] {
     this.#timer?.cancel()
-    const running = [...this.#jobs.values()]
+    const running = [...this.#jobs]
     this.#jobs.clear()
     return running
   }
@@ -70,19 +71,15 @@ export class Watchdog {
     return this.#clock.after(ms, () => {
       const now = this.#clock.monotonic()
       let longest = now
-      for (const [key, job] of this.#jobs) {
+      for (const job of this.#jobs) {
         if (now - job.heardAt < this.#stallAfterMs) {
           longest = Math.min(longest, job.heardAt)
         } else {
-          this.#jobs.delete(key)
+          this.#jobs.delete(job.sessionId, job.jobId)
           this.#onStall(job)
         }
       }
-      this.#timer = this.#jobs.size === 0 ? undefined : this.#arm(longest + this.#stallAfterMs - now)
+      this.#timer = this.#jobs.isEmpty ? undefined : this.#arm(longest + this.#stallAfterMs - now)
     })
   }
-}
-
-function keyOf (sessionId: string, jobId: string): string {
-  return `${sessionId.length}:${sessionId}${jobId}`
 }

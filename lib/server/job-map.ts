@@ -1,0 +1,53 @@
+interface Keyed {
+  readonly sessionId: string
+  readonly jobId: string
+}
+
+/**
+ * Things by session and job. Nearly every session has one job, which stands in it as it is: then no key is put together,
+ * and no map is made, for what is asked with every message.
+ */
+export class JobMap<T extends Keyed> {
+  readonly #sessions = new Map<string, T | Map<string, T>>()
+
+  get (sessionId: string, jobId: string): T | undefined {
+    const found = this.#sessions.get(sessionId)
+    if (found instanceof Map) return found.get(jobId)
+    return found?.jobId === jobId ? found : undefined
+  }
+
+  /** It takes the place of another of the same job. */
+  add (thing: T): void {
+    const { sessionId, jobId } = thing
+    const found = this.#sessions.get(sessionId)
+    if (found instanceof Map) found.set(jobId, thing)
+    else if (found === undefined || found.jobId === jobId) this.#sessions.set(sessionId, thing)
+    else this.#sessions.set(sessionId, new Map([[found.jobId, found], [jobId, thing]]))
+  }
+
+  delete (sessionId: string, jobId: string): void {
+    const found = this.#sessions.get(sessionId)
+    if (found instanceof Map) {
+      found.delete(jobId)
+      if (found.size === 0) this.#sessions.delete(sessionId)
+    } else if (found?.jobId === jobId) {
+      this.#sessions.delete(sessionId)
+    }
+  }
+
+  clear (): void {
+    this.#sessions.clear()
+  }
+
+  get isEmpty (): boolean {
+    return this.#sessions.size === 0
+  }
+
+  /** Some may be deleted on the way. */
+  * [Symbol.iterator] (): Iterator<T> {
+    for (const found of this.#sessions.values()) {
+      if (found instanceof Map) yield * found.values()
+      else yield found
+    }
+  }
+}
