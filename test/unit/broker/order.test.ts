@@ -24,6 +24,9 @@ function leaveBetween (bounds?: ConstructorParameters<typeof Library>[0]): Libra
   return library
 }
 
+/** What a session costs of which only a job's end is left. */
+const END_BYTES = leaveBetween().broker.bytes / 2
+
 t.test('a stream that was left lately does not keep older ones beyond their time', (t) => {
   const library = leaveBetween()
   library.clock.advance(DAY_MS - 6 * MINUTE_MS + SWEEP_MS)
@@ -33,8 +36,7 @@ t.test('a stream that was left lately does not keep older ones beyond their time
 })
 
 t.test('and under pressure the older ones go first', (t) => {
-  // With the third end it is too much for two sessions to go on.
-  const library = leaveBetween({ maxTotalBytes: 5_300 })
+  const library = leaveBetween({ maxTotalBytes: END_BYTES * 2.5 })
   library.publish('another', report('complete'), '{"end":"another"}')
   t.equal(library.ask('left').replay.length, 1)
   t.strictSame(library.ask('later').replay, [])
@@ -47,7 +49,7 @@ t.test('and under pressure the older ones go first', (t) => {
 })
 
 t.test('of two touched at the same moment, too', (t) => {
-  const library = new Library({ maxTotalBytes: 5_300 })
+  const library = new Library({ maxTotalBytes: END_BYTES * 2.5 })
   library.follow('left')
   library.publish('left', report('complete'), '{"end":"left"}')
   library.clock.advance(6 * MINUTE_MS)
