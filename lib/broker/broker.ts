@@ -91,7 +91,7 @@ export interface Joined extends Position {
   /** Whether the reader's `since` could be continued without a gap. False without `since`. */
   readonly recovered: boolean
   /** Why not: no position was given, its entries are gone, its epoch is gone, or there were too many to replay. */
-  readonly reason?: Unrecovered
+  readonly reason?: Unrecovered | undefined
   /**
    * What the reader needs to be up to date, in order: what came after `since`, or without a recoverable position the
    * present state; in both cases the newest progress of each running job, with its text from the beginning.

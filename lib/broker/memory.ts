@@ -36,10 +36,8 @@ export class MemoryBroker implements Broker {
     const epoch = this.#streams.follow(stream)
     const state = this.#streams.find(stream)
     if (state !== undefined) return state.join(since)
-    const head = { epoch, seq: 0, revision: 0, replay: [] }
-    if (since === undefined) return { ...head, recovered: false, reason: 'new' }
-    if (since.epoch !== epoch || since.seq !== 0) return { ...head, recovered: false, reason: 'restarted' }
-    return { ...head, recovered: true }
+    const reason = since === undefined ? 'new' : since.epoch === epoch && since.seq === 0 ? undefined : 'restarted'
+    return { epoch, seq: 0, revision: 0, replay: [], recovered: reason === undefined, reason }
   }
 
   leave (stream: Stream): void {

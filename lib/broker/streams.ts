@@ -204,12 +204,14 @@ export class Streams {
   }
 
   #nextEpoch (stream: Stream): string {
+    const followed = this.#followed.get(stream)
+    if (followed !== undefined) return followed
     const life = this.#life(stream)
-    return this.#followed.get(stream) ?? (life === 0 ? this.#firstEpoch : `${this.#process}.${life.toString(36)}`)
+    return life === 0 ? this.#firstEpoch : `${this.#process}.${life.toString(36)}`
   }
 
   #life (stream: Stream): number {
-    return this.#lives.get(group(stream)) ?? 0
+    return this.#lives.size === 0 ? 0 : this.#lives.get(group(stream)) ?? 0
   }
 }
 

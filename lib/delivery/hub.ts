@@ -179,11 +179,13 @@ export class Hub {
   }
 
   #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
-    const past = joined.replay.map((publication) => this.#replayFrame(channel.stream, publication, have))
-    const { outbox } = follower
-    // Only on its way in: who asks again and again without reading is a slow reader.
-    if (meanwhile !== undefined) outbox.expect(past.reduce((sum, frame) => sum + frame.bytes(outbox.transport.inflates).length, 0))
-    for (const frame of past) this.#sendFrame(follower, frame)
+    if (joined.replay.length > 0) {
+      const { outbox } = follower
+      const past = joined.replay.map((publication) => this.#replayFrame(channel.stream, publication, have))
+      // Only on its way in: who asks again and again without reading is a slow reader.
+      if (meanwhile !== undefined) outbox.expect(past.reduce((sum, frame) => sum + frame.bytes(outbox.transport.inflates).length, 0))
+      for (const frame of past) this.#sendFrame(follower, frame)
+    }
     if (meanwhile === undefined) return
     for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
     channel.unenter(follower)

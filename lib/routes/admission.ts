@@ -10,6 +10,7 @@ import type { Admitted } from '../server/arrivals.js'
 import type { Follows } from '../server/follows.js'
 import type { Identity } from '../server/identity.js'
 import type { Logger } from '../server/logger.js'
+import type { Departure } from './departure.js'
 import { isOriginAllowed } from './origin.js'
 import { redactToken, tokenOf } from './token.js'
 
@@ -67,8 +68,8 @@ export class Admission {
     this.#options = options
   }
 
-  /** Never rejects. `gone` is aborted here when the time is up, and by the caller when the client has gone. */
-  admit (request: FastifyRequest, gone: AbortController): MaybePromise<Admitted | Refused> {
+  /** Never rejects. The client counts as gone when the time is up, too. */
+  admit (request: FastifyRequest, departure: Departure): MaybePromise<Admitted | Refused> {
     const { authenticate } = this.#options
     const query = readQuery(request.query)
     if ('refused' in query) return query
@@ -83,10 +84,10 @@ export class Admission {
         tokenWasRead = true
         return token
       },
-      signal: gone.signal
+      signal: departure.signal
     }
     return proceed<unknown, Admitted | Refused>(
-      () => this.#authenticate(() => authenticate(request, context), gone),
+      () => this.#authenticate(() => authenticate(request, context), departure),
       (identity) => isForeign && !tokenWasRead ? { refused: 'originNotAllowed' } : this.#checked(identity, query),
       (error) => this.#failed(error, token)
     )
@@ -99,12 +100,12 @@ export class Admission {
     return isOriginAllowed(request, origins ?? new Set())
   }
 
-  #authenticate (authenticate: () => MaybePromise<unknown>, gone: AbortController): MaybePromise<unknown> {
+  #authenticate (authenticate: () => MaybePromise<unknown>, departure: Departure): MaybePromise<unknown> {
     const { clock, authTimeoutMs } = this.#options
     const answer = authenticate()
     if (!isPromise(answer)) return answer
-    return withDeadline(clock, authTimeoutMs, answer, gone.signal).then((identity) => {
-      if (identity === TIMED_OUT) gone.abort()
+    return withDeadline(clock, authTimeoutMs, answer, departure.signal).then((identity) => {
+      if (identity === TIMED_OUT) departure.happened()
       return identity
     })
   }
@@ -143,10 +144,9 @@ export class Admission {
   }
 
   #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
-    const { sessionId } = query
-    if (sessionId === undefined) return { ...query, identity, permission: 'allowed' }
-    return whenThere(this.#options.follows.permit(identity, { type: 'subscribe', sessionId }),
-      (permission) => ({ ...query, identity, permission }))
+    const { sessionId, request, userSince, returns } = query
+    const permission = sessionId === undefined ? 'allowed' : this.#options.follows.permit(identity, { type: 'subscribe', sessionId })
+    return whenThere(permission, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
   }
 }
 

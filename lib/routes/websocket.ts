@@ -13,6 +13,7 @@ import type { Heartbeat } from '../server/heartbeat.js'
 import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
+import { Departure } from './departure.js'
 import { EarlyMessages } from './early-messages.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
 import { redactNotFound } from './request-log.js'
@@ -67,7 +68,7 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
 interface Waiting {
   readonly arrival: Arrival
   readonly early: EarlyMessages
-  readonly gone: AbortController
+  readonly departure: Departure
 }
 
 /** A socket of ours: on its way to being a connection, and then that. Lives as long as the socket, so it holds no more. */
@@ -82,7 +83,7 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   // injectWS makes requests without a network socket, whatever the type says.
   const socket = request.raw.socket as Duplex | undefined
   const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
-  const waiting = { arrival, early: new EarlyMessages(ws, socket), gone: new AbortController() }
+  const waiting = { arrival, early: new EarlyMessages(ws, socket), departure: new Departure() }
   const reception = { ws, waiting, connection: undefined }
   listen(reception, options)
   // The app's @fastify/websocket closes the clients that it knows without saying why; ours are closed by us.
@@ -100,7 +101,7 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
   })
   ws.on('close', (code) => {
     const { waiting, connection } = reception
-    waiting?.gone.abort()
+    waiting?.departure.happened()
     if (waiting !== undefined) arrivals.end(waiting.arrival)
     if (connection !== undefined) connections.remove(connection, code)
   })
@@ -119,12 +120,12 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
 
 function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, arrivals, counters, inbound, log } = options
-  const { arrival, early, gone } = waiting
+  const { arrival, early, departure } = waiting
   const refuse = (name: CloseName, detail?: string): void => {
     early.release()
     arrivals.refuse(arrival, name, detail)
   }
-  void whenThere(admission.admit(request, gone), (verdict) => {
+  void whenThere(admission.admit(request, departure), (verdict) => {
     if ('refused' in verdict) {
       refuse(verdict.refused, verdict.detail)
       return

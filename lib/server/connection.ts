@@ -22,7 +22,8 @@ export interface Follow {
 
 /** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */
 export function clientId (now: number): string {
-  return `client_${String(now)}_${randomUUID().replaceAll('-', '')}`
+  const uuid = randomUUID()
+  return `client_${now}_${uuid.slice(0, 8)}${uuid.slice(9, 13)}${uuid.slice(14, 18)}${uuid.slice(19, 23)}${uuid.slice(24)}`
 }
 
 /** One admitted WebSocket: who is there, what it follows, whether it lives. */
@@ -38,6 +39,8 @@ export class Connection {
   /** When the last ping left, on the monotonic clock, if nothing was queued before it and it is unanswered. */
   pingedAt: number | undefined
   pingPayload: Buffer | undefined
+  /** Those with which it is pinged. */
+  pingedWith: Set<Connection> | undefined
 
   constructor (options: { id: string, identity: Identity, follower: Follower, rateLimit: RateLimit }) {
     this.id = options.id

@@ -39,7 +39,6 @@ function ring (count: number): Group {
 export class Heartbeat implements ConnectionWatcher {
   readonly #options: HeartbeatOptions
   readonly #stepMs: number
-  readonly #groupOf = new WeakMap<Connection, Group>()
   /** The group that is due next, and the one that the next connection joins. */
   #due: Group
   #filling: Group
@@ -67,13 +66,13 @@ export class Heartbeat implements ConnectionWatcher {
 
   added (connection: Connection): void {
     if (connection.follower.outbox.transport.ping === undefined) return
-    this.#filling.members.add(connection)
-    this.#groupOf.set(connection, this.#filling)
+    connection.pingedWith = this.#filling.members
+    connection.pingedWith.add(connection)
     this.#filling = this.#filling.next
   }
 
   removed (connection: Connection): void {
-    this.#groupOf.get(connection)?.members.delete(connection)
+    connection.pingedWith?.delete(connection)
   }
 
   /** A pong came. Only the answer to the latest ping tells a round trip, and only if that ping waited behind nothing. */
