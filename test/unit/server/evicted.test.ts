@@ -16,7 +16,7 @@ async function start () {
 
 /** Somebody else's job takes all the room there is, for itself. */
 async function press (server: TestServer): Promise<void> {
-  const greedy = server.manager.startAI('greedy', { prompt: 'x'.repeat(5_500) })
+  const greedy = server.manager.startAI('greedy', { prompt: 'x'.repeat(5_800) })
   await greedy.started
   void greedy.complete({})
 }
