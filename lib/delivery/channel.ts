@@ -12,24 +12,20 @@ export interface Entry {
 
 /** What a channel was given from one flush to the next: at least one entry. */
 export class Batch {
-  readonly #begin: number
+  /** Its first entry's place in the hub's order. */
+  readonly begin: number
   readonly #entries: Entry[]
   #frames: readonly Frame[] | undefined
   #plain: Buffer | undefined
   #deflated: Buffer | undefined
 
   constructor (first: Entry) {
-    this.#begin = first.order
+    this.begin = first.order
     this.#entries = [first]
   }
 
   add (entry: Entry): void {
     this.#entries.push(entry)
-  }
-
-  /** Whether all of it comes behind this place in the hub's order. */
-  isBehind (order: number): boolean {
-    return this.#begin >= order
   }
 
   /** Adds those behind this place to a list. */

@@ -1,4 +1,4 @@
-import type { Channel } from './channel.js'
+import type { Batch, Channel } from './channel.js'
 import type { Frame } from './frame.js'
 import type { Outbox } from './outbox.js'
 
@@ -16,8 +16,8 @@ export class Follower {
   cursor = 0
   /** What it gets in this tick, in order, once that is more than whole batches. */
   own: Frame[] | undefined
-  /** While a tick's batches are sent: the first channel with one for it, and whether several have. */
-  fedBy: Channel | undefined
+  /** While a tick's batches are sent: the first for it, and whether there is more to it than that one whole. */
+  fedBy: Batch | undefined
   mixed = false
 
   constructor (outbox: Outbox) {

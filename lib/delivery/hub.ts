@@ -203,19 +203,28 @@ export class Hub {
 
   /** What a tick often is: one channel has news, so nobody has news of two. */
   #writeToAll (channel: Channel, end: number): void {
-    for (const follower of channel.followers) if (note(follower, channel)) this.#writeNoted(follower, end)
+    const { followers, current: batch } = channel
+    if (batch === undefined) return
+    for (const follower of followers) {
+      if (follower.own === undefined && follower.cursor <= batch.begin) {
+        follower.cursor = end
+        writeBatch(follower, batch)
+      } else if (note(follower, batch)) {
+        this.#writeNoted(follower, end)
+      }
+    }
   }
 
   #writeToEach (fed: readonly Channel[], end: number): void {
     const noted: Follower[] = []
-    for (const channel of fed) {
-      for (const follower of channel.followers) if (note(follower, channel)) noted.push(follower)
+    for (const { followers, current: batch } of fed) {
+      if (batch !== undefined) for (const follower of followers) if (note(follower, batch)) noted.push(follower)
     }
     for (const follower of noted) this.#writeNoted(follower, end)
   }
 
   #writeNoted (follower: Follower, end: number): void {
-    const batch = follower.fedBy?.current
+    const batch = follower.fedBy
     follower.fedBy = undefined
     // Gone meanwhile, or settled: then it has all of this tick already.
     if (batch === undefined || follower.own !== undefined) return
@@ -327,13 +336,13 @@ function withText ({ body, textAt }: Publication, { source, to }: TextSpan, from
   return body.slice(0, textAt) + piece + body.slice(textAt)
 }
 
-/** Notes that the follower gets this channel's batch. Answers whether it is the first of this tick. */
-function note (follower: Follower, channel: Channel): boolean {
+/** Notes that the follower gets this batch. Answers whether it is the first of this tick. */
+function note (follower: Follower, batch: Batch): boolean {
   // Settled: what it gets is listed already, or will be.
   if (follower.own !== undefined) return false
   const isFirst = follower.fedBy === undefined
-  follower.fedBy ??= channel
-  follower.mixed = !isFirst || channel.current?.isBehind(follower.cursor) !== true
+  follower.fedBy ??= batch
+  follower.mixed = !isFirst || follower.cursor > batch.begin
   return isFirst
 }
 
