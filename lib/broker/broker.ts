@@ -40,7 +40,7 @@ export interface Position {
 }
 
 export interface PublishOptions {
-  /** Numbered, kept and recovered. Otherwise it reaches those who follow now. */
+  /** Numbered, kept and recovered. Otherwise it reaches those who follow now. A job's progress never is, whatever this says. */
   readonly durable: boolean
   /** What it reports of a job. */
   readonly job?: Transition

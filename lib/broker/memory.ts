@@ -36,8 +36,8 @@ export class MemoryBroker implements Broker {
     const epoch = this.#streams.follow(stream)
     const state = this.#streams.find(stream)
     if (state !== undefined) return state.join(since)
-    const reason = since === undefined ? 'new' : since.epoch === epoch && since.seq === 0 ? undefined : 'restarted'
-    return { epoch, seq: 0, revision: 0, replay: [], recovered: reason === undefined, reason }
+    const recovered = since?.epoch === epoch && since.seq === 0
+    return { epoch, seq: 0, revision: 0, replay: [], recovered, reason: recovered ? undefined : since === undefined ? 'new' : 'restarted' }
   }
 
   leave (stream: Stream): void {

@@ -119,7 +119,7 @@ export class Streams {
 
   #begin (stream: Stream): Kept {
     this.#makeRoom()
-    const kept = new Kept(stream, new StreamState(this.#nextEpoch(stream), this.#options))
+    const kept = new Kept(stream, new StreamState(stream, this.#nextEpoch(stream), this.#options))
     this.#kept.set(stream, kept)
     return kept
   }
@@ -211,6 +211,7 @@ export class Streams {
   }
 
   #life (stream: Stream): number {
+    // To hash a name is not free, and mostly nothing was forgotten.
     return this.#lives.size === 0 ? 0 : this.#lives.get(group(stream)) ?? 0
   }
 }

@@ -28,7 +28,7 @@ export class Batch {
     this.#entries.push(entry)
   }
 
-  /** Adds those behind this place to a list. */
+  /** Adds those from a place on to a list. */
   collect (order: number, into: Entry[]): void {
     for (const entry of this.#entries) if (entry.order >= order) into.push(entry)
   }
@@ -106,5 +106,10 @@ export class Channel {
   turn (): void {
     this.current = this.next
     this.next = undefined
+  }
+
+  /** All have it. */
+  sent (): void {
+    this.current = undefined
   }
 }

@@ -14,9 +14,9 @@ export class Follower {
   entering: Set<Channel> | undefined
   /** Deliveries before this place are written, are in `own`, or were none of its business. */
   cursor = 0
-  /** What it gets in this tick, in order, once that is more than whole batches. */
+  /** What it gets at the next flush, in order: listed for it alone once that is not simply a whole batch. */
   own: Frame[] | undefined
-  /** While a tick's batches are sent: the first for it, and whether there is more to it than that one whole. */
+  /** While batches are sent: the first for it, and whether it gets something else than that one as it is. */
   fedBy: Batch | undefined
   mixed = false
 

@@ -37,7 +37,11 @@ export interface HubOptions {
  * Everything of one tick leaves at its end, in one write a connection. Most connections follow one channel with news, so
  * that channel's frames are joined once and the same bytes are written to all. A connection for which that would break
  * the order (a direct answer in between, two channels with news, a join or a leave in the middle) is settled instead:
- * what it has coming up to this point is listed for it alone, and a cursor says how far.
+ * what it has coming up to this point is listed for it alone.
+ *
+ * Everything delivered has a place in one order that never begins anew, and each connection a cursor in it: what stands
+ * before that is written or listed for it, or none of its business. So it makes no difference whether something happens
+ * between two flushes or, because a reader was given up, in the middle of one.
  */
 export class Hub {
   readonly #broker: Broker
@@ -152,11 +156,14 @@ export class Hub {
 
   /**
    * Sends everything that is due. A reader that is too slow is given up here, and whoever hears of that may do anything:
-   * publish, greet, leave, end others. What comes of it belongs to the next tick, or finds out where the follower is.
+   * publish, greet, leave, end others. What is published meanwhile begins the next batches. A connection that is not
+   * written to yet may get it now, from its list or by its cursor, and then not again.
    */
   #flush (): void {
     this.#willFlush = false
-    const [fed, settled, end] = [this.#fed, this.#settled, this.#order]
+    const [fed, settled] = [this.#fed, this.#settled]
+    // Where the batches of this flush end.
+    const end = this.#order
     this.#fed = []
     this.#settled = []
     for (const channel of fed) channel.turn()
@@ -169,7 +176,7 @@ export class Hub {
       this.#settle(follower)
       writeOwn(follower)
     }
-    for (const channel of fed) channel.current = undefined
+    for (const channel of fed) channel.sent()
   }
 
   #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
@@ -202,16 +209,13 @@ export class Hub {
   }
 
   /** What a tick often is: one channel has news, so nobody has news of two. */
-  #writeToAll (channel: Channel, end: number): void {
-    const { followers, current: batch } = channel
+  #writeToAll ({ followers, current: batch }: Channel, end: number): void {
     if (batch === undefined) return
     for (const follower of followers) {
-      if (follower.own === undefined && follower.cursor <= batch.begin) {
-        follower.cursor = end
-        writeBatch(follower, batch)
-      } else if (note(follower, batch)) {
-        this.#writeNoted(follower, end)
-      }
+      // Settled: what it gets is listed already, or will be.
+      if (follower.own !== undefined) continue
+      if (follower.cursor <= batch.begin) this.#writeWhole(follower, batch, end)
+      else this.#writeComing(follower)
     }
   }
 
@@ -220,19 +224,26 @@ export class Hub {
     for (const { followers, current: batch } of fed) {
       if (batch !== undefined) for (const follower of followers) if (note(follower, batch)) noted.push(follower)
     }
-    for (const follower of noted) this.#writeNoted(follower, end)
+    for (const follower of noted) {
+      const { fedBy, mixed } = follower
+      follower.fedBy = undefined
+      // Gone or settled since it was noted.
+      if (fedBy === undefined || follower.own !== undefined) continue
+      if (mixed) this.#writeComing(follower)
+      else this.#writeWhole(follower, fedBy, end)
+    }
   }
 
-  #writeNoted (follower: Follower, end: number): void {
-    const batch = follower.fedBy
-    follower.fedBy = undefined
-    // Gone meanwhile, or settled: then it has all of this tick already.
-    if (batch === undefined || follower.own !== undefined) return
-    const coming = follower.mixed ? this.#coming(follower) : undefined
-    // Before it is written: what that leads to may ask where the follower is.
-    follower.cursor = coming === undefined ? end : this.#order
-    if (coming === undefined) writeBatch(follower, batch)
-    else follower.outbox.write(coming)
+  /** The cursor goes first: a write may shed, and whoever hears of that may ask where the follower is. */
+  #writeWhole (follower: Follower, batch: Batch, end: number): void {
+    follower.cursor = end
+    writeBatch(follower, batch)
+  }
+
+  #writeComing (follower: Follower): void {
+    const coming = this.#coming(follower)
+    follower.cursor = this.#order
+    follower.outbox.write(coming)
   }
 
   /** Lists what the follower has coming up to now, so that what happens next comes after it. */

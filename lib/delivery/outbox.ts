@@ -57,8 +57,9 @@ export class Outbox {
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
-  /** Bytes of the past that it may hold beyond the bound until it has caught up. */
+  /** Bytes of the past that it may hold beyond the bound until it has caught up; and whether they are still to be written. */
   #allowance = 0
+  #isExpecting = false
 
   constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
     this.transport = transport
@@ -87,11 +88,12 @@ export class Outbox {
   }
 
   /**
-   * So much of the past comes next. It is no sign of a slow reader, and it has bounds of its own; counted like live
+   * So much of the past comes with the next `write`. It is no sign of a slow reader, and it has bounds of its own; counted like live
    * messages it would close the connection, and after it each that comes back for the same.
    */
   expect (bytes: number): void {
     this.#allowance += bytes
+    this.#isExpecting = true
   }
 
   /** Writes frames that the caller has joined already. False when they can't go at once: then `write` them. */
@@ -108,6 +110,7 @@ export class Outbox {
     let left = frames
     while (!this.#closed && this.#backlog === undefined && left.length > 0 && !this.transport.full) left = this.#fill(left)
     for (const frame of left) if (!this.#closed) this.#wait(frame)
+    this.#isExpecting = false
     if (this.#backlog === undefined) this.#allowance = 0
   }
 
@@ -216,7 +219,7 @@ export class Outbox {
       this.transport.onceDrained(() => { this.#drained() })
     } else {
       this.#backlog = undefined
-      this.#allowance = 0
+      if (!this.#isExpecting) this.#allowance = 0
       this.#finished?.()
     }
   }

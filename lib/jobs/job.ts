@@ -17,7 +17,7 @@ export type Verdict<J> =
   /** `presumed`: the job that the report was about, if its end was only presumed. */
   | { readonly dropped: DropReason, readonly presumed?: J }
 
-/** One run of an AI task. Whoever keeps jobs adds what it wants to know of them. */
+/** One run of an AI task. Whoever keeps jobs extends it by what it wants to know of them: there are very many, and that saves an object for each. */
 export class Job {
   readonly id: string
   status: 'running' | 'complete' | 'error' = 'running'
@@ -80,15 +80,15 @@ export class SessionJobs<J extends Job> {
 
   /** Whether more may come of any: it runs, or its end was only presumed. */
   get mayGoOn (): boolean {
-    return this.#newestRunning !== undefined || this.#presumed.length > 0
+    return this.#newestRunning !== undefined || this.#presumedEnded.length > 0
   }
 
   /** Those of which more may come. */
   get open (): readonly J[] {
-    return this.#ended === undefined ? this.running : [...this.running, ...this.#presumed]
+    return this.#ended === undefined ? this.running : [...this.running, ...this.#presumedEnded]
   }
 
-  get #presumed (): readonly J[] {
+  get #presumedEnded (): readonly J[] {
     return [...this.ended].filter((job) => job.mayGoOn)
   }
 
@@ -111,23 +111,23 @@ export class SessionJobs<J extends Job> {
     const running = newest?.id === jobId ? newest : this.#others?.get(jobId)
     if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
     const ended = this.#ended?.get(jobId)
-    if (ended === undefined) return { job: this.#open(jobId), supersedes: false }
+    if (ended === undefined) return { job: this.#begin(jobId), supersedes: false }
     return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
   #forgiving ({ event, chunks, presumed }: Transition): Verdict<J> {
-    if (event === 'start') return { job: this.#open(), supersedes: false }
+    if (event === 'start') return { job: this.#begin(), supersedes: false }
     const running = this.#newestRunning
     if (running !== undefined) return { job: running, supersedes: false }
     const ended = this.latestEnded
     if (isRealEnd(event, presumed)) {
-      return ended?.presumed === true ? { job: ended, supersedes: true } : { job: this.#open(), supersedes: false }
+      return ended?.presumed === true ? { job: ended, supersedes: true } : { job: this.#begin(), supersedes: false }
     }
-    if (event === 'progress' && (ended === undefined || isNewRun(chunks, ended.chunks))) return { job: this.#open(), supersedes: false }
+    if (event === 'progress' && (ended === undefined || isNewRun(chunks, ended.chunks))) return { job: this.#begin(), supersedes: false }
     return ended === undefined ? { dropped: 'stray' } : tooLate(ended)
   }
 
-  #open (jobId?: string): J {
+  #begin (jobId?: string): J {
     const job = this.#create(jobId)
     const before = this.#newestRunning
     if (before !== undefined) (this.#others ??= new Map<string, J>()).set(before.id, before)

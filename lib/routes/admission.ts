@@ -84,7 +84,9 @@ export class Admission {
         tokenWasRead = true
         return token
       },
-      signal: departure.signal
+      get signal () {
+        return departure.signal
+      }
     }
     return proceed<unknown, Admitted | Refused>(
       () => this.#authenticate(() => authenticate(request, context), departure),
@@ -105,7 +107,7 @@ export class Admission {
     const answer = authenticate()
     if (!isPromise(answer)) return answer
     return withDeadline(clock, authTimeoutMs, answer, departure.signal).then((identity) => {
-      if (identity === TIMED_OUT) departure.happened()
+      if (identity === TIMED_OUT) departure.note()
       return identity
     })
   }
@@ -145,8 +147,8 @@ export class Admission {
 
   #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
     const { sessionId, request, userSince, returns } = query
-    const permission = sessionId === undefined ? 'allowed' : this.#options.follows.permit(identity, { type: 'subscribe', sessionId })
-    return whenThere(permission, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
+    const asked = sessionId === undefined ? 'allowed' : this.#options.follows.permit(identity, { type: 'subscribe', sessionId })
+    return whenThere(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
   }
 }
 

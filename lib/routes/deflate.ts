@@ -63,6 +63,7 @@ export class Negotiations {
   }
 
   readonly #onHeaders = (headers: string[], request: IncomingMessage): void => {
+    // Nothing was offered, so nothing was agreed.
     if (request.headers['sec-websocket-extensions'] === undefined) return
     const answer = headers.find((line) => line.toLowerCase().startsWith('sec-websocket-extensions:'))
     if (answer !== undefined && this.#isCompatible(answer)) this.#compatible.add(request)

@@ -1,19 +1,22 @@
-/** That a client has gone, for whoever wants to be told. Few do, and an `AbortController` is not cheap: it is made when it is asked for. */
+/**
+ * That a client has gone, for whoever wants to be told. Few do, and an `AbortController` is not cheap: it is made when its
+ * signal is asked for.
+ */
 export class Departure {
   #controller: AbortController | undefined
-  #happened = false
+  #hasLeft = false
 
-  /** Fires when the client has gone; fired already, if it has. */
+  /** Fires when the client has gone; has fired, if it is gone already. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      if (this.#happened) this.#controller.abort()
+      if (this.#hasLeft) this.#controller.abort()
     }
     return this.#controller.signal
   }
 
-  happened (): void {
-    this.#happened = true
+  note (): void {
+    this.#hasLeft = true
     this.#controller?.abort()
   }
 }

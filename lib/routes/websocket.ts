@@ -101,7 +101,7 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
   })
   ws.on('close', (code) => {
     const { waiting, connection } = reception
-    waiting?.departure.happened()
+    waiting?.departure.note()
     if (waiting !== undefined) arrivals.end(waiting.arrival)
     if (connection !== undefined) connections.remove(connection, code)
   })

@@ -4,8 +4,8 @@ interface Keyed {
 }
 
 /**
- * Things by session and job. Nearly every session has one job, which stands in it as it is: then no key is put together,
- * and no map is made, for what is asked with every message.
+ * Items by session and job. Nearly every session has one job, which stands there as it is: then no key is put together, and
+ * no map is made, for what is asked with every message. A session that had two keeps its map until both are gone.
  */
 export class JobMap<T extends Keyed> {
   readonly #sessions = new Map<string, T | Map<string, T>>()
@@ -17,12 +17,12 @@ export class JobMap<T extends Keyed> {
   }
 
   /** It takes the place of another of the same job. */
-  add (thing: T): void {
-    const { sessionId, jobId } = thing
+  add (item: T): void {
+    const { sessionId, jobId } = item
     const found = this.#sessions.get(sessionId)
-    if (found instanceof Map) found.set(jobId, thing)
-    else if (found === undefined || found.jobId === jobId) this.#sessions.set(sessionId, thing)
-    else this.#sessions.set(sessionId, new Map([[found.jobId, found], [jobId, thing]]))
+    if (found instanceof Map) found.set(jobId, item)
+    else if (found === undefined || found.jobId === jobId) this.#sessions.set(sessionId, item)
+    else this.#sessions.set(sessionId, new Map([[found.jobId, found], [jobId, item]]))
   }
 
   delete (sessionId: string, jobId: string): void {

@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import type { Broker, ControlMessage, PublishOptions } from '../broker/broker.js'
 import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
 import { Beats } from '../jobs/beats.js'
+import { newJobId } from '../jobs/job-id.js'
 import type { AISource } from '../jobs/track-source.js'
 import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
@@ -91,7 +91,7 @@ export class WebSocketManager {
    * Starts a job and returns a handle for the rest of it: for code that runs several, or wants to be told when a client
    * cancels. Never throws: what is wrong with its arguments is told by `handle.started`.
    */
-  startAI (sessionId: string, task: AITask, { jobId = randomUUID() }: JobOptions = {}): AIJob {
+  startAI (sessionId: string, task: AITask, { jobId = newJobId() }: JobOptions = {}): AIJob {
     const { cancellations } = this.#options
     const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
     const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started })

@@ -14,9 +14,9 @@ const letters = 'abcdefghijklmnopqrstuvwxyz'
 /** So many UTF-16 units that no other call answers, and that a deflater makes little of. */
 function some (alphabet: string, units: number): string {
   const signs = Array.from(alphabet)
-  let made = ''
-  while (made.length < units) made += signs[Math.floor(Math.random() * signs.length)]!
-  return made
+  const chosen = Array.from({ length: units / signs[0]!.length }, () => signs[Math.floor(Math.random() * signs.length)]!)
+  // One string, and not one for each sign.
+  return chosen.join('')
 }
 
 /** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for its readers. */
@@ -67,37 +67,56 @@ t.test('nor one that is kept deflated, too', (t) => {
   t.end()
 })
 
-t.test('nor a session with a job', (t) => {
-  const kinds: Record<string, { count: number, publish: (library: Library, name: string, n: number) => void }> = {
-    end: { count: 4_000, publish: (library, name, n) => { library.publish(name, report('complete'), `{"end":${n}}`) } },
-    // Put together of many strings, as they are when nobody asks for their characters.
-    progress: {
-      count: 4_000,
-      publish: (library, name, n) => {
-        const progress = JSON.stringify({ chunksReceived: n, note: some(letters, 50) })
-        library.publish(name, report('progress'), `{"type":"ai_progress","sessionId":${JSON.stringify(name)},"progress":${progress},"timestamp":"${n}"}`)
-      }
-    },
-    // Made of characters of its own each time.
-    text: { count: 400, publish: (library, name) => { for (let i = 0; i < 100; i++) library.publish(name, text(`${i} `.padStart(8))) } }
-  }
-  for (const [kind, { count, publish }] of Object.entries(kinds)) {
-    const { real, counted } = costOfJobs(count, publish)
-    t.ok(counted >= real, `${kind}: ${Math.round(real)} bytes are counted as ${counted}`)
-    t.ok(counted < real * 2, `${kind}: but not as much more`)
-  }
-  t.end()
-})
+const HOUR_MS = 60 * 60 * 1000
 
-/** What each of so many sessions is counted as, and what it takes. */
-function costOfJobs (count: number, publish: (library: Library, name: string, n: number) => void): { real: number, counted: number } {
-  const library = new Library({ maxTotalBytes: Infinity })
-  const publishTo = (n: number): void => {
-    publish(library, `session ${n}`, n)
-    library.node.deliveries.length = 0
-  }
-  for (let n = 0; n < 50; n++) publishTo(n)
-  const before = { real: memoryInUse(), counted: library.broker.bytes }
-  for (let n = 0; n < count; n++) publishTo(n + 50)
-  return { real: (memoryInUse() - before.real) / count, counted: (library.broker.bytes - before.counted) / count }
+interface Jobs {
+  readonly count?: number
+  /** Names of sessions and jobs. */
+  readonly id?: (n: number) => string
+  /** Whether only the jobs' state is left. */
+  readonly isSettled?: boolean
+  readonly publish: (library: Library, session: string, jobId: string) => void
+}
+
+/** Put together of many strings, as a progress is while nobody asks for its characters. */
+function progressOf (session: string): string {
+  return `{"type":"ai_progress","sessionId":${JSON.stringify(session)},"progress":${JSON.stringify({ note: some(letters, 50) })},"timestamp":"now"}`
+}
+
+function end (library: Library, session: string, jobId?: string): void {
+  library.publish(session, report('complete', jobId === undefined ? {} : { jobId }), JSON.stringify({ session }))
+}
+
+const jobs: Record<string, Jobs> = {
+  'an end': { publish: end },
+  'an end, after a while': { isSettled: true, publish: end },
+  'an end, after a while, with long names': { isSettled: true, id: (n) => some(letters, 250) + String(n), publish: end },
+  'an end, after a while, with wide names': { isSettled: true, id: (n) => some('漢字仮名交', 250) + String(n), publish: end },
+  'many ends, of jobs named here': { count: 300, isSettled: true, publish: (library, session) => { for (let i = 0; i < 33; i++) end(library, session) } },
+  'a progress': { publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), progressOf(session)) } },
+  'a progress of a job named here': { publish: (library, session) => { library.publish(session, report('progress'), progressOf(session)) } },
+  'a progress, with wide names': {
+    id: (n) => some('漢字仮名交', 250) + String(n),
+    publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), '{"type":"ai_progress"}') }
+  },
+  // Made of characters of its own each time.
+  'a text': { count: 400, publish: (library, session) => { for (let i = 0; i < 100; i++) library.publish(session, text(`${i} `.padStart(8))) } }
+}
+
+for (const [kind, { count = 4_000, id = (n: number) => `name ${n}`, isSettled = false, publish }] of Object.entries(jobs)) {
+  t.test(`nor a session with ${kind}`, async (t) => {
+    const library = new Library({ maxTotalBytes: Infinity, ttlMs: HOUR_MS, endTtlMs: 100 * HOUR_MS })
+    const measure = (): { real: number, counted: number } => {
+      library.node.deliveries.length = 0
+      if (isSettled) library.clock.advance(2 * HOUR_MS)
+      return { real: memoryInUse(), counted: library.broker.bytes }
+    }
+    for (let n = 0; n < 50; n++) publish(library, id(n), id(n))
+    const before = measure()
+    for (let n = 0; n < count; n++) publish(library, id(n + 50), id(n))
+    const after = measure()
+    const [real, counted] = [(after.real - before.real) / count, (after.counted - before.counted) / count]
+    t.ok(counted >= real, `${Math.round(real)} bytes are counted as ${Math.round(counted)}`)
+    t.ok(counted < real * 2.5, 'but not as much more')
+  })
 }

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict'
-import fc from 'fast-check'
 import t from 'tap'
 import { Room, streamOf, type Guest } from '../../support/room.js'
 
@@ -170,50 +168,6 @@ t.test('inside a flush', (t) => {
     room.clock.tick()
     t.strictSame(late.transport.texts, ['hello a:0', 'welcome', 'new'])
     t.end()
-  })
-
-  t.test('what is published, answered and left there reaches each in the order of the calls, once', async () => {
-    const act = fc.record({ does: fc.constantFrom('publish', 'tell', 'leave'), name: fc.constantFrom('a', 'b'), whom: fc.nat(2) })
-    fc.assert(fc.property(fc.array(act, { maxLength: 4 }), fc.array(act, { maxLength: 8 }), fc.array(act, { maxLength: 4 }), (before, inside, after) => {
-      const room = new Room({ maxOutboxBytes: 100 * KIB })
-      let said = 0
-      const guests = [room.enter(), room.enter(), room.enter(() => { perform(inside) })] as const
-      const slow = guests[2]
-      const expected: string[][] = [[], []]
-      const follow = [new Set(['a', 'b']), new Set(['a', 'b'])]
-      function perform (acts: ReadonlyArray<{ does: string, name: string, whom: number }>): void {
-        for (const { does, name, whom } of acts) {
-          const text = `${does} ${name} ${said++}`
-          if (does === 'publish') {
-            room.publish(name, text)
-            for (const [at, names] of follow.entries()) if (names.has(name)) expected[at]!.push(text)
-          } else if (does === 'tell') {
-            room.tell(guests[whom]!, text)
-            expected[whom]?.push(text)
-          } else if (whom < 2) {
-            room.leave(guests[whom]!, name)
-            follow[whom]!.delete(name)
-          }
-        }
-      }
-      // Its turn is between those of the others.
-      for (const at of [0, 2, 1]) room.join(guests[at]!, 'a', 'b')
-      room.clock.tick()
-      stall(room, slow)
-      room.clock.tick()
-      for (const { transport } of guests) transport.writes.length = 0
-      for (const text of [large, large]) {
-        room.publish('a', text)
-        for (const [at, names] of follow.entries()) if (names.has('a')) expected[at]!.push(text)
-      }
-      perform(before)
-      room.clock.tick()
-      assert.equal(slow.overflows, 1)
-      perform(after)
-      room.clock.tick()
-      room.clock.tick()
-      for (const at of [0, 1]) assert.deepEqual(guests[at]!.transport.texts, expected[at])
-    }))
   })
 
   // What the slow one gets makes it overflow while the others are still being written to, before it and behind it.

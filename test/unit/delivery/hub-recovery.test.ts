@@ -172,6 +172,27 @@ t.test('a job\'s text, for who comes back', (t) => {
   t.end()
 })
 
+t.test('the past does not make a reader too slow that has caught up before it comes', (t) => {
+  for (const catchesUp of [false, true]) {
+    const room = new Room({ maxOutboxBytes: 100 * 1024 })
+    const { epoch } = room.broker.join(streamOf('a'))
+    for (let i = 0; i < 30; i++) room.publish('a', `{"n":"${'.'.repeat(10 * 1024)}"}`, { durable: true })
+    const guest = room.enter()
+    room.join(guest, 'b')
+    guest.transport.stalled = true
+    for (const text of ['x'.repeat(70 * 1024), 'behind']) room.tell(guest, text)
+    room.clock.tick()
+    comeBack(room, guest, [{ stream: streamOf('a'), since: { epoch, seq: 0 } }])
+    if (catchesUp) guest.transport.drain()
+    room.clock.tick()
+    t.equal(guest.overflows, 0)
+    guest.transport.stalled = false
+    guest.transport.drain()
+    t.equal(guest.transport.texts.length, 3 + 1 + 30)
+  }
+  t.end()
+})
+
 t.test('races', (t) => {
   t.test('publish between read and join: it comes once, behind what was missed', async (t) => {
     const { room, broker, publish } = farRoom()

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { Room, type Guest } from '../../support/room.js'
+
+// Inside a flush, a reader that is given up may set off anything. Nobody may notice where in a flush that was.
+
+const KIB = 1024
+const GUESTS = 5
+const large = '.'.repeat(40 * KIB)
+
+interface Act {
+  readonly does: 'publish' | 'publish much' | 'tell' | 'join' | 'join both' | 'leave' | 'finish' | 'drop'
+  readonly name: string
+  readonly whom: number
+}
+
+/** What a guest was to be sent, in the order of the calls. */
+class Expected {
+  readonly texts: string[] = []
+  readonly follows = new Set<string>()
+  end: 'finished' | 'dropped' | undefined
+}
+
+class Stage {
+  readonly room = new Room({ maxOutboxBytes: 100 * KIB })
+  readonly guests: readonly Guest[]
+  readonly expected = Array.from({ length: GUESTS }, () => new Expected())
+  /** Flushes that are due, and acts that happened inside one. */
+  due = 0
+  inside = 0
+  #isFlushing = false
+  #said = 0
+
+  /** `onOverflow`: what each guest sets off when it is given up. */
+  constructor (onOverflow: ReadonlyArray<readonly Act[]>) {
+    const { clock } = this.room
+    const endOfTick = clock.endOfTick.bind(clock)
+    clock.endOfTick = (callback) => {
+      this.due++
+      endOfTick(() => {
+        this.due--
+        callback()
+      })
+    }
+    this.guests = this.expected.map((_, at) => this.room.enter(() => {
+      this.perform({ does: 'finish', name: '', whom: at })
+      if (this.#isFlushing) this.inside += onOverflow[at]!.length
+      for (const act of onOverflow[at]!) this.perform(act)
+    }))
+  }
+
+  perform ({ does, name, whom }: Act): void {
+    const { room, guests, expected } = this
+    const [guest, meant] = [guests[whom]!, expected[whom]!]
+    const text = `${does} ${this.#said++}`
+    switch (does) {
+      case 'publish':
+      case 'publish much': {
+        const body = does === 'publish' ? text : text + large
+        for (const { follows, texts } of expected) if (follows.has(name)) texts.push(body)
+        room.publish(name, body)
+        break
+      }
+      case 'tell':
+        if (meant.end === undefined) meant.texts.push(text)
+        room.tell(guest, text)
+        break
+      case 'join':
+      case 'join both': {
+        const names = does === 'join' ? [name] : ['a', 'b']
+        if (meant.end === undefined) {
+          meant.texts.push(`hello ${names.map((each) => `${each}:0`).join(' ')}`)
+          for (const each of names) meant.follows.add(each)
+        }
+        room.join(guest, ...names)
+        break
+      }
+      case 'leave':
+        meant.follows.delete(name)
+        room.leave(guest, name)
+        break
+      case 'finish':
+        if (meant.end !== undefined) break
+        this.#end(meant, 'finished')
+        room.hub.finish(guest.follower, () => undefined)
+        break
+      case 'drop':
+        this.#end(meant, 'dropped')
+        room.hub.drop(guest.follower)
+    }
+  }
+
+  tick (): void {
+    this.#isFlushing = true
+    this.room.clock.tick()
+    this.#isFlushing = false
+  }
+
+  #end (meant: Expected, end: NonNullable<Expected['end']>): void {
+    meant.end = end
+    meant.follows.clear()
+  }
+}
+
+t.test('whatever a reader that is given up sets off, each gets what it is to get, in the order of the calls, once', async (t) => {
+  const act: fc.Arbitrary<Act> = fc.record({
+    does: fc.constantFrom('publish', 'publish', 'publish much', 'publish much', 'tell', 'join', 'join both', 'leave', 'finish', 'drop'),
+    name: fc.constantFrom('a', 'b', 'c'),
+    whom: fc.nat(GUESTS - 1)
+  })
+  const acts = (maxLength: number): fc.Arbitrary<Act[]> => fc.array(act, { maxLength, size: 'max' })
+  const perGuest = <T>(each: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(each, { minLength: GUESTS, maxLength: GUESTS })
+  let inside = 0
+  fc.assert(fc.property(perGuest(fc.subarray(['a', 'b'])), perGuest(fc.boolean()), perGuest(acts(6)), fc.array(acts(12), { maxLength: 4 }), (follows, isSlow, onOverflow, ticks) => {
+    const stage = new Stage(onOverflow)
+    const { room, guests, expected } = stage
+    for (const [whom, names] of follows.entries()) for (const name of names) stage.perform({ does: 'join', name, whom })
+    for (const [at, { transport }] of guests.entries()) transport.stalled = isSlow[at]!
+    for (const acts of ticks) {
+      for (const act of acts) stage.perform(act)
+      stage.tick()
+    }
+    for (const { transport } of guests) {
+      transport.stalled = false
+      transport.drain()
+    }
+    for (let more = 0; stage.due > 0; more++) {
+      assert(more < 10, 'it comes to an end')
+      stage.tick()
+      for (const { transport } of guests) transport.drain()
+    }
+    for (const [at, { follower, transport, overflows }] of guests.entries()) {
+      const { texts, end, follows } = expected[at]!
+      // One that was given up or dropped has a beginning of it.
+      assert.deepEqual(transport.texts, overflows > 0 || end === 'dropped' ? texts.slice(0, transport.texts.length) : texts)
+      assert.deepEqual([follower.own, follower.fedBy], [undefined, undefined])
+      assert.equal(follower.channels.length, follows.size)
+      for (const { current, next } of follower.channels) assert.deepEqual([current, next], [undefined, undefined])
+    }
+    assert.equal(room.pool.waitingBytes, 0)
+    inside += stage.inside
+  }))
+  t.ok(inside > 0, 'some of it happened inside a flush')
+})
