@@ -312,12 +312,12 @@ t.test('a message as it goes out', (t) => {
     const progress = { event: 'progress', jobId: 'j' } as const
     for (const n of [1, 2, 3]) room.publish('a', `{"progress":${n}}`, { job: progress })
     // One that is durable must arrive whatever job it is about.
-    for (const n of [1, 2]) room.publish('a', `{"result":${n}}`, { durable: true, job: progress })
+    for (const event of ['complete', 'error'] as const) room.publish('a', `{"end":"${event}"}`, { durable: true, job: { event, presumed: event === 'complete', jobId: 'j' } })
     room.clock.tick()
     guest.transport.stalled = false
     guest.transport.drain()
     t.strictSame(guest.transport.texts.slice(2), [
-      '{"progress":3,"jobId":"j"}', '{"result":1,"jobId":"j","seq":1}', '{"result":2,"jobId":"j","seq":2}'
+      '{"progress":3,"jobId":"j"}', '{"end":"complete","jobId":"j","seq":1}', '{"end":"error","jobId":"j","supersedes":true,"seq":2}'
     ])
     t.end()
   })

@@ -45,7 +45,7 @@ t.test('who is given what was deflated for everyone', async (t) => {
   const server = new EventEmitter()
   const negotiations = new Negotiations(server as WebSocketServer, settings)
   const inflates = (...headers: string[]): boolean => {
-    const request = {} as IncomingMessage
+    const request = { headers: { 'sec-websocket-extensions': 'permessage-deflate' } } as unknown as IncomingMessage
     server.emit('headers', ['HTTP/1.1 101 Switching Protocols', 'Upgrade: websocket', ...headers], request)
     return negotiations.inflates(request)
   }
