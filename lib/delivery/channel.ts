@@ -12,6 +12,7 @@ export interface Entry {
 
 /** What a channel was given from one flush to the next: at least one entry. */
 export class Batch {
+  readonly channel: Channel
   /** Its first entry's place in the hub's order. */
   readonly begin: number
   readonly #entries: Entry[]
@@ -19,7 +20,8 @@ export class Batch {
   #plain: Buffer | undefined
   #deflated: Buffer | undefined
 
-  constructor (first: Entry) {
+  constructor (channel: Channel, first: Entry) {
+    this.channel = channel
     this.begin = first.order
     this.#entries = [first]
   }
@@ -90,16 +92,13 @@ export class Channel {
     if (follower.entering?.size === 0) follower.entering = undefined
   }
 
-  /** Takes an entry to all. Answers whether that begins a batch, which must be sent. */
-  add (entry: Entry): boolean {
+  /** Takes an entry to all. Answers the batch that it begins, if any: that must be sent. */
+  add (entry: Entry): Batch | undefined {
     if (this.#entering !== undefined) for (const meanwhile of this.#entering.values()) meanwhile.push(entry)
-    if (this.followers.size === 0) return false
-    if (this.next === undefined) {
-      this.next = new Batch(entry)
-      return true
-    }
+    if (this.followers.size === 0) return undefined
+    if (this.next === undefined) return this.next = new Batch(this, entry)
     this.next.add(entry)
-    return false
+    return undefined
   }
 
   /** From now on what comes belongs to another batch than what is being sent. */

@@ -49,8 +49,8 @@ export class Hub {
   readonly #deflate: DeflateSettings | undefined
   readonly #channels = new Map<Stream, Channel>()
   readonly #present: PresentFrames
-  /** Channels with a batch, and followers with something of their own, since the last flush. */
-  #fed: Channel[] = []
+  /** Batches, and followers with something of their own, since the last flush. */
+  #batches: Batch[] = []
   #settled: Follower[] = []
   #order = 0
   #willFlush = false
@@ -142,8 +142,9 @@ export class Hub {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return 0
     const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
-    if (channel.add(entry)) {
-      this.#fed.push(channel)
+    const batch = channel.add(entry)
+    if (batch !== undefined) {
+      this.#batches.push(batch)
       this.#flushLater()
     }
     return channel.size
@@ -161,22 +162,22 @@ export class Hub {
    */
   #flush (): void {
     this.#willFlush = false
-    const [fed, settled] = [this.#fed, this.#settled]
-    // Where the batches of this flush end.
+    const [batches, settled] = [this.#batches, this.#settled]
+    // Where they end.
     const end = this.#order
-    this.#fed = []
+    this.#batches = []
     this.#settled = []
-    for (const channel of fed) channel.turn()
-    const [only, another] = fed
+    for (const { channel } of batches) channel.turn()
+    const [only, another] = batches
     if (only !== undefined && another === undefined) this.#writeToAll(only, end)
-    else this.#writeToEach(fed, end)
+    else this.#writeToEach(batches, end)
     for (const follower of settled) {
       // Gone meanwhile.
       if (follower.own === undefined) continue
       this.#settle(follower)
       writeOwn(follower)
     }
-    for (const channel of fed) channel.sent()
+    for (const { channel } of batches) channel.sent()
   }
 
   #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
@@ -209,9 +210,8 @@ export class Hub {
   }
 
   /** What a tick often is: one channel has news, so nobody has news of two. */
-  #writeToAll ({ followers, current: batch }: Channel, end: number): void {
-    if (batch === undefined) return
-    for (const follower of followers) {
+  #writeToAll (batch: Batch, end: number): void {
+    for (const follower of batch.channel.followers) {
       // Settled: what it gets is listed already, or will be.
       if (follower.own !== undefined) continue
       if (follower.cursor <= batch.begin) this.#writeWhole(follower, batch, end)
@@ -219,10 +219,10 @@ export class Hub {
     }
   }
 
-  #writeToEach (fed: readonly Channel[], end: number): void {
+  #writeToEach (batches: readonly Batch[], end: number): void {
     const noted: Follower[] = []
-    for (const { followers, current: batch } of fed) {
-      if (batch !== undefined) for (const follower of followers) if (note(follower, batch)) noted.push(follower)
+    for (const batch of batches) {
+      for (const follower of batch.channel.followers) if (note(follower, batch)) noted.push(follower)
     }
     for (const follower of noted) {
       const { fedBy, mixed } = follower

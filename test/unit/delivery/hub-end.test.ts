@@ -170,6 +170,26 @@ t.test('inside a flush', (t) => {
     t.end()
   })
 
+  t.test('what is published there is not given twice to one that had it there', (t) => {
+    const room = new Room({ maxOutboxBytes: 100 * KIB })
+    const slow = room.enter(() => { room.publish('a', 'inside') })
+    const [one, two] = [room.enter(), room.enter()]
+    for (const guest of [slow, one, two]) room.join(guest, 'a')
+    room.join(two, 'b')
+    stall(room, slow)
+    room.clock.tick()
+    for (const text of [large, large]) room.publish('a', text)
+    room.publish('b', 'b')
+    room.clock.tick()
+    t.equal(slow.overflows, 1)
+    t.equal(two.transport.texts.at(-1), 'inside', 'its turn was still to come')
+    room.publish('a', 'after')
+    room.clock.tick()
+    t.strictSame(one.transport.texts.slice(1), [large, large, 'inside', 'after'])
+    t.strictSame(two.transport.texts.slice(2), [large, large, 'b', 'inside', 'after'])
+    t.end()
+  })
+
   // What the slow one gets makes it overflow while the others are still being written to, before it and behind it.
   for (const [kind, prepare] of [
     ['of the whole batch', () => undefined],
