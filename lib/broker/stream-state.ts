@@ -1,7 +1,7 @@
-import { newJobId } from '../jobs/job-id.js'
 import { Job, SessionJobs, type DropReason } from '../jobs/job.js'
 import { RunningText } from '../jobs/text.js'
 import type { Joined, Position, Publication, PublishOptions, Stream, TextSpan, Unrecovered } from './broker.js'
+import { newJobId } from './job-id.js'
 
 export interface StreamBounds {
   /** Messages and bytes that are kept of one stream. */
