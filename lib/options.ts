@@ -39,7 +39,7 @@ export interface Delivery {
 
 /**
  * What is kept for those who come back, or come late. Bytes are those that it takes in memory at most: of a message three
- * times its length and 512, or four times and 704 if it is long enough to be deflated.
+ * times its length and 576, or four times and 832 if it is long enough to be deflated.
  */
 export interface History {
   /** Messages that are kept of one session or user; 0 keeps none. @default 1_000 */

@@ -42,6 +42,7 @@ function cost (contents: (n: number) => string, { count = 4_000, inflates = fals
 t.test('a message is never counted as less than it takes, and not as much more', (t) => {
   const wide = 'wide because of this: € ' + letters.repeat(8_000)
   const kinds: Record<string, (n: number) => string> = {
+    'nothing': () => '',
     'a few letters': () => some(letters, 20),
     'letters': () => some(letters, 300),
     'letters with accents': () => some(`${letters}äöüéèß`, 300),
