@@ -40,6 +40,8 @@ export interface ClientOptions {
 /** Engine.IO's ping and its answer. */
 const ENGINE_PING = '2'.charCodeAt(0)
 const enginePong = clientFrame(TEXT, '3')
+const PING_FRAME = clientFrame(PING, '')
+const PONG_FRAME = clientFrame(PONG, '')
 
 /**
  * All sockets read into the same memory: they are read one after the other, and what is worth keeping is copied out.
@@ -62,6 +64,7 @@ export class Client {
   /** Called for every message after that. The payload is there when `read` was called. */
   onMessage: (first: number, payload: Buffer | undefined) => void = () => { /* counted by whoever sets it */ }
   onEnd: () => void = () => { /* nobody asks */ }
+  #onPong: (() => void) | undefined
 
   constructor (options: ClientOptions, onReady: (error?: Error) => void) {
     this.#options = options
@@ -88,6 +91,20 @@ export class Client {
 
   send (frame: Buffer): void {
     this.#socket.write(frame)
+  }
+
+  /**
+   * Answers something that the server sent, as every client does that is pinged: sends a ping, and a pong on its pong.
+   * From then on the system acknowledges what comes as it does for clients that answer, each second message by itself.
+   */
+  answer (): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onPong = () => {
+        this.send(PONG_FRAME)
+        resolve()
+      }
+      this.send(PING_FRAME)
+    })
   }
 
   pause (): void {
@@ -135,6 +152,8 @@ export class Client {
     const opcode = first & 15
     if (opcode === PING) {
       this.send(clientFrame(PONG, payload ?? ''))
+    } else if (opcode === PONG) {
+      this.#onPong?.()
     } else if (opcode === CLOSE) {
       if (!this.#closing) this.close()
     } else if (opcode === TEXT && length === 1 && payload?.[0] === ENGINE_PING) {

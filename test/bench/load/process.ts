@@ -136,8 +136,9 @@ const handlers = {
     return { wallMicros: Number((process.hrtime.bigint() - before) / 1000n) }
   },
 
-  /** Begins a round: acknowledges each time that so many messages have come. */
-  expect (given: ExpectOptions): void {
+  /** Begins a round, for which all clients are alike: acknowledges each time that so many messages have come. */
+  async expect (given: ExpectOptions): Promise<void> {
+    await inParallel(clients.length, CONNECTING, (at) => clients[at]!.answer())
     messagesPerTick = given.messagesPerTick
     messages = 0
     nextAck = messagesPerTick

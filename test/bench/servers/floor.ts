@@ -9,6 +9,7 @@ import {
 } from './contender.js'
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+const PONG = Buffer.from([0x8a, 0])
 
 /** What is ready of a session: messages as templates, and what goes out in this tick. */
 interface Room {
@@ -53,8 +54,10 @@ export function floor ({ compression }: ContenderOptions): Contender {
         // Only the load generator's frames: short, masked with zeros.
         while (rest.length >= 6 && rest.length >= 6 + (rest[1]! & 127)) {
           const length = rest[1]! & 127
-          if ((rest[0]! & 15) === 1) answer(socket, rest.toString('utf8', 6, 6 + length))
-          else socket.end()
+          const opcode = rest[0]! & 15
+          if (opcode === 1) answer(socket, rest.toString('utf8', 6, 6 + length))
+          else if (opcode === 9) socket.write(PONG)
+          else if (opcode === 8) socket.end()
           rest = rest.subarray(6 + length)
         }
       })
