@@ -13,7 +13,10 @@ export interface DeflateSettings {
 }
 
 export interface FrameOptions {
-  /** Fields that are added behind the text's last one, and the brace behind them: `,"seq":7}`. The text must end in a brace, for these are written over it. */
+  /**
+   * Fields that are added behind the text's last one, and the brace behind them: `,"seq":7}`. The text must end in a
+   * brace, for these are written over it.
+   */
   readonly addition?: string | undefined
   /** While a reader is behind, a newer frame replaces an older one with the same key. */
   readonly collapseKey?: string | undefined

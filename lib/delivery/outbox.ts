@@ -88,8 +88,8 @@ export class Outbox {
   }
 
   /**
-   * So much of the past comes with the next `write`. It is no sign of a slow reader, and it has bounds of its own; counted like live
-   * messages it would close the connection, and after it each that comes back for the same.
+   * So much of the past comes with the next `write`. It is no sign of a slow reader, and it has bounds of its own; counted
+   * like live messages it would close the connection, and after it each that comes back for the same.
    */
   expect (bytes: number): void {
     this.#allowance += bytes

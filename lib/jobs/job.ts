@@ -17,7 +17,10 @@ export type Verdict<J> =
   /** `presumed`: the job that the report was about, if its end was only presumed. */
   | { readonly dropped: DropReason, readonly presumed?: J }
 
-/** One run of an AI task. Whoever keeps jobs extends it by what it wants to know of them: there are very many, and that saves an object for each. */
+/**
+ * One run of an AI task. Whoever keeps jobs extends it by what it wants to know of them: there are very many, and that
+ * saves an object for each.
+ */
 export class Job {
   readonly id: string
   status: 'running' | 'complete' | 'error' = 'running'

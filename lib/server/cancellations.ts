@@ -5,6 +5,7 @@ import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promi
 import type { Connection } from './connection.js'
 import type { AIJob } from './ai-job.js'
 import type { Follows } from './follows.js'
+import { JobMap } from './job-map.js'
 import type { Logger } from './logger.js'
 import type { Replies } from './replies.js'
 
@@ -29,32 +30,39 @@ export interface CancellationsOptions {
   readonly authTimeoutMs: number
 }
 
+/** Who listens for a job to be cancelled. It may have been started twice: then each handle is one of it. */
+interface Listeners {
+  readonly sessionId: string
+  readonly jobId: string
+  /** Not changed: a cancel tells them a moment after it found them. */
+  readonly handles: readonly AIJob[]
+}
+
 /** Ends jobs on request: whoever listens for it is told. Whether and when the job then ends is its own affair. */
 export class Cancellations {
   readonly #options: CancellationsOptions
-  /** By session and job. The same job may have been started twice: then each handle is one of it. */
-  readonly #handles = new Map<string, AIJob[]>()
+  readonly #listeners = new JobMap<Listeners>()
 
   constructor (options: CancellationsOptions) {
     this.#options = options
   }
 
   listen (job: AIJob): void {
-    const key = keyOf(job.sessionId, job.jobId)
-    this.#handles.set(key, [...this.#handles.get(key) ?? [], job])
+    const { sessionId, jobId } = job
+    this.#listeners.add({ sessionId, jobId, handles: [...this.#handles(sessionId, jobId), job] })
   }
 
   /** The job has ended, whoever reported that. */
   ended (sessionId: string, jobId: string): void {
-    this.#handles.delete(keyOf(sessionId, jobId))
+    this.#listeners.delete(sessionId, jobId)
   }
 
   /** It never began. */
   unlisten (job: AIJob): void {
-    const key = keyOf(job.sessionId, job.jobId)
-    const others = this.#handles.get(key)?.filter((each) => each !== job) ?? []
-    if (others.length > 0) this.#handles.set(key, others)
-    else this.#handles.delete(key)
+    const { sessionId, jobId } = job
+    const handles = this.#handles(sessionId, jobId).filter((each) => each !== job)
+    if (handles.length > 0) this.#listeners.add({ sessionId, jobId, handles })
+    else this.#listeners.delete(sessionId, jobId)
   }
 
   /** Carries out a client's `cancel`. It answers the client itself, whatever happens. */
@@ -95,8 +103,8 @@ export class Cancellations {
   /** Carries out an order on this node. Answers at once where there is a handle or the hook does, and always within the deadline. */
   carryOut (sessionId: string, jobId: string): MaybePromise<Obeyed> {
     const { onCancel, log, clock, authTimeoutMs } = this.#options
-    const handles = this.#handles.get(keyOf(sessionId, jobId))
-    if (handles !== undefined) {
+    const handles = this.#handles(sessionId, jobId)
+    if (handles.length > 0) {
       // The answer leaves first: the job's end may follow at once.
       queueMicrotask(() => { for (const handle of handles) handle.cancel() })
       return true
@@ -114,8 +122,8 @@ export class Cancellations {
       return 'failed'
     })
   }
-}
 
-function keyOf (sessionId: string, jobId: string): string {
-  return JSON.stringify([sessionId, jobId])
+  #handles (sessionId: string, jobId: string): readonly AIJob[] {
+    return this.#listeners.get(sessionId, jobId)?.handles ?? []
+  }
 }
