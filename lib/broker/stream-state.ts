@@ -2,6 +2,7 @@ import { Job, SessionJobs, type DropReason } from '../jobs/job.js'
 import { RunningText } from '../jobs/text.js'
 import type { Joined, Position, Publication, PublishOptions, Stream, TextSpan, Unrecovered } from './broker.js'
 import { newJobId } from './job-id.js'
+import { LatestProgress } from './latest-progress.js'
 
 export interface StreamBounds {
   /** Messages and bytes that are kept of one stream. */
@@ -46,13 +47,29 @@ class KeptPublication implements Publication {
 /** A job, and what it leaves for those who come later. */
 class StreamJob extends Job {
   start: KeptPublication | undefined = undefined
-  progress: KeptPublication | undefined = undefined
+  progress: KeptPublication | LatestProgress | undefined = undefined
   end: KeptPublication | undefined = undefined
   text: RunningText | undefined = undefined
   /** How much of the text was passed on. */
   told = 0
   /** What all this costs. */
   bytes = 0
+
+  /** The first is kept as it is: many jobs have no other. */
+  keep (progress: KeptPublication): void {
+    if (this.progress === undefined) {
+      this.progress = progress
+      return
+    }
+    if (!(this.progress instanceof LatestProgress)) this.progress = new LatestProgress()
+    this.progress.write(progress)
+  }
+
+  /** Behind an end the numbers of a progress tell nothing; its text does. */
+  finish (end: KeptPublication): void {
+    this.end = end
+    if (this.text === undefined) this.progress = undefined
+  }
 
   /** Lets go of what it left. If more may come its text's length stays, and a progress to tell it with. */
   strip (): void {
@@ -61,15 +78,15 @@ class StreamJob extends Job {
     else this.progress = this.text = undefined
   }
 
-  /** The newest progress with all of the text that is kept. */
+  /** The newest progress, as it is now, with all of the text that is kept. */
   get wholeProgress (): Publication | undefined {
-    const { progress, text: source } = this
-    if (progress === undefined || source === undefined) return progress
-    const { body, durable, revision, jobId, textAt } = progress
-    return { body, durable, revision, jobId, textAt, text: { source, from: 0, to: source.end } }
+    const { id: jobId, progress, text: source } = this
+    if (progress === undefined) return undefined
+    const { body, revision, textAt } = progress
+    return { body, durable: false, revision, jobId, textAt, text: source && { source, from: 0, to: source.end } }
   }
 
-  /** The same, only if there is text: behind an end the numbers alone tell nothing. */
+  /** The same, only if there is text. */
   get wholeText (): Publication | undefined {
     return this.text === undefined ? undefined : this.wholeProgress
   }
@@ -142,14 +159,15 @@ export class StreamState {
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      job.progress = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) })
+      const latest = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) })
+      job.keep(latest)
       this.#reweigh(job)
-      return { publications: [job.progress], jobId }
+      return { publications: [latest], jobId }
     }
     const before = transition.presumed === true ? undefined : this.#heldBack(job)
     const latest = this.#number({ body, durable, jobId, supersedes: supersedes || undefined })
     if (transition.event === 'start') job.start = latest
-    else job.end = latest
+    else job.finish(latest)
     this.#reweigh(job)
     return { publications: before === undefined ? [latest] : [before, latest], jobId }
   }
@@ -223,8 +241,8 @@ export class StreamState {
     text.append('', true)
     if (text.end === told) return undefined
     job.told = text.end
-    const { body, durable, textAt } = progress
-    return this.#number({ body, durable, jobId, textAt, text: { source: text, from: told, to: text.end } })
+    const { body, textAt } = progress
+    return this.#number({ body, durable: false, jobId, textAt, text: { source: text, from: told, to: text.end } })
   }
 
   /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */

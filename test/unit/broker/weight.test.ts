@@ -96,6 +96,12 @@ const jobs: Record<string, Jobs> = {
   'many ends, of jobs named here': { count: 300, isSettled: true, publish: (library, session) => { for (let i = 0; i < 33; i++) end(library, session) } },
   'a progress': { publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), progressOf(session)) } },
   'a progress of a job named here': { publish: (library, session) => { library.publish(session, report('progress'), progressOf(session)) } },
+  'a progress after another': {
+    publish: (library, session, jobId) => { for (let i = 0; i < 2; i++) library.publish(session, report('progress', { jobId }), progressOf(session)) }
+  },
+  'a progress after another, in signs of three bytes': {
+    publish: (library, session, jobId) => { for (let i = 0; i < 2; i++) library.publish(session, report('progress', { jobId }), JSON.stringify({ note: some('漢字仮名交', 300) })) }
+  },
   'a progress, with wide names': {
     id: (n) => some('漢字仮名交', 250) + String(n),
     publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), '{"type":"ai_progress"}') }
