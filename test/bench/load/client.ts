@@ -64,7 +64,7 @@ export class Client {
   /** Called for every message after that. The payload is there when `read` was called. */
   onMessage: (first: number, payload: Buffer | undefined) => void = () => { /* counted by whoever sets it */ }
   onEnd: () => void = () => { /* nobody asks */ }
-  #onPong: (() => void) | undefined
+  #onPong: ((error?: Error) => void) | undefined
 
   constructor (options: ClientOptions, onReady: (error?: Error) => void) {
     this.#options = options
@@ -93,13 +93,15 @@ export class Client {
     this.#socket.write(frame)
   }
 
-  /**
-   * Answers something that the server sent, as every client does that is pinged: sends a ping, and a pong on its pong.
-   * From then on the system acknowledges what comes as it does for clients that answer, each second message by itself.
-   */
+  /** Pings the server, and answers its pong: what comes from a peer that one has answered is acknowledged in another way. */
   answer (): Promise<void> {
-    return new Promise((resolve) => {
-      this.#onPong = () => {
+    return new Promise((resolve, reject) => {
+      this.#onPong = (error) => {
+        this.#onPong = undefined
+        if (error !== undefined) {
+          reject(error)
+          return
+        }
         this.send(PONG_FRAME)
         resolve()
       }
@@ -183,5 +185,6 @@ export class Client {
   #failed (error: Error): void {
     this.#socket.destroy()
     this.#ready(error)
+    this.#onPong?.(error)
   }
 }
