@@ -56,13 +56,10 @@ class StreamJob extends Job {
   bytes = 0
 
   /** The first is kept as it is: many jobs have no other. */
-  keep (progress: KeptPublication): void {
-    if (this.progress === undefined) {
-      this.progress = progress
-      return
-    }
-    if (!(this.progress instanceof LatestProgress)) this.progress = new LatestProgress()
-    this.progress.write(progress)
+  keep (latest: KeptPublication): void {
+    if (this.progress === undefined) this.progress = latest
+    else if (this.progress instanceof LatestProgress) this.progress.write(latest)
+    else this.progress = new LatestProgress(latest)
   }
 
   /** Behind an end the numbers of a progress tell nothing; its text does. */
@@ -74,8 +71,12 @@ class StreamJob extends Job {
   /** Lets go of what it left. If more may come its text's length stays, and a progress to tell it with. */
   strip (): void {
     this.start = this.end = undefined
-    if (this.text !== undefined && this.mayGoOn) this.text.shed()
-    else this.progress = this.text = undefined
+    if (this.text !== undefined && this.mayGoOn) {
+      this.text.shed()
+      if (this.progress instanceof LatestProgress) this.progress.trim()
+    } else {
+      this.progress = this.text = undefined
+    }
   }
 
   /** The newest progress, as it is now, with all of the text that is kept. */
@@ -177,7 +178,7 @@ export class StreamState {
     const head = { epoch, seq, revision: this.#revision }
     const outcome = since === undefined ? 'new' : this.#missed(since)
     if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: inOrder(this.#presentState()) }
-    return { ...head, recovered: true, replay: inOrder([...outcome, ...this.#progressOf(outcome)]) }
+    return { ...head, recovered: true, replay: inOrder([...this.#progressOf(outcome), ...outcome]) }
   }
 
   /** Lets go of its messages. The running jobs and the latest end stay. */
@@ -252,7 +253,7 @@ export class StreamState {
     job.text.append(delta)
     if (job.progress === undefined) {
       const message = { body, durable: false, jobId: job.id, textAt }
-      // Where its end is kept it comes before that.
+      // With its end's place, where that is kept: of two in one place the progress comes first.
       job.progress = new KeptPublication(message, job.end?.revision ?? this.#revision, undefined, this.#weigh(message))
     }
     this.#reweigh(job)
@@ -302,6 +303,7 @@ export class StreamState {
   }
 }
 
+/** Those in one place stay in the order in which they are given. */
 function inOrder (publications: Publication[]): Publication[] {
   return publications.sort((a, b) => a.revision - b.revision)
 }

@@ -82,6 +82,20 @@ export function textContract (t: Test, start: Start): void {
       t.strictSame(knows.replay.map(pieceOf), [whole('b')], 'who knows of an end has had all of it')
     })
 
+    t.test('that came after an end which was only presumed comes before that end all the same', async (t) => {
+      for (const first of [[], [json('1')]]) {
+        const { broker } = await start(t)
+        const since = positionOf(await broker.join(session))
+        await broker.publish(session, json('start'), report('start', { jobId: 'a' }))
+        for (const body of first) await broker.publish(session, body, report('progress', { jobId: 'a' }))
+        await broker.publish(session, json('stalled'), report('error', { jobId: 'a', presumed: true }))
+        await broker.publish(session, json('late'), text('after all', 'a'))
+        const told = [json('late'), json('stalled')]
+        t.strictSame(bodies(await broker.join(session, since)), [json('start'), ...told], 'for who comes back')
+        t.strictSame(bodies(await broker.join(session)), told, 'for who comes')
+      }
+    })
+
     t.test('is kept within its bound, the newest of it, and says so', async (t) => {
       const { broker, node } = await start(t, { maxTextUnits: 100 })
       let all = ''

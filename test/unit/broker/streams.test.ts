@@ -54,6 +54,18 @@ t.test('an end is kept for a day, and with it the numbers', (t) => {
   t.end()
 })
 
+t.test('a progress goes with the end of its job', (t) => {
+  const bytesAfter = (progress: number): number => {
+    const library = new Library()
+    library.publish('s', report('start', { jobId: 'j' }))
+    for (let i = 0; i < progress; i++) library.publish('s', report('progress', { jobId: 'j' }), 5_000)
+    library.publish('s', report('complete', { jobId: 'j' }))
+    return library.broker.bytes
+  }
+  for (const progress of [1, 3]) t.equal(bytesAfter(progress), bytesAfter(0))
+  t.end()
+})
+
 t.test('of the jobs that ended only the latest outlives the messages; those that run all do', (t) => {
   const library = new Library()
   for (const jobId of ['a', 'b', 'c', 'd']) library.publish('s', report('start', { jobId }), `{"start":"${jobId}"}`)
@@ -193,8 +205,15 @@ t.test('the ceiling over all streams', (t) => {
     const jobId = fc.constantFrom('a', 'b', 'c')
     const step = fc.oneof(
       { weight: 6, arbitrary: fc.record({ does: fc.constant('publish' as const), name, bytes: fc.integer({ min: 10, max: 5_000 }) }) },
-      { weight: 3, arbitrary: fc.record({ does: fc.constant('report' as const), event: fc.constantFrom('start' as const, 'complete' as const, 'error' as const), name, jobId }) },
-      { weight: 3, arbitrary: fc.record({ does: fc.constant('text' as const), name, jobId, units: fc.integer({ min: 0, max: 5_000 }) }) },
+      {
+        weight: 3,
+        arbitrary: fc.record({
+          does: fc.constant('report' as const), event: fc.constantFrom('start' as const, 'complete' as const, 'error' as const), name, jobId,
+          presumed: fc.boolean()
+        })
+      },
+      { weight: 3, arbitrary: fc.record({ does: fc.constant('text' as const), name, jobId, units: fc.integer({ min: 0, max: 5_000 }), bytes: fc.integer({ min: 10, max: 5_000 }) }) },
+      { weight: 3, arbitrary: fc.record({ does: fc.constant('progress' as const), name, jobId, bytes: fc.integer({ min: 10, max: 5_000 }) }) },
       { weight: 2, arbitrary: fc.record({ does: fc.constant('follow' as const), name }) },
       { weight: 2, arbitrary: fc.record({ does: fc.constant('leave' as const), name }) },
       { weight: 1, arbitrary: fc.record({ does: fc.constant('wait' as const), ms: fc.integer({ min: 1, max: 2_000 }) }) }
@@ -205,8 +224,9 @@ t.test('the ceiling over all streams', (t) => {
       const library = new Library({ maxTotalBytes, ttlMs: 3_000, endTtlMs: 10_000 })
       for (const step of steps) {
         if (step.does === 'publish') library.publish(step.name, undefined, step.bytes)
-        else if (step.does === 'text') library.publish(step.name, text('x'.repeat(step.units), step.jobId))
-        else if (step.does === 'report') library.publish(step.name, report(step.event, { jobId: step.jobId }))
+        else if (step.does === 'text') library.publish(step.name, text('x'.repeat(step.units), step.jobId), step.bytes)
+        else if (step.does === 'progress') library.publish(step.name, report('progress', { jobId: step.jobId }), step.bytes)
+        else if (step.does === 'report') library.publish(step.name, report(step.event, { jobId: step.jobId, presumed: step.event === 'error' && step.presumed }))
         else if (step.does === 'follow') library.follow(step.name)
         else if (step.does === 'leave') library.broker.leave(`session:${step.name}`)
         else library.clock.advance(step.ms)
