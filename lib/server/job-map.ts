@@ -13,7 +13,7 @@ export class JobMap<T extends Keyed> {
   get (sessionId: string, jobId: string): T | undefined {
     const found = this.#sessions.get(sessionId)
     if (found instanceof Map) return found.get(jobId)
-    return found?.jobId === jobId ? found : undefined
+    return isOf(found, jobId) ? found : undefined
   }
 
   /** It takes the place of another of the same job. */
@@ -21,7 +21,7 @@ export class JobMap<T extends Keyed> {
     const { sessionId, jobId } = item
     const found = this.#sessions.get(sessionId)
     if (found instanceof Map) found.set(jobId, item)
-    else if (found === undefined || found.jobId === jobId) this.#sessions.set(sessionId, item)
+    else if (found === undefined || isOf(found, jobId)) this.#sessions.set(sessionId, item)
     else this.#sessions.set(sessionId, new Map([[found.jobId, found], [jobId, item]]))
   }
 
@@ -30,7 +30,7 @@ export class JobMap<T extends Keyed> {
     if (found instanceof Map) {
       found.delete(jobId)
       if (found.size === 0) this.#sessions.delete(sessionId)
-    } else if (found?.jobId === jobId) {
+    } else if (isOf(found, jobId)) {
       this.#sessions.delete(sessionId)
     }
   }
@@ -50,4 +50,9 @@ export class JobMap<T extends Keyed> {
       else yield found
     }
   }
+}
+
+/** As a map compares keys. An id may be anything until it is checked, and what was added must be found to be let go of. */
+function isOf (item: Keyed | undefined, jobId: string): boolean {
+  return Object.is(item?.jobId, jobId)
 }
