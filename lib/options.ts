@@ -21,6 +21,11 @@ export interface Limits {
   /** Messages that it may send at once. Requests to follow, up to `sessionsPerConnection`, are not counted. @default 100 */
   burst: number
   /**
+   * Bytes of the past (missed messages, texts of running jobs) that a connection is sent a second in the long run, four times
+   * as many at once. Past it further `subscribe` wait for their turn. @default 4_194_304 (4 MiB)
+   */
+  replayBytesPerSecond: number
+  /**
    * How long `authenticate`, and each call of `authorize` and `onCancel`, may take, in milliseconds. Then a client is closed
    * with 1013, or a `subscribe` or `cancel` answered `unavailable`. @default 10_000
    */
@@ -29,11 +34,20 @@ export interface Limits {
 
 /** How messages wait for readers that are behind. */
 export interface Delivery {
-  /** Bytes that may wait for one reader. Past it the connection is closed with 4000. @default 1_048_576 (1 MiB) */
+  /**
+   * Bytes that may wait for one reader. Past it the connection is closed with 4000. Not counted: the past that it is sent when
+   * it subscribes, and one message that alone is longer. @default 1_048_576 (1 MiB)
+   */
   maxOutboxBytes: number
-  /** Bytes that may wait for all readers together. Past it the one that would pass it is closed with 4000. @default 268_435_456 (256 MiB) */
+  /**
+   * Bytes that may wait for all readers together. Past it the one that has held most for longest is closed with 4000.
+   * @default 268_435_456 (256 MiB)
+   */
   maxTotalOutboxBytes: number
-  /** How long a reader for whom something waits may take nothing, in milliseconds. Then it is closed with 4000. @default 60_000 */
+  /**
+   * How long a reader for whom something waits may take nothing and answer no ping, in milliseconds. Then it is closed with
+   * 4000. @default 60_000
+   */
   stallTimeoutMs: number
 }
 
@@ -150,6 +164,7 @@ export const defaults = {
     sessionsPerConnection: 100,
     messagesPerSecond: 50,
     burst: 100,
+    replayBytesPerSecond: 4 * 1024 * 1024,
     authTimeoutMs: 10_000
   } satisfies Limits,
   delivery: {

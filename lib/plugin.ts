@@ -10,7 +10,7 @@ import { systemClock } from './clock.js'
 import { withDeadline } from './deadline.js'
 import type { DeflateSettings } from './delivery/frame.js'
 import { Hub } from './delivery/hub.js'
-import { OutboxPool } from './delivery/outbox.js'
+import { OutboxPool } from './delivery/outbox-pool.js'
 import { errors } from './errors.js'
 import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './options.js'
 import { forgetManager, rememberManager } from './registry.js'
@@ -33,6 +33,7 @@ import { Inbound } from './server/inbound.js'
 import type { Logger } from './server/logger.js'
 import { WebSocketManager } from './server/manager.js'
 import { Notifier } from './server/notifier.js'
+import { ReplayBudgets } from './server/replay-budgets.js'
 import { Replies } from './server/replies.js'
 import { Watchdog } from './server/watchdog.js'
 
@@ -135,20 +136,23 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const pool = new OutboxPool({
     maxOutboxBytes: delivery.maxOutboxBytes,
     maxTotalBytes: delivery.maxTotalOutboxBytes,
-    monotonic: () => clock.monotonic()
+    clock
   })
   const heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
   const expiry = new Expiry({ clock, close })
-  const connections = new Connections({ hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry] })
+  const replayBudgets = new ReplayBudgets({ clock, bytesPerSecond: limits.replayBytesPerSecond })
+  const connections = new Connections({
+    hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry, replayBudgets]
+  })
   const replies = new Replies({ hub, clock, counters })
   const follows = new Follows({
-    hub, clock, replies, log,
+    hub, clock, replies, replayBudgets, log,
     authorize: resolved.authorize,
     authTimeoutMs: limits.authTimeoutMs,
     sessionsPerConnection: limits.sessionsPerConnection
   })
   const arrivals = new Arrivals({
-    hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
+    hub, pool, clock, connections, follows, replayBudgets, replies, counters, log, closeTimeoutMs,
     rateLimit: limits,
     connectionsPerUser: limits.connectionsPerUser,
     maxConnections: limits.connections

@@ -1,6 +1,6 @@
 import type { Batch, Channel } from './channel.js'
-import type { Frame } from './frame.js'
-import type { Outbox } from './outbox.js'
+import type { Outbox, Outgoing } from './outbox.js'
+import type { Replay } from './replay.js'
 
 /**
  * A connection as the hub sees it: where its frames go, which channels it follows, and notes that save a look-up
@@ -15,7 +15,9 @@ export class Follower {
   /** Deliveries before this place are written, are in `own`, or were none of its business. */
   cursor = 0
   /** What it gets at the next flush, in order: listed for it alone once that is not simply a whole batch. */
-  own: Frame[] | undefined
+  own: Outgoing[] | undefined
+  /** Replays that were not sent whole yet, and their channels. */
+  replays: Map<Replay, Channel> | undefined
   /** While batches are sent: the first for it, and whether it gets something else than that one as it is. */
   fedBy: Batch | undefined
   mixed = false

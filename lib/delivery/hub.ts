@@ -1,25 +1,34 @@
-import type { Broker, Joined, Position, Publication, Stream, TextSpan } from '../broker/broker.js'
+import type { Broker, Joined, Position, Publication, Stream } from '../broker/broker.js'
 import type { Clock } from '../clock.js'
 import { all, proceed, type MaybePromise } from '../maybe-promise.js'
 import { Channel, type Batch, type Entry } from './channel.js'
 import type { Follower } from './follower.js'
-import { Frame, type DeflateSettings } from './frame.js'
-import { PresentFrames } from './present.js'
+import type { DeflateSettings, Frame } from './frame.js'
+import { Framing, type HeldTexts } from './framing.js'
+import type { Outgoing } from './outbox.js'
+import type { Replay } from './replay.js'
 
 export interface JoinRequest {
   readonly stream: Stream
   readonly since?: Position | undefined
-  /** How much the reader holds of jobs' texts, by job. */
-  readonly have?: ReadonlyMap<string, number> | undefined
+  readonly have?: HeldTexts | undefined
+}
+
+/** The broker's answer, and how much of the past the reader is sent after the greeting. */
+export interface Entered extends Joined {
+  /** Messages of the past: as many as `replay` has, and more where a text is sent in pieces. */
+  readonly replaying: number
+  /** About how many bytes those have. */
+  readonly replayBytes: number
 }
 
 /** Given the answers of the streams that are entered, returns the message that goes before everything of theirs. */
-export type Greet = (joined: ReadonlyMap<Stream, Joined>) => string
+export type Greet = (entered: ReadonlyMap<Stream, Entered>) => string
 
 /** A follower on its way into a channel. */
 interface Entrance {
   readonly channel: Channel
-  readonly have: ReadonlyMap<string, number> | undefined
+  readonly have: HeldTexts | undefined
   /** What came since; absent when it follows the channel already and only asks where it is. */
   readonly meanwhile?: Entry[]
 }
@@ -46,9 +55,8 @@ export interface HubOptions {
 export class Hub {
   readonly #broker: Broker
   readonly #clock: Clock
-  readonly #deflate: DeflateSettings | undefined
+  readonly #framing: Framing
   readonly #channels = new Map<Stream, Channel>()
-  readonly #present: PresentFrames
   /** Batches, and followers with something of their own, since the last flush. */
   #batches: Batch[] = []
   #settled: Follower[] = []
@@ -58,8 +66,7 @@ export class Hub {
   constructor ({ broker, clock, deflate }: HubOptions) {
     this.#broker = broker
     this.#clock = clock
-    this.#deflate = deflate
-    this.#present = new PresentFrames(clock)
+    this.#framing = new Framing(clock, deflate)
   }
 
   /** How many connections of this node follow the stream or are about to. */
@@ -76,17 +83,20 @@ export class Hub {
   join (follower: Follower, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
     const entrances = requests.map((request) => this.#approach(follower, request))
     return proceed(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (answers) => {
-      const joined = new Map<Stream, Joined>()
+      const entered = new Map<Stream, Entered & { readonly past: Replay }>()
       entrances.forEach((entrance, at) => {
+        const { channel: { stream }, have } = entrance
         const answer = answers[at]
-        if (answer !== undefined && isWaiting(follower, entrance)) joined.set(entrance.channel.stream, answer)
+        if (answer === undefined || !isWaiting(follower, entrance)) return
+        const past = this.#framing.replay(stream, answer.replay, have)
+        entered.set(stream, { ...answer, past, replaying: past.messages, replayBytes: past.bytes })
       })
-      if (joined.size > 0 && !follower.outbox.closed) {
-        this.send(follower, greet(joined))
+      if (entered.size > 0 && !follower.outbox.closed) {
+        this.send(follower, greet(entered))
         for (const entrance of entrances) {
-          const answer = joined.get(entrance.channel.stream)
+          const answer = entered.get(entrance.channel.stream)
           // Of a stream that was asked for twice, only the later entrance is open.
-          if (answer !== undefined && isWaiting(follower, entrance)) this.#enter(follower, entrance, answer)
+          if (answer !== undefined && isWaiting(follower, entrance)) this.#enter(follower, entrance, answer, answer.past)
         }
       }
       this.#abandon(follower, entrances)
@@ -96,11 +106,12 @@ export class Hub {
     })
   }
 
-  /** Ends following. What was delivered before still goes out. */
+  /** Ends following. New messages that were delivered before still go out, what is left of the past does not. */
   leave (follower: Follower, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
     channel.unenter(follower)
+    for (const [replay, ofChannel] of follower.replays ?? []) if (ofChannel === channel) replay.stop()
     if (channel.followers.has(follower)) {
       this.#settle(follower)
       channel.followers.delete(follower)
@@ -120,6 +131,7 @@ export class Hub {
   /** The connection is gone: nothing more, and nothing that waits. */
   drop (follower: Follower): void {
     follower.outbox.close()
+    for (const replay of follower.replays?.keys() ?? []) replay.stop()
     this.#forget(follower)
   }
 
@@ -141,7 +153,7 @@ export class Hub {
   deliver (stream: Stream, publication: Publication): number {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return 0
-    const entry = { frame: this.#frame(stream, publication), revision: publication.revision, order: this.#order++ }
+    const entry = { frame: this.#framing.live(stream, publication), revision: publication.revision, order: this.#order++ }
     const batch = channel.add(entry)
     if (batch !== undefined) {
       this.#batches.push(batch)
@@ -152,7 +164,7 @@ export class Hub {
 
   /** Sends one connection a message of its own, after everything that was delivered to it so far. */
   send (follower: Follower, text: string): void {
-    this.#sendFrame(follower, new Frame(text, { deflate: this.#deflate }))
+    this.#sendLater(follower, this.#framing.direct(text))
   }
 
   /**
@@ -186,16 +198,15 @@ export class Hub {
     return { channel, have, meanwhile: channel.enter(follower) }
   }
 
-  #enter (follower: Follower, { channel, have, meanwhile }: Entrance, joined: Joined): void {
-    if (joined.replay.length > 0) {
-      const { outbox } = follower
-      const past = joined.replay.map((publication) => this.#replayFrame(channel.stream, publication, have))
-      // Only on its way in: who asks again and again without reading is a slow reader.
-      if (meanwhile !== undefined) outbox.expect(past.reduce((sum, frame) => sum + frame.bytes(outbox.transport.inflates).length, 0))
-      for (const frame of past) this.#sendFrame(follower, frame)
+  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined, past: Replay): void {
+    if (past.messages > 0) {
+      const replays = follower.replays ??= new Map<Replay, Channel>()
+      replays.set(past, channel)
+      past.ended = () => { forgetReplay(follower, past) }
+      this.#sendLater(follower, past)
     }
     if (meanwhile === undefined) return
-    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendFrame(follower, frame)
+    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendLater(follower, frame)
     channel.unenter(follower)
     channel.followers.add(follower)
     follower.channels = follower.channels.concat(channel)
@@ -247,7 +258,7 @@ export class Hub {
   }
 
   /** Lists what the follower has coming up to now, so that what happens next comes after it. */
-  #settle (follower: Follower): Frame[] {
+  #settle (follower: Follower): Outgoing[] {
     const coming = this.#coming(follower)
     follower.cursor = this.#order
     if (follower.own === undefined) {
@@ -270,42 +281,9 @@ export class Hub {
     return entries.sort((a, b) => a.order - b.order).map(({ frame }) => frame)
   }
 
-  #sendFrame (follower: Follower, frame: Frame): void {
+  #sendLater (follower: Follower, item: Outgoing): void {
     if (follower.outbox.closed) return
-    this.#settle(follower).push(frame)
-  }
-
-  /** The message as it goes out. One that is kept is framed once, however often it is sent. */
-  #frame (stream: Stream, publication: Publication): Frame {
-    if (!publication.durable) return this.#progressFrame(stream, publication, publication.text?.from ?? 0)
-    if (!(publication.made instanceof Frame)) {
-      publication.made = new Frame(publication.body, { addition: additionTo(stream, publication), deflate: this.#deflate, isKept: true })
-    }
-    return publication.made as Frame
-  }
-
-  /**
-   * The same for a reader who comes late: with what it lacks of the text. A newer one does not take its place, because it
-   * was told how many come from the past.
-   */
-  #replayFrame (stream: Stream, publication: Publication, have: ReadonlyMap<string, number> | undefined): Frame {
-    const { text, jobId = '', durable } = publication
-    if (durable) return this.#frame(stream, publication)
-    if (text === undefined) return this.#progressFrame(stream, publication, 0, false)
-    const held = have?.get(jobId) ?? 0
-    // Who holds more than there is holds another text.
-    const from = held <= text.to ? held : 0
-    return this.#present.frame(stream, publication, text, from, () => this.#progressFrame(stream, publication, from, false))
-  }
-
-  #progressFrame (stream: Stream, publication: Publication, from: number, collapses = true): Frame {
-    const { body, text, jobId } = publication
-    return new Frame(text === undefined ? body : withText(publication, text, from), {
-      addition: additionTo(stream, publication),
-      deflate: this.#deflate,
-      collapseKey: jobId === undefined || !collapses ? undefined : `${stream} ${jobId}`,
-      piece: text && { from, startingAt: (earlier) => this.#progressFrame(stream, publication, earlier) }
-    })
+    this.#settle(follower).push(item)
   }
 
   #flushLater (): void {
@@ -331,22 +309,6 @@ export class Hub {
   }
 }
 
-/** What the broker decided of a publication, as fields behind those of its body. */
-function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication): string | undefined {
-  if (seq === undefined && jobId === undefined) return undefined
-  const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
-  return seq === undefined ? `${job}}` : `${job},"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}}`
-}
-
-/** A progress's body, and in it its text from a place on. */
-function withText ({ body, textAt }: Publication, { source, to }: TextSpan, from: number): string {
-  if (textAt === undefined || from >= to) return body
-  const { text, offset, truncated } = source.slice(from, to)
-  const comma = body[textAt - 1] === '{' ? '' : ','
-  const piece = `${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}`
-  return body.slice(0, textAt) + piece + body.slice(textAt)
-}
-
 /** Notes that the follower gets this batch. Answers whether it is the first of this tick. */
 function note (follower: Follower, batch: Batch): boolean {
   // Settled: what it gets is listed already, or will be.
@@ -369,4 +331,9 @@ function writeOwn (follower: Follower): void {
 
 function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {
   return meanwhile === undefined ? channel.followers.has(follower) : channel.isEntering(follower, meanwhile)
+}
+
+function forgetReplay (follower: Follower, replay: Replay): void {
+  follower.replays?.delete(replay)
+  if (follower.replays?.size === 0) follower.replays = undefined
 }

@@ -1,65 +1,79 @@
-import { joinBytes, type Frame } from './frame.js'
+import { FRAGMENT_BYTES, joinBytes, Frame, type FrameSource } from './frame.js'
+import type { Backlogged, OutboxPool } from './outbox-pool.js'
 import type { Transport } from './transport.js'
 
 /**
  * How much is handed to a socket ahead of its reader. A ping waits behind it, so it is small: behind 1 MiB, a slow but
  * living reader's pong took half a minute.
  */
-export const WRITE_AHEAD_BYTES = 64 * 1024
+export const WRITE_AHEAD_BYTES = FRAGMENT_BYTES
 
-/** What all outboxes share: their bounds, and the counters of what became of the messages. */
-export class OutboxPool {
-  readonly maxOutboxBytes: number
-  readonly maxTotalBytes: number
-  readonly monotonic: () => number
-  /** Bytes that wait in all outboxes now. */
-  waitingBytes = 0
-  /** Messages handed to sockets. */
-  sent = 0
-  /** Ephemeral messages that a newer one replaced while their reader was behind. */
-  collapsed = 0
-  /** Messages that still waited when their connection ended. */
-  dropped = 0
-  /** Connections closed because their reader was too slow. */
-  shed = 0
+/**
+ * A ping goes out behind each write that brings the bytes since the last ping to this number, while the reader is behind. The
+ * kernel takes megabytes at once, for which a slow reader needs minutes: all the time its pongs show that it lives and reads.
+ */
+const PING_EVERY_BYTES = FRAGMENT_BYTES / 2
+const PING = Buffer.from('reading')
 
-  constructor (options: { maxOutboxBytes: number, maxTotalBytes: number, monotonic: () => number }) {
-    this.maxOutboxBytes = options.maxOutboxBytes
-    this.maxTotalBytes = options.maxTotalBytes
-    this.monotonic = options.monotonic
-  }
-}
+/** What a source of frames counts as while it waits, in bytes: it has no frames of its own. */
+const SOURCE_BYTES = 512
+
+/** What an outbox takes: a frame, or frames that are made when their turn comes. */
+export type Outgoing = Frame | FrameSource
 
 interface Waiting {
-  readonly frame: Frame
+  readonly item: Outgoing
   /** Where in its text the reader is: earlier than the frame begins, if frames that it replaced brought text. */
   readonly from: number | undefined
 }
 
-/** Exists only while the reader is behind. */
+/** A frame that is being handed over, a fragment at a time if it is long. */
+interface Begun {
+  readonly frame: Frame
+  readonly bytes: Buffer
+  /** How much of it was handed over, in bytes. */
+  written: number
+  /** Whether it was above the bound when it had to wait. */
+  readonly isLarge: boolean
+}
+
+/** Exists only while something waits. */
 interface Backlog {
-  /** In order. A collapsible frame is found by its key, any other has a number of its own. */
-  readonly frames: Map<string | number, Waiting>
+  /** What has not had to wait yet, before the items. */
+  fresh: readonly Outgoing[]
+  freshAt: number
+  /** In order. A collapsible frame is found by its key, any other item has a number of its own. */
+  readonly items: Map<string | number, Waiting>
   nextKey: number
+  /** Bytes of the items, but for the large one. */
   bytes: number
-  drainedAt: number
+  /** The item that may wait although it alone is above the bound. */
+  large: Frame | undefined
+  /** What is being handed over: no longer an item. */
+  source: FrameSource | undefined
+  begun: Begun | undefined
+  /** When its reader last took something, or showed that it had. */
+  takenAt: number
 }
 
 /**
  * One connection's way out. While the reader keeps up, frames go straight to the socket; otherwise they wait here,
  * within bounds, the newest progress replacing older.
  */
-export class Outbox {
+export class Outbox implements Backlogged {
   readonly transport: Transport
+  /** Whether the reader has taken something that had waited since this was last set to false: it lives. */
+  hasTaken = false
   /** Called when its reader is too slow. By then the outbox is closed and its memory free. */
   readonly #onShed: () => void
   readonly #pool: OutboxPool
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
-  /** Bytes of the past that it may hold beyond the bound until it has caught up; and whether they are still to be written. */
-  #allowance = 0
-  #isExpecting = false
+  #awaitsDrain = false
+  #unpinged = 0
+  /** Pings that were sent and not answered yet. */
+  #unanswered = 0
 
   constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
     this.transport = transport
@@ -72,9 +86,16 @@ export class Outbox {
     return this.#closed
   }
 
-  /** Bytes that wait for the reader, here and in the socket. */
+  /** Bytes that wait for the reader here. */
+  get waitingBytes (): number {
+    if (this.#backlog === undefined) return 0
+    const { bytes, large, begun } = this.#backlog
+    return bytes + (large === undefined ? 0 : this.#lengthOf(large)) + (begun === undefined ? 0 : begun.bytes.length - begun.written)
+  }
+
+  /** The same and those in the socket. */
   get bufferedBytes (): number {
-    return this.transport.bufferedBytes + (this.#backlog?.bytes ?? 0)
+    return this.transport.bufferedBytes + this.waitingBytes
   }
 
   /** Whether something waits for the reader here. */
@@ -84,16 +105,22 @@ export class Outbox {
 
   /** For how long the reader has taken nothing while something waited here, in milliseconds. */
   get stalledMs (): number {
-    return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.drainedAt
+    return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.takenAt
   }
 
-  /**
-   * So much of the past comes with the next `write`. It is no sign of a slow reader, and it has bounds of its own; counted
-   * like live messages it would close the connection, and after it each that comes back for the same.
-   */
-  expect (bytes: number): void {
-    this.#allowance += bytes
-    this.#isExpecting = true
+  /** Sends a ping, where somebody would answer it. */
+  ping (payload: Buffer): void {
+    if (this.transport.ping === undefined) return
+    this.#unanswered++
+    this.transport.ping(payload)
+  }
+
+  /** A pong came. Returns whether a ping had asked for it: then the reader has read what was sent before that ping. */
+  ponged (): boolean {
+    if (this.#unanswered === 0) return false
+    this.#unanswered--
+    if (this.#backlog !== undefined) this.#backlog.takenAt = this.#pool.monotonic()
+    return true
   }
 
   /** Writes frames that the caller has joined already. False when they can't go at once: then `write` them. */
@@ -106,12 +133,14 @@ export class Outbox {
   }
 
   /** Writes what the reader has room for; the rest waits. */
-  write (frames: readonly Frame[]): void {
-    let left = frames
-    while (!this.#closed && this.#backlog === undefined && left.length > 0 && !this.transport.full) left = this.#fill(left)
-    for (const frame of left) if (!this.#closed) this.#wait(frame)
-    this.#isExpecting = false
-    if (this.#backlog === undefined) this.#allowance = 0
+  write (items: readonly Outgoing[]): void {
+    if (this.#closed || items.length === 0 || this.#writeTogether(items)) return
+    if (this.#backlog === undefined) {
+      this.#backlog = this.#fallBehind(items)
+      this.#pump()
+    } else {
+      this.#waitAll(items)
+    }
   }
 
   /** Takes nothing more, and calls back when what waits has been handed over; never, if it is closed before. */
@@ -125,9 +154,12 @@ export class Outbox {
   close (): void {
     this.#closed = true
     if (this.#backlog === undefined) return
-    this.#pool.waitingBytes -= this.#backlog.bytes
-    this.#pool.dropped += this.#backlog.frames.size
-    this.#backlog = undefined
+    const { items, bytes, large, begun } = this.#backlog
+    this.#pool.waitingBytes -= bytes
+    this.#pool.dropped += items.size + (begun === undefined ? 0 : 1)
+    if (large !== undefined) this.#pool.release(large)
+    if (begun?.isLarge === true) this.#pool.release(begun.frame)
+    this.#forgetBacklog()
   }
 
   /** Gives up a reader that is too slow: what waits would only hold up the close frame that says so. */
@@ -137,90 +169,201 @@ export class Outbox {
     this.#onShed()
   }
 
-  /** Hands over up to `WRITE_AHEAD_BYTES`, at least one frame, in one write. Answers the frames that are left. */
-  #fill (frames: readonly Frame[]): readonly Frame[] {
+  /** Writes frames that fit into one write, as they nearly always do. False when they can't go at once. */
+  #writeTogether (items: readonly Outgoing[]): boolean {
+    if (this.#backlog !== undefined || this.transport.full) return false
+    const frames: Frame[] = []
     const parts: Buffer[] = []
     let bytes = 0
-    for (const frame of frames) {
-      const part = frame.bytes(this.transport.inflates)
-      if (bytes > 0 && bytes + part.length > WRITE_AHEAD_BYTES) break
-      parts.push(part)
+    for (const item of items) {
+      if (!(item instanceof Frame)) return false
+      const part = item.bytes(this.transport.inflates)
       bytes += part.length
+      if (bytes > WRITE_AHEAD_BYTES) return false
+      frames.push(item)
+      parts.push(part)
     }
-    this.transport.write(joinBytes(parts), frames.slice(0, parts.length))
-    this.#pool.sent += parts.length
-    return frames.slice(parts.length)
+    this.transport.write(joinBytes(parts), frames)
+    this.#pool.sent += frames.length
+    return true
   }
 
-  #wait (frame: Frame): void {
-    const { length } = frame.bytes(this.transport.inflates)
+  #waitAll (items: readonly Outgoing[]): void {
+    for (const item of items) if (this.#backlog !== undefined) this.#wait(this.#backlog, item)
+  }
+
+  #wait (backlog: Backlog, item: Outgoing): void {
     const pool = this.#pool
-    if (this.#backlog === undefined) {
-      this.#backlog = { frames: new Map(), nextKey: 0, bytes: 0, drainedAt: pool.monotonic() }
-      this.transport.onceDrained(() => { this.#drained() })
-    }
-    const backlog = this.#backlog
-    const from = frame.collapseKey === undefined ? undefined : this.#collapse(backlog, frame.collapseKey) ?? frame.piece?.from
-    // The first may be of any size: a message above the bound must be able to reach a reader that only just filled up.
-    const tooMuch = this.bufferedBytes + (backlog.bytes > 0 ? length : 0) > pool.maxOutboxBytes + this.#allowance
-    if (tooMuch || pool.waitingBytes + length > pool.maxTotalBytes) {
+    const key = item instanceof Frame ? item.collapseKey : undefined
+    const from = key === undefined || !(item instanceof Frame) ? undefined : this.#collapse(backlog, key) ?? item.piece?.from
+    const length = this.#lengthOf(item)
+    const isLarge = item instanceof Frame && length > pool.maxOutboxBytes && backlog.large === undefined
+    const tooMuch = !isLarge && backlog.bytes + length > pool.maxOutboxBytes
+    if (tooMuch || length > pool.maxTotalBytes) {
       pool.dropped++
       this.shed()
       return
     }
-    backlog.frames.set(frame.collapseKey ?? backlog.nextKey++, { frame, from })
-    backlog.bytes += length
-    pool.waitingBytes += length
+    pool.makeRoom(isLarge ? pool.needed(item) : length)
+    // It was the one that had to make room.
+    if (this.#closed) {
+      pool.dropped++
+      return
+    }
+    backlog.items.set(key ?? backlog.nextKey++, { item, from })
+    if (isLarge) {
+      backlog.large = item
+      pool.hold(item)
+    } else {
+      backlog.bytes += length
+      pool.waitingBytes += length
+    }
+  }
+
+  #fallBehind (fresh: readonly Outgoing[]): Backlog {
+    this.#pool.add(this)
+    return {
+      fresh, freshAt: 0, items: new Map(), nextKey: 0, bytes: 0, large: undefined, source: undefined, begun: undefined, takenAt: this.#pool.monotonic()
+    }
+  }
+
+  #forgetBacklog (): void {
+    this.#backlog = undefined
+    this.#pool.delete(this)
   }
 
   /**
-   * The newer one goes to the end, not into the older one's place: nothing may overtake what was sent before it. Answers
+   * The newer one goes to the end, not into the older one's place: nothing may overtake what was sent before it. Returns
    * where in its text the older one began; only that is remembered, no text.
    */
   #collapse (backlog: Backlog, key: string): number | undefined {
-    const older = backlog.frames.get(key)
+    const older = backlog.items.get(key)
     if (older === undefined) return undefined
-    backlog.frames.delete(key)
+    backlog.items.delete(key)
     this.#pool.collapsed++
-    this.#release(backlog, older.frame)
+    if (this.#release(backlog, older.item)) this.#pool.release(older.item as Frame)
     return older.from
   }
 
-  #release (backlog: Backlog, frame: Frame): void {
-    const { length } = frame.bytes(this.transport.inflates)
+  /** The item waits no longer. Returns whether it was the large one: the pool still counts that. */
+  #release (backlog: Backlog, item: Outgoing): boolean {
+    if (item === backlog.large) {
+      backlog.large = undefined
+      return true
+    }
+    const length = this.#lengthOf(item)
     backlog.bytes -= length
     this.#pool.waitingBytes -= length
+    return false
   }
 
-  /** Takes the first `WRITE_AHEAD_BYTES` out of the backlog, or the first frame if that is more. */
-  #take (backlog: Backlog): Frame[] {
-    const head: Frame[] = []
+  #lengthOf (item: Outgoing): number {
+    return item instanceof Frame ? item.bytes(this.transport.inflates).length : SOURCE_BYTES
+  }
+
+  /** Hands over what the socket has room for, in order. */
+  #pump (): void {
+    for (let backlog = this.#backlog; backlog !== undefined; backlog = this.#backlog) {
+      if (isEmpty(backlog)) {
+        this.#forgetBacklog()
+        this.#finished?.()
+      } else if (this.transport.full) {
+        this.#awaitDrain()
+        const fresh = backlog.fresh.slice(backlog.freshAt)
+        backlog.fresh = []
+        this.#waitAll(fresh)
+        return
+      } else {
+        this.#writeSome(backlog)
+      }
+    }
+  }
+
+  #awaitDrain (): void {
+    if (this.#awaitsDrain) return
+    this.#awaitsDrain = true
+    this.transport.onceDrained(() => {
+      this.#awaitsDrain = false
+      if (this.#backlog === undefined) return
+      this.#backlog.takenAt = this.#pool.monotonic()
+      this.hasTaken = true
+      this.#pump()
+    })
+  }
+
+  /** Hands over up to `WRITE_AHEAD_BYTES` in one write. */
+  #writeSome (backlog: Backlog): void {
+    const frames: Frame[] = []
+    const parts: Buffer[] = []
     let bytes = 0
-    for (const [key, { frame, from }] of backlog.frames) {
-      if (bytes >= WRITE_AHEAD_BYTES) break
-      backlog.frames.delete(key)
-      this.#release(backlog, frame)
-      const whole = frame.piece === undefined || from === undefined || from === frame.piece.from ? frame : frame.piece.startingAt(from)
-      bytes += whole.bytes(this.transport.inflates).length
-      head.push(whole)
+    for (;;) {
+      const begun = backlog.begun ??= this.#begin(backlog, bytes === 0 ? Infinity : WRITE_AHEAD_BYTES - bytes)
+      if (begun === undefined) break
+      const part = begun.bytes.subarray(begun.written, begun.written + FRAGMENT_BYTES)
+      if (bytes > 0 && bytes + part.length > WRITE_AHEAD_BYTES) break
+      if (begun.written === 0 && begun.bytes.length > FRAGMENT_BYTES && this.transport.isAnnounced) parts.push(this.#announce(begun))
+      parts.push(part)
+      bytes += part.length
+      begun.written += part.length
+      if (begun.written < begun.bytes.length) continue
+      frames.push(begun.frame)
+      if (begun.isLarge) this.#pool.release(begun.frame)
+      backlog.begun = undefined
     }
-    return head
+    // A source may turn out to have nothing.
+    if (bytes === 0) return
+    this.transport.write(joinBytes(parts), frames)
+    this.#pool.sent += frames.length
+    this.#unpinged += bytes
+    if (this.#unpinged >= PING_EVERY_BYTES) {
+      this.#unpinged = 0
+      this.ping(PING)
+    }
   }
 
-  #drained (): void {
-    const backlog = this.#backlog
-    if (backlog === undefined) return
-    backlog.drainedAt = this.#pool.monotonic()
-    while (backlog.frames.size > 0 && !this.transport.full) {
-      let head: readonly Frame[] = this.#take(backlog)
-      while (head.length > 0) head = this.#fill(head)
-    }
-    if (backlog.frames.size > 0) {
-      this.transport.onceDrained(() => { this.#drained() })
-    } else {
-      this.#backlog = undefined
-      if (!this.#isExpecting) this.#allowance = 0
-      this.#finished?.()
+  /** Takes the next frame out of the backlog. Undefined when there is none, or when its first fragment needs more room. */
+  #begin (backlog: Backlog, room: number): Begun | undefined {
+    for (;;) {
+      const frame = backlog.source?.next()
+      if (frame !== undefined) return this.#begun(frame)
+      backlog.source = undefined
+      const next = peek(backlog)
+      if (next === undefined) return undefined
+      const { key, item, source } = next
+      if (source === undefined && Math.min(this.#lengthOf(item), FRAGMENT_BYTES) > room) return undefined
+      const isLarge = key !== undefined && this.#release(backlog, item)
+      if (key === undefined) backlog.freshAt++
+      else backlog.items.delete(key)
+      if (source === undefined) return this.#begun(item as Frame, isLarge)
+      if (isLarge) this.#pool.release(item as Frame)
+      backlog.source = source
     }
   }
+
+  #begun (frame: Frame, isLarge = false): Begun {
+    return { frame, bytes: frame.bytes(this.transport.inflates), written: 0, isLarge }
+  }
+
+  /** Tells the peer how much comes, which sees nothing of a long message before its end. */
+  #announce ({ bytes }: Begun): Buffer {
+    const message = { type: 'large_message', bytes: bytes.length, timestamp: this.#pool.timestamp() }
+    return new Frame(JSON.stringify(message)).bytes(false)
+  }
+}
+
+function isEmpty ({ begun, source, fresh, freshAt, items }: Backlog): boolean {
+  return begun === undefined && source === undefined && freshAt >= fresh.length && items.size === 0
+}
+
+/** What is to be handed over next: an item, or the source that makes more of it. What has not had to wait has no key. */
+function peek ({ fresh, freshAt, items }: Backlog): { key?: string | number, item: Outgoing, source: FrameSource | undefined } | undefined {
+  const first = fresh[freshAt]
+  if (first !== undefined) return { item: first, source: first instanceof Frame ? undefined : first }
+  for (const [key, { item, from }] of items) return { key, item, source: item instanceof Frame ? catchUp(item, from) : item }
+  return undefined
+}
+
+/** The frame with the text that the frames before it had brought, if it replaced any. */
+function catchUp ({ piece }: Frame, from: number | undefined): FrameSource | undefined {
+  return piece === undefined || from === undefined || from === piece.from ? undefined : piece.startingAt(from)
 }

@@ -3,6 +3,7 @@ import type { WebSocket } from 'ws'
 import type { Frame } from '../delivery/frame.js'
 import { WRITE_AHEAD_BYTES } from '../delivery/outbox.js'
 import type { Transport, TransportState } from '../delivery/transport.js'
+import { SUBPROTOCOL } from './token.js'
 
 const OPEN = 1
 
@@ -15,6 +16,7 @@ class SocketTransport implements Transport {
   readonly #ws: WebSocket
   readonly #socket: Duplex
   readonly inflates: boolean
+  readonly isAnnounced: boolean
   /** Whether the last write said to wait. Asked first, since it rarely did. */
   #mayBeFull = false
 
@@ -22,6 +24,7 @@ class SocketTransport implements Transport {
     this.#ws = ws
     this.#socket = socket
     this.inflates = inflates
+    this.isAnnounced = ws.protocol === SUBPROTOCOL
   }
 
   get state (): TransportState {
@@ -64,6 +67,7 @@ class SocketTransport implements Transport {
 class InjectedTransport implements Transport {
   readonly #ws: WebSocket
   readonly inflates = false
+  readonly isAnnounced = false
   #unsent = 0
   #onceDrained: Array<() => void> = []
 

@@ -111,10 +111,11 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
     else if (waiting?.arrival.refusal === undefined) waiting?.early.hold(data, isBinary)
   })
   ws.on('ping', () => {
-    if (reception.connection !== undefined) inbound.pinged(reception.connection)
+    if (reception.connection !== undefined) inbound.unasked(reception.connection)
   })
   ws.on('pong', (payload: Buffer) => {
-    if (reception.connection !== undefined) heartbeat.pong(reception.connection, payload)
+    const { connection } = reception
+    if (connection !== undefined && !heartbeat.pong(connection, payload)) inbound.unasked(connection)
   })
 }
 

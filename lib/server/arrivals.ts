@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../clock.js'
 import { Follower } from '../delivery/follower.js'
 import type { Hub, JoinRequest } from '../delivery/hub.js'
-import { Outbox, type OutboxPool } from '../delivery/outbox.js'
+import { Outbox } from '../delivery/outbox.js'
+import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { Transport } from '../delivery/transport.js'
 import { proceed, type MaybePromise } from '../maybe-promise.js'
 import { closeCodes, type CloseName } from '../protocol/codes.js'
@@ -13,6 +14,7 @@ import type { Follows, Permission } from './follows.js'
 import type { Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import { RateLimit, type RateLimitSettings } from './rate-limit.js'
+import type { ReplayBudgets } from './replay-budgets.js'
 import type { Replies } from './replies.js'
 
 export interface ArrivalsOptions {
@@ -21,6 +23,7 @@ export interface ArrivalsOptions {
   readonly clock: Clock
   readonly connections: Connections
   readonly follows: Follows
+  readonly replayBudgets: ReplayBudgets
   readonly replies: Replies
   readonly counters: Counters
   readonly log: Logger
@@ -131,7 +134,7 @@ export class Arrivals {
    * closed instead. Rejects when the broker does.
    */
   accept (arrival: Arrival, admitted: Admitted): MaybePromise<Connection | CloseName> {
-    const { hub, connections, follows, replies, connectionsPerUser } = this.#options
+    const { hub, connections, follows, replies, replayBudgets, connectionsPerUser } = this.#options
     const { identity, sessionId, permission } = admitted
     const { userId } = identity
     if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
@@ -145,6 +148,7 @@ export class Arrivals {
       requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
     return proceed(() => hub.join(connection.follower, requests, (joined) => {
+      for (const { replayBytes } of joined.values()) replayBudgets.spend(connection, replayBytes)
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
         connection.follows.set(sessionId, { asking: false, joined: true })

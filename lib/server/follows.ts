@@ -6,6 +6,7 @@ import type { ErrorCode } from '../protocol/codes.js'
 import type { Connection, Follow, FollowRequest } from './connection.js'
 import type { Action, Identity } from './identity.js'
 import type { Logger } from './logger.js'
+import type { ReplayBudgets } from './replay-budgets.js'
 import type { Replies } from './replies.js'
 
 export type Authorize = true | ((identity: Identity, action: Action) => MaybePromise<boolean>)
@@ -14,6 +15,7 @@ export interface FollowsOptions {
   readonly hub: Hub
   readonly clock: Clock
   readonly replies: Replies
+  readonly replayBudgets: ReplayBudgets
   readonly log: Logger
   readonly authorize: Authorize
   readonly authTimeoutMs: number
@@ -98,19 +100,22 @@ export class Follows {
     follow.asking = true
     void whenThere(this.permit(identity, { type: 'subscribe', sessionId }), (permission) => {
       if (follows.get(sessionId) !== follow) return
-      if (permission === 'allowed') this.#join(connection, sessionId, follow, request)
+      if (permission === 'allowed') this.#options.replayBudgets.whenAllowed(connection, () => { this.#join(connection, sessionId, follow, request) })
       else this.#refuse(connection, sessionId, follow, permission)
     })
   }
 
   #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
-    const { hub, replies, log } = this.#options
+    const { hub, replies, replayBudgets, log } = this.#options
     const stream = `session:${sessionId}` as const
     // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
     const isWanted = (): boolean => connection.follows.get(sessionId) === follow
+    if (!isWanted()) return
     void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
+      const session = joined.get(stream)
       follow.joined = true
-      return replies.subscribed(sessionId, joined.get(stream))
+      replayBudgets.spend(connection, session?.replayBytes ?? 0)
+      return replies.subscribed(sessionId, session)
     }), () => {
       if (isWanted()) this.#asked(connection, sessionId, follow)
     }, (err) => {

@@ -75,12 +75,17 @@ export class Heartbeat implements ConnectionWatcher {
     connection.pingedWith?.delete(connection)
   }
 
-  /** A pong came. Only the answer to the latest ping tells a round trip, and only if that ping waited behind nothing. */
-  pong (connection: Connection, payload: Buffer): void {
+  /**
+   * A pong came. Returns false when no ping had asked for it. Only the answer to the latest ping tells a round trip, and only
+   * if that ping waited behind nothing.
+   */
+  pong (connection: Connection, payload: Buffer): boolean {
     connection.isAlive = true
-    if (connection.pingedAt === undefined || connection.pingPayload?.equals(payload) !== true) return
+    if (!connection.follower.outbox.ponged()) return false
+    if (connection.pingedAt === undefined || connection.pingPayload?.equals(payload) !== true) return true
     this.#options.counters.roundTrip(this.#options.clock.monotonic() - connection.pingedAt)
     connection.pingedAt = undefined
+    return true
   }
 
   #arm (): void {
@@ -109,9 +114,12 @@ export class Heartbeat implements ConnectionWatcher {
     const { clock, counters, log, stallTimeoutMs } = this.#options
     const { outbox } = connection.follower
     const now = clock.monotonic()
+    // It may take what had waited long before it reads the ping behind that.
+    const isAlive = connection.isAlive || outbox.hasTaken
+    outbox.hasTaken = false
     if (outbox.stalledMs > stallTimeoutMs) {
       outbox.shed()
-    } else if (!connection.isAlive && !outbox.behind && now >= this.#graceUntil) {
+    } else if (!isAlive && !outbox.behind && now >= this.#graceUntil) {
       counters.close('abnormal')
       log.debug({ clientId: connection.id }, 'a peer answered no ping: cut off')
       outbox.transport.terminate()
@@ -119,7 +127,7 @@ export class Heartbeat implements ConnectionWatcher {
       connection.isAlive = false
       connection.pingedAt = outbox.bufferedBytes === 0 ? now : undefined
       connection.pingPayload = payload
-      outbox.transport.ping?.(payload)
+      outbox.ping(payload)
     }
   }
 }

@@ -72,8 +72,8 @@ export class Inbound {
     this.#dispatch(connection, message)
   }
 
-  /** Takes a ping frame. ws answers it; it counts as a message, because a flood of them is a flood. */
-  pinged (connection: Connection): void {
+  /** Takes a control frame that the client need not have sent: it counts as a message, because a flood of them is a flood. */
+  unasked (connection: Connection): void {
     if (!connection.follower.outbox.closed) this.#within(connection)
   }
 

@@ -1,6 +1,5 @@
-import type { Joined } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
-import type { Hub } from '../delivery/hub.js'
+import type { Entered, Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Cancelling, ConnectionEstablished, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
 import type { Connection } from './connection.js'
@@ -28,7 +27,7 @@ export class Replies {
   }
 
   /** The first message of every connection, as text: it leaves through the hub's `join`. */
-  connection (clientId: string, sessionId: string | undefined, session: Joined | undefined, user: Joined | undefined): string {
+  connection (clientId: string, sessionId: string | undefined, session: Entered | undefined, user: Entered | undefined): string {
     return JSON.stringify({
       type: 'connection',
       status: 'connected',
@@ -40,7 +39,7 @@ export class Replies {
   }
 
   /** The answer to `subscribe`, as text: it leaves through the hub's `join`. */
-  subscribed (sessionId: string, joined: Joined | undefined): string {
+  subscribed (sessionId: string, joined: Entered | undefined): string {
     return JSON.stringify({
       type: 'subscribed', sessionId, timestamp: this.#timestamp(), ...(joined && position(joined))
     } satisfies Loose<Subscribed>)
@@ -74,6 +73,6 @@ export class Replies {
 /** A message before it is written: JSON leaves out what is undefined. */
 type Loose<T> = { [K in keyof T]: T[K] | undefined }
 
-function position ({ epoch, seq, recovered, replay, reason }: Joined): NonNullable<ConnectionEstablished['user']> {
-  return { epoch, seq, recovered, replaying: replay.length, ...(reason !== undefined && { reason }) }
+function position ({ epoch, seq, recovered, replaying, reason }: Entered): NonNullable<ConnectionEstablished['user']> {
+  return { epoch, seq, recovered, replaying, ...(reason !== undefined && { reason }) }
 }

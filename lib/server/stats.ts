@@ -1,5 +1,5 @@
 import type { Broker } from '../broker/broker.js'
-import type { OutboxPool } from '../delivery/outbox.js'
+import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { TransportState } from '../delivery/transport.js'
 import type { CloseName, ErrorCode } from '../protocol/codes.js'
 import type { Connection } from './connection.js'

@@ -8,7 +8,8 @@ import type { AiCanvasWsOptions, Stats, StatsFilter } from 'ai-canvas-ws'
 import { systemClock } from '../../lib/clock.js'
 import { Follower } from '../../lib/delivery/follower.js'
 import { Hub } from '../../lib/delivery/hub.js'
-import { Outbox, OutboxPool } from '../../lib/delivery/outbox.js'
+import { Outbox } from '../../lib/delivery/outbox.js'
+import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import { registerStatsRoute } from '../../lib/routes/stats.js'
 import { clientId, Connection } from '../../lib/server/connection.js'
 import { Connections } from '../../lib/server/connections.js'
@@ -16,6 +17,7 @@ import { Counters } from '../../lib/server/counters.js'
 import { RateLimit } from '../../lib/server/rate-limit.js'
 import { snapshot } from '../../lib/server/stats.js'
 import { originOf, startApp } from '../support/app.js'
+import { FakeClock } from '../support/fake-clock.js'
 import { documentedCode } from '../support/documented.js'
 import { FakeTransport } from '../support/fake-transport.js'
 import { fakeLogger } from '../support/log.js'
@@ -193,7 +195,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
   const clock = systemClock
   const counters = new Counters()
   const hub = new Hub({ broker: memoryBroker(clock), clock })
-  const pool = new OutboxPool({ maxOutboxBytes: 1, maxTotalBytes: 1, monotonic: () => 0 })
+  const pool = new OutboxPool({ maxOutboxBytes: 1, maxTotalBytes: 1, clock: new FakeClock() })
   const connections = new Connections({ hub, clock, counters, log: fakeLogger(), watchers: [], closeTimeoutMs: 1 })
   for (let at = 0; at < size; at++) {
     const connection = new Connection({

@@ -7,6 +7,7 @@ import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 export class FakeTransport implements Transport {
   state: TransportState = 1
   inflates = false
+  isAnnounced = false
   stalled = false
   /** From this many unread bytes on it is full. */
   writeAheadBytes = 64 * 1024
@@ -43,28 +44,30 @@ export class FakeTransport implements Transport {
     this.terminated = true
   }
 
+  /** From now on the peer reads nothing, and its socket is full. */
+  stall (): void {
+    this.stalled = true
+    this.#buffered = this.writeAheadBytes
+  }
+
   /** The peer has read everything. */
   drain (): void {
     this.#buffered = 0
     for (const callback of this.#onceDrained.splice(0)) callback()
   }
 
-  /** The texts of all plain frames that were written, in order. */
+  /** The texts of all plain messages that were written whole, in order. */
   get texts (): string[] {
     const bytes = Buffer.concat(this.writes)
     const texts: string[] = []
+    let parts: Buffer[] = []
     for (let at = 0; at < bytes.length;) {
-      if (bytes[at] !== 0x81) throw new Error(`no plain text frame at byte ${at}`)
-      let length = bytes[at + 1]!
-      let header = 2
-      if (length === 126) {
-        length = bytes.readUInt16BE(at + 2)
-        header = 4
-      } else if (length === 127) {
-        length = Number(bytes.readBigUInt64BE(at + 2))
-        header = 10
-      }
-      texts.push(bytes.toString('utf8', at + header, at + header + length))
+      if ((bytes[at]! & 0x7f) !== (parts.length === 0 ? 1 : 0)) throw new Error(`no plain text frame at byte ${at}`)
+      const isLast = bytes[at]! >= 0x80
+      const [header, length] = bytes[at + 1]! < 126 ? [2, bytes[at + 1]!] : [4, bytes.readUInt16BE(at + 2)]
+      parts.push(bytes.subarray(at + header, at + header + length))
+      if (isLast) texts.push(Buffer.concat(parts).toString())
+      if (isLast) parts = []
       at += header + length
     }
     return texts

@@ -3,7 +3,8 @@ import type { MemoryBroker } from '../../lib/broker/memory.js'
 import { Follower } from '../../lib/delivery/follower.js'
 import type { DeflateSettings } from '../../lib/delivery/frame.js'
 import { Hub } from '../../lib/delivery/hub.js'
-import { Outbox, OutboxPool } from '../../lib/delivery/outbox.js'
+import { Outbox } from '../../lib/delivery/outbox.js'
+import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import type { MaybePromise } from '../../lib/maybe-promise.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
@@ -42,7 +43,7 @@ export class Room<B extends Broker = MemoryBroker> {
     this.pool = new OutboxPool({
       maxOutboxBytes: options.maxOutboxBytes ?? 1024 * 1024,
       maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,
-      monotonic: () => this.clock.monotonic()
+      clock: this.clock
     })
   }
 

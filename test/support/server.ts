@@ -1,7 +1,7 @@
 import type { Broker, BrokerNode } from '../../lib/broker/broker.js'
 import type { MemoryBroker } from '../../lib/broker/memory.js'
 import { Hub } from '../../lib/delivery/hub.js'
-import { OutboxPool } from '../../lib/delivery/outbox.js'
+import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import { defaults, type Delivery, type Jobs, type Limits } from '../../lib/options.js'
 import { Arrivals, type Admitted, type Arrival } from '../../lib/server/arrivals.js'
 import { Cancellations, type OnCancel } from '../../lib/server/cancellations.js'
@@ -16,6 +16,7 @@ import type { Identity } from '../../lib/server/identity.js'
 import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
 import { WebSocketManager } from '../../lib/server/manager.js'
 import { Notifier } from '../../lib/server/notifier.js'
+import { ReplayBudgets } from '../../lib/server/replay-budgets.js'
 import { Replies } from '../../lib/server/replies.js'
 import { Watchdog } from '../../lib/server/watchdog.js'
 import { FakeClock } from './fake-clock.js'
@@ -83,16 +84,17 @@ export class TestServer<B extends Broker = MemoryBroker> {
     this.clock = clock
     const broker = this.broker = makeBroker(clock)
     const hub = this.hub = new Hub({ broker, clock })
-    const pool = this.pool = new OutboxPool({ maxOutboxBytes, maxTotalBytes, monotonic: () => clock.monotonic() })
+    const pool = this.pool = new OutboxPool({ clock, maxOutboxBytes, maxTotalBytes })
     this.heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs })
     const expiry = new Expiry({ clock, close })
+    const replayBudgets = new ReplayBudgets({ clock, bytesPerSecond: limits.replayBytesPerSecond })
     const connections = this.connections = new Connections({
-      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry]
+      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry, replayBudgets]
     })
     const replies = this.replies = new Replies({ hub, clock, counters })
-    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, log, authorize })
+    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, replayBudgets, log, authorize })
     this.arrivals = new Arrivals({
-      hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
+      hub, pool, clock, connections, follows, replayBudgets, replies, counters, log, closeTimeoutMs,
       rateLimit: limits,
       connectionsPerUser: limits.connectionsPerUser,
       maxConnections: limits.connections

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
-import { Frame, joinBytes, type DeflateSettings } from '../../../lib/delivery/frame.js'
+import { Frame, FRAGMENT_BYTES, joinBytes, type DeflateSettings } from '../../../lib/delivery/frame.js'
 import { receive, senderFrame } from '../../support/ws-parts.js'
 
 /** As documented for the platform. */
@@ -10,8 +10,10 @@ const settings: DeflateSettings = {
   thresholdBytes: 1024, ceilingBytes: 256 * 1024, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024
 }
 
-/** Each class of length that a header can say (RFC 6455, section 5.2), at its edges. */
-const lengths = [0, 1, 125, 126, 127, 65_535, 65_536, 70_000]
+/** Each class of length that the header of one frame can say (RFC 6455, section 5.2), at its edges. */
+const lengths = [0, 1, 125, 126, 127, 65_532]
+/** Messages that go in several frames, at the edges of those. */
+const longLengths = [65_533, 65_534, 65_532 + 125, 65_532 + 126, 2 * 65_532, 2 * 65_532 + 1, 300_000]
 
 /** The message in a deflated frame: the four bytes that the sender left out are put back (RFC 7692, section 7.2.2). */
 function inflate (frame: Buffer): string {
@@ -40,8 +42,8 @@ t.test('a plain frame', (t) => {
   })
 
   t.test('counts bytes and not characters', (t) => {
-    // 42 * 3 = 126 bytes in 42 characters, 21,845 * 3 = 65,535 in a third as many, and one of 4 bytes beside them.
-    for (const text of ['é', '€'.repeat(42), '€'.repeat(21_845), `${'€'.repeat(21_845)}x`, '💡'.repeat(31), '💡'.repeat(32)]) {
+    // 42 * 3 = 126 bytes in 42 characters, 21,844 * 3 = 65,532 in a third as many, and one of 4 bytes beside them.
+    for (const text of ['é', '€'.repeat(42), '€'.repeat(21_844), '💡'.repeat(31), '💡'.repeat(32)]) {
       t.ok(new Frame(text).bytes(false).equals(senderFrame(text)), `${Buffer.byteLength(text)} bytes`)
     }
     t.end()
@@ -58,8 +60,48 @@ t.test('a plain frame', (t) => {
   })
 
   t.test('shows its payload without a header, for every class of length', (t) => {
-    for (const length of lengths) t.equal(new Frame('x'.repeat(length)).payload.toString(), 'x'.repeat(length), `${length} bytes`)
+    for (const length of [...lengths, ...longLengths]) {
+      t.equal(new Frame('x'.repeat(length)).payload.toString(), 'x'.repeat(length), `${length} bytes`)
+    }
     t.end()
+  })
+  t.end()
+})
+
+t.test('a long message', (t) => {
+  t.test('goes in frames of 64 KiB, and reaches a client unchanged', async (t) => {
+    for (const length of longLengths) {
+      const text = noise(length)
+      const bytes = new Frame(text).bytes(false)
+      t.equal(bytes[0], 0x01, 'a text message that goes on')
+      for (let at = FRAGMENT_BYTES; at < bytes.length; at += FRAGMENT_BYTES) {
+        t.equal(bytes[at], at + FRAGMENT_BYTES < bytes.length ? 0x00 : 0x80, `a frame begins at byte ${at}`)
+      }
+      t.strictSame(await receive(bytes), [text], `${length} bytes`)
+    }
+  })
+
+  t.test('has its fields behind the last one, and counts bytes', async (t) => {
+    const text = `{"text":"${'é'.repeat(50_000)}"}`
+    t.strictSame(await receive(new Frame(text, { addition: ',"seq":7}' }).bytes(false)), [`${text.slice(0, -1)},"seq":7}`])
+  })
+
+  t.test('lets pings go out wherever a frame ends', async (t) => {
+    const text = noise(200_000)
+    const bytes = new Frame(text).bytes(false)
+    const ping = Buffer.from([0x89, 0])
+    const parts: Buffer[] = []
+    for (let at = 0; at < bytes.length; at += FRAGMENT_BYTES) parts.push(bytes.subarray(at, at + FRAGMENT_BYTES), ping)
+    t.strictSame(await receive(Buffer.concat(parts)), [text])
+  })
+
+  t.test('deflates as a whole, and goes in frames if it is still long', async (t) => {
+    const text = noise(240_000)
+    const bytes = new Frame(text, { deflate: settings }).bytes(true)
+    t.ok(bytes.length > 2 * FRAGMENT_BYTES && bytes.length < text.length)
+    t.equal(bytes[0], 0x41, 'only the first frame says that it is deflated')
+    t.equal(bytes[FRAGMENT_BYTES], 0x00)
+    t.strictSame(await receive(bytes), [text])
   })
   t.end()
 })
@@ -78,12 +120,12 @@ t.test('a deflated frame', (t) => {
 
   t.test('has the right header for each class of deflated length', async (t) => {
     const large = { ...settings, thresholdBytes: 0 }
-    for (const [length, [least, most]] of [[150, [0, 125]], [3000, [126, 65_535]], [120_000, [65_536, Infinity]]] as const) {
+    for (const [length, [least, most]] of [[150, [0, 125]], [3000, [126, 65_532]]] as const) {
       const text = noise(length)
       const bytes = new Frame(text, { deflate: large }).bytes(true)
       const { length: deflated } = deflateRawSync(text, { ...settings, finishFlush: constants.Z_SYNC_FLUSH })
       t.ok(deflated - 4 >= least && deflated - 4 <= most, `${length} became ${deflated - 4}`)
-      t.equal(bytes.length, deflated - 4 + (most === 125 ? 2 : most === 65_535 ? 4 : 10))
+      t.equal(bytes.length, deflated - 4 + (most === 125 ? 2 : 4))
       t.strictSame(await receive(bytes), [text])
     }
   })

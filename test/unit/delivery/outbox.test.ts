@@ -1,16 +1,28 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { Frame } from '../../../lib/delivery/frame.js'
-import { Outbox, OutboxPool, WRITE_AHEAD_BYTES } from '../../../lib/delivery/outbox.js'
+import { Frame, FRAGMENT_BYTES, type FrameSource } from '../../../lib/delivery/frame.js'
+import { OutboxPool } from '../../../lib/delivery/outbox-pool.js'
+import { Outbox, WRITE_AHEAD_BYTES } from '../../../lib/delivery/outbox.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { FakeTransport } from '../../support/fake-transport.js'
 
 const KIB = 1024
 
-/** A message of exactly so many bytes, frame and all, that begins with its name. */
+/** A message of exactly so many bytes, its frames' headers included, that begins with its name. */
 function message (name: string, bytes: number, collapseKey?: string): Frame {
-  const header = bytes < 2 + 126 ? 2 : bytes < 4 + 64 * KIB ? 4 : 10
-  return new Frame(name.padEnd(bytes - header, '.'), { collapseKey })
+  const headers = bytes < 2 + 126 ? 2 : 4 * Math.ceil(bytes / FRAGMENT_BYTES)
+  return new Frame(name.padEnd(bytes - headers, '.'), { collapseKey })
+}
+
+/** Frames that are made when they are asked for. */
+function sourceOf (...names: string[]): FrameSource & { readonly left: string[] } {
+  return {
+    left: names,
+    next () {
+      const name = names.shift()
+      return name === undefined ? undefined : message(name, 10 * KIB)
+    }
+  }
 }
 
 function names (transport: FakeTransport): string[] {
@@ -21,7 +33,7 @@ interface Bounds { maxOutboxBytes?: number, maxTotalBytes?: number }
 
 function makePool ({ maxOutboxBytes = 1024 * KIB, maxTotalBytes = 4096 * KIB }: Bounds = {}): { pool: OutboxPool, clock: FakeClock } {
   const clock = new FakeClock()
-  return { clock, pool: new OutboxPool({ maxOutboxBytes, maxTotalBytes, monotonic: () => clock.monotonic() }) }
+  return { clock, pool: new OutboxPool({ maxOutboxBytes, maxTotalBytes, clock }) }
 }
 
 function makeOutbox (pool: OutboxPool): { outbox: Outbox, transport: FakeTransport, overflows: () => number } {
@@ -41,6 +53,7 @@ function makeStalled (bounds?: Bounds): ReturnType<typeof makeOutbox> & ReturnTy
   const made = makeOutbox(shared.pool)
   made.transport.stalled = true
   made.outbox.write([message('first', WRITE_AHEAD_BYTES)])
+  made.transport.pings.length = 0
   return { ...made, ...shared }
 }
 
@@ -90,11 +103,24 @@ t.test('while the reader keeps up', (t) => {
     t.end()
   })
 
-  t.test('a frame that is more than a piece goes whole', (t) => {
+  t.test('a long message goes a fragment at a time', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     outbox.write([message('small', 1 * KIB), message('large', 300 * KIB), message('after', 1 * KIB)])
-    t.strictSame(transport.writes.map(({ length }) => length / KIB), [1, 300, 1])
+    t.strictSame(transport.writes.map(({ length }) => length / KIB), [1, 64, 64, 64, 64, 45])
+    t.strictSame(names(transport), ['small', 'large', 'after'])
+    t.match(pool, { sent: 3, waitingBytes: 0 })
+    t.equal(outbox.behind, false)
+    t.end()
+  })
+
+  t.test('frames that are made when there is room leave with those around them, in one write', (t) => {
+    const { pool } = makePool()
+    const { outbox, transport } = makeOutbox(pool)
+    outbox.write([message('a', 100), sourceOf('b', 'c'), sourceOf(), message('d', 100)])
+    t.strictSame(names(transport), ['a', 'b', 'c', 'd'])
+    t.equal(transport.writes.length, 1)
+    t.match(pool, { sent: 4, waitingBytes: 0 })
     t.end()
   })
   t.end()
@@ -108,7 +134,7 @@ t.test('while the reader is behind', (t) => {
     outbox.write(Array.from({ length: 20 }, (_, i) => message(String(i), 20 * KIB)))
     t.equal(transport.bufferedBytes, 120 * KIB)
     t.equal(pool.waitingBytes, 280 * KIB)
-    t.match(outbox, { behind: true, bufferedBytes: 400 * KIB })
+    t.match(outbox, { behind: true, waitingBytes: 280 * KIB, bufferedBytes: 400 * KIB })
     t.equal(pool.sent, 6)
     t.end()
   })
@@ -145,7 +171,7 @@ t.test('while the reader is behind', (t) => {
       waiting.push(pool.waitingBytes / KIB)
       t.equal(outbox.bufferedBytes, transport.bufferedBytes + pool.waitingBytes)
     }
-    t.strictSame(waiting, [120, 40, 0])
+    t.strictSame(waiting, [80, 0])
     t.strictSame(names(transport), ['first', ...'0123456789'.split('')])
     transport.stalled = false
     transport.drain()
@@ -155,14 +181,41 @@ t.test('while the reader is behind', (t) => {
     t.end()
   })
 
-  t.test('a large message goes with the piece that it begins in', (t) => {
-    const { outbox, transport } = makeStalled()
-    outbox.write([message('a', 60 * KIB), message('large', 300 * KIB), message('b', 10 * KIB)])
-    transport.drain()
-    t.strictSame(transport.writes.map(({ length }) => length / KIB), [64, 60, 300])
-    t.ok(outbox.behind)
-    transport.drain()
+  t.test('a long message waits fragment by fragment, and pings go out between them', (t) => {
+    const { outbox, transport, pool } = makeStalled()
+    outbox.write([message('a', 60 * KIB), message('large', 160 * KIB), message('b', 10 * KIB)])
+    const waiting: number[] = []
+    for (; outbox.behind; transport.drain()) waiting.push(outbox.waitingBytes / KIB)
+    t.strictSame(waiting, [230, 106, 42])
+    t.strictSame(transport.writes.map(({ length }) => length / KIB), [64, 60, 64, 64, 42])
+    t.equal(transport.pings.length, 4, 'one behind each write')
     t.strictSame(names(transport), ['first', 'a', 'large', 'b'])
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('frames that are made when there is room cost nothing until then', (t) => {
+    const { outbox, transport, pool } = makeStalled()
+    const source = sourceOf(...'abcdefghijklmno'.split(''))
+    outbox.write([source, message('after', 100)])
+    t.ok(pool.waitingBytes < KIB)
+    t.equal(source.left.length, 15)
+    transport.drain()
+    t.equal(15 - source.left.length, 13, 'as many as one write takes, and one more that a second write began with')
+    while (outbox.behind) transport.drain()
+    t.strictSame(names(transport), ['first', ...'abcdefghijklmno'.split(''), 'after'])
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('a peer that knows what it means is told how long a long message is', (t) => {
+    const { outbox, transport, clock } = makeStalled()
+    transport.isAnnounced = true
+    outbox.write([message('a', 64 * KIB), message('large', 300 * KIB)])
+    for (; outbox.behind; transport.drain());
+    t.strictSame(transport.texts.map((text) => text.startsWith('{') ? JSON.parse(text) as unknown : text.replace(/\.*$/, '')), [
+      'first', 'a', { type: 'large_message', bytes: 300 * KIB, timestamp: new Date(clock.now()).toISOString() }, 'large'
+    ])
     t.end()
   })
 
@@ -236,9 +289,9 @@ t.test('collapsing', (t) => {
 
 t.test('a reader that is too slow', (t) => {
   t.test('is reported once when more would wait than may, and what waited is let go', (t) => {
-    const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
+    const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 36 * KIB })
     outbox.write([message('a', 20 * KIB), message('b', 16 * KIB)])
-    t.equal(outbox.bufferedBytes, 100 * KIB)
+    t.equal(outbox.waitingBytes, 36 * KIB)
     t.equal(overflows(), 0)
     outbox.write([message('c', 5), message('d', 5)])
     t.equal(overflows(), 1)
@@ -253,31 +306,68 @@ t.test('a reader that is too slow', (t) => {
   })
 
   t.test('costs the messages that waited and the one too many', (t) => {
-    const { outbox, pool } = makeStalled({ maxOutboxBytes: 120 * KIB })
+    const { outbox, pool } = makeStalled({ maxOutboxBytes: 50 * KIB })
     outbox.write([message('a', 20 * KIB), message('b', 20 * KIB), message('c', 20 * KIB)])
     t.equal(pool.dropped, 3)
     t.end()
   })
 
-  t.test('may have one message of any size wait, while less than the bound does', (t) => {
-    const { outbox, overflows } = makeStalled({ maxOutboxBytes: 100 * KIB })
-    outbox.write([message('large', 500 * KIB)])
+  t.test('may have one message above the bound wait, which is not counted against it', (t) => {
+    const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
+    outbox.write([message('large', 500 * KIB), message('a', 60 * KIB), message('b', 40 * KIB)])
     t.equal(overflows(), 0)
-    t.ok(outbox.behind)
-    outbox.write([message('small', 100)])
+    t.equal(outbox.waitingBytes, 600 * KIB)
+    t.equal(pool.waitingBytes, 600 * KIB)
+    transport.drain()
+    outbox.write([message('also large', 500 * KIB)])
+    t.equal(overflows(), 0, 'the first one is on its way')
+    t.equal(pool.waitingBytes, 1100 * KIB, 'it counts among all that waits until it has gone')
+    outbox.write([message('a third', 500 * KIB)])
     t.equal(overflows(), 1)
+    t.equal(pool.waitingBytes, 0)
+    t.match(pool, { dropped: 5 })
     t.end()
   })
 
-  t.test('may have none wait once the socket alone holds more than the bound', (t) => {
-    const { pool } = makePool({ maxOutboxBytes: 100 * KIB })
-    const { outbox, transport, overflows } = makeOutbox(pool)
-    transport.stalled = true
-    outbox.write([message('large', 500 * KIB)])
+  t.test('a long message that many wait for counts once among all that waits', (t) => {
+    const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 600 * KIB })
+    const large = message('large', 500 * KIB)
+    const slow = Array.from({ length: 5 }, () => makeOutbox(pool))
+    for (const { outbox, transport } of slow) {
+      transport.stall()
+      outbox.write([large])
+    }
+    t.equal(pool.waitingBytes, 500 * KIB)
+    t.equal(pool.shed, 0)
+    slow[0]!.outbox.close()
+    for (const { outbox, transport } of slow.slice(1)) for (; outbox.behind; transport.drain());
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('a newer progress above the bound takes an older one\'s place', (t) => {
+    const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
+    for (const name of ['old', 'new']) outbox.write([message(name, 200 * KIB, 'job')])
+    t.equal(pool.waitingBytes, 200 * KIB)
+    for (; outbox.behind; transport.drain());
+    t.strictSame(names(transport), ['first', 'new'])
     t.equal(overflows(), 0)
-    outbox.write([message('large', 500 * KIB)])
-    t.equal(overflows(), 1)
-    t.equal(outbox.bufferedBytes, 500 * KIB)
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('is not one that answers the pings behind what it was sent', (t) => {
+    const { outbox, transport, clock } = makeStalled()
+    outbox.write(Array.from({ length: 20 }, (_, i) => message(String(i), 20 * KIB)))
+    transport.drain()
+    transport.drain()
+    clock.advance(5000)
+    t.equal(outbox.stalledMs, 5000)
+    t.ok(transport.pings.length > 0)
+    t.ok(outbox.ponged())
+    t.equal(outbox.stalledMs, 0)
+    for (let more = transport.pings.length - 1; more > 0; more--) outbox.ponged()
+    t.notOk(outbox.ponged(), 'a pong that no ping asked for says nothing')
     t.end()
   })
 
@@ -292,7 +382,8 @@ t.test('a reader that is too slow', (t) => {
         if (drains) transport.drain()
         largest = Math.max(largest, size)
         outbox.write([message('x', size, key)])
-        if (outbox.bufferedBytes > 100 * KIB + largest) return false
+        // One above the bound may wait, and one be on its way.
+        if (outbox.waitingBytes > 100 * KIB + 2 * largest) return false
       }
       outbox.close()
       return pool.waitingBytes === 0 && overflows() <= 1
@@ -314,32 +405,62 @@ t.test('the ceiling over all readers', (t) => {
     return { ...shared, slow }
   }
 
-  t.test('costs the one that would pass it, and only that one', (t) => {
+  t.test('costs the one that holds most, and not the one that would pass it', (t) => {
     const { pool, slow } = setUp()
-    for (const { outbox } of slow) outbox.write([message('a', 60 * KIB)])
+    for (const [at, kib] of [60, 70, 50].entries()) slow[at]!.outbox.write([message('a', kib * KIB)])
     t.equal(pool.waitingBytes, 180 * KIB)
-    slow[1]!.outbox.write([message('b', 20 * KIB)])
-    t.equal(pool.waitingBytes, 200 * KIB)
-    slow[0]!.outbox.write([message('c', 5)])
-    t.strictSame(slow.map(({ overflows }) => overflows()), [1, 0, 0])
+    slow[2]!.outbox.write([message('b', 30 * KIB)])
+    t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
     t.equal(pool.waitingBytes, 140 * KIB)
-    t.match(pool, { shed: 1, dropped: 2 })
+    t.match(pool, { shed: 1, dropped: 1 })
     t.end()
   })
 
-  t.test('holds for the first message that would wait, too', (t) => {
+  t.test('costs one that has read nothing for long before one that only paused', (t) => {
+    const { pool, slow, clock } = setUp()
+    slow[0]!.outbox.write([message('a', 30 * KIB)])
+    clock.advance(30_000)
+    slow[1]!.outbox.write([message('a', 150 * KIB)])
+    clock.advance(1_000)
+    slow[2]!.outbox.write([message('a', 30 * KIB)])
+    t.strictSame(slow.map(({ overflows }) => overflows()), [1, 0, 0])
+    t.equal(pool.waitingBytes, 180 * KIB)
+    t.end()
+  })
+
+  t.test('costs the newcomer when it is the one that holds most', (t) => {
     const { pool, slow } = setUp()
-    slow[0]!.outbox.write([message('a', 150 * KIB)])
-    slow[1]!.outbox.write([message('b', 60 * KIB)])
+    slow[0]!.outbox.write([message('a', 30 * KIB)])
+    slow[1]!.outbox.write([message('a', 60 * KIB), message('b', 60 * KIB), message('c', 60 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 150 * KIB)
+    t.equal(pool.waitingBytes, 30 * KIB)
+    t.match(pool, { dropped: 3 })
+    t.end()
+  })
+
+  t.test('costs nobody else when one message alone is above it', (t) => {
+    const { pool, slow } = setUp()
+    slow[0]!.outbox.write([message('a', 30 * KIB)])
+    slow[1]!.outbox.write([message('b', 300 * KIB)])
+    t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
+    t.equal(pool.waitingBytes, 30 * KIB)
+    t.end()
+  })
+
+  t.test('costs several when one makes too little room', (t) => {
+    const { pool, slow } = setUp()
+    for (const { outbox } of slow.slice(0, 2)) outbox.write([message('a', 60 * KIB)])
+    slow[2]!.outbox.write([message('b', 190 * KIB)])
+    t.strictSame(slow.map(({ overflows }) => overflows()), [1, 1, 0])
+    t.equal(pool.waitingBytes, 190 * KIB)
     t.end()
   })
 
   t.test('leaves room again when a reader catches up', (t) => {
     const { pool, slow } = setUp()
-    slow[0]!.outbox.write([message('a', 150 * KIB)])
-    slow[0]!.transport.drain()
+    const [{ outbox, transport }] = slow as [ReturnType<typeof makeOutbox>]
+    outbox.write([message('a', 150 * KIB)])
+    for (; outbox.behind; transport.drain());
     t.equal(pool.waitingBytes, 0)
     slow[1]!.outbox.write([message('b', 150 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 0, 0])

@@ -73,9 +73,9 @@ t.test('thousands of requests to follow are a flood', async (t) => {
 t.test('a flood of ping frames is one too', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
-  for (let i = 0; i < 10; i++) server.inbound.pinged(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
   t.strictSame(peer.take(), [])
-  for (let i = 0; i < 10; i++) server.inbound.pinged(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
   t.match(peer.take(), [{ type: 'error', code: 'rate_limited' }])
   t.equal(peer.transport.closedWith?.code, 4001)
   t.strictSame(server.counters.closes, { rateLimited: 1 }, 'counted once')

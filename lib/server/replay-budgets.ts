@@ -1,0 +1,81 @@
+import type { Clock, Timer } from '../clock.js'
+import type { Connection } from './connection.js'
+import type { ConnectionWatcher } from './connections.js'
+
+/** A budget holds at most what comes in in so many seconds. */
+const BURST_SECONDS = 4
+
+interface Budget {
+  bytes: number
+  refilledAt: number
+  /** Replays that wait for their turn, and the timer of the first. */
+  readonly waiting: Array<() => void>
+  timer: Timer | undefined
+}
+
+/**
+ * How many bytes of the past each connection may be sent: a token bucket of bytes. A replay begins while anything is left,
+ * whatever it costs, because its size is known only then; the next ones wait, in order, until the debt is paid. So a client
+ * that asks for long texts again and again gets them slowly, and takes nobody's share of the server.
+ */
+export class ReplayBudgets implements ConnectionWatcher {
+  readonly #clock: Clock
+  readonly #bytesPerSecond: number
+  /** Only of connections that were sent something of the past. */
+  readonly #budgets = new WeakMap<Connection, Budget>()
+
+  constructor (options: { clock: Clock, bytesPerSecond: number }) {
+    this.#clock = options.clock
+    this.#bytesPerSecond = options.bytesPerSecond
+  }
+
+  /** Calls back when a replay may begin: at once if nothing is owed. */
+  whenAllowed (connection: Connection, begin: () => void): void {
+    const budget = this.#budgets.get(connection)
+    if (budget === undefined) {
+      begin()
+      return
+    }
+    budget.waiting.push(begin)
+    if (budget.timer === undefined) this.#beginAllowed(budget)
+  }
+
+  /** A replay of so many bytes was begun. */
+  spend (connection: Connection, bytes: number): void {
+    if (bytes === 0) return
+    const budget = this.#budgets.get(connection) ?? {
+      bytes: this.#bytesPerSecond * BURST_SECONDS, refilledAt: this.#clock.monotonic(), waiting: [], timer: undefined
+    }
+    this.#budgets.set(connection, budget)
+    this.#refill(budget)
+    budget.bytes -= bytes
+  }
+
+  added (): void { /* A budget is made with the first replay. */ }
+
+  removed (connection: Connection): void {
+    const budget = this.#budgets.get(connection)
+    if (budget === undefined) return
+    budget.timer?.cancel()
+    budget.waiting.length = 0
+    this.#budgets.delete(connection)
+  }
+
+  #beginAllowed (budget: Budget): void {
+    this.#refill(budget)
+    while (budget.bytes > 0 && budget.waiting.length > 0) budget.waiting.shift()?.()
+    if (budget.waiting.length === 0) return
+    const untilPaidMs = Math.ceil(-budget.bytes / this.#bytesPerSecond * 1000) + 1
+    budget.timer = this.#clock.after(untilPaidMs, () => {
+      budget.timer = undefined
+      this.#beginAllowed(budget)
+    })
+  }
+
+  #refill (budget: Budget): void {
+    const now = this.#clock.monotonic()
+    const earned = (now - budget.refilledAt) / 1000 * this.#bytesPerSecond
+    budget.bytes = Math.min(this.#bytesPerSecond * BURST_SECONDS, budget.bytes + earned)
+    budget.refilledAt = now
+  }
+}
