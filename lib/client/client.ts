@@ -247,6 +247,8 @@ export class Client<App extends { type: string } = AppMessage> {
       this.#emit(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
       this.#follows.refused(message)
+    } else if (isKnown('large_message', message)) {
+      this.#link.socket?.expect(message.bytes)
     } else {
       if (message.type === 'pong') this.#link.socket?.pong()
       if (this.#follows.receive(message)) this.#emit(message)

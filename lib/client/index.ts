@@ -20,5 +20,5 @@ export type { CloseInfo, ConnectionState, StateChange, StateReason } from './lin
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type {
   AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, AppMessage, BatchUpdate, Cancelling,
-  ClientMessage, ConnectionEstablished, GapReason, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
+  ClientMessage, ConnectionEstablished, GapReason, LargeMessage, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
 } from './messages.js'

@@ -2,7 +2,7 @@ import type { ConnectionEstablished, ServerMessage } from '../protocol/messages.
 
 export type {
   AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, BatchUpdate, Cancelling,
-  ClientMessage, ConnectionEstablished, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
+  ClientMessage, ConnectionEstablished, LargeMessage, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
 } from '../protocol/messages.js'
 
 /** A message of a type that the protocol does not know: the app's own. */

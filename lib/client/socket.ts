@@ -15,6 +15,8 @@ export interface SocketEvents {
 /** So long nothing may come before the client asks whether anybody is there, and so long it waits for an answer. */
 const QUIET_MS = 30_000
 const ANSWER_MS = 5_000
+/** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
+const SLOWEST = 8
 
 /** The first subprotocol; a token rides along as a second one, because a browser can set no header here. */
 const SUBPROTOCOL = 'ai-canvas.v1'
@@ -32,6 +34,7 @@ export class Socket {
   readonly #clock: Environment['clock']
   /** When the pings were sent that are not answered yet: answers come in order. */
   readonly #pings: number[] = []
+  /** When something came last. In the future while a long message may be on its way. */
   #heardAt: number
   #watch: Timer | undefined
   #answer: Timer | undefined
@@ -58,15 +61,21 @@ export class Socket {
 
   /** From now on silence counts. */
   watch (): void {
-    const quietMs = this.#clock.monotonic() - this.#heardAt
-    if (quietMs >= QUIET_MS) this.probe()
-    this.#watch = this.#clock.after(quietMs < QUIET_MS ? QUIET_MS - quietMs : QUIET_MS, () => { this.watch() })
+    const leftMs = this.#heardAt + QUIET_MS - this.#clock.monotonic()
+    if (leftMs <= 0) this.probe()
+    this.#watch = this.#clock.after(leftMs > 0 ? leftMs : QUIET_MS, () => { this.watch() })
+  }
+
+  /** The next message is so many bytes long. Until it has come, nothing else can. */
+  expect (bytes: number): void {
+    this.#heardAt += bytes / SLOWEST
   }
 
   /** Asks whether anybody is there. Any message is an answer. */
   probe (): void {
     if (this.#answer === undefined) this.ping()
-    this.#answer ??= this.#clock.after(ANSWER_MS, () => { this.#events.silent() })
+    const busyMs = Math.max(0, this.#heardAt - this.#clock.monotonic())
+    this.#answer ??= this.#clock.after(busyMs + ANSWER_MS, () => { this.#events.silent() })
   }
 
   ping (): void {

@@ -89,6 +89,14 @@ export const Cancelling = Type.Object({
   type: Type.Literal('cancelling'), sessionId: Id, jobId: Id, timestamp: Timestamp
 }, open)
 
+/**
+ * Announces that the next message is long: `bytes` of it are on their way. Sent to clients that offered the subprotocol, ahead
+ * of each message of more than 64 KiB, so that they don't take a connection for dead on which a long message is arriving.
+ */
+export const LargeMessage = Type.Object({
+  type: Type.Literal('large_message'), bytes: Type.Integer({ minimum: 0 }), timestamp: Timestamp
+}, open)
+
 export const ProtocolError = Type.Object({
   type: Type.Literal('error'),
   // A union, because TypeBox does not look at `enum`.
@@ -158,7 +166,7 @@ export const BatchUpdate = Type.Object({
 }, open)
 
 export const ServerMessage = Type.Union([
-  ConnectionEstablished, Pong, Subscribed, Unsubscribed, Cancelling, ProtocolError,
+  ConnectionEstablished, Pong, Subscribed, Unsubscribed, Cancelling, LargeMessage, ProtocolError,
   AIStarted, AIProgressed, AICompleted, AIFailed, BatchUpdate
 ])
 
@@ -172,6 +180,7 @@ export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
 export type Subscribed = Static<typeof Subscribed>
 export type Unsubscribed = Static<typeof Unsubscribed>
+export type LargeMessage = Static<typeof LargeMessage>
 export type ProtocolError = Static<typeof ProtocolError>
 export type AITask = Static<typeof AITask> & Record<string, unknown>
 export type AIProgress = Static<typeof AIProgress> & Record<string, unknown>
@@ -190,5 +199,5 @@ export type ServerMessage = Static<typeof ServerMessage>
  * would end a spinner without the job's rules, and of a `connection` would confuse every client.
  */
 export const reservedTypes: ReadonlySet<string> = new Set([
-  'connection', 'pong', 'subscribed', 'unsubscribed', 'cancelling', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error'
+  'connection', 'pong', 'subscribed', 'unsubscribed', 'cancelling', 'large_message', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error'
 ])

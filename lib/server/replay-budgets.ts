@@ -42,7 +42,7 @@ export class ReplayBudgets implements ConnectionWatcher {
 
   /** A replay of so many bytes was begun. */
   spend (connection: Connection, bytes: number): void {
-    if (bytes === 0) return
+    if (bytes === 0 || this.#bytesPerSecond === Infinity) return
     const budget = this.#budgets.get(connection) ?? {
       bytes: this.#bytesPerSecond * BURST_SECONDS, refilledAt: this.#clock.monotonic(), waiting: [], timer: undefined
     }

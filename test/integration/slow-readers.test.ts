@@ -65,7 +65,7 @@ t.test('a reader that reads nothing costs so much memory and no more, and is clo
     return metrics().shed > 0
   })
   t.ok(most > IN_SOCKET, 'it had to wait')
-  t.ok(most <= maxOutboxBytes + MESSAGE, `${most} bytes waited`)
+  t.ok(most <= maxOutboxBytes + IN_SOCKET + MESSAGE, `${most} bytes waited`)
   t.match(metrics(), { shed: 1, closes: { slowReader: 1 } })
   t.ok(metrics().dropped > 0)
   t.ok(metrics().bufferedAmount <= IN_SOCKET + MESSAGE, 'what waited is let go of at once')
@@ -146,7 +146,7 @@ t.test('one that is slow and not deaf gets everything, in order', async (t) => {
 })
 
 t.test('one for whom something waits and who takes nothing for too long is closed, below the bound too', async (t) => {
-  const { app, url, metrics } = await start(t, { heartbeatIntervalMs: 100, delivery: { stallTimeoutMs: 200 } })
+  const { app, url, metrics } = await start(t, { heartbeatIntervalMs: 1000, delivery: { stallTimeoutMs: 1000 } })
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().bufferedAmount > IN_SOCKET + MESSAGE)
   await until(() => metrics().shed > 0)
@@ -155,7 +155,7 @@ t.test('one for whom something waits and who takes nothing for too long is close
   t.match(readClose(close), { code: 4000 })
 })
 
-t.test('the bound over all readers closes the one that would pass it', async (t) => {
+t.test('the bound over all readers closes those that hold most', async (t) => {
   const maxTotalOutboxBytes = 384 * KiB
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes: 16 * KiB * KiB, maxTotalOutboxBytes } })
   const fast = await connect(t, url('?sessionId=s1'))
@@ -183,7 +183,7 @@ t.test('a client that asks and does not read the answers is bounded too', async 
     await endOfTurn()
     most = Math.max(most, metrics().bufferedAmount)
   }
-  t.ok(most <= 128 * KiB + IN_SOCKET + MESSAGE, `${most} bytes waited`)
+  t.ok(most <= 128 * KiB + 2 * IN_SOCKET + MESSAGE, `${most} bytes waited`)
 })
 
 t.test('app.close() does not wait for it longer than it may, and the others get theirs', async (t) => {

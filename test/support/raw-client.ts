@@ -3,9 +3,9 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Test } from 'tap'
 
-/** A WebSocket frame as it came over the network (RFC 6455, section 5.2). A server's are not masked. */
+/** A WebSocket frame, or a message of several (RFC 6455, sections 5.2 and 5.4). A server's are not masked. */
 export interface RawFrame {
-  /** Its first byte: `0x81` is a whole text message, `0x40` in it says that it is deflated, `0x88` is a close. */
+  /** The first byte of a whole one: `0x81` is a whole text message, `0x40` in it says that it is deflated, `0x88` is a close. */
   first: number
   payload: Buffer
 }
@@ -27,6 +27,8 @@ export class RawClient {
   readonly answer: Promise<string>
   /** Resolves when the network connection has ended, either way. */
   readonly closed: Promise<void>
+  /** The payloads of the pings that came before what was asked for. */
+  readonly pings: Buffer[] = []
   #bytes = Buffer.alloc(0)
   #wake: (() => void) | undefined
   #ended = false
@@ -58,8 +60,27 @@ export class RawClient {
     this.answer.catch(() => { /* for those who await it */ })
   }
 
-  /** The next frame. Rejects when the connection ends before one is complete. */
+  /**
+   * The next message, its fragments joined, or the close frame. Pings are noted on the way. Rejects when the connection ends
+   * before one is complete.
+   */
   async frame (): Promise<RawFrame> {
+    const parts: RawFrame[] = []
+    for (;;) {
+      const frame = await this.#frame()
+      if (frame.first === 0x89) {
+        this.pings.push(frame.payload)
+      } else if (frame.first === 0x88) {
+        return frame
+      } else {
+        parts.push(frame)
+        if (frame.first >= 0x80) return { first: parts[0]!.first | 0x80, payload: Buffer.concat(parts.map(({ payload }) => payload)) }
+      }
+    }
+  }
+
+  /** One frame as it came. */
+  async #frame (): Promise<RawFrame> {
     await this.answer
     const [first, second] = await this.#peek(2)
     const length = second! & 0x7f

@@ -347,6 +347,45 @@ t.test('a socket that does not answer is replaced without waiting for its close'
   t.notOk(toldOf(client, 'message').some(({ type }) => type === 'ghost'))
 })
 
+t.test('a line on which a long message is arriving is not silent', async (t) => {
+  const page = new FakePage()
+  const client = connected(page)
+  const large = { type: 'large_message', bytes: 800_000, timestamp: 't' }
+  page.clock.advance(1_000)
+  page.socket.say(large)
+  t.same(toldOf(client, 'message'), [], 'nobody is told of that')
+  page.clock.advance(99_000)
+  t.same(page.socket.types, [], 'at 8 KB a second it takes 100 s')
+  page.socket.say({ type: 'ai_complete', timestamp: 't' })
+  page.clock.advance(34_999)
+  t.equal(client.state, 'connected')
+  page.clock.advance(1)
+  t.equal(client.reason, 'silent', 'afterwards silence is silence')
+
+  await t.test('but one on which it does not arrive is', async (t) => {
+    const page = new FakePage()
+    const client = connected(page)
+    page.socket.say(large)
+    page.clock.advance(134_999)
+    t.equal(client.state, 'connected')
+    page.clock.advance(1)
+    t.equal(client.reason, 'silent')
+  })
+
+  await t.test('when it is asked on waking up it may answer behind that message', async (t) => {
+    const page = new FakePage()
+    const client = connected(page)
+    page.socket.say(large)
+    page.clock.advance(50_000)
+    page.wake('visible')
+    t.same(page.socket.types, ['ping'])
+    page.clock.advance(54_999)
+    t.equal(client.state, 'connected')
+    page.clock.advance(1)
+    t.equal(client.reason, 'silent')
+  })
+})
+
 t.test('after a sleep, or on another network, it asks at once', async (t) => {
   for (const event of ['visible', 'online', 'offline'] as const) {
     const page = new FakePage()

@@ -81,3 +81,19 @@ t.test('a flood of ping frames is one too', async (t) => {
   t.strictSame(server.counters.closes, { rateLimited: 1 }, 'counted once')
   t.strictSame(server.counters.errors, { rate_limited: 1 })
 })
+
+t.test('and so is a flood of pongs that no ping asked for; those that answer a ping cost nothing', async (t) => {
+  const server = createServer({ limits: { burst: 10 } })
+  const peer = await server.connect()
+  const pong = (): void => {
+    if (!server.heartbeat.pong(peer.connection, Buffer.from('any'))) server.inbound.unasked(peer.connection)
+  }
+  for (let i = 0; i < 100; i++) {
+    peer.connection.follower.outbox.ping(Buffer.from('any'))
+    pong()
+  }
+  for (let i = 0; i < 10; i++) pong()
+  t.equal(peer.transport.closedWith, undefined)
+  pong()
+  t.equal(peer.transport.closedWith?.code, 4001)
+})
