@@ -131,7 +131,7 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   connect (): void {
     if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
-      throw new ClientError('no_url', 'outside of a browser the option "url" must be given')
+      throw new ClientError('no_url', 'there is no page here: give the option "url"')
     }
     if (this.#options.WebSocket === undefined) {
       throw new ClientError('no_websocket', 'there is no global WebSocket here: give the option "WebSocket"')

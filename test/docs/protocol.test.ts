@@ -59,6 +59,8 @@ t.test('the table of limits gives the defaults', async (t) => {
     'limits.connectionsPerUser': `${limits.connectionsPerUser} on each node`,
     'limits.connections': limits.connections === Infinity ? 'none' : String(limits.connections),
     'limits.authTimeoutMs': `${limits.authTimeoutMs / 1000} s`,
+    'limits.replayBytesPerSecond': `${limits.replayBytesPerSecond / 2 ** 20} MiB a second`,
+    'delivery.maxTotalOutboxBytes': `${delivery.maxTotalOutboxBytes / 2 ** 20} MiB`,
     'delivery.maxOutboxBytes': `${delivery.maxOutboxBytes / 2 ** 20} MiB`,
     'delivery.stallTimeoutMs': `${delivery.stallTimeoutMs / 1000} s`,
     closeTimeoutMs: `${defaults.closeTimeoutMs / 1000} s`

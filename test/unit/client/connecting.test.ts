@@ -357,10 +357,10 @@ t.test('a line on which a long message is arriving is not silent', async (t) => 
   page.clock.advance(99_000)
   t.same(page.socket.types, [], 'at 8 KB a second it takes 100 s')
   page.socket.say({ type: 'ai_complete', timestamp: 't' })
-  page.clock.advance(34_999)
+  page.clock.advance(30_000)
   t.equal(client.state, 'connected')
-  page.clock.advance(1)
-  t.equal(client.reason, 'silent', 'afterwards silence is silence')
+  page.clock.advance(10_000)
+  t.ok(toldOf(client, 'state').some(({ reason }) => reason === 'silent'), 'afterwards silence is silence')
 
   await t.test('but one on which it does not arrive is', async (t) => {
     const page = new FakePage()

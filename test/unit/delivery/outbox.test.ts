@@ -212,7 +212,7 @@ t.test('while the reader is behind', (t) => {
     const { outbox, transport, clock } = makeStalled()
     transport.isAnnounced = true
     outbox.write([message('a', 64 * KIB), message('large', 300 * KIB)])
-    for (; outbox.behind; transport.drain());
+    while (outbox.behind) transport.drain()
     t.strictSame(transport.texts.map((text) => text.startsWith('{') ? JSON.parse(text) as unknown : text.replace(/\.*$/, '')), [
       'first', 'a', { type: 'large_message', bytes: 300 * KIB, timestamp: new Date(clock.now()).toISOString() }, 'large'
     ])
@@ -340,7 +340,7 @@ t.test('a reader that is too slow', (t) => {
     t.equal(pool.waitingBytes, 500 * KIB)
     t.equal(pool.shed, 0)
     slow[0]!.outbox.close()
-    for (const { outbox, transport } of slow.slice(1)) for (; outbox.behind; transport.drain());
+    for (const { outbox, transport } of slow.slice(1)) while (outbox.behind) transport.drain()
     t.equal(pool.waitingBytes, 0)
     t.end()
   })
@@ -349,7 +349,7 @@ t.test('a reader that is too slow', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (const name of ['old', 'new']) outbox.write([message(name, 200 * KIB, 'job')])
     t.equal(pool.waitingBytes, 200 * KIB)
-    for (; outbox.behind; transport.drain());
+    while (outbox.behind) transport.drain()
     t.strictSame(names(transport), ['first', 'new'])
     t.equal(overflows(), 0)
     t.equal(pool.waitingBytes, 0)
@@ -460,7 +460,7 @@ t.test('the ceiling over all readers', (t) => {
     const { pool, slow } = setUp()
     const [{ outbox, transport }] = slow as [ReturnType<typeof makeOutbox>]
     outbox.write([message('a', 150 * KIB)])
-    for (; outbox.behind; transport.drain());
+    while (outbox.behind) transport.drain()
     t.equal(pool.waitingBytes, 0)
     slow[1]!.outbox.write([message('b', 150 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 0, 0])

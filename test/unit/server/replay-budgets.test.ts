@@ -11,7 +11,7 @@ async function setUp (replayBytesPerSecond = TEXT.length): Promise<{ server: Tes
   return { server, peer: await server.connect() }
 }
 
-const answersOf = (messages: readonly Message[]): unknown[] => messages.filter(({ type }) => type === 'subscribed').map(({ sessionId }) => sessionId)
+const answersOf = (messages: readonly Message[]): unknown[] => messages.filter(({ type }) => type === 'subscribed').map(({ sessionId }): unknown => sessionId)
 
 t.test('a client is sent so much of the past at once, and the rest in order as time passes', async (t) => {
   const { server, peer } = await setUp()
