@@ -185,7 +185,10 @@ t.test('while the reader is behind', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB), message('large', 160 * KIB), message('b', 10 * KIB)])
     const waiting: number[] = []
-    for (; outbox.behind; transport.drain()) waiting.push(outbox.waitingBytes / KIB)
+    while (outbox.behind) {
+      waiting.push(outbox.waitingBytes / KIB)
+      transport.drain()
+    }
     t.strictSame(waiting, [230, 106, 42])
     t.strictSame(transport.writes.map(({ length }) => length / KIB), [64, 60, 64, 64, 42])
     t.equal(transport.pings.length, 4, 'one behind each write')
