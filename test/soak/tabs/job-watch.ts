@@ -1,0 +1,111 @@
+import type { Message } from '../../support/ws-client.js'
+import type { Ledger } from '../ledger.js'
+import type { Journal } from '../soak-failure.js'
+import { scriptOf, textOf, type Script } from '../world.js'
+
+interface WatchedJob {
+  status: 'running' | 'presumed' | 'lost' | 'ended'
+  script: Script | undefined
+  /** Where its end stands, as `<epoch>:<seq>`. */
+  endPlace: string | undefined
+  /** Not mentioned yet in the present state that is coming. */
+  unseen: boolean
+}
+
+const PRESUMED = ['stalled', 'interrupted']
+
+/** The jobs of one session as one reader sees them: each has one end, and at its end the producer's text. */
+export class JobWatch {
+  readonly #reader: string
+  readonly #sessionId: string
+  readonly #journal: Journal
+  readonly #ledger: Ledger
+  readonly #jobs = new Map<string, WatchedJob>()
+
+  constructor (reader: string, sessionId: string, journal: Journal, ledger: Ledger) {
+    this.#reader = reader
+    this.#sessionId = sessionId
+    this.#journal = journal
+    this.#ledger = ledger
+  }
+
+  /** Jobs that the reader would show as running. */
+  get running (): string[] {
+    return [...this.#jobs].filter(([, { status }]) => status === 'running').map(([jobId]) => jobId)
+  }
+
+  get jobIds (): Iterable<string> {
+    return this.#jobs.keys()
+  }
+
+  /** `text` is what the reader holds of the job now. Returns whether the job has really ended, so that its text may go. */
+  take (message: Message, epoch: string, text: string): boolean {
+    const { jobId, type } = message as { jobId?: string, type: string }
+    if (jobId === undefined) {
+      this.#fail('every message about a job carries its jobId', message)
+      return false
+    }
+    const known = this.#jobs.get(jobId)
+    const job: WatchedJob = known ?? { status: 'running', script: undefined, endPlace: undefined, unseen: false }
+    this.#jobs.set(jobId, job)
+    job.unseen = false
+    if (type === 'ai_start') job.script ??= scriptOf(jobId, message.task)
+    if (type === 'ai_start' || type === 'ai_progress') {
+      if (job.status === 'lost') job.status = 'running'
+      else if (type === 'ai_start' && job.status !== 'running') this.#fail('nothing starts after its end', message)
+      return false
+    }
+    return this.#end(jobId, job, message, `${epoch}:${String(message.seq)}`, text)
+  }
+
+  /** The present state comes, and with it every job that runs. */
+  expectState (): void {
+    for (const job of this.#jobs.values()) job.unseen = true
+  }
+
+  /**
+   * The present state is complete: nobody knows any more how a job ended that it does not mention. Returns those jobs.
+   */
+  reconcile (): string[] {
+    return this.lose((job) => job.unseen)
+  }
+
+  lose (which: (job: WatchedJob) => boolean = () => true): string[] {
+    const lost = [...this.#jobs].filter(([, job]) => job.status === 'running' && which(job))
+    for (const [, job] of lost) job.status = 'lost'
+    return lost.map(([jobId]) => jobId)
+  }
+
+  /** The client itself says that nobody knows how a job ends. */
+  loseJob (jobId: string): void {
+    const job = this.#jobs.get(jobId)
+    if (job?.status === 'running') job.status = 'lost'
+  }
+
+  #end (jobId: string, job: WatchedJob, message: Message, place: string, text: string): boolean {
+    const { error, supersedes } = message as { error?: { type: string, told?: number }, supersedes?: boolean }
+    // The present state brings the latest end again, with the number that it had.
+    if (job.endPlace === place) return job.status === 'ended'
+    if (job.status === 'ended') this.#fail('a job has exactly one end', message)
+    if (job.status === 'presumed' && supersedes !== true) this.#fail('an end after a presumed end supersedes it', message)
+    job.endPlace = place
+    job.script ??= scriptOf(jobId, message.result ?? error)
+    const isPresumed = error !== undefined && PRESUMED.includes(error.type)
+    job.status = isPresumed ? 'presumed' : 'ended'
+    if (job.script !== undefined) this.#checkText(jobId, textOf(job.script), text, message)
+    return !isPresumed
+  }
+
+  #checkText (jobId: string, whole: string, text: string, message: Message): void {
+    const { error } = message as { error?: { type: string, told?: number } }
+    const expected = error === undefined ? whole : error.told === undefined ? undefined : whole.slice(0, error.told)
+    if (expected === undefined ? !whole.startsWith(text) : text !== expected) {
+      this.#fail(`the reader holds the producer's text (${text.length} units, the producer wrote ${expected?.length ?? `up to ${whole.length}`})`, message)
+    }
+    if (error === undefined || !PRESUMED.includes(error.type)) this.#ledger.ended(this.#reader, jobId, text.length)
+  }
+
+  #fail (invariant: string, message: Message): void {
+    this.#journal.fail(invariant, `${this.#reader}, ${this.#sessionId}: ${JSON.stringify(message).slice(0, 600)}`)
+  }
+}

@@ -1,0 +1,53 @@
+import { Value } from '@sinclair/typebox/value'
+import { reservedTypes, ServerMessage } from '../../../lib/protocol/messages.js'
+import type { Message } from '../../support/ws-client.js'
+import type { Line } from '../line.js'
+import type { Ledger } from '../ledger.js'
+import type { Random } from '../random.js'
+import type { Journal } from '../soak-failure.js'
+
+export interface TabOptions {
+  readonly name: string
+  readonly userId: string
+  readonly line: Line
+  readonly random: Random
+  readonly journal: Journal
+  readonly ledger: Ledger
+  /** The sessions that it follows from its beginning. */
+  readonly sessions: readonly string[]
+}
+
+/** Where each stream ends, by its name: `session:<id>` or `user:<id>`. */
+export type Heads = ReadonlyMap<string, { readonly epoch: string, readonly seq: number }>
+
+/** One browser tab of one user, behind a line of its own. */
+export interface Tab {
+  readonly name: string
+  readonly userId: string
+  readonly line: Line
+  readonly follows: readonly string[]
+  follow (sessionId: string): void
+  leave (sessionId: string): void
+  /** Asks again for a session that it follows. */
+  askAgain (sessionId: string): void
+  cancel (sessionId: string): void
+  /** Subscribes to a session that it may not read: refused is the only answer. */
+  trespass (sessionId: string): void
+  /** Reads nothing for a while. */
+  pause (ms: number): void
+  /** What it still lacks, in words. Undefined when it knows everything that it may know. */
+  missing (heads: Heads): string | undefined
+  close (): void
+}
+
+const OWN_TYPES = new Set(['note', 'weather', 'cursor', 'batch_update'])
+
+/** Parses what the server sent. A message outside of the protocol's schemas is a fault. */
+export function readMessage (text: string, journal: Journal): Message {
+  const message = JSON.parse(text) as Message
+  const isProtocol = reservedTypes.has(message.type) || message.type === 'batch_update'
+  if (isProtocol ? !Value.Check(ServerMessage, message) : !OWN_TYPES.has(message.type)) {
+    journal.fail('the server sends what the protocol\'s schemas allow', text.slice(0, 600))
+  }
+  return message
+}
