@@ -53,6 +53,7 @@ class Chaos {
   #baseline = 0
   #restarting: Promise<void> | undefined
   #guests = 0
+  #isOver = false
 
   constructor (options: ChaosOptions) {
     const { seed, durationMs, maxFaultMs } = options
@@ -67,6 +68,7 @@ class Chaos {
     try {
       await Promise.race([this.#journal.failed, this.#everything()])
     } finally {
+      this.#isOver = true
       for (const timer of this.#timers) clearTimeout(timer)
       for (const tab of this.#tabs) {
         tab.close()
@@ -230,6 +232,8 @@ class Chaos {
     this.totals[how === 'kill' ? 'kills' : 'restarts']++
     this.#restarting = (async () => {
       await this.#server[how]()
+      // A run that failed meanwhile starts nothing more, because nobody would end it.
+      if (this.#isOver) return
       this.#generation++
       this.#server = this.#start()
       await this.#ready()
