@@ -71,7 +71,7 @@ class Watcher {
   constructor ({ port }: ServerProcess, journal: Journal) {
     this.#journal = journal
     this.#ws = new WebSocket(`ws://127.0.0.1:${String(port)}/ws?token=watcher`)
-    this.#ws.on('message', (data: Buffer) => { this.#take(readMessage(data.toString(), journal)) })
+    this.#ws.on('message', (data: Buffer) => { this.#take(readMessage(data.toString(), journal, 'any')) })
     this.#ws.on('error', () => { /* its close tells */ })
     this.#ws.on('close', (code) => { journal.fail('a client that behaves stays connected', `closed with ${code}`) })
   }
@@ -119,7 +119,7 @@ async function provoke ({ port }: ServerProcess, random: Random, journal: Journa
   let isClosed = false
   ws.on('error', () => { /* its close tells */ })
   ws.on('close', () => { isClosed = true })
-  ws.on('message', (data: Buffer) => { answers.push(readMessage(data.toString(), journal)) })
+  ws.on('message', (data: Buffer) => { answers.push(readMessage(data.toString(), journal, 'any')) })
   await journal.until('a client is admitted or refused', () => isClosed || answers.length > 0, PATIENCE_MS, () => token)
   const answered = (type: string): Message | undefined => answers.find((answer) => answer.type === type || (answer.type === 'error' && answer.request === type))
   // Of a connection that was refused nothing is sent, and nothing is missing.

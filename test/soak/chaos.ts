@@ -168,14 +168,16 @@ class Chaos {
     void this.#server.call('job', order)
   }
 
-  async #open (userId: string): Promise<void> {
+  async #open (userId: string, sessionId?: string): Promise<Tab> {
     const random = new Random(this.#random.seed())
-    const sessions = SESSIONS.filter((sessionId) => mayRead(userId, sessionId) && random.chance(0.6))
+    const sessions = sessionId === undefined ? SESSIONS.filter((each) => mayRead(userId, each) && random.chance(0.6)) : [sessionId]
     const line = await Line.open(() => this.#server.port)
     const name = `tab-${this.totals.tabs++}`
     const Kind = random.chance(0.5) ? RawTab : LibraryTab
     this.#journal.note(`open ${name} of ${userId} (${Kind.name}) for ${sessions.join(', ')}`)
-    this.#tabs.push(new Kind({ name, userId, line, random, journal: this.#journal, ledger: this.#ledger, sessions }))
+    const tab = new Kind({ name, userId, line, random, journal: this.#journal, ledger: this.#ledger, sessions })
+    this.#tabs.push(tab)
+    return tab
   }
 
   #mayFollow ({ userId }: Tab, sessionId: string): boolean {
@@ -186,10 +188,13 @@ class Chaos {
   async #revoke (random: Random): Promise<void> {
     const guests = this.#tabs.filter(({ userId }) => userId.includes('-') && !this.#ledger.isRevoked(userId))
     if (guests.length === 0) return
-    const { userId, follows, name } = random.pick(guests)
-    const sessionId = follows.length > 0 && random.chance(0.6) ? random.pick(follows) : undefined
+    const { userId, follows } = random.pick(guests)
+    await this.#takeRight(userId, follows.length > 0 && random.chance(0.6) ? random.pick(follows) : undefined)
+  }
+
+  async #takeRight (userId: string, sessionId: string | undefined): Promise<void> {
     const generation = this.#generation
-    this.#journal.note(`revoke ${userId} ${sessionId ?? ''} (${name})`)
+    this.#journal.note(`revoke ${userId} ${sessionId ?? ''}`)
     // From now on the reader may be refused; what it may still read is known when the call has returned.
     this.#ledger.revoke(userId, sessionId, Infinity)
     const last = await this.#server.call('revoke', { userId, sessionId })
@@ -232,6 +237,7 @@ class Chaos {
     this.totals[how === 'kill' ? 'kills' : 'restarts']++
     this.#restarting = (async () => {
       await this.#server[how]()
+      this.#ledger.forgetEnds()
       // A run that failed meanwhile starts nothing more, because nobody would end it.
       if (this.#isOver) return
       this.#generation++
@@ -245,7 +251,7 @@ class Chaos {
   #start (): ServerProcess {
     return new ServerProcess({
       generation: this.#generation, revoked: this.#ledger.revoked, closeTimeoutMs: CLOSE_TIMEOUT_MS, stallAfterMs: STALL_AFTER_MS
-    }, this.#journal, (list) => { this.#ledger.published(list) })
+    }, this.#journal, (list, endedJobs) => { this.#ledger.published(list, endedJobs) })
   }
 
   async #ready (): Promise<void> {
@@ -271,6 +277,8 @@ class Chaos {
     for (const { line } of this.#tabs) line.heal()
     for (const socket of this.#strangers) socket.destroy()
     await this.#journal.until('every job ends', async () => (await this.#server.call('state', { collectGarbage: false }))?.runningJobs === 0, SETTLE_MS)
+    for (const tab of this.#tabs) tab.trespass(SESSIONS.find((sessionId) => !mayRead(tab.userId, sessionId))!)
+    await this.#revokeReaders()
     for (const sessionId of SESSIONS) await this.#server.call('note', sessionId)
     for (const userId of new Set(this.#tabs.map(({ userId }) => userId))) await this.#server.call('noteToUser', userId)
     const state = await this.#server.call('state', { collectGarbage: false })
@@ -280,6 +288,14 @@ class Chaos {
       return lacks === undefined ? [] : [`${tab.name} (${tab.constructor.name}, ${tab.userId}): ${lacks}`]
     })
     await this.#journal.until('every tab comes to know everything, and no job spins for ever', () => missing().length === 0, SETTLE_MS, () => missing().join('\n'))
+  }
+
+  /** Readers that are connected and follow lose their rights: in the schedule a restart may do that instead of `revoke`. */
+  async #revokeReaders (): Promise<void> {
+    const sessionId = 'all:plain:0'
+    const guests = await Promise.all(Array.from({ length: 6 }, (_, i) => this.#open(`ada-last${i}`, sessionId)))
+    await this.#journal.until('a guest follows', () => guests.every((tab) => tab.follows.includes(sessionId) && tab.missing(new Map()) === undefined), SETTLE_MS)
+    await Promise.all(guests.map(({ userId }, i) => this.#takeRight(userId, i % 2 === 0 ? sessionId : undefined)))
   }
 
   /** Everybody leaves: nothing may be left of them. */

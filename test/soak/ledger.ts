@@ -30,6 +30,7 @@ export class Ledger {
   readonly #textLengths = new Map<string, number>()
   /** By `<userId>` or `<userId> <sessionId>`, the last number that may still be read. */
   readonly #revoked = new Map<string, number>()
+  readonly #endedJobs = new Set<string>()
 
   constructor (journal: Journal) {
     this.#journal = journal
@@ -48,7 +49,18 @@ export class Ledger {
     return this.#revoked.has(userId) || (sessionId !== undefined && this.#revoked.has(`${userId} ${sessionId}`))
   }
 
-  published (list: readonly Numbered[]): void {
+  /** A server process has died: what its readers were not sent any more is lost. */
+  forgetEnds (): void {
+    this.#endedJobs.clear()
+  }
+
+  /** Whether the app ended a job, and the server accepted that. */
+  hasEnded (jobId: string): boolean {
+    return this.#endedJobs.has(jobId)
+  }
+
+  published (list: readonly Numbered[], endedJobs: readonly string[]): void {
+    for (const jobId of endedJobs) this.#endedJobs.add(jobId)
     for (const { stream, epoch, seq, n } of list) {
       const known = this.#entry(stream, epoch, seq)
       if (known.n !== undefined && known.n !== n) {

@@ -61,7 +61,7 @@ export class ServerProcess {
   #mayEnd = false
   #closedAfterMs: number | undefined
 
-  constructor (config: ServerConfig, journal: Journal, numbered: (list: readonly Numbered[]) => void, app: 'chaos-app' | 'odd-app' = 'chaos-app') {
+  constructor (config: ServerConfig, journal: Journal, numbered: (list: readonly Numbered[], endedJobs: readonly string[]) => void, app: 'chaos-app' | 'odd-app' = 'chaos-app') {
     this.#config = config
     this.#journal = journal
     this.#child = fork(`${bundles}${app}.mjs`, [JSON.stringify(config)], {
@@ -80,7 +80,7 @@ export class ServerProcess {
         this.port = message.port
         isListening()
       } else if (message.event === 'numbered') {
-        numbered(message.list)
+        numbered(message.list, message.endedJobs)
       } else if (message.event === 'closed') {
         this.#closedAfterMs = message.ms
         journal.note(`app.close() returned after ${message.ms.toFixed(0)} ms`)

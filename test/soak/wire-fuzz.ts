@@ -33,7 +33,7 @@ export async function fuzzWire ({ seed, connections }: WireFuzzOptions): Promise
   const journal = new Journal(`npm run soak -- --replay --only wire --seed ${seed} --connections ${connections}`)
   const ledger = new Ledger(journal)
   const totals: WireFuzzTotals = { connections: 0, inputs: 0, answers: 0 }
-  const server = new ServerProcess({ generation: 0, revoked: [], closeTimeoutMs: 1_000, stallAfterMs: 60_000 }, journal, (list) => { ledger.published(list) })
+  const server = new ServerProcess({ generation: 0, revoked: [], closeTimeoutMs: 1_000, stallAfterMs: 60_000 }, journal, (list, endedJobs) => { ledger.published(list, endedJobs) })
   const line = await Line.open(() => server.port)
   let canary: RawTab | undefined
   const work = async (): Promise<void> => {

@@ -13,6 +13,7 @@ const random = new Random(config.generation)
 const revoked = new Set(config.revoked)
 const heads = new Map<string, readonly [string, string, number]>()
 let numbered: Numbered[] = []
+let endedJobs: string[] = []
 let n = config.generation * NUMBERS_PER_PROCESS
 
 const isRevoked = (userId: string, sessionId: string): boolean => revoked.has(userId) || revoked.has(`${userId} ${sessionId}`)
@@ -36,20 +37,23 @@ await app.register(aiCanvasWs, {
 })
 const manager = app.wsManager
 
-const accepted = (stream: string, n: number, { epoch, seq, dropped }: Receipt): void => {
+const accepted = (stream: string, n: number, { epoch, seq }: Receipt): void => {
   if (epoch === undefined || seq === undefined) {
     if (!isClosing()) broken('an accepted message has a place', `message ${n} of ${stream}`)
     return
   }
+  const [, lastEpoch, lastSeq] = heads.get(stream) ?? [stream, epoch, 0]
+  if (epoch !== lastEpoch || seq <= lastSeq) broken('the numbers of a stream go up', `${stream}: ${epoch}:${seq} behind ${lastEpoch}:${lastSeq}`)
   heads.set(stream, [stream, epoch, seq])
-  if (dropped === undefined) numbered.push({ stream, epoch, seq, n })
+  numbered.push({ stream, epoch, seq, n })
 }
 const flush = setInterval(() => {
-  if (numbered.length > 0) tell({ event: 'numbered', list: numbered })
+  if (numbered.length + endedJobs.length > 0) tell({ event: 'numbered', list: numbered, endedJobs })
   numbered = []
+  endedJobs = []
 }, 20)
 
-const producers = new Producers({ manager, number: () => ++n, accepted, broken, stallAfterMs: config.stallAfterMs })
+const producers = new Producers({ manager, number: () => ++n, accepted, broken, ended: (jobId) => { endedJobs.push(jobId) }, stallAfterMs: config.stallAfterMs })
 
 serve({
   job: (order: JobOrder) => producers.start(order),

@@ -52,7 +52,7 @@ export interface ServerState {
 
 export type ServerEvent =
   | { readonly event: 'listening', readonly port: number }
-  | { readonly event: 'numbered', readonly list: readonly Numbered[] }
+  | { readonly event: 'numbered', readonly list: readonly Numbered[], readonly endedJobs: readonly string[] }
   /** Something that must never happen. */
   | { readonly event: 'broken', readonly invariant: string, readonly detail: string }
   | { readonly event: 'closed', readonly ms: number }

@@ -10,6 +10,8 @@ export interface ProducersOptions {
   readonly number: () => number
   /** What was accepted under that number. */
   readonly accepted: (stream: string, n: number, receipt: Receipt) => void
+  /** A job's real end was accepted. */
+  readonly ended: (jobId: string) => void
   readonly broken: (invariant: string, error: unknown) => void
   /** After so long the server presumes that a silent job has ended, in milliseconds. */
   readonly stallAfterMs: number
@@ -44,10 +46,19 @@ export class Producers {
   }
 
   /** Sends what gets a number, and reports it. */
-  send (stream: string, call: (n: number) => Promise<Receipt>): void {
-    const { number, accepted, broken } = this.#options
+  send (stream: string, call: (n: number) => Promise<Receipt>, isEnd = false): void {
+    const { number, accepted, ended, broken } = this.#options
     const n = number()
-    call(n).then((receipt) => { accepted(stream, n, receipt) }, (error: unknown) => { broken('a valid notification is accepted', error) })
+    call(n).then((receipt) => {
+      const { dropped, jobId } = receipt
+      if (dropped !== undefined) broken('nothing of what an app reports once is dropped', `${dropped}: message ${n} of ${stream}`)
+      accepted(stream, n, receipt)
+      if (isEnd && jobId !== undefined) ended(jobId)
+    }, (error: unknown) => { broken('a valid notification is accepted', error) })
+  }
+
+  #end (stream: string, call: (n: number) => Promise<Receipt>): void {
+    this.send(stream, call, true)
   }
 
   /** The documented calls, without a `jobId`. */
@@ -65,7 +76,7 @@ export class Producers {
         await this.#stalled()
         return
       }
-      this.send(stream, (n) => cancelled || order.ending === 'error'
+      this.#end(stream, (n) => cancelled || order.ending === 'error'
         ? manager.notifyAIError(sessionId, { message: 'failed', type: cancelled ? 'cancelled' : 'soak', n, told, ...script })
         : manager.notifyAIComplete(sessionId, { chunks: order.pieces, n, ...script }))
     } finally {
@@ -82,7 +93,7 @@ export class Producers {
       void manager.notifyAIProgress(sessionId, { contentLength: i })
       await pause(pauseMs)
     }
-    this.send(stream, (n) => ending === 'error'
+    this.#end(stream, (n) => ending === 'error'
       ? manager.notifyAIError(sessionId, { message: 'failed', type: 'soak', n })
       : manager.notifyAIComplete(sessionId, { n }))
   }
@@ -108,7 +119,7 @@ export class Producers {
       await this.#stalled()
       return
     }
-    this.send(stream, (n) => {
+    this.#end(stream, (n) => {
       if (cancelled || ending === 'error') {
         const error = { message: 'failed', type: cancelled ? 'cancelled' : 'soak', n, told }
         return job?.error(error) ?? manager.notifyAIError(sessionId, error, { jobId })
@@ -123,7 +134,7 @@ export class Producers {
 
   async #trackedJob (order: JobOrder, jobId: string): Promise<void> {
     const { sessionId, throttleMs, ending, seed } = order
-    const { manager, number } = this.#options
+    const { manager, number, ended } = this.#options
     // A reader that leaves early, as one whose own client went away.
     const leavesAfter = new Random(seed).chance(0.15) ? order.pieces / 2 : Infinity
     let read = 0
@@ -134,6 +145,7 @@ export class Producers {
       })) {
         if (piece.length >= 0 && ++read > leavesAfter) break
       }
+      ended(jobId)
     } catch (error) {
       const { name } = error as Error
       if (name !== 'AbortError' && !(ending !== 'complete' && name === 'SoakError')) throw error

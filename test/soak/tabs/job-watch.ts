@@ -34,6 +34,11 @@ export class JobWatch {
     return [...this.#jobs].filter(([, { status }]) => status === 'running').map(([jobId]) => jobId)
   }
 
+  /** Jobs that the reader shows as stalled although the app ended them. */
+  get overdue (): string[] {
+    return [...this.#jobs].filter(([jobId, { status }]) => status === 'presumed' && this.#ledger.hasEnded(jobId)).map(([jobId]) => jobId)
+  }
+
   get jobIds (): Iterable<string> {
     return this.#jobs.keys()
   }

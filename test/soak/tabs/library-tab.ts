@@ -112,6 +112,8 @@ export class LibraryTab implements Tab {
     }
     for (const sessionId of this.#holders.keys()) {
       const running = [...this.#client.jobStore(sessionId).getSnapshot().jobs.values()].filter(({ status }) => status === 'processing')
+      const overdue = this.#jobs.get(sessionId)!.overdue
+      if (overdue.length > 0) return `${sessionId} lacks the real end of ${overdue.join(', ')}`
       if (running.length > 0) return `${sessionId} still shows as running: ${running.map(({ jobId }) => jobId).join(', ')}`
     }
     return undefined

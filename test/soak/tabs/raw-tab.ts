@@ -80,13 +80,13 @@ export class RawTab implements Tab {
     const user = this.#lag('user', heads.get(`user:${this.userId}`))
     if (user !== undefined) return user
     for (const [sessionId, { phase, jobs }] of this.#followed) {
-      if (phase === 'denied') {
-        if (!ledger.isRevoked(this.userId, sessionId)) return `it was denied ${sessionId}`
-        continue
-      }
+      const isRevoked = ledger.isRevoked(this.userId, sessionId)
+      if (isRevoked !== (phase === 'denied')) return isRevoked ? `${sessionId} was revoked, and it is ${phase}` : `it was denied ${sessionId}`
+      if (isRevoked) continue
       if (phase !== 'following') return `${sessionId} is ${phase}`
       const lag = this.#lag(`session:${sessionId}`, heads.get(`session:${sessionId}`))
       if (lag !== undefined) return lag
+      if (jobs.overdue.length > 0) return `${sessionId} lacks the real end of ${jobs.overdue.join(', ')}`
       if (jobs.running.length > 0) return `${sessionId} still shows as running: ${jobs.running.join(', ')}`
     }
     return undefined
