@@ -30,7 +30,7 @@ export interface ChaosTotals {
 }
 
 const CLOSE_TIMEOUT_MS = 1_000
-const STALL_AFTER_MS = 2_500
+const STALL_AFTER_MS = 1_500
 const MAX_TABS = 18
 const MAX_STEPS_WITHOUT_SERVER = 10
 /** Time limits of the end. They are far above what a busy machine needs: only what never comes may reach them. */
@@ -89,6 +89,7 @@ class Chaos {
     for (const step of scheduleOf(this.#options.seed, this.#options.durationMs)) {
       const waitMs = step.at - (performance.now() - startedAt)
       if (waitMs > 0) await new Promise((resolve) => { setTimeout(resolve, waitMs) })
+      if (this.#isOver) return
       stepsWithoutServer = this.#restarting === undefined ? 0 : stepsWithoutServer + 1
       if (stepsWithoutServer > MAX_STEPS_WITHOUT_SERVER) {
         // On a busy machine a server takes seconds to start, and without one nothing is tested.
@@ -172,6 +173,11 @@ class Chaos {
     const random = new Random(this.#random.seed())
     const sessions = sessionId === undefined ? SESSIONS.filter((each) => mayRead(userId, each) && random.chance(0.6)) : [sessionId]
     const line = await Line.open(() => this.#server.port)
+    // What is opened after the end nobody closes.
+    if (this.#journal.failure !== undefined) {
+      line.close()
+      throw this.#journal.failure
+    }
     const name = `tab-${this.totals.tabs++}`
     const Kind = random.chance(0.5) ? RawTab : LibraryTab
     this.#journal.note(`open ${name} of ${userId} (${Kind.name}) for ${sessions.join(', ')}`)
