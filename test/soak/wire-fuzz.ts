@@ -22,8 +22,12 @@ export interface WireFuzzTotals { connections: number, inputs: number, answers: 
 
 /** At the same time. */
 const CONCURRENCY = 24
-/** So long a connection waits for an answer that may never come. No assertion depends on it. */
-const PATIENCE_MS = 40
+/**
+ * So long a connection waits for an answer that may never come, and for more of one that has begun. A half of a request is
+ * never answered, so that there is nothing to wait for but time.
+ */
+const PATIENCE_MS = 1_000
+const MORE_MS = 60
 const CHECK_EACH = 250
 const SETTLE_MS = 30_000
 
@@ -45,7 +49,8 @@ export async function fuzzWire ({ seed, connections }: WireFuzzOptions): Promise
         const number = totals.connections++
         const input = wireInput(random)
         totals.inputs += input.count
-        totals.answers += await exchange(server.port, number, input, journal)
+        const answers = await exchange(server.port, number, input, journal)
+        totals.answers += answers
         if (number % CHECK_EACH === 0) await isServed(server, canary!, journal)
       }
     }
@@ -76,7 +81,15 @@ async function exchange (port: number | undefined, number: number, { label, part
   journal.note(`connection ${number}: ${label}`)
   const answer = new ServerAnswer((text) => readMessage(text, journal))
   const socket = connect(port, '127.0.0.1')
-  const closed = new Promise<void>((resolve) => { socket.on('close', () => { resolve() }) })
+  let patience: NodeJS.Timeout | undefined
+  const done = new Promise<void>((resolve) => {
+    socket.on('close', () => { resolve() })
+    patience = setTimeout(resolve, PATIENCE_MS)
+    socket.on('data', () => {
+      clearTimeout(patience)
+      patience = setTimeout(resolve, MORE_MS)
+    })
+  })
   socket.on('error', () => { /* its close tells */ })
   socket.on('data', (chunk: Buffer) => {
     try {
@@ -90,7 +103,8 @@ async function exchange (port: number | undefined, number: number, { label, part
     socket.write(part)
     await sleep(0)
   }
-  await Promise.race([closed, sleep(PATIENCE_MS)])
+  await done
+  clearTimeout(patience)
   socket.destroy()
   return answer.messages.length + (answer.status === undefined ? 0 : 1)
 }
