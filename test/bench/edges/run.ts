@@ -55,10 +55,17 @@ async function each (everyMs: number, forMs: number, act: (at: number) => void):
   }
 }
 
+/** Without compression, so that a line is as slow for every build: what is compressed differs between them. */
+class PlainWebSocket extends WebSocket {
+  constructor (url: string, protocols?: string[]) {
+    super(url, protocols, { perMessageDeflate: false })
+  }
+}
+
 /** What a tab sees through a slow line: the closes, and how much of the text or result has come. */
 async function watch (port: number, sessionId: string, forMs: number, done: (seen: { text: number, ended: boolean }) => boolean): Promise<string> {
   // Through the source, because the client is not what is compared; its WebSocket is that of ws.
-  const client = new Client({ url: `ws://127.0.0.1:${port}/ws`, sessionId, WebSocket, maxReconnectAttempts: Infinity }, environmentOf(globalThis))
+  const client = new Client({ url: `ws://127.0.0.1:${port}/ws`, sessionId, WebSocket: PlainWebSocket, maxReconnectAttempts: Infinity }, environmentOf(globalThis))
   const closes: number[] = []
   client.on('close', ({ code }) => { closes.push(code) })
   client.connect()
@@ -70,9 +77,10 @@ async function watch (port: number, sessionId: string, forMs: number, done: (see
   while (performance.now() - began < forMs && !done(seen())) await sleep(100)
   const took = ((performance.now() - began) / 1000).toFixed(1)
   const { text, ended } = seen()
+  const failed = closes.length
   client.close()
-  return `${done(seen()) || done({ text, ended }) ? `complete after ${took} s` : `not complete after ${took} s`}, ${text} characters of text, closed ${closes.length} times${
-    closes.length > 0 ? ` (${[...new Set(closes)].join(', ')})` : ''}`
+  return `${done({ text, ended }) ? `complete after ${took} s` : `not complete after ${took} s`}, ${text} characters of text, closed ${failed} times${
+    failed > 0 ? ` (${[...new Set(closes)].join(', ')})` : ''}`
 }
 
 const rows: Record<string, () => Promise<string>> = {

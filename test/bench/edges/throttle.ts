@@ -30,14 +30,23 @@ export async function throttle (serverPort: number, bytesPerSecond: number): Pro
   }
 }
 
+function readableOrClosed (socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off('readable', done).off('close', done)
+      resolve()
+    }
+    socket.on('readable', done).on('close', done)
+  })
+}
+
 async function pass (from: Socket, to: Socket, bytesPerSecond: number): Promise<void> {
   const stepBytes = Math.max(1, Math.min(64 * 1024, Math.round(bytesPerSecond / 20)))
   while (!from.destroyed) {
     const length = Math.min(stepBytes, from.readableLength)
     if (length === 0) {
       if (from.readableEnded) return
-      // An event that comes with the close, too.
-      await Promise.race([once(from, 'readable'), once(from, 'close')]).catch(() => undefined)
+      await readableOrClosed(from)
       continue
     }
     const chunk = from.read(length) as Buffer | null
