@@ -55,7 +55,7 @@ const STALLED: Report = {
 
 /** The end of a job whose own can't be sent. It says nothing of the app. */
 const UNSENDABLE: Report = {
-  type: 'ai_error', error: { message: 'the job has ended, but its result could not be sent', type: 'internal_error' }
+  type: 'ai_error', error: { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 }
 
 const INTERRUPTED: Report = {

@@ -40,17 +40,18 @@ async function startFailing (t: Test): Promise<Failing> {
     return sleep(mode === 'rejects' ? 0 : 3 * AUTH_TIMEOUT_MS).then(() => { throw make() })
   }
   const memory = memoryBroker(systemClock)
+  const failing = <T>(name: string, right: () => T): T | Promise<T> => hook<Promise<T> | undefined>(name, undefined) as Promise<T> | undefined ?? right()
   const broker: Broker = {
     open: (node) => { memory.open(node) },
-    publish: (stream, body, options) => hook<never>('broker.publish', undefined as never) ?? memory.publish(stream, body, options),
-    join: (stream, since) => hook<never>('broker.join', undefined as never) ?? memory.join(stream, since),
+    publish: (stream, body, options) => failing('broker.publish', () => memory.publish(stream, body, options)),
+    join: (stream, since) => failing('broker.join', () => memory.join(stream, since)),
     leave: (stream) => {
       memory.leave(stream)
       // A promise that it returns is nobody's.
       if (armed?.mode === 'throws') void hook('broker.leave', undefined)
     },
-    currentJob: (stream) => hook<never>('broker.currentJob', undefined as never) ?? memory.currentJob(stream),
-    control: (message) => hook<never>('broker.control', undefined as never) ?? memory.control(message),
+    currentJob: (stream) => failing('broker.currentJob', () => memory.currentJob(stream)),
+    control: async (message) => failing('broker.control', () => memory.control(message)),
     close: () => { memory.close() }
   }
   const options: AiCanvasWsOptions = {
@@ -79,7 +80,9 @@ async function startFailing (t: Test): Promise<Failing> {
   }
 }
 
-async function ask (client: TestClient, message: object): Promise<Message> {
+type Told = Pick<Message, 'type'> & { code?: unknown }
+
+async function ask (client: TestClient, message: object): Promise<Told> {
   client.send(message)
   return client.next()
 }
@@ -213,7 +216,8 @@ const reports: Record<string, (app: StartedApp['app'], make: () => unknown) => u
 }
 
 async function readAll (chunks: AsyncIterable<unknown>): Promise<void> {
-  for await (const chunk of chunks) void chunk
+  const iterator = chunks[Symbol.asyncIterator]()
+  while ((await iterator.next()).done !== true);
 }
 
 async function rejected (make: () => unknown): Promise<string[]> {

@@ -17,7 +17,7 @@ export const oddErrors: Readonly<Record<string, () => unknown>> = {
   'an object whose toJSON throws': () => ({ message: 'm', toJSON: () => { throw new Error('no') } }),
   'an object whose toString throws': () => ({ toString: () => { throw new Error('no') } }),
   'an object whose then throws': () => withGetter({}, 'then'),
-  'an object without a prototype': () => Object.create(null),
+  'an object without a prototype': () => Object.create(null) as unknown,
   'an error that holds itself': () => {
     const error = new Error('m')
     return Object.assign(error, { cause: error, errors: [error], self: error })

@@ -159,7 +159,7 @@ t.test('only progress gives way to newer progress of its session when a reader i
   ])
 })
 
-const unsendable = { message: 'the job has ended, but its result could not be sent', type: 'internal_error' }
+const unsendable = { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 
 t.test('what can\'t be sent is told to the caller, and nothing of it is sent', async (t) => {
   const cycle: AppMessage = { type: 'note', message: 'm' }

@@ -33,7 +33,7 @@ const ends: Record<string, [value: unknown, code: string]> = {
 /** What is an error's description all the same. */
 const describable = new Set(['null', 'nothing', 'a text', 'an array', 'a number', 'a function', 'a toJSON that answers a text', 'chunks that can\'t be read'])
 
-const unsendable = { message: 'the job has ended, but its result could not be sent', type: 'internal_error' }
+const unsendable = { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 
 t.test('an end that can\'t be sent ends the job all the same, once, and rejects', async (t) => {
   for (const [what, [value, code]] of Object.entries(ends)) {
