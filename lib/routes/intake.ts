@@ -194,21 +194,21 @@ class SocketIntake implements Intake {
 class InjectedIntake implements Intake {
   readonly #ws: WebSocket
   readonly #onMessage: IntakeOptions['onMessage']
-  #held: Array<[data: Buffer, isBinary: boolean]> | undefined = []
+  readonly #held: Array<[data: Buffer, isBinary: boolean]> = []
+  #isOpen = false
 
   constructor (ws: WebSocket, { onMessage }: IntakeOptions) {
     this.#ws = ws
     this.#onMessage = onMessage
     ws.on('message', (data: Buffer, isBinary) => {
-      if (this.#held === undefined) onMessage(data, isBinary)
+      if (this.#isOpen) onMessage(data, isBinary)
       else if (this.#held.push([data, isBinary]) >= MAX_EARLY_MESSAGES) ws.pause()
     })
   }
 
   open (): void {
-    const held = this.#held ?? []
-    this.#held = undefined
+    this.#isOpen = true
     this.#ws.resume()
-    for (const [data, isBinary] of held) this.#onMessage(data, isBinary)
+    for (const [data, isBinary] of this.#held.splice(0)) this.#onMessage(data, isBinary)
   }
 }

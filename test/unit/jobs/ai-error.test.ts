@@ -39,6 +39,7 @@ t.test('whatever is thrown has a message and a type', async (t) => {
 
 t.test('an Error tells its message, and keeps its stack and fields', async (t) => {
   t.strictSame(describeError(new TypeError('failed', { cause: 'secret' })), { message: 'failed', type: 'internal_error' })
+  t.strictSame(describeError(Object.assign(new Error(''), { name: '' })), { message: 'unknown error', type: 'internal_error' })
   t.strictSame(describeError(new RangeError()), { message: 'RangeError', type: 'internal_error' })
   t.strictSame(describeError(Object.assign(new Error('m'), { message: { not: 'text' } })), { message: 'Error', type: 'internal_error' })
 })

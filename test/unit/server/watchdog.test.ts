@@ -267,6 +267,27 @@ t.test('a job that is heard of while its stall is reported is watched as any oth
   t.same(at, [10_000, 10_000, 25_000])
 })
 
+t.test('a report that failed does not wait for the next job to be due', async (t) => {
+  const clock = new FakeClock()
+  const at: string[] = []
+  const watchdog = new Watchdog({
+    clock,
+    stallAfterMs: 10_000,
+    onStall: ({ jobId }) => {
+      at.push(`${jobId} ${clock.monotonic()}`)
+      return jobId === 'a' && at.length === 1 ? Promise.reject(new Error('the broker is away')) : undefined
+    }
+  })
+  watchdog.heard('s', 'a')
+  clock.advance(5_000)
+  watchdog.heard('s', 'b')
+  clock.advance(5_000)
+  await turn()
+  clock.advance(5_000)
+  t.same(at, ['a 10000', 'a 11000', 'b 15000'])
+  t.equal(clock.pending, 0)
+})
+
 t.test('a job ends as stalled although the broker was away when that was to be told', async (t) => {
   const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
