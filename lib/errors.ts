@@ -18,6 +18,10 @@ export const errors = {
     '%s', 400, TypeError),
   NotSerializable: createError('AICW_ERR_NOT_SERIALIZABLE',
     'the message can\'t be written as JSON (%s): pass plain data, and convert BigInt and cycles first; nothing was sent', 400, TypeError),
+  Stalled: createError('AICW_ERR_STALLED',
+    'the job has stalled: nothing was read of its stream for longer than jobs.stallAfterMs, so its source was closed; read on sooner, or raise that option', 500),
+  BrokerAnswer: createError('AICW_ERR_BROKER_ANSWER',
+    'the broker\'s %s answered something else than the Broker contract says: %s', 500),
   BatcherClosed: createError('AICW_ERR_BATCHER_CLOSED',
     'this batcher is closed: make a new one with wsManager.createBatcher(sessionId)', 500)
 } as const

@@ -1,6 +1,7 @@
 /** For what may answer at once: waiting where nothing is awaited would cost a turn and the order of the calls. */
 export type MaybePromise<T> = T | PromiseLike<T>
 
+/** Throws what reading the value does: a hook may return a revoked proxy, or an object with a getter that throws. */
 export function isPromise<T> (value: MaybePromise<T>): value is PromiseLike<T> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
@@ -14,13 +15,16 @@ export function whenThere<T, U> (value: MaybePromise<T>, done: (value: T) => May
 export function proceed<T, U> (
   start: () => MaybePromise<T>, done: (value: T) => MaybePromise<U>, failed: (error: unknown) => MaybePromise<U>
 ): MaybePromise<U> {
-  let value: MaybePromise<T>
+  let value: T
   try {
-    value = start()
+    const started = start()
+    // Not a thenable's own `then`: it may throw, or call back twice.
+    if (isPromise(started)) return Promise.resolve(started).then(done, failed)
+    value = started
   } catch (error) {
     return failed(error)
   }
-  return isPromise(value) ? value.then(done, failed) : done(value)
+  return done(value)
 }
 
 /** Starts all of them and answers their values in order: at once when every one is there. */

@@ -5,6 +5,7 @@ import '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Broker, BrokerNode } from './broker/broker.js'
+import { CheckedBroker } from './broker/checked.js'
 import { MemoryBroker } from './broker/memory.js'
 import { systemClock } from './clock.js'
 import { withDeadline } from './deadline.js'
@@ -30,7 +31,7 @@ import { Expiry } from './server/expiry.js'
 import { Follows } from './server/follows.js'
 import { Heartbeat } from './server/heartbeat.js'
 import { Inbound } from './server/inbound.js'
-import type { Logger } from './server/logger.js'
+import { safeLogger, type Logger } from './server/logger.js'
 import { WebSocketManager } from './server/manager.js'
 import { Notifier } from './server/notifier.js'
 import { ReplayBudgets } from './server/replay-budgets.js'
@@ -67,7 +68,8 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
 
   const websocketServer = await provideWebSocketServer(app, resolved)
   const deflate = deflateSettings(websocketServer.options.perMessageDeflate)
-  const parts = assemble(resolved, app.log, deflate)
+  const log = safeLogger(app.log)
+  const parts = assemble(resolved, log, deflate)
   const { manager, heartbeat, broker } = parts
 
   await broker.open(parts.node)
@@ -88,7 +90,9 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   registerWebSocketRoute(app, {
     ...parts,
     url: resolved.url,
-    log: app.log,
+    log,
+    clock: systemClock,
+    closeTimeoutMs: resolved.closeTimeoutMs,
     turnstile: new Turnstile(systemClock, UPGRADES_PER_TURN),
     websocketServer,
     inflates: (request) => negotiations?.inflates(request) === true,
@@ -117,8 +121,6 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   rememberManager(manager)
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
 
-const STALLED = { message: 'nothing was heard of the job for too long', type: 'stalled' } as const
-
 /** Makes the parts of the server and joins them. */
 function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSettings | undefined) {
   const { limits, delivery, closeTimeoutMs, heartbeatIntervalMs: intervalMs } = resolved
@@ -126,7 +128,8 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const counters = new Counters()
   const close: Connections['close'] = (connection, name) => { connections.close(connection, name) }
 
-  const broker: Broker = resolved.broker ?? new MemoryBroker({
+  const onBrokerFault = (err: unknown): void => { log.error({ err }, 'the broker broke its contract') }
+  const broker: Broker = resolved.broker !== undefined ? new CheckedBroker(resolved.broker, onBrokerFault) : new MemoryBroker({
     clock,
     ...resolved.history,
     maxTextUnits: resolved.jobs.maxTextUnits,
@@ -174,15 +177,12 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     origins: resolved.origins,
     authTimeoutMs: limits.authTimeoutMs
   })
-  const watchdog = new Watchdog({
+  const watchdog: Watchdog = new Watchdog({
     clock,
     stallAfterMs: resolved.jobs.stallAfterMs,
-    onStall: ({ sessionId, jobId }) => {
-      log.warn({ sessionId, jobId }, 'nothing was heard of a job for too long: it counts as stalled')
-      void notifier.report(sessionId, { type: 'ai_error', error: STALLED, presumed: true }, jobId)
-    }
+    onStall: (job) => notifier.stall(job)
   })
-  const notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log })
+  const notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
   const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
 
   const node: BrokerNode = {

@@ -1,4 +1,5 @@
 import type { AIErrorInfo } from '../protocol/messages.js'
+import { fieldOf, isError } from '../safe-error.js'
 import { fieldsOf, stringOf } from './chunk-text.js'
 
 /**
@@ -23,14 +24,13 @@ export function failureOf (chunk: unknown): AIErrorInfo | Error | undefined {
 
 /**
  * Something thrown, as it can be reported. Of what is no `Error` only the message and the type are: a provider's object
- * may hold the request with all that is in it.
+ * may hold the request with all that is in it. Never throws.
  */
 export function reportable (error: unknown): AIErrorInfo | Error {
-  if (error instanceof Error) return error
-  const { message, type, code } = fieldsOf(error)
+  if (isError(error)) return error
   return {
-    message: [error, message].map(stringOf).find(isGiven) ?? 'unknown error',
-    type: [type, code].map(stringOf).find(isGiven) ?? 'internal_error'
+    message: [error, fieldOf(error, 'message')].map(stringOf).find(isGiven) ?? 'unknown error',
+    type: [fieldOf(error, 'type'), fieldOf(error, 'code')].map(stringOf).find(isGiven) ?? 'internal_error'
   }
 }
 

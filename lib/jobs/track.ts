@@ -1,4 +1,6 @@
+import { errors } from '../errors.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import { fieldOf, isError } from '../safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Beats } from './beats.js'
 import { ChunkText, type TextOf } from './chunk-text.js'
@@ -12,7 +14,10 @@ export interface JobReporter {
   readonly signal: AbortSignal
   /** A chunk came of which no progress tells yet. Called for each, so it must cost next to nothing. */
   heard (): void
+  /** Calls back when the job counts as stalled: nothing was heard of it for too long. */
+  onceStalled (callback: () => void): void
   progress (progress: AIProgress & { delta?: string }): unknown
+  /** Ends the job, also with a result that can't be sent: then as a failure. */
   complete (result: AIResult): unknown
   error (error: AIErrorInfo | Error): unknown
 }
@@ -55,7 +60,8 @@ export interface TrackOptions<T> {
  *
  * The source is opened at once and read when the reader begins: what can't be a source, a promise of one that rejects,
  * and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
- * again: the job then ends as `stalled`.
+ * again: the job then ends as `stalled`, and the source is closed. If the reader reads on after all, it is thrown an error
+ * with the code `AICW_ERR_STALLED`. A stalled job whose reader waits for a chunk goes on when the chunk comes.
  *
  * The start was reported by the caller.
  */
@@ -107,6 +113,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       return undefined
     })
     for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
+    reporter.onceStalled(this.#onStalled)
     this.#onAbort()
   }
 
@@ -172,16 +179,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       return
     }
     const result = this.#result()
-    this.#end(() => { void this.#deliver(result) })
-  }
-
-  /** A result that can't be sent, such as one that JSON can't hold, is a failure: without an end its readers would wait. */
-  async #deliver (result: AIResult): Promise<void> {
-    try {
-      await this.#reporter.complete(result)
-    } catch (error) {
-      this.#reporter.error(reportable(error))
-    }
+    this.#end(() => this.#reporter.complete(result))
   }
 
   #result (): AIResult {
@@ -209,6 +207,13 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     if (aborted === undefined) return
     const reason: unknown = aborted.reason ?? new DOMException('This operation was aborted', 'AbortError')
     this.#cancel(messageOf(reason), reason, { error: reason })
+  }
+
+  /** Its end is told by whoever found that. A reader that waits for a chunk is there: it is the source that is slow. */
+  readonly #onStalled = (): void => {
+    if (this.#calls.length > 0) return
+    const error = new errors.Stalled()
+    this.#end(() => undefined, error, { error })
   }
 
   #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
@@ -244,6 +249,6 @@ function open<T> (source: AISource<T> | PromiseLike<AISource<T>>): MaybePromise<
 }
 
 function messageOf (reason: unknown): string {
-  const message = reason instanceof Error ? reason.message : reason
+  const message = isError(reason) ? fieldOf(reason, 'message') : reason
   return typeof message === 'string' && message !== '' ? message : 'cancelled'
 }

@@ -6,6 +6,7 @@ import type { CloseName } from '../protocol/codes.js'
 import { isId } from '../protocol/ids.js'
 import { parseHaveText, parseSince, type Since } from '../protocol/positions.js'
 import type { FollowRequest } from '../server/connection.js'
+import { fieldOf, messageOf } from '../safe-error.js'
 import type { Admitted } from '../server/arrivals.js'
 import type { Follows } from '../server/follows.js'
 import type { Identity } from '../server/identity.js'
@@ -133,10 +134,8 @@ export class Admission {
   }
 
   #failed (error: unknown, token: string | undefined): Refused {
-    // JavaScript lets anything be thrown.
-    const thrown: object = typeof error === 'object' && error !== null ? error : { name: typeof error, message: error }
-    const { name, message, statusCode } = thrown as Partial<Record<'name' | 'message' | 'statusCode', unknown>>
-    const fields = { error: name, reason: typeof message === 'string' ? redactToken(message, token) : undefined }
+    const [name, statusCode] = [fieldOf(error, 'name'), fieldOf(error, 'statusCode')]
+    const fields = { error: typeof name === 'string' ? name : typeof error, reason: redactToken(messageOf(error), token) }
     if (typeof statusCode === 'number' && statusCode >= 500) {
       this.#options.log.error(fields, 'authenticate failed: client refused')
       return { refused: 'serverError' }

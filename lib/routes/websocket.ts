@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream'
 import type {} from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { WebSocket, WebSocketServer } from 'ws'
-import { proceed, whenThere } from '../maybe-promise.js'
+import { proceed } from '../maybe-promise.js'
+import type { Clock } from '../clock.js'
 import type { CloseName } from '../protocol/codes.js'
 import type { Arrival, Arrivals } from '../server/arrivals.js'
 import type { Connection } from '../server/connection.js'
@@ -14,7 +15,7 @@ import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
 import { Departure } from './departure.js'
-import { EarlyMessages } from './early-messages.js'
+import { createIntake, type Intake } from './intake.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
 import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
@@ -27,6 +28,9 @@ export interface WebSocketRouteOptions {
   readonly connections: Connections
   readonly inbound: Inbound
   readonly heartbeat: Heartbeat
+  readonly clock: Clock
+  /** How long a peer has to answer a close frame, in milliseconds. */
+  readonly closeTimeoutMs: number
   readonly counters: Counters
   readonly log: Logger
   /** Whether the peer of this upgrade request inflates what is deflated for everyone. */
@@ -67,7 +71,6 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
 /** What is kept of a socket until it is admitted. */
 interface Waiting {
   readonly arrival: Arrival
-  readonly early: EarlyMessages
   readonly departure: Departure
 }
 
@@ -83,16 +86,17 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   // injectWS makes requests without a network socket, whatever the type says.
   const socket = request.raw.socket as Duplex | undefined
   const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
-  const waiting = { arrival, early: new EarlyMessages(ws, socket), departure: new Departure() }
+  const waiting = { arrival, departure: new Departure() }
   const reception = { ws, waiting, connection: undefined }
-  listen(reception, options)
+  const intake = listen(reception, socket, options)
   // The app's @fastify/websocket closes the clients that it knows without saying why; ours are closed by us.
   options.websocketServer.clients.delete(ws)
-  if (arrival.refusal === undefined) admit(reception, waiting, request, options)
+  if (arrival.refusal === undefined) admit(reception, waiting, intake, request, options)
 }
 
 /** Apart from `receive` and `admit`: what a listener can see lives as long as the socket, and a request is large. */
-function listen (reception: Reception, { arrivals, connections, inbound, heartbeat, log }: WebSocketRouteOptions): void {
+function listen (reception: Reception, socket: Duplex | undefined, options: WebSocketRouteOptions): Intake {
+  const { arrivals, connections, inbound, heartbeat, log, clock, closeTimeoutMs } = options
   const { ws } = reception
   // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
   ws.removeAllListeners('error')
@@ -105,11 +109,6 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
     if (waiting !== undefined) arrivals.end(waiting.arrival)
     if (connection !== undefined) connections.remove(connection, code)
   })
-  ws.on('message', (data: Buffer, isBinary) => {
-    const { waiting, connection } = reception
-    if (connection !== undefined) inbound.receive(connection, data, isBinary)
-    else if (waiting?.arrival.refusal === undefined) waiting?.early.hold(data, isBinary)
-  })
   ws.on('ping', () => {
     if (reception.connection !== undefined) inbound.unasked(reception.connection)
   })
@@ -117,16 +116,26 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
     const { connection } = reception
     if (connection !== undefined && !heartbeat.pong(connection, payload)) inbound.unasked(connection)
   })
+  return createIntake(ws, socket, {
+    clock,
+    closeTimeoutMs,
+    isClosing: () => {
+      const { waiting, connection } = reception
+      return ws.readyState !== ws.OPEN || waiting?.arrival.refusal !== undefined || connection?.follower.outbox.closed === true
+    },
+    onMessage: (data, isBinary) => {
+      if (reception.connection !== undefined) inbound.receive(reception.connection, data, isBinary)
+    }
+  })
 }
 
-function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
-  const { admission, arrivals, counters, inbound, log } = options
-  const { arrival, early, departure } = waiting
-  const refuse = (name: CloseName, detail?: string): void => {
-    early.release()
-    arrivals.refuse(arrival, name, detail)
-  }
-  void whenThere(admission.admit(request, departure), (verdict) => {
+function admit (
+  reception: Reception, waiting: Waiting, intake: Intake, request: FastifyRequest, options: WebSocketRouteOptions
+): void {
+  const { admission, arrivals, counters, log } = options
+  const { arrival, departure } = waiting
+  const refuse = (name: CloseName, detail?: string): void => { arrivals.refuse(arrival, name, detail) }
+  void proceed(() => admission.admit(request, departure), (verdict) => {
     if ('refused' in verdict) {
       refuse(verdict.refused, verdict.detail)
       return
@@ -139,10 +148,13 @@ function admit (reception: Reception, waiting: Waiting, request: FastifyRequest,
       }
       reception.connection = accepted
       reception.waiting = undefined
-      for (const { data, isBinary } of early.release()) inbound.receive(accepted, data, isBinary)
+      intake.open()
     }, (err) => {
       log.error({ err }, 'the broker could not join a new connection: client refused')
       refuse('serverError')
     })
+  }, (err) => {
+    log.error({ err }, 'a client could not be admitted: client refused')
+    refuse('serverError')
   })
 }

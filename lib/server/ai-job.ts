@@ -15,6 +15,7 @@ export class AIJob implements JobReporter {
   readonly #notifier: Notifier
   readonly #controller = new AbortController()
   #watched: WatchedJob | undefined
+  #onStalled: (() => void) | undefined
 
   /** @internal */
   constructor (options: {
@@ -45,7 +46,7 @@ export class AIJob implements JobReporter {
     return this.#notifier.report(this.sessionId, { type: 'ai_progress', progress }, this.jobId)
   }
 
-  /** Ends it well. */
+  /** Ends it well. A result that can't be sent ends it as an `internal_error`, and the promise rejects. */
   complete (result: AIResult): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this.jobId)
   }
@@ -53,6 +54,16 @@ export class AIJob implements JobReporter {
   /** Ends it with an error, read as `notifyAIError` does. */
   error (error: AIErrorInfo | Error): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this.jobId)
+  }
+
+  /** @internal */
+  onceStalled (callback: () => void): void {
+    this.#onStalled = callback
+  }
+
+  /** @internal */
+  stall (): void {
+    this.#onStalled?.()
   }
 
   /** @internal */

@@ -4,11 +4,16 @@ import { checkBody, serialize } from './messages.js'
 
 export interface BatcherOptions {
   /**
-   * How long a message waits for company at most, in milliseconds.
+   * How long a message waits for company at most, in milliseconds. A batch is sent earlier once it holds 1,000 messages or
+   * 256 Ki UTF-16 units of JSON. `Infinity`: only then, and by `flush` and `close`.
    * @default 100
    */
   intervalMs?: number
 }
+
+/** A batch of this many messages, or of this many UTF-16 units of JSON, does not wait for the interval. */
+const MAX_MESSAGES = 1_000
+const MAX_UNITS = 256 * 1024
 
 /** Collects a session's frequent messages, and sends what there is as one `batch_update` each interval. */
 export interface Batcher {
@@ -30,6 +35,7 @@ export function createBatcher (options: {
 }): Batcher {
   const { clock, intervalMs, send, onClose } = options
   let waiting: string[] = []
+  let units = 0
   let timer: Timer | undefined
   let closed = false
 
@@ -39,14 +45,18 @@ export function createBatcher (options: {
     if (waiting.length === 0) return
     const messages = waiting
     waiting = []
+    units = 0
     send(messages)
   }
 
   return {
     push (message) {
       if (closed) throw new errors.BatcherClosed()
-      waiting.push(serialize(checkBody('message', message)))
-      timer ??= clock.after(intervalMs, flush)
+      const text = serialize(checkBody('message', message))
+      waiting.push(text)
+      units += text.length
+      if (waiting.length >= MAX_MESSAGES || units >= MAX_UNITS) flush()
+      else if (intervalMs !== Infinity) timer ??= clock.after(intervalMs, flush)
     },
     flush,
     close () {

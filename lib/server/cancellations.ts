@@ -57,6 +57,11 @@ export class Cancellations {
     this.#listeners.delete(sessionId, jobId)
   }
 
+  /** Nothing was heard of the job for too long. */
+  stalled (sessionId: string, jobId: string): void {
+    for (const handle of this.#handles(sessionId, jobId)) handle.stall()
+  }
+
   /** It never began. */
   unlisten (job: AIJob): void {
     const { sessionId, jobId } = job

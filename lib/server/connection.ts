@@ -16,8 +16,8 @@ export interface Follow {
   asking: boolean
   /** Whether its messages are delivered. */
   joined: boolean
-  /** Further requests to follow it that came while one was being answered. */
-  waiting?: FollowRequest[]
+  /** The newest of the requests that came while one was being decided, and how many it stands for, itself included. */
+  waiting?: { readonly request: FollowRequest, readonly count: number } | undefined
 }
 
 /** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */

@@ -69,13 +69,13 @@ export class Follows {
     const { follows } = connection
     const known = follows.get(sessionId)
     if (known?.asking === true) {
-      known.waiting ??= []
-      known.waiting.push(request)
+      // The newest alone: a request is not small, and a client can send many while the app decides.
+      known.waiting = { request, count: (known.waiting?.count ?? 0) + 1 }
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })
     } else {
-      this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request)
+      this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request, 1)
     }
   }
 
@@ -92,7 +92,8 @@ export class Follows {
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
   }
 
-  #ask (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
+  /** Asks once for `count` requests, of which this is the newest. Each is answered. */
+  #ask (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest, count: number): void {
     const { follows, identity } = connection
     // Asked for again, it becomes the latest.
     follows.delete(sessionId)
@@ -100,12 +101,12 @@ export class Follows {
     follow.asking = true
     void whenThere(this.permit(identity, { type: 'subscribe', sessionId }), (permission) => {
       if (follows.get(sessionId) !== follow) return
-      if (permission === 'allowed') this.#options.replayBudgets.whenAllowed(connection, () => { this.#join(connection, sessionId, follow, request) })
-      else this.#refuse(connection, sessionId, follow, permission)
+      if (permission !== 'allowed') this.#refuse(connection, sessionId, follow, permission, count)
+      else this.#options.replayBudgets.whenAllowed(connection, () => { this.#join(connection, sessionId, follow, request, count) })
     })
   }
 
-  #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest): void {
+  #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest, count: number): void {
     const { hub, replies, replayBudgets, log } = this.#options
     const stream = `session:${sessionId}` as const
     // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
@@ -115,30 +116,34 @@ export class Follows {
       const session = joined.get(stream)
       follow.joined = true
       replayBudgets.spend(connection, session?.replayBytes ?? 0)
-      return replies.subscribed(sessionId, session)
+      const answer = replies.subscribed(sessionId, session)
+      // The last is sent by the hub, and what is replayed comes behind it.
+      for (let sent = 1; sent < count; sent++) hub.send(connection.follower, answer)
+      return answer
     }), () => {
       if (isWanted()) this.#asked(connection, sessionId, follow)
     }, (err) => {
       log.error({ err, clientId: connection.id, sessionId }, 'the broker could not join a session')
-      if (isWanted()) this.#refuse(connection, sessionId, follow, 'unavailable')
+      if (isWanted()) this.#refuse(connection, sessionId, follow, 'unavailable', count)
     })
   }
 
   /** A failure takes away nothing that was granted before; a no does. */
-  #refuse (connection: Connection, sessionId: string, follow: Follow, code: Refusal): void {
+  #refuse (connection: Connection, sessionId: string, follow: Follow, code: Refusal, count: number): void {
     if (code === 'forbidden' || !follow.joined) {
       this.#leave(connection, sessionId)
       follow.joined = false
     }
-    this.deny(connection, sessionId, code)
+    for (let sent = 0; sent < count; sent++) this.deny(connection, sessionId, code)
     this.#asked(connection, sessionId, follow)
   }
 
-  /** One request is answered; the next of those that came meanwhile is asked like any other. */
+  /** A request is answered. Those that came meanwhile are asked for like any other. */
   #asked (connection: Connection, sessionId: string, follow: Follow): void {
     follow.asking = false
-    const next = follow.waiting?.shift()
-    if (next !== undefined && !connection.follower.outbox.closed) this.#ask(connection, sessionId, follow, next)
+    const next = follow.waiting
+    follow.waiting = undefined
+    if (next !== undefined && !connection.follower.outbox.closed) this.#ask(connection, sessionId, follow, next.request, next.count)
   }
 
   #leave (connection: Connection, sessionId: string): void {

@@ -116,7 +116,7 @@ export class Inbound {
     }
     try {
       const taken = onMessage === undefined ? false : onMessage(message, clientOf(connection))
-      if (isPromise(taken)) taken.then((late) => { if (late === false) this.#unknown(connection, message) }, failed)
+      if (isPromise(taken)) Promise.resolve(taken).then((late) => { if (late === false) this.#unknown(connection, message) }, failed)
       else if (taken === false) this.#unknown(connection, message)
     } catch (error) {
       failed(error)

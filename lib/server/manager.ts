@@ -150,8 +150,8 @@ export class WebSocketManager {
   }
 
   /**
-   * Collects frequent messages of a session, and sends what there is as one `batch_update` each `intervalMs`. Close it
-   * when its work is done; `app.close()` sends what is left.
+   * Collects frequent messages of a session, and sends what there is as one `batch_update` each `intervalMs`, or earlier
+   * when it is much: see `BatcherOptions`. Close it when its work is done; `app.close()` sends what is left.
    *
    * @throws `AICW_ERR_INVALID_ID` for a session id that can't be one, `AICW_ERR_INVALID_OPTION` for the interval.
    */

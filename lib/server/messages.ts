@@ -2,6 +2,7 @@ import { errors } from '../errors.js'
 import { describeError } from '../jobs/ai-error.js'
 import { isId } from '../protocol/ids.js'
 import { reservedTypes, type AIErrorInfo } from '../protocol/messages.js'
+import { isError, messageOf } from '../safe-error.js'
 
 /** A message of the app's own: a `type` and whatever else goes through `JSON.stringify`. */
 export interface AppMessage {
@@ -56,7 +57,7 @@ export function readProgress (value: unknown): { progress: object, delta?: strin
 
 /** What is told of a failure. An `Error`'s toJSON is not asked: some tell the request, its credentials included. */
 export function readError (error: unknown): AIErrorInfo {
-  return read(() => describeError(error instanceof Error ? error : asJson(error)))
+  return read(() => describeError(isError(error) ? error : asJson(error)))
 }
 
 /** Asked before the checks, so that what is checked is what is sent. */
@@ -65,12 +66,18 @@ function asJson (value: unknown): unknown {
   return typeof value === 'object' && typeof toJSON === 'function' ? toJSON.call(value, '') : value
 }
 
+/** A number of a report's body, such as a result's `chunks`. Undefined for anything else. */
+export function readCount (body: object, name: 'chunks'): number | undefined {
+  const value: unknown = read(() => (body as Record<string, unknown>)[name])
+  return typeof value === 'number' ? value : undefined
+}
+
 /** What throws meanwhile is a getter or a toJSON of the app's own. */
 function read<T> (work: () => T): T {
   try {
     return work()
   } catch (error) {
-    throw new errors.NotSerializable(error instanceof Error ? error.message.split('\n', 1)[0] : String(error))
+    throw new errors.NotSerializable(messageOf(error).split('\n', 1)[0])
   }
 }
 

@@ -1,12 +1,13 @@
 import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
+import { withDeadline } from '../deadline.js'
 import type { DropReason } from '../jobs/job.js'
-import { isPromise, whenThere, type MaybePromise } from '../maybe-promise.js'
+import { isPromise, proceed, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
-import { checkBody, checkId, readError, readProgress, serialize } from './messages.js'
+import { checkBody, checkId, readCount, readError, readProgress, serialize } from './messages.js'
 import type { WatchedJob, Watchdog } from './watchdog.js'
 
 /** What became of a notification. */
@@ -40,6 +41,21 @@ export interface NotifierOptions {
   readonly watchdog: Watchdog
   readonly cancellations: Cancellations
   readonly log: Logger
+  /** How long `close` may take to report the jobs that still run, in milliseconds. */
+  readonly closeTimeoutMs: number
+}
+
+/** How long a failed report of an interrupted job waits for its next attempt, in milliseconds: twice as long each time. */
+const MIN_RETRY_MS = 50
+const MAX_RETRY_MS = 1_000
+
+const STALLED: Report = {
+  type: 'ai_error', error: { message: 'nothing was heard of the job for too long', type: 'stalled' }, presumed: true
+}
+
+/** The end of a job whose own can't be sent. It says nothing of the app. */
+const UNSENDABLE: Report = {
+  type: 'ai_error', error: { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 }
 
 const INTERRUPTED: Report = {
@@ -63,13 +79,36 @@ export class Notifier {
     return this.#closed
   }
 
-  /** Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment. */
+  /**
+   * Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment.
+   * Resolves when every outcome is known, and after `closeTimeoutMs` at the latest.
+   */
   async close (): Promise<void> {
     this.#closed = true
-    await Promise.allSettled(this.#underWay)
-    await Promise.allSettled(this.#options.watchdog.stop().map(({ sessionId, jobId }) => {
-      return this.observe('interrupted', () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId)))
-    }))
+    const { clock, watchdog, closeTimeoutMs } = this.#options
+    const endsAt = clock.monotonic() + closeTimeoutMs
+    // A report that the broker never answers must not keep the others from being told.
+    if (this.#underWay.size > 0) await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#underWay))
+    await Promise.all(watchdog.stop().map((job) => this.#interrupt(job, endsAt)))
+  }
+
+  /** Ends a job of which nothing was heard for too long. Rejects while it is not known that its followers were told. */
+  stall ({ sessionId, jobId }: WatchedJob): Promise<Receipt> {
+    const { log, cancellations } = this.#options
+    log.warn({ sessionId, jobId }, 'nothing was heard of a job for too long: it counts as stalled')
+    cancellations.stalled(sessionId, jobId)
+    return this.report(sessionId, STALLED, jobId)
+  }
+
+  async #interrupt ({ sessionId, jobId }: WatchedJob, endsAt: number): Promise<void> {
+    const { clock } = this.#options
+    const end = (): Promise<unknown> => this.observe('interrupted', () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId), jobId))
+    for (let retryMs = MIN_RETRY_MS; ; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
+      const leftMs = endsAt - clock.monotonic()
+      const outcome = await withDeadline(clock, leftMs, end().then(() => 'known', () => 'failed'))
+      if (outcome !== 'failed' || endsAt - clock.monotonic() <= retryMs) return
+      await new Promise<void>((resolve) => { clock.after(retryMs, resolve) })
+    }
   }
 
   /** Never throws; `prepare` may. */
@@ -84,9 +123,22 @@ export class Notifier {
     return this.observe(report.type, () => {
       checkId('sessionId', sessionId)
       if (jobId !== undefined) checkId('jobId', jobId)
-      const [body, options] = this.#write(sessionId, report, jobId)
-      return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options)
+      const [body, options] = this.#writeOrEnd(sessionId, report, jobId)
+      return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options, jobId)
     })
+  }
+
+  /**
+   * Writes a report down. An end that can't be written ends the job all the same: otherwise the followers of a job whose
+   * reporter does not await the outcome would wait for it forever.
+   */
+  #writeOrEnd (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
+    try {
+      return this.#write(sessionId, report, jobId)
+    } catch (error) {
+      if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, jobId)
+      throw error
+    }
   }
 
   /** A job that is being watched over: one that has begun, and has not ended. */
@@ -95,10 +147,16 @@ export class Notifier {
   }
 
   /** A broker that answers at once is heard at once: a cancel right behind an end finds nobody who listens. */
-  #send (sessionId: string, { type }: Report, body: string, options: PublishOptions): MaybePromise<Receipt> {
-    return whenThere(this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
-      this.#note(sessionId, type, published)
+  #send (
+    sessionId: string, report: Report, body: string, options: PublishOptions, jobId: string | undefined
+  ): MaybePromise<Receipt> {
+    return proceed(() => this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
+      this.#note(sessionId, report.type, published)
       return published
+    }, (error) => {
+      // It may have been taken all the same. So the job is watched, and ends as stalled unless a report gets through.
+      if (jobId !== undefined && !this.#closed && !isPresumed(report)) this.#options.watchdog.heard(sessionId, jobId)
+      throw error
     })
   }
 
@@ -135,11 +193,11 @@ export class Notifier {
       }
       case 'ai_complete': {
         const result = checkBody('result', report.result) as AIResult
-        const job = { event: 'complete', jobId, chunks: countOf(result.chunks) } as const
+        const job = { event: 'complete', jobId, chunks: readCount(result, 'chunks') } as const
         return [serialize({ type, sessionId, result, timestamp }), { durable: true, job }]
       }
       case 'ai_error': {
-        const job = { event: 'error', jobId, presumed: report.presumed === true } as const
+        const job = { event: 'error', jobId, presumed: isPresumed(report) } as const
         return [serialize({ type, sessionId, error: readError(report.error), timestamp }), { durable: true, job }]
       }
     }
@@ -156,6 +214,10 @@ export class Notifier {
       cancellations.ended(sessionId, jobId)
     }
   }
+}
+
+function isPresumed (report: Report): boolean {
+  return report.type === 'ai_error' && report.presumed === true
 }
 
 /** A throw becomes a rejection. */

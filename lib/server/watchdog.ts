@@ -1,5 +1,13 @@
 import type { Clock, Timer } from '../clock.js'
+import { TIMED_OUT, withDeadline } from '../deadline.js'
+import { isPromise, proceed, type MaybePromise } from '../maybe-promise.js'
 import { JobMap } from './job-map.js'
+
+/** How long a verdict that could not be reported waits for its next attempt, in milliseconds: twice as long each time. */
+const MIN_RETRY_MS = 1_000
+const MAX_RETRY_MS = 60_000
+/** How long a report of a verdict may be under way before it counts as failed, in milliseconds. */
+const REPORT_TIMEOUT_MS = 30_000
 
 /** A job of which this process reported something, and no end. */
 export class WatchedJob {
@@ -7,6 +15,9 @@ export class WatchedJob {
   readonly jobId: string
   readonly #clock: Clock
   #heardAt = 0
+  /** How often in a row its stall could not be reported, and when that is tried again. */
+  #failures = 0
+  #retryAt = -Infinity
 
   constructor (clock: Clock, sessionId: string, jobId: string) {
     this.#clock = clock
@@ -20,20 +31,32 @@ export class WatchedJob {
     this.#heardAt = this.#clock.monotonic()
   }
 
-  get heardAt (): number {
-    return this.#heardAt
+  /** When it counts as stalled, if nothing is heard until then. */
+  dueAt (stallAfterMs: number): number {
+    return Math.max(this.#heardAt + stallAfterMs, this.#retryAt)
+  }
+
+  /** Its stall could not be reported: that is tried again. */
+  failed (): void {
+    this.#retryAt = this.#clock.monotonic() + Math.min(MIN_RETRY_MS * 2 ** this.#failures++, MAX_RETRY_MS)
   }
 }
 
-/** Watches over the jobs that this process reports on: one of which nothing is heard for too long has stalled. */
+/**
+ * Watches over the jobs that this process reports on: one of which nothing is heard for too long has stalled. A stall is
+ * reported until the outcome is known: a job whose only report failed would never end for those who follow it.
+ */
 export class Watchdog {
   readonly #clock: Clock
   readonly #stallAfterMs: number
-  readonly #onStall: (job: WatchedJob) => void
+  readonly #onStall: (job: WatchedJob) => MaybePromise<unknown>
   readonly #jobs = new JobMap<WatchedJob>()
   #timer: Timer | undefined
+  #timerAt = Infinity
+  #stopped = false
 
-  constructor (options: { clock: Clock, stallAfterMs: number, onStall: (job: WatchedJob) => void }) {
+  /** `onStall` reports a stall. It is called again, later, when it throws or rejects, or does not settle. */
+  constructor (options: { clock: Clock, stallAfterMs: number, onStall: (job: WatchedJob) => MaybePromise<unknown> }) {
     this.#clock = options.clock
     this.#stallAfterMs = options.stallAfterMs
     this.#onStall = options.onStall
@@ -46,8 +69,7 @@ export class Watchdog {
       known.heard()
       return
     }
-    this.#jobs.add(new WatchedJob(this.#clock, sessionId, jobId))
-    this.#timer ??= this.#arm(this.#stallAfterMs)
+    this.#watch(new WatchedJob(this.#clock, sessionId, jobId))
   }
 
   ended (sessionId: string, jobId: string): void {
@@ -60,26 +82,54 @@ export class Watchdog {
 
   /** Watches no longer, and answers the jobs that have not ended. */
   stop (): WatchedJob[] {
+    this.#stopped = true
     this.#timer?.cancel()
     const running = [...this.#jobs]
     this.#jobs.clear()
     return running
   }
 
-  /** One timer for all, set for the longest silent: it is asked only then which one that is. */
-  #arm (ms: number): Timer {
-    return this.#clock.after(ms, () => {
-      const now = this.#clock.monotonic()
-      let longest = now
-      for (const job of this.#jobs) {
-        if (now - job.heardAt < this.#stallAfterMs) {
-          longest = Math.min(longest, job.heardAt)
-        } else {
-          this.#jobs.delete(job.sessionId, job.jobId)
-          this.#onStall(job)
-        }
-      }
-      this.#timer = this.#jobs.isEmpty ? undefined : this.#arm(longest + this.#stallAfterMs - now)
+  #watch (job: WatchedJob): void {
+    this.#jobs.add(job)
+    this.#arm(job.dueAt(this.#stallAfterMs))
+  }
+
+  /** One timer for all, set for the first that may be due: it is asked only then which one that is. */
+  #arm (at: number): void {
+    if (this.#timer !== undefined && this.#timerAt <= at) return
+    this.#timer?.cancel()
+    this.#timerAt = at
+    this.#timer = this.#clock.after(at - this.#clock.monotonic(), () => {
+      this.#timer = undefined
+      this.#check()
     })
+  }
+
+  #check (): void {
+    const now = this.#clock.monotonic()
+    const due: WatchedJob[] = []
+    let next = Infinity
+    for (const job of this.#jobs) {
+      const dueAt = job.dueAt(this.#stallAfterMs)
+      if (dueAt <= now) due.push(job)
+      else next = Math.min(next, dueAt)
+    }
+    for (const job of due) this.#jobs.delete(job.sessionId, job.jobId)
+    for (const job of due) this.#report(job)
+    if (!this.#jobs.isEmpty) this.#arm(next)
+  }
+
+  #report (job: WatchedJob): void {
+    void proceed(() => {
+      const outcome = this.#onStall(job)
+      return isPromise(outcome) ? withDeadline(this.#clock, REPORT_TIMEOUT_MS, outcome) : outcome
+    }, (outcome) => { if (outcome === TIMED_OUT) this.#retry(job) }, () => { this.#retry(job) })
+  }
+
+  /** Unless something was heard of it meanwhile: then it is watched already. */
+  #retry (job: WatchedJob): void {
+    if (this.#stopped || this.find(job.sessionId, job.jobId) !== undefined) return
+    job.failed()
+    this.#watch(job)
   }
 }

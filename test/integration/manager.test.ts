@@ -156,7 +156,7 @@ t.test('an Error is told with the type that its status means, and without its st
   t.same((await client.next()).error, { message: '429 too many', type: 'rate_limit_error' })
 })
 
-t.test('what can\'t be written as JSON rejects, and sends and breaks nothing', async (t) => {
+t.test('what can\'t be written as JSON rejects, and nothing of it is sent; an end ends the job', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?userId=u1&sessionId=s1'))
   const cycle: Record<string, unknown> = {}
@@ -166,8 +166,9 @@ t.test('what can\'t be written as JSON rejects, and sends and breaks nothing', a
     await t.rejects(app.wsManager.broadcastToUser('u1', { type: 'x', payload }), { code: 'AICW_ERR_NOT_SERIALIZABLE' })
     void app.wsManager.notifyAIComplete('s1', payload)
   }
-  t.same(await client.sync(), [])
-  t.match(await app.wsManager.notifyAIStart('s1', {}), { seq: 1, recipients: 1 })
+  const failed = { type: 'ai_error', error: { type: 'internal_error' } }
+  t.match(await client.sync(), [failed, failed])
+  t.match(await app.wsManager.notifyAIStart('s1', {}), { seq: 3, recipients: 1 })
   t.equal(app.wsManager.getMetrics().failed, 6)
 })
 

@@ -27,7 +27,8 @@ const leaves: Readonly<Record<string, readonly string[]>> = {
   clock: [],
   deadline: ['clock'],
   errors: [],
-  'maybe-promise': []
+  'maybe-promise': [],
+  'safe-error': []
 }
 const withoutLeaves: readonly string[] = ['protocol', 'react', 'client']
 
@@ -48,7 +49,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   clock: [],
   deadline: [],
   errors: ['@fastify/error'],
-  'maybe-promise': []
+  'maybe-promise': [],
+  'safe-error': []
 }
 
 /** Path below lib/ -> source. */

@@ -4,6 +4,7 @@ import type { RawFrame } from './raw-client.js'
 export const FIN = 0x80
 export const CONTINUATION = 0x0
 export const TEXT = 0x1
+export const BINARY = 0x2
 export const CLOSE = 0x8
 export const PING = 0x9
 

@@ -14,6 +14,8 @@ export interface FakeReporter extends JobReporter {
   readonly heardTimes: number
   /** Cancels the job, as a client does. */
   cancel (reason?: unknown): void
+  /** Nothing was heard of it for too long. */
+  stall (): void
 }
 
 export function fakeReporter (): FakeReporter {
@@ -21,6 +23,7 @@ export function fakeReporter (): FakeReporter {
   const reports: FakeReporter['reports'] = []
   const progresses: FakeReporter['progresses'] = []
   let heardTimes = 0
+  let stall = (): void => undefined
   return {
     reports,
     progresses,
@@ -29,6 +32,8 @@ export function fakeReporter (): FakeReporter {
     get heardTimes () { return heardTimes },
     signal: controller.signal,
     heard: () => { heardTimes++ },
+    onceStalled: (callback) => { stall = callback },
+    stall: () => { stall() },
     cancel: (reason) => { controller.abort(reason) },
     progress: (progress) => {
       progresses.push(progress)

@@ -1,5 +1,6 @@
 import type { Broker, BrokerNode } from '../../lib/broker/broker.js'
-import type { MemoryBroker } from '../../lib/broker/memory.js'
+import { CheckedBroker } from '../../lib/broker/checked.js'
+import { MemoryBroker } from '../../lib/broker/memory.js'
 import { Hub } from '../../lib/delivery/hub.js'
 import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import { defaults, type Delivery, type Jobs, type Limits } from '../../lib/options.js'
@@ -14,6 +15,7 @@ import { Follows, type Authorize } from '../../lib/server/follows.js'
 import { Heartbeat } from '../../lib/server/heartbeat.js'
 import type { Identity } from '../../lib/server/identity.js'
 import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
+import { safeLogger } from '../../lib/server/logger.js'
 import { WebSocketManager } from '../../lib/server/manager.js'
 import { Notifier } from '../../lib/server/notifier.js'
 import { ReplayBudgets } from '../../lib/server/replay-budgets.js'
@@ -76,13 +78,17 @@ export class TestServer<B extends Broker = MemoryBroker> {
   constructor (makeBroker: (clock: FakeClock) => B, setup: Setup = {}) {
     const { clock = new FakeClock(), authorize = true, onMessage, heartbeatIntervalMs: intervalMs = defaults.heartbeatIntervalMs } = setup
     const { closeTimeoutMs = defaults.closeTimeoutMs } = setup
-    const { log, counters } = this
+    const { counters } = this
+    const log = safeLogger(this.log)
     const limits: Limits = { ...defaults.limits, ...setup.limits }
     const { maxOutboxBytes, maxTotalOutboxBytes: maxTotalBytes, stallTimeoutMs } = { ...defaults.delivery, ...setup.delivery }
     const close: Connections['close'] = (connection, name) => { this.connections.close(connection, name) }
 
     this.clock = clock
-    const broker = this.broker = makeBroker(clock)
+    this.broker = makeBroker(clock)
+    const broker = this.broker instanceof MemoryBroker
+      ? this.broker
+      : new CheckedBroker(this.broker, (err) => { log.error({ err }, 'the broker broke its contract') })
     const hub = this.hub = new Hub({ broker, clock })
     const pool = this.pool = new OutboxPool({ clock, maxOutboxBytes, maxTotalBytes })
     this.heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs })
@@ -109,12 +115,9 @@ export class TestServer<B extends Broker = MemoryBroker> {
     const watchdog = this.watchdog = new Watchdog({
       clock,
       stallAfterMs: setup.jobs?.stallAfterMs ?? defaults.jobs.stallAfterMs,
-      onStall: ({ sessionId, jobId }) => {
-        const error = { message: 'nothing was heard of the job for too long', type: 'stalled' }
-        void this.notifier.report(sessionId, { type: 'ai_error', error, presumed: true }, jobId)
-      }
+      onStall: (job) => this.notifier.stall(job)
     })
-    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log })
+    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
     this.manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
     this.node = {
       deliver: (stream, publication) => hub.deliver(stream, publication),

@@ -39,8 +39,25 @@ t.test('whatever is thrown has a message and a type', async (t) => {
 
 t.test('an Error tells its message, and keeps its stack and fields', async (t) => {
   t.strictSame(describeError(new TypeError('failed', { cause: 'secret' })), { message: 'failed', type: 'internal_error' })
+  t.strictSame(describeError(Object.assign(new Error(''), { name: '' })), { message: 'unknown error', type: 'internal_error' })
   t.strictSame(describeError(new RangeError()), { message: 'RangeError', type: 'internal_error' })
   t.strictSame(describeError(Object.assign(new Error('m'), { message: { not: 'text' } })), { message: 'Error', type: 'internal_error' })
+})
+
+t.test('an error that holds its status in its response keeps its type', async (t) => {
+  const failed = (fields: object): Error => Object.assign(new Error('Request failed'), fields)
+  const rows: Array<[what: string, error: Error, type: string]> = [
+    ['axios', failed({ code: 'ERR_BAD_REQUEST', response: { status: 429, data: {} } }), 'rate_limit_error'],
+    ['a fetch wrapper', failed({ response: new Response('', { status: 401 }) }), 'authentication_error'],
+    ['got', failed({ code: 'ERR_NON_2XX_3XX_RESPONSE', response: { statusCode: 503 } }), 'overloaded_error'],
+    ['any other 5xx', failed({ response: { status: 502 } }), 'api_error'],
+    ['its own status first', failed({ status: 404, response: { status: 500 } }), 'not_found_error'],
+    ['a status that is none', failed({ status: 0, response: { status: 429 } }), 'rate_limit_error'],
+    ['no status at all', failed({ code: 'ECONNRESET', response: undefined }), 'ECONNRESET'],
+    ['a response that is none', failed({ response: 'no' }), 'internal_error'],
+    ['a status that says nothing', failed({ response: { status: 302 } }), 'internal_error']
+  ]
+  for (const [what, error, type] of rows) t.strictSame(describeError(error), { message: 'Request failed', type }, what)
 })
 
 t.test('errors of OpenAI\'s SDK', async (t) => {

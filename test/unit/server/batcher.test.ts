@@ -43,6 +43,28 @@ t.test('a batcher', async (t) => {
     }
   })
 
+  t.test('does not wait with a batch that has grown large, and may have no interval at all', async (t) => {
+    for (const intervalMs of [100, Infinity]) {
+      const server = createServer()
+      const peer = await server.connect({ sessionId: 's' })
+      const batcher = server.manager.createBatcher('s', { intervalMs })
+      for (let line = 0; line < 2_500; line++) batcher.push({ line })
+      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [1_000, 1_000], `each ${intervalMs} ms`)
+      batcher.flush()
+      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [500])
+      const text = 'x'.repeat(100 * 1024)
+      for (let line = 0; line < 7; line++) batcher.push({ line, text })
+      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [3, 3])
+      batcher.push({ text: text.repeat(4) })
+      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [2], 'and counts anew with each')
+      t.equal(server.clock.pending, BROKERS_OWN)
+      batcher.push({ last: true })
+      t.equal(server.clock.pending, intervalMs === Infinity ? BROKERS_OWN : BROKERS_OWN + 1)
+      batcher.close()
+      t.match(peer.take(), [{ messages: [{ last: true }] }])
+    }
+  })
+
   t.test('can be told not to wait', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })

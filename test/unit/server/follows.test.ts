@@ -197,21 +197,56 @@ t.test('unsubscribe', async (t) => {
   })
 })
 
-t.test('requests that come while one is decided are answered each, one after the other', async (t) => {
+t.test('requests that come while one is decided are decided together, and each is answered', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook })
   const peer = await server.connect()
-  for (let i = 0; i < 4; i++) peer.send(subscribe)
-  t.equal(calls.length, 1)
-  for (const [at, answer] of [true, false, true, true].entries()) {
-    calls[at]!.answer(answer)
-    await turn()
-    t.match(peer.take(), [answer ? { type: 'subscribed' } : { type: 'error', code: 'forbidden' }])
-    t.strictSame(peer.connection.sessionIds, answer ? ['s'] : [])
+  for (const answers of [[true, true], [true, false], [false, true], [false, false]]) {
+    const asked = calls.length
+    for (let i = 0; i < 4; i++) peer.send(subscribe)
+    t.equal(calls.length, asked + 1, 'the first is asked at once')
+    for (const [at, answer] of answers.entries()) {
+      calls[asked + at]!.answer(answer)
+      await turn()
+      const expected = answer ? { type: 'subscribed', sessionId: 's' } : { type: 'error', code: 'forbidden', sessionId: 's' }
+      t.match(peer.take(), at === 0 ? [expected] : [expected, expected, expected])
+      t.strictSame(peer.connection.sessionIds, answer ? ['s'] : [])
+      t.equal(server.hub.count('session:s'), answer ? 1 : 0)
+    }
+    t.equal(calls.length, asked + 2)
   }
+})
+
+t.test('of requests that come while one is decided, the newest says where the client is', async (t) => {
+  const { hook, calls } = handAuthorize()
+  const server = createServer({ authorize: hook })
+  const { epoch } = await server.manager.broadcastToSession('s', { type: 'note', n: 1 })
+  for (let n = 2; n <= 5; n++) await server.manager.broadcastToSession('s', { type: 'note', n })
+  const peer = await server.connect()
+  for (const seq of [5, 1, 2, 3]) peer.send({ ...subscribe, since: `${epoch}:${seq}` })
+  calls[0]!.answer(true)
   await turn()
-  t.equal(calls.length, 4)
-  t.equal(server.hub.count('session:s'), 1)
+  t.match(peer.take(), [{ type: 'subscribed', recovered: true, replaying: 0 }])
+  calls[1]!.answer(true)
+  await turn()
+  const answer = { type: 'subscribed', recovered: true, replaying: 2, seq: 5 }
+  t.match(peer.take(), [answer, answer, answer, { type: 'note', n: 4 }, { type: 'note', n: 5 }], 'it is replayed once')
+})
+
+t.test('however many requests come while one is decided, one of them is kept', async (t) => {
+  const { hook, calls } = handAuthorize()
+  const server = createServer({ authorize: hook, limits: { burst: 1e6 } })
+  const peer = await server.connect()
+  const have = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`job_${at}`, at]))
+  for (let i = 0; i < 1_000; i++) peer.send({ ...subscribe, have })
+  const follow = peer.connection.follows.get('s')!
+  t.match(follow.waiting, { count: 999, request: { have: new Map(Object.entries(have)) } })
+  t.strictSame(Object.keys(follow), ['asking', 'joined', 'waiting'])
+  peer.ask({ type: 'unsubscribe' })
+  calls[0]!.answer(true)
+  await turn()
+  t.equal(calls.length, 1)
+  t.strictSame(peer.take(), [], 'an unsubscribe ends all of them')
 })
 
 t.test('a client that has gone is not asked for any more', async (t) => {

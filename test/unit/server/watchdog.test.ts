@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Watchdog } from '../../../lib/server/watchdog.js'
-import { createServer } from '../../support/server.js'
+import { turn } from '../../support/hand-broker.js'
+import { createFarServer, createServer } from '../../support/server.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
 function create (onStall: (id: string, watchdog: Watchdog) => void = () => undefined) {
@@ -183,4 +184,242 @@ t.test('by default that is ten minutes, however the job was begun', async (t) =>
   t.notOk(peer.take().some(({ type }) => type === 'ai_error'))
   server.clock.advance(1)
   t.match(peer.take(), ['started', 'progressed', 'handled', 'tracked'].map((jobId) => ({ type: 'ai_error', jobId, error: { type: 'stalled' } })))
+})
+
+t.test('a stall that could not be reported is reported again, more and more seldom, until it could', async (t) => {
+  const clock = new FakeClock()
+  const at: number[] = []
+  let fails = true
+  const watchdog = new Watchdog({
+    clock,
+    stallAfterMs: 1_000,
+    onStall: async () => {
+      at.push(clock.monotonic())
+      await Promise.resolve()
+      if (fails) throw new Error('the broker is away')
+    }
+  })
+  watchdog.heard('s', 'j')
+  for (let i = 0; i < 400; i++) {
+    clock.advance(1_000)
+    await turn()
+  }
+  const pauses = at.slice(1).map((time, index) => time - at[index]!)
+  t.same(pauses, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000, 60_000, 60_000])
+  fails = false
+  const tries = at.length
+  for (let i = 0; i < 400; i++) {
+    clock.advance(1_000)
+    await turn()
+  }
+  t.equal(at.length, tries + 1, 'and then no more')
+  t.equal(clock.pending, 0)
+})
+
+t.test('a report of a stall that throws, or is never answered, is made again too', async (t) => {
+  for (const onStall of [() => { throw new Error('no') }, () => new Promise<void>(() => undefined)]) {
+    const clock = new FakeClock()
+    let tries = 0
+    const watchdog = new Watchdog({
+      clock,
+      stallAfterMs: 1_000,
+      onStall: () => {
+        tries++
+        return onStall()
+      }
+    })
+    watchdog.heard('s', 'j')
+    for (let i = 0; i < 40; i++) {
+      clock.advance(1_000)
+      await turn()
+    }
+    t.ok(tries >= 2 && tries <= 7, `${tries} times in 40 s`)
+    watchdog.stop()
+    clock.advance(60_000)
+    await turn()
+    t.equal(clock.pending, 0, 'stopped, it is not')
+  }
+})
+
+t.test('a job that is heard of while its stall is reported is watched as any other', async (t) => {
+  const clock = new FakeClock()
+  const at: number[] = []
+  let fail: (error: Error) => void = () => undefined
+  const watchdog = new Watchdog({
+    clock,
+    stallAfterMs: 10_000,
+    onStall: () => {
+      at.push(clock.monotonic())
+      return new Promise((_resolve, reject) => { fail = reject })
+    }
+  })
+  watchdog.heard('s', 'a')
+  watchdog.heard('s', 'b')
+  clock.advance(10_000)
+  t.same(at, [10_000, 10_000])
+  clock.advance(5_000)
+  watchdog.heard('s', 'b')
+  fail(new Error('the broker is away'))
+  await turn()
+  clock.advance(9_999)
+  t.equal(at.length, 2)
+  clock.advance(1)
+  t.same(at, [10_000, 10_000, 25_000])
+})
+
+t.test('a report that failed does not wait for the next job to be due', async (t) => {
+  const clock = new FakeClock()
+  const at: string[] = []
+  const watchdog = new Watchdog({
+    clock,
+    stallAfterMs: 10_000,
+    onStall: ({ jobId }) => {
+      at.push(`${jobId} ${clock.monotonic()}`)
+      return jobId === 'a' && at.length === 1 ? Promise.reject(new Error('the broker is away')) : undefined
+    }
+  })
+  watchdog.heard('s', 'a')
+  clock.advance(5_000)
+  watchdog.heard('s', 'b')
+  clock.advance(5_000)
+  await turn()
+  clock.advance(5_000)
+  t.same(at, ['a 10000', 'a 11000', 'b 15000'])
+  t.equal(clock.pending, 0)
+})
+
+t.test('a job ends as stalled although the broker was away when that was to be told', async (t) => {
+  const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
+  const peer = await server.connect({ sessionId: 's' })
+  const job = server.manager.startAI('s', {})
+  server.broker.answer()
+  await turn()
+  peer.take()
+  server.clock.advance(1_000)
+  for (const pauseMs of [1_000, 2_000]) {
+    server.broker.fail('publish session:s')
+    await turn()
+    server.clock.advance(pauseMs - 1)
+    t.same(server.broker.waiting, [])
+    server.clock.advance(1)
+  }
+  server.broker.answer('publish session:s')
+  await turn()
+  t.match(peer.take(), [{ type: 'ai_error', jobId: job.jobId, error: { type: 'stalled' } }])
+  server.clock.advance(600_000)
+  t.same(server.broker.waiting, [], 'once')
+})
+
+t.test('an end that the broker did not take ends as stalled', async (t) => {
+  for (const end of ['complete', 'error'] as const) {
+    const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
+    const peer = await server.connect({ sessionId: 's' })
+    const job = server.manager.startAI('s', {})
+    server.broker.answer()
+    await turn()
+    const ended = end === 'complete' ? job.complete({}) : job.error({ message: 'm', type: 't' })
+    server.broker.fail('publish session:s')
+    await t.rejects(ended, { message: 'the broker is away' })
+    peer.take()
+    server.clock.advance(1_000)
+    server.broker.answer('publish session:s')
+    await turn()
+    t.match(peer.take(), [{ type: 'ai_error', jobId: job.jobId, error: { type: 'stalled' } }], end)
+  }
+  // As a worker reports, which only knows the end; and it is not known either whether a start was taken.
+  const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
+  const peer = await server.connect({ sessionId: 's' })
+  void server.manager.notifyAIComplete('s', {}, { jobId: 'ended' })
+  void server.manager.notifyAIStart('s', {}, { jobId: 'started' })
+  void server.manager.notifyAIComplete('s', {})
+  server.broker.fail()
+  await turn()
+  server.clock.advance(1_000)
+  server.broker.answer()
+  await turn()
+  t.match(peer.take(), [{ jobId: 'ended', error: { type: 'stalled' } }, { jobId: 'started', error: { type: 'stalled' } }])
+})
+
+t.test('closed, the server tells of its jobs again while there is time, and of each for itself', async (t) => {
+  const server = createFarServer({ closeTimeoutMs: 2_000 })
+  const peer = await server.connect({ sessionId: 's' })
+  server.manager.startAI('s', {}, { jobId: 'a' })
+  server.manager.startAI('s', {}, { jobId: 'b' })
+  server.broker.answer()
+  await turn()
+  peer.take()
+  let isClosed = false
+  void server.manager.close().then(() => { isClosed = true })
+  await turn()
+  t.same(server.broker.waiting, ['publish session:s', 'publish session:s'])
+  server.broker.fail('publish session:s')
+  server.broker.answer('publish session:s')
+  await turn()
+  t.match(peer.take(), [{ type: 'ai_error', jobId: 'b', error: { type: 'interrupted' } }])
+  server.clock.advance(50)
+  await turn()
+  t.equal(isClosed, false)
+  server.broker.answer('publish session:s')
+  await turn()
+  t.match(peer.take(), [{ type: 'ai_error', jobId: 'a', error: { type: 'interrupted' } }])
+  t.equal(isClosed, true)
+})
+
+t.test('closed, the server gives up in time', async (t) => {
+  for (const answers of ['failed', 'never'] as const) {
+    const server = createFarServer({ closeTimeoutMs: 2_000 })
+    server.manager.startAI('s', {}, { jobId: 'a' })
+    server.broker.answer()
+    await turn()
+    // One report that the broker never answers does not keep the job from being told of.
+    void server.manager.broadcast({ type: 'hangs' })
+    server.broker.calls.splice(0)
+    const closed = server.manager.close()
+    let tries = 0
+    let isClosed = false
+    void closed.then(() => { isClosed = true })
+    for (let ms = 0; ms < 2_000; ms += 10) {
+      server.clock.advance(10)
+      await turn()
+      tries += server.broker.calls.length
+      if (answers === 'failed') server.broker.fail()
+      else server.broker.calls.splice(0)
+      await turn()
+    }
+    t.equal(isClosed, true)
+    if (answers === 'failed') t.ok(tries > 3 && tries < 8, `${tries} tries`)
+    else t.equal(tries, 1)
+  }
+})
+
+t.test('a tracked job whose reader walks away stalls, and its source is closed', async (t) => {
+  const server = createServer({ jobs: { stallAfterMs: 1_000 } })
+  const peer = await server.connect({ sessionId: 's' })
+  const controller = new AbortController()
+  let isReleased = false
+  async function* chunks (): AsyncGenerator<string> {
+    try {
+      yield* ['One ', 'two ', 'three']
+    } finally {
+      isReleased = true
+    }
+  }
+  const stream = server.manager.trackAI('s', {}, Object.assign(chunks(), { controller }), { text: true })
+  await stream.next()
+  server.clock.advance(999)
+  t.equal(controller.signal.aborted, false)
+  server.clock.advance(1)
+  t.match(peer.take().map(({ type }) => type), ['ai_start', 'ai_progress', 'ai_error'])
+  await turn()
+  t.equal(controller.signal.aborted, true, 'the request to the model is ended')
+  t.equal(isReleased, true)
+  await t.rejects(stream.next(), { code: 'AICW_ERR_STALLED' }, 'who reads on after all does not take half for the whole')
+  t.match(await stream.next(), { done: true })
+  server.clock.advance(10_000)
+  t.same(peer.take(), [])
+
+  const never = server.manager.trackAI('s', {}, chunks(), { jobId: 'never read' })
+  server.clock.advance(1_000)
+  t.match(peer.take().at(-1), { type: 'ai_error', jobId: 'never read', error: { type: 'stalled' } })
+  await t.rejects(never.next(), { code: 'AICW_ERR_STALLED' })
 })

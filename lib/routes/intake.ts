@@ -1,0 +1,214 @@
+import type { Duplex } from 'node:stream'
+import type { WebSocket } from 'ws'
+import type { Clock, Timer } from '../clock.js'
+import { CLOSE, FrameScanner } from './frame-scanner.js'
+
+/** How much is taken from a client before it is known who it is: messages, and bytes as they come from the network. */
+const MAX_EARLY_MESSAGES = 8
+const MAX_EARLY_BYTES = 16 * 1024
+/** How much is read of a client whose connection closes, in search of its close frame. */
+const MAX_CLOSING_BYTES = 1024 * 1024
+
+/** Decides which of a client's messages are read, and when. */
+export interface Intake {
+  /** The client is admitted: what was held is handled first, then everything as it comes. */
+  open (): void
+}
+
+export interface IntakeOptions {
+  readonly clock: Clock
+  /** Whether the server is closing the connection: then nothing that the client says counts, except its close frame. */
+  readonly isClosing: () => boolean
+  /** Handles a message of an admitted client. */
+  readonly onMessage: (data: Buffer, isBinary: boolean) => void
+  /** How long a client that does not stop sending keeps a connection that closes, in milliseconds. */
+  readonly closeTimeoutMs: number
+}
+
+export function createIntake (ws: WebSocket, socket: Duplex | undefined, options: IntakeOptions): Intake {
+  return socket === undefined ? new InjectedIntake(ws, options) : new SocketIntake(ws, socket, options)
+}
+
+type DataListener = (chunk: Buffer) => void
+
+/**
+ * Stands between the network socket and ws. ws parses and inflates whatever it is given, so what must cost nothing must
+ * not reach it:
+ *
+ * - Before admission the bytes are held as they came. At the bound the socket is paused, so that the rest stays with the
+ *   sender: all but the read that passed the bound, and what Node reads ahead of a paused stream, some 64 KiB each.
+ * - After it ws is given one message at a time, and the next one when that was handled. So a verdict about one, such as
+ *   `rate_limited`, comes before the next is inflated.
+ * - While the server closes the connection every frame is dropped, except the close frame, for which ws waits. After
+ *   `MAX_CLOSING_BYTES` nothing more is read, and a client that did not close by then is cut off.
+ *
+ * ws does not promise how it reads the socket. This relies on it doing so in a listener of `data`, which is there when the
+ * connection is handed over: that is taken off the socket and called from here.
+ */
+class SocketIntake implements Intake {
+  readonly #ws: WebSocket
+  readonly #socket: Duplex
+  readonly #options: IntakeOptions
+  readonly #give: readonly DataListener[]
+  /** Where in a frame the bytes are that were read last; of an open intake, those that ws was given last. */
+  #scanner = new FrameScanner()
+  #held: Buffer[] = []
+  #heldBytes = 0
+  #earlyMessages = 0
+  #isOpen = false
+  /** Whether the frame in which the scanner is goes to ws. */
+  #isPassing = false
+  #isAdvancing = false
+  /** Messages that ws was given and has not emitted yet: one at most. */
+  #underWay = 0
+  /** Whether ws has its last frame: a close frame, or one that RFC 6455 does not allow. */
+  #isOver = false
+  #closingBytes = 0
+  #deadline: Timer | undefined
+
+  constructor (ws: WebSocket, socket: Duplex, options: IntakeOptions) {
+    this.#ws = ws
+    this.#socket = socket
+    this.#options = options
+    this.#give = socket.listeners('data') as DataListener[]
+    socket.on('data', this.#receive)
+    for (const listener of this.#give) socket.off('data', listener)
+    // ws's own listener gives its parser what is still in the socket, in the wrong place.
+    socket.prependListener('close', this.#drop)
+    ws.on('message', (data: Buffer, isBinary) => {
+      options.onMessage(data, isBinary)
+      this.#underWay--
+      this.#advance()
+    })
+    ws.on('error', () => {
+      this.#isOver = true
+      this.#advance()
+    })
+  }
+
+  open (): void {
+    this.#isOpen = true
+    // What was scanned while it was held is scanned again, to be given to ws.
+    this.#scanner = new FrameScanner()
+    this.#advance()
+  }
+
+  get #isClosing (): boolean {
+    return this.#isOver || this.#options.isClosing()
+  }
+
+  readonly #receive = (chunk: Buffer): void => {
+    const isClosing = this.#isClosing
+    if (isClosing) this.#countClosing(chunk.length)
+    if (this.#isOpen) {
+      this.#held.push(chunk)
+      this.#advance()
+    } else if (isClosing) {
+      this.#held = []
+      this.#pass(chunk)
+    } else {
+      this.#hold(chunk)
+    }
+  }
+
+  #hold (chunk: Buffer): void {
+    this.#held.push(chunk)
+    for (let at = 0; at < chunk.length;) {
+      at = this.#scanner.take(chunk, at)
+      if (this.#scanner.isAtEnd && this.#scanner.opcode === CLOSE) {
+        this.#goodbye(this.#heldBytes + at)
+        return
+      }
+      if (this.#scanner.isAtEnd && this.#scanner.endsMessage) this.#earlyMessages++
+    }
+    this.#heldBytes += chunk.length
+    if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#heldBytes >= MAX_EARLY_BYTES) this.#ws.pause()
+  }
+
+  /** Lets a client go that closes before it is admitted. Nothing that it said before will be handled. */
+  #goodbye (end: number): void {
+    const frame = Buffer.concat(this.#held).subarray(end - this.#scanner.frameBytes, end)
+    this.#held = []
+    this.#isOver = true
+    this.#giveToWs(frame)
+  }
+
+  /** Goes on with what is held, up to the end of a message that ws does not emit at once. */
+  #advance (): void {
+    // ws may emit a message while it is given it.
+    if (!this.#isOpen || this.#isAdvancing) return
+    this.#isAdvancing = true
+    for (let chunk = this.#held.shift(); chunk !== undefined; chunk = this.#held.shift()) {
+      const end = this.#pass(chunk)
+      if (end === chunk.length) continue
+      this.#held.unshift(chunk.subarray(end))
+      break
+    }
+    this.#isAdvancing = false
+    // Not read on while anything is held: the end of the stream must not overtake it.
+    if (this.#held.length > 0) this.#ws.pause()
+    else if (this.#ws.isPaused && this.#closingBytes <= MAX_CLOSING_BYTES) this.#ws.resume()
+  }
+
+  /** Gives ws the frames that are for it. Returns where it stopped, because ws has a message that it has not emitted yet. */
+  #pass (chunk: Buffer): number {
+    let at = 0
+    while (at < chunk.length && (this.#underWay === 0 || this.#isClosing)) {
+      const from = at
+      const isNew = this.#scanner.isAtEnd
+      at = this.#scanner.take(chunk, from)
+      const { isAtEnd, opcode, endsMessage } = this.#scanner
+      // A frame that ws has a part of is given to it whole: otherwise it would take the close frame for the rest.
+      if (isNew) this.#isPassing = opcode === CLOSE || !this.#isClosing
+      if (!this.#isPassing || this.#isOver) continue
+      if (isAtEnd && endsMessage) this.#underWay++
+      if (isAtEnd && opcode === CLOSE) this.#isOver = true
+      this.#giveToWs(chunk.subarray(from, at))
+    }
+    return at
+  }
+
+  #giveToWs (bytes: Buffer): void {
+    for (const listener of this.#give) listener.call(this.#socket, bytes)
+  }
+
+  #countClosing (bytes: number): void {
+    const { clock, closeTimeoutMs } = this.#options
+    this.#closingBytes += bytes
+    if (this.#closingBytes <= MAX_CLOSING_BYTES) return
+    this.#ws.pause()
+    this.#deadline ??= clock.after(closeTimeoutMs, () => { this.#ws.terminate() })
+  }
+
+  /** The socket has closed: what was not handled will not be. */
+  readonly #drop = (): void => {
+    this.#isOver = true
+    this.#held = []
+    this.#deadline?.cancel()
+    this.#socket.off('data', this.#receive)
+    this.#socket.read()
+  }
+}
+
+/** The same for a connection of `injectWS`, which has no network socket: what is held are messages. */
+class InjectedIntake implements Intake {
+  readonly #ws: WebSocket
+  readonly #onMessage: IntakeOptions['onMessage']
+  readonly #held: Array<[data: Buffer, isBinary: boolean]> = []
+  #isOpen = false
+
+  constructor (ws: WebSocket, { onMessage }: IntakeOptions) {
+    this.#ws = ws
+    this.#onMessage = onMessage
+    ws.on('message', (data: Buffer, isBinary) => {
+      if (this.#isOpen) onMessage(data, isBinary)
+      else if (this.#held.push([data, isBinary]) >= MAX_EARLY_MESSAGES) ws.pause()
+    })
+  }
+
+  open (): void {
+    this.#isOpen = true
+    this.#ws.resume()
+    for (const [data, isBinary] of this.#held.splice(0)) this.#onMessage(data, isBinary)
+  }
+}
