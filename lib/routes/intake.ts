@@ -13,23 +13,46 @@ const MAX_CLOSING_BYTES = 1024 * 1024
 export interface Intake {
   /** The client is admitted: what was held is handled first, then everything as it comes. */
   open (): void
+  /** ws has emitted a message. */
+  message (data: Buffer, isBinary: boolean): void
+  /** ws has found a fault in what it was given. */
+  failed (): void
 }
 
+/** The connection that the messages are for. */
+export interface Recipient {
+  readonly ws: WebSocket
+  /** Whether the server is closing the connection: then nothing that the client says counts, except its close frame. */
+  readonly isClosing: boolean
+  /** Handles a message of an admitted client. */
+  take (data: Buffer, isBinary: boolean): void
+}
+
+/** The same for all connections. */
 export interface IntakeOptions {
   readonly clock: Clock
-  /** Whether the server is closing the connection: then nothing that the client says counts, except its close frame. */
-  readonly isClosing: () => boolean
-  /** Handles a message of an admitted client. */
-  readonly onMessage: (data: Buffer, isBinary: boolean) => void
   /** How long a client that does not stop sending keeps a connection that closes, in milliseconds. */
   readonly closeTimeoutMs: number
 }
 
-export function createIntake (ws: WebSocket, socket: Duplex | undefined, options: IntakeOptions): Intake {
-  return socket === undefined ? new InjectedIntake(ws, options) : new SocketIntake(ws, socket, options)
+export function createIntake (socket: Duplex | undefined, recipient: Recipient, options: IntakeOptions): Intake {
+  return socket === undefined ? new InjectedIntake(recipient) : new SocketIntake(socket, recipient, options)
 }
 
 type DataListener = (chunk: Buffer) => void
+
+/** Where a socket's intake is found by listeners that all sockets share: a function for each would be memory for each. */
+const INTAKE = Symbol('intake')
+type TakenSocket = Duplex & { [INTAKE]: SocketIntake }
+
+function onData (this: TakenSocket, chunk: Buffer): void {
+  this[INTAKE].receive(chunk)
+}
+
+function onClose (this: TakenSocket): void {
+  this[INTAKE].drop()
+  this.off('data', onData)
+}
 
 /**
  * Stands between the network socket and ws. ws parses and inflates whatever it is given, so what must cost nothing must
@@ -46,8 +69,8 @@ type DataListener = (chunk: Buffer) => void
  * connection is handed over: that is taken off the socket and called from here.
  */
 class SocketIntake implements Intake {
-  readonly #ws: WebSocket
   readonly #socket: Duplex
+  readonly #recipient: Recipient
   readonly #options: IntakeOptions
   readonly #give: readonly DataListener[]
   /** Where in a frame the bytes are that were read last; of an open intake, those that ws was given last. */
@@ -66,24 +89,27 @@ class SocketIntake implements Intake {
   #closingBytes = 0
   #deadline: Timer | undefined
 
-  constructor (ws: WebSocket, socket: Duplex, options: IntakeOptions) {
-    this.#ws = ws
+  constructor (socket: Duplex, recipient: Recipient, options: IntakeOptions) {
     this.#socket = socket
+    this.#recipient = recipient
     this.#options = options
     this.#give = socket.listeners('data') as DataListener[]
-    socket.on('data', this.#receive)
-    for (const listener of this.#give) socket.off('data', listener)
+    const taken = Object.assign(socket, { [INTAKE]: this })
+    taken.on('data', onData)
+    for (const listener of this.#give) taken.off('data', listener)
     // ws's own listener gives its parser what is still in the socket, in the wrong place.
-    socket.prependListener('close', this.#drop)
-    ws.on('message', (data: Buffer, isBinary) => {
-      options.onMessage(data, isBinary)
-      this.#underWay--
-      this.#advance()
-    })
-    ws.on('error', () => {
-      this.#isOver = true
-      this.#advance()
-    })
+    taken.prependListener('close', onClose)
+  }
+
+  message (data: Buffer, isBinary: boolean): void {
+    this.#recipient.take(data, isBinary)
+    this.#underWay--
+    this.#advance()
+  }
+
+  failed (): void {
+    this.#isOver = true
+    this.#advance()
   }
 
   open (): void {
@@ -94,10 +120,11 @@ class SocketIntake implements Intake {
   }
 
   get #isClosing (): boolean {
-    return this.#isOver || this.#options.isClosing()
+    return this.#isOver || this.#recipient.isClosing
   }
 
-  readonly #receive = (chunk: Buffer): void => {
+  /** The network socket has read something. */
+  receive (chunk: Buffer): void {
     const isClosing = this.#isClosing
     if (isClosing) this.#countClosing(chunk.length)
     if (this.#isOpen) {
@@ -122,7 +149,7 @@ class SocketIntake implements Intake {
       if (this.#scanner.isAtEnd && this.#scanner.endsMessage) this.#earlyMessages++
     }
     this.#heldBytes += chunk.length
-    if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#heldBytes >= MAX_EARLY_BYTES) this.#ws.pause()
+    if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#heldBytes >= MAX_EARLY_BYTES) this.#recipient.ws.pause()
   }
 
   /** Lets a client go that closes before it is admitted. Nothing that it said before will be handled. */
@@ -145,9 +172,10 @@ class SocketIntake implements Intake {
       break
     }
     this.#isAdvancing = false
+    const { ws } = this.#recipient
     // Not read on while anything is held: the end of the stream must not overtake it.
-    if (this.#held.length > 0) this.#ws.pause()
-    else if (this.#ws.isPaused && this.#closingBytes <= MAX_CLOSING_BYTES) this.#ws.resume()
+    if (this.#held.length > 0) ws.pause()
+    else if (ws.isPaused && this.#closingBytes <= MAX_CLOSING_BYTES) ws.resume()
   }
 
   /** Gives ws the frames that are for it. Returns where it stopped, because ws has a message that it has not emitted yet. */
@@ -176,39 +204,40 @@ class SocketIntake implements Intake {
     const { clock, closeTimeoutMs } = this.#options
     this.#closingBytes += bytes
     if (this.#closingBytes <= MAX_CLOSING_BYTES) return
-    this.#ws.pause()
-    this.#deadline ??= clock.after(closeTimeoutMs, () => { this.#ws.terminate() })
+    const { ws } = this.#recipient
+    ws.pause()
+    this.#deadline ??= clock.after(closeTimeoutMs, () => { ws.terminate() })
   }
 
   /** The socket has closed: what was not handled will not be. */
-  readonly #drop = (): void => {
+  drop (): void {
     this.#isOver = true
     this.#held = []
     this.#deadline?.cancel()
-    this.#socket.off('data', this.#receive)
     this.#socket.read()
   }
 }
 
 /** The same for a connection of `injectWS`, which has no network socket: what is held are messages. */
 class InjectedIntake implements Intake {
-  readonly #ws: WebSocket
-  readonly #onMessage: IntakeOptions['onMessage']
+  readonly #recipient: Recipient
   readonly #held: Array<[data: Buffer, isBinary: boolean]> = []
   #isOpen = false
 
-  constructor (ws: WebSocket, { onMessage }: IntakeOptions) {
-    this.#ws = ws
-    this.#onMessage = onMessage
-    ws.on('message', (data: Buffer, isBinary) => {
-      if (this.#isOpen) onMessage(data, isBinary)
-      else if (this.#held.push([data, isBinary]) >= MAX_EARLY_MESSAGES) ws.pause()
-    })
+  constructor (recipient: Recipient) {
+    this.#recipient = recipient
   }
+
+  message (data: Buffer, isBinary: boolean): void {
+    if (this.#isOpen) this.#recipient.take(data, isBinary)
+    else if (this.#held.push([data, isBinary]) >= MAX_EARLY_MESSAGES) this.#recipient.ws.pause()
+  }
+
+  failed (): void { /* Nothing is held that ws has not read. */ }
 
   open (): void {
     this.#isOpen = true
-    this.#ws.resume()
-    for (const [data, isBinary] of this.#held.splice(0)) this.#onMessage(data, isBinary)
+    this.#recipient.ws.resume()
+    for (const [data, isBinary] of this.#held.splice(0)) this.#recipient.take(data, isBinary)
   }
 }

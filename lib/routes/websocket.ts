@@ -15,7 +15,7 @@ import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
 import { Departure } from './departure.js'
-import { createIntake, type Intake } from './intake.js'
+import { createIntake, type Intake, type Recipient } from './intake.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
 import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
@@ -74,11 +74,67 @@ interface Waiting {
   readonly departure: Departure
 }
 
+/** Where a WebSocket's reception is found by listeners that all of them share: functions for each would be memory for each. */
+const RECEPTION = Symbol('reception')
+
+function receptionOf (ws: WebSocket): Reception {
+  return (ws as WebSocket & { [RECEPTION]: Reception })[RECEPTION]
+}
+
 /** A socket of ours: on its way to being a connection, and then that. Lives as long as the socket, so it holds no more. */
-interface Reception {
+class Reception implements Recipient {
   readonly ws: WebSocket
+  readonly options: WebSocketRouteOptions
+  readonly intake: Intake
   waiting: Waiting | undefined
   connection: Connection | undefined
+
+  constructor (ws: WebSocket, socket: Duplex | undefined, waiting: Waiting, options: WebSocketRouteOptions) {
+    this.ws = ws
+    this.options = options
+    this.waiting = waiting
+    this.intake = createIntake(socket, this, options)
+    Object.assign(ws, { [RECEPTION]: this })
+    // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
+    ws.removeAllListeners('error')
+    ws.on('error', onError).on('close', onClose).on('ping', onPing).on('pong', onPong).on('message', onMessage)
+  }
+
+  get isClosing (): boolean {
+    const { ws, waiting, connection } = this
+    return ws.readyState !== ws.OPEN || waiting?.arrival.refusal !== undefined || connection?.follower.outbox.closed === true
+  }
+
+  take (data: Buffer, isBinary: boolean): void {
+    if (this.connection !== undefined) this.options.inbound.receive(this.connection, data, isBinary)
+  }
+}
+
+function onError (this: WebSocket, { code }: Error & { code?: string }): void {
+  const { options, connection, intake } = receptionOf(this)
+  options.log.debug({ clientId: connection?.id, code }, 'a socket failed')
+  intake.failed()
+}
+
+function onClose (this: WebSocket, code: number): void {
+  const { waiting, connection, options } = receptionOf(this)
+  waiting?.departure.note()
+  if (waiting !== undefined) options.arrivals.end(waiting.arrival)
+  if (connection !== undefined) options.connections.remove(connection, code)
+}
+
+function onPing (this: WebSocket): void {
+  const { connection, options } = receptionOf(this)
+  if (connection !== undefined) options.inbound.unasked(connection)
+}
+
+function onPong (this: WebSocket, payload: Buffer): void {
+  const { connection, options } = receptionOf(this)
+  if (connection !== undefined && !options.heartbeat.pong(connection, payload)) options.inbound.unasked(connection)
+}
+
+function onMessage (this: WebSocket, data: Buffer, isBinary: boolean): void {
+  receptionOf(this).intake.message(data, isBinary)
 }
 
 /** From here on the socket is ours: its errors, its close, its messages. */
@@ -87,51 +143,13 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   const socket = request.raw.socket as Duplex | undefined
   const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
   const waiting = { arrival, departure: new Departure() }
-  const reception = { ws, waiting, connection: undefined }
-  const intake = listen(reception, socket, options)
+  const reception = new Reception(ws, socket, waiting, options)
   // The app's @fastify/websocket closes the clients that it knows without saying why; ours are closed by us.
   options.websocketServer.clients.delete(ws)
-  if (arrival.refusal === undefined) admit(reception, waiting, intake, request, options)
+  if (arrival.refusal === undefined) admit(reception, waiting, request, options)
 }
 
-/** Apart from `receive` and `admit`: what a listener can see lives as long as the socket, and a request is large. */
-function listen (reception: Reception, socket: Duplex | undefined, options: WebSocketRouteOptions): Intake {
-  const { arrivals, connections, inbound, heartbeat, log, clock, closeTimeoutMs } = options
-  const { ws } = reception
-  // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
-  ws.removeAllListeners('error')
-  ws.on('error', (error: Error & { code?: string }) => {
-    log.debug({ clientId: reception.connection?.id, code: error.code }, 'a socket failed')
-  })
-  ws.on('close', (code) => {
-    const { waiting, connection } = reception
-    waiting?.departure.note()
-    if (waiting !== undefined) arrivals.end(waiting.arrival)
-    if (connection !== undefined) connections.remove(connection, code)
-  })
-  ws.on('ping', () => {
-    if (reception.connection !== undefined) inbound.unasked(reception.connection)
-  })
-  ws.on('pong', (payload: Buffer) => {
-    const { connection } = reception
-    if (connection !== undefined && !heartbeat.pong(connection, payload)) inbound.unasked(connection)
-  })
-  return createIntake(ws, socket, {
-    clock,
-    closeTimeoutMs,
-    isClosing: () => {
-      const { waiting, connection } = reception
-      return ws.readyState !== ws.OPEN || waiting?.arrival.refusal !== undefined || connection?.follower.outbox.closed === true
-    },
-    onMessage: (data, isBinary) => {
-      if (reception.connection !== undefined) inbound.receive(reception.connection, data, isBinary)
-    }
-  })
-}
-
-function admit (
-  reception: Reception, waiting: Waiting, intake: Intake, request: FastifyRequest, options: WebSocketRouteOptions
-): void {
+function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, arrivals, counters, log } = options
   const { arrival, departure } = waiting
   const refuse = (name: CloseName, detail?: string): void => { arrivals.refuse(arrival, name, detail) }
@@ -148,7 +166,7 @@ function admit (
       }
       reception.connection = accepted
       reception.waiting = undefined
-      intake.open()
+      reception.intake.open()
     }, (err) => {
       log.error({ err }, 'the broker could not join a new connection: client refused')
       refuse('serverError')
