@@ -1,3 +1,4 @@
+import { ownContext } from '../async-context.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Beats } from './beats.js'
@@ -77,6 +78,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #task: AITask
   readonly #makeResult: TrackOptions<T>['result']
   readonly #signals: readonly AbortSignal[]
+  readonly #onAbort: () => void
   readonly #text: ChunkText<T>
   readonly #progress: TrackProgress
   #source: MaybePromise<TrackSource<T> | undefined>
@@ -96,9 +98,12 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#task = task
     this.#makeResult = result
     this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
+    // A beat is shared by many jobs, and a signal is aborted by anybody. What is reported then is this job's all the same.
+    const inOwnContext = ownContext()
+    this.#onAbort = () => { inOwnContext(this.#abort) }
     this.#progress = new TrackProgress({
       beats, throttleMs, sendText,
-      send: (progress) => { reporter.progress(progress) },
+      send: (progress) => { inOwnContext(() => { reporter.progress(progress) }) },
       heard: () => { reporter.heard() }
     })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
@@ -107,7 +112,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       return undefined
     })
     for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
-    this.#onAbort()
+    this.#abort()
   }
 
   next (): Promise<IteratorResult<T, undefined>> {
@@ -204,7 +209,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#thrown = undefined
   }
 
-  readonly #onAbort = (): void => {
+  readonly #abort = (): void => {
     const aborted = this.#signals.find((signal) => signal.aborted)
     if (aborted === undefined) return
     const reason: unknown = aborted.reason ?? new DOMException('This operation was aborted', 'AbortError')

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Frame } from '../delivery/frame.js'
+import { detached } from '../async-context.js'
 import { WRITE_AHEAD_BYTES } from '../delivery/outbox.js'
 import type { Transport, TransportState } from '../delivery/transport.js'
 
@@ -42,7 +43,7 @@ class SocketTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    this.#socket.once('drain', callback)
+    this.#socket.once('drain', detached(callback))
   }
 
   ping (payload: Buffer): void {
@@ -92,7 +93,7 @@ class InjectedTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    this.#onceDrained.push(callback)
+    this.#onceDrained.push(detached(callback))
   }
 
   close (code: number, reason: string): void {

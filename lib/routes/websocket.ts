@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import type {} from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { WebSocket, WebSocketServer } from 'ws'
+import { detached, outsideRequests } from '../async-context.js'
 import { proceed, whenThere } from '../maybe-promise.js'
 import type { CloseName } from '../protocol/codes.js'
 import type { Arrival, Arrivals } from '../server/arrivals.js'
@@ -91,28 +92,32 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   if (arrival.refusal === undefined) admit(reception, waiting, request, options)
 }
 
-/** Apart from `receive` and `admit`: what a listener can see lives as long as the socket, and a request is large. */
+/**
+ * Apart from `receive` and `admit`: what a listener can see lives as long as the socket, and a request is large. What a
+ * client does later belongs to no request: ws inflates messages through a queue that all sockets share, so that a message
+ * may arrive in another's async context.
+ */
 function listen (reception: Reception, { arrivals, connections, inbound, heartbeat, log }: WebSocketRouteOptions): void {
   const { ws } = reception
   // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
   ws.removeAllListeners('error')
-  ws.on('error', (error: Error & { code?: string }) => {
+  ws.on('error', detached((error: Error & { code?: string }) => {
     log.debug({ clientId: reception.connection?.id, code: error.code }, 'a socket failed')
-  })
-  ws.on('close', (code) => {
+  }))
+  ws.on('close', detached((code: number) => {
     const { waiting, connection } = reception
     waiting?.departure.note()
     if (waiting !== undefined) arrivals.end(waiting.arrival)
     if (connection !== undefined) connections.remove(connection, code)
-  })
-  ws.on('message', (data: Buffer, isBinary) => {
+  }))
+  ws.on('message', detached((data: Buffer, isBinary: boolean) => {
     const { waiting, connection } = reception
     if (connection !== undefined) inbound.receive(connection, data, isBinary)
     else if (waiting?.arrival.refusal === undefined) waiting?.early.hold(data, isBinary)
-  })
-  ws.on('ping', () => {
+  }))
+  ws.on('ping', detached(() => {
     if (reception.connection !== undefined) inbound.pinged(reception.connection)
-  })
+  }))
   ws.on('pong', (payload: Buffer) => {
     if (reception.connection !== undefined) heartbeat.pong(reception.connection, payload)
   })
@@ -138,7 +143,7 @@ function admit (reception: Reception, waiting: Waiting, request: FastifyRequest,
       }
       reception.connection = accepted
       reception.waiting = undefined
-      for (const { data, isBinary } of early.release()) inbound.receive(accepted, data, isBinary)
+      for (const { data, isBinary } of early.release()) outsideRequests(() => { inbound.receive(accepted, data, isBinary) })
     }, (err) => {
       log.error({ err }, 'the broker could not join a new connection: client refused')
       refuse('serverError')

@@ -24,7 +24,8 @@ const browser: readonly string[] = ['react', 'client', 'protocol']
 
 /** Files without a floor, for everyone but the rooms that must stand alone; and the leaves that each may lean on. */
 const leaves: Readonly<Record<string, readonly string[]>> = {
-  clock: [],
+  'async-context': [],
+  clock: ['async-context'],
   deadline: ['clock'],
   errors: [],
   'maybe-promise': []
@@ -45,6 +46,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   react: ['react'],
   client: [],
   protocol: ['@sinclair/typebox'],
+  'async-context': ['node:async_hooks'],
   clock: [],
   deadline: [],
   errors: ['@fastify/error'],
