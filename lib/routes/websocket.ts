@@ -14,6 +14,7 @@ import type { Heartbeat } from '../server/heartbeat.js'
 import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
+import { addressOf, withholdCredentials } from './credentials.js'
 import { Departure } from './departure.js'
 import { EarlyMessages } from './early-messages.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
@@ -52,6 +53,12 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
     url: options.url,
     schema: HIDDEN,
     logSerializers: options.logSerializers,
+    // Fastify asks for a request's logger as soon as it knows the route, and before it makes the request: no hook of the
+    // app or of a plugin, such as one that reads a session from a cookie, has seen anything yet.
+    childLoggerFactory (logger, bindings, loggerOptions, raw) {
+      if (options.admission.isForeign(addressOf(this, raw))) withholdCredentials(raw)
+      return this.childLoggerFactory(logger, bindings, loggerOptions, raw)
+    },
     onRequest: (request, _reply, done) => {
       options.turnstile.pass(() => {
         options.prepare(request.raw)
@@ -126,13 +133,13 @@ function listen (reception: Reception, { arrivals, connections, inbound, heartbe
 function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, arrivals, counters, inbound, log } = options
   const { arrival, early, departure } = waiting
-  const refuse = (name: CloseName, detail?: string): void => {
+  const refuse = (name: CloseName, detail?: string, fields?: object): void => {
     early.release()
-    arrivals.refuse(arrival, name, detail)
+    arrivals.refuse(arrival, name, detail, fields)
   }
   void whenThere(admission.admit(request, departure), (verdict) => {
     if ('refused' in verdict) {
-      refuse(verdict.refused, verdict.detail)
+      refuse(verdict.refused, verdict.detail, verdict.fields)
       return
     }
     if (verdict.returns) counters.returned++

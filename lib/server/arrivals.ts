@@ -89,13 +89,16 @@ export class Arrivals {
     return arrival
   }
 
-  /** Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. */
-  refuse (arrival: Arrival, name: CloseName, detail?: string): void {
+  /**
+   * Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. `fields` are
+   * logged, and not told to the client.
+   */
+  refuse (arrival: Arrival, name: CloseName, detail?: string, fields?: object): void {
     if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return
     const { clock, counters, log, hub, closeTimeoutMs } = this.#options
     const { code, reason } = closeCodes[name]
     counters.close(name)
-    log.info({ code, reason, detail }, 'client refused')
+    log.info({ code, reason, detail, ...fields }, 'client refused')
     if (arrival.connection !== undefined) hub.drop(arrival.connection.follower)
     arrival.refusal = clock.after(closeTimeoutMs, () => { arrival.transport.terminate() })
     arrival.transport.close(code, detail === undefined ? reason : `${reason}: ${detail}`)

@@ -49,5 +49,10 @@ t.test('origins are written as browsers write them', async (t) => {
   t.equal(normalizeOrigin('http://localhost:5173'), 'http://localhost:5173')
   t.equal(normalizeOrigin('https://bücher.example'), 'https://xn--bcher-kva.example')
   t.equal(normalizeOrigin('*'), '*')
-  for (const text of ['app.example', 'null', '', 'file:///tmp', 'localhost:5173']) t.equal(normalizeOrigin(text), undefined, text)
+  t.equal(normalizeOrigin('https://*.Example.com:443/'), 'https://*.example.com')
+  t.equal(normalizeOrigin('http://*.localhost:5173'), 'http://*.localhost:5173')
+  for (const text of [
+    'app.example', 'null', '', 'file:///tmp', 'localhost:5173', '*.example.com', 'https://*', 'https://*.', 'https://*.com', 'https://*example.com',
+    'https://app.*.com', 'https://app.*', 'https://*.*.example.com', '*://example.com', 'https://**.example.com', 'https://*.1.2.3.4'
+  ]) t.equal(normalizeOrigin(text), undefined, text)
 })
