@@ -142,7 +142,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const connections = new Connections({ hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry] })
   const replies = new Replies({ hub, clock, counters })
   const follows = new Follows({
-    hub, clock, replies, log,
+    hub, clock, replies, connections, log,
     authorize: resolved.authorize,
     authTimeoutMs: limits.authTimeoutMs,
     sessionsPerConnection: limits.sessionsPerConnection

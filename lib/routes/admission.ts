@@ -8,7 +8,7 @@ import { parseHaveText, parseSince, type Since } from '../protocol/positions.js'
 import type { FollowRequest } from '../server/connection.js'
 import type { Admitted } from '../server/arrivals.js'
 import type { Follows } from '../server/follows.js'
-import type { Identity } from '../server/identity.js'
+import { hasExpired, type Identity } from '../server/identity.js'
 import type { Logger } from '../server/logger.js'
 import type { Departure } from './departure.js'
 import { withholdCredentials } from './credentials.js'
@@ -96,7 +96,7 @@ export class Admission {
     }
     return proceed<unknown, Admitted | Refused>(
       () => this.#authenticate(() => authenticate(request, context), departure),
-      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query),
+      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, departure),
       (error) => this.#failed(error, token)
     )
   }
@@ -118,12 +118,14 @@ export class Admission {
     })
   }
 
-  #checked (identity: unknown, query: Query): MaybePromise<Admitted | Refused> {
+  #checked (identity: unknown, query: Query, departure: Departure): MaybePromise<Admitted | Refused> {
     const { log, clock, authTimeoutMs } = this.#options
     if (identity === TIMED_OUT) {
       log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
       return { refused: 'overCapacity' }
     }
+    // Nobody is left to be let in, so the app need not be asked for more.
+    if (departure.hasLeft) return { refused: 'goingAway' }
     if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
     const fault = faultOf(identity)
     if (fault !== undefined) {
@@ -131,7 +133,7 @@ export class Admission {
       return { refused: 'unauthorized' }
     }
     const known = identity as Identity
-    if (known.expiresAt !== undefined && Number(known.expiresAt) <= clock.now()) return { refused: 'unauthorized' }
+    if (hasExpired(known, clock.now())) return { refused: 'unauthorized' }
     if (query.userId !== undefined && query.userId !== known.userId) {
       return { refused: 'badRequest', detail: 'userId is not the authenticated one' }
     }

@@ -10,6 +10,10 @@ export class Departure {
   #abort: (() => void) | undefined
   #hasLeft = false
 
+  get hasLeft (): boolean {
+    return this.#hasLeft
+  }
+
   /** Fires when the client has gone; has fired, if it is gone already. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {

@@ -10,7 +10,7 @@ import { clientId, Connection, type FollowRequest } from './connection.js'
 import type { Connections } from './connections.js'
 import type { Counters } from './counters.js'
 import type { Follows, Permission } from './follows.js'
-import type { Identity } from './identity.js'
+import { hasExpired, type Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import { RateLimit, type RateLimitSettings } from './rate-limit.js'
 import type { Replies } from './replies.js'
@@ -137,8 +137,8 @@ export class Arrivals {
     const { hub, connections, follows, replies, connectionsPerUser } = this.#options
     const { identity, sessionId, permission } = admitted
     const { userId } = identity
-    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
-    if (arrival.isRevoked(userId)) return 'revoked'
+    const refusal = this.#refusal(arrival, identity)
+    if (refusal !== undefined) return refusal
     if (userId !== undefined && hub.count(`user:${userId}`) >= connectionsPerUser) return 'overCapacity'
 
     const connection = arrival.connection = this.#connection(arrival.transport, identity)
@@ -148,13 +148,18 @@ export class Arrivals {
       requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
     return proceed(() => hub.join(connection.follower, requests, (joined) => {
+      // The broker may have taken its time. Dropping it ends its way into the streams, so that nothing is sent.
+      if (this.#refusal(arrival, identity) !== undefined) {
+        hub.drop(connection.follower)
+        return ''
+      }
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
         connection.follows.set(sessionId, { asking: false, joined: true })
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {
-      if (connection.follower.outbox.closed) return arrival.isRevoked(userId) ? 'revoked' : 'slowReader'
+      if (connection.follower.outbox.closed) return this.#refusal(arrival, identity) ?? 'slowReader'
       this.#leave(arrival)
       connections.add(connection)
       if (sessionId === undefined) return connection
@@ -169,6 +174,13 @@ export class Arrivals {
       hub.drop(connection.follower)
       throw error
     })
+  }
+
+  /** Why a client may no longer come in, by now: the app and the broker were waited for. */
+  #refusal (arrival: Arrival, identity: Identity): CloseName | undefined {
+    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
+    if (arrival.isRevoked(identity.userId)) return 'revoked'
+    return hasExpired(identity, this.#options.clock.now()) ? 'tokenExpired' : undefined
   }
 
   #leave (arrival: Arrival): void {

@@ -90,7 +90,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
       hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry]
     })
     const replies = this.replies = new Replies({ hub, clock, counters })
-    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, log, authorize })
+    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, connections, log, authorize })
     this.arrivals = new Arrivals({
       hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
       rateLimit: limits,
