@@ -16,7 +16,7 @@ import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './
 import { forgetManager, rememberManager } from './registry.js'
 import { Admission } from './routes/admission.js'
 import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
-import { redactedSerializers } from './routes/request-log.js'
+import { redactRequestLog } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
 import { cutOffUpgrades, provideWebSocketServer } from './routes/websocket-server.js'
 import { Turnstile } from './routes/turnstile.js'
@@ -84,6 +84,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     () => broker.close()
   )
   app.decorate('wsManager', manager)
+  const logSerializers = redactRequestLog(app)
   registerWebSocketRoute(app, {
     ...parts,
     url: resolved.url,
@@ -95,7 +96,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       if (deflate === undefined || !offersOnlySmallerWindows(headers['sec-websocket-extensions'], deflate)) return
       delete headers['sec-websocket-extensions']
     },
-    logSerializers: redactedSerializers(app.log)
+    logSerializers
   })
   if (resolved.stats !== undefined) {
     const { url, routeOptions, isGuarded } = resolved.stats
@@ -103,6 +104,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       url,
       routeOptions,
       getStats: (filter) => manager.getStats(filter),
+      logSerializers,
       withoutIds: resolved.authenticate !== undefined && !isGuarded
     })
   }

@@ -144,7 +144,7 @@ export class Admission {
     // JavaScript lets anything be thrown.
     const thrown: object = typeof error === 'object' && error !== null ? error : { name: typeof error, message: error }
     const { name, message, statusCode } = thrown as Partial<Record<'name' | 'message' | 'statusCode', unknown>>
-    const fields = { error: name, reason: typeof message === 'string' ? redactToken(message, token) : undefined }
+    const fields = { error: name, reason: typeof message === 'string' ? token === undefined ? message : redactToken(message, token) : undefined }
     if (typeof statusCode === 'number' && statusCode >= 500) {
       this.#options.log.error(fields, 'authenticate failed: client refused')
       return { refused: 'serverError' }

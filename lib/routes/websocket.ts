@@ -18,7 +18,6 @@ import { addressOf, withholdCredentials } from './credentials.js'
 import { Departure } from './departure.js'
 import { EarlyMessages } from './early-messages.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
-import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
 import type { Turnstile } from './turnstile.js'
 
@@ -46,7 +45,6 @@ const HIDDEN = { hide: true } as FastifySchema
 
 /** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
-  redactNotFound(app, options.url)
   endRefusedUpgrades(app)
   app.route({
     method: 'GET',
