@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import type { Server } from 'node:http'
 // It is registered here, so its types come with ours: app.injectWS, app.websocketServer. An import of types alone would
 // not be written into the declarations.
@@ -58,7 +59,7 @@ const served = new WeakSet<Server>()
 export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const resolved = resolveOptions(options)
   if (served.has(app.server)) throw new errors.AlreadyRegistered()
-  warnInProduction(app, resolved)
+  warnAtStart(app, resolved)
 
   // Hooks run in the order in which they are added, and @fastify/websocket's ends every socket without saying why.
   const closing: Array<() => unknown> = []
@@ -200,9 +201,20 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   return { broker, node, manager, heartbeat, connections, arrivals, inbound, admission, counters }
 }
 
-function warnInProduction (app: FastifyInstance, { authenticate, onMessage, maxPayload }: ResolvedOptions): void {
+function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMessage, maxPayload }: ResolvedOptions): void {
   if (process.env.NODE_ENV === 'production' && authenticate === undefined) {
-    app.log.warn('ai-canvas-ws lets everyone in as whoever they say they are: give it "authenticate" and "authorize"')
+    const open = stats !== undefined && !stats.isGuarded
+    app.log.warn({ ...open && { stats: stats.url } },
+      `ai-canvas-ws lets everyone in as whoever they say they are: give it "authenticate" and "authorize"${
+        open ? `; and GET ${stats.url} shows everyone's ids to everyone: guard it with stats: { preHandler }, or leave it out with stats: false` : ''}`)
+  }
+  if (broker === undefined && isOneOfMany()) {
+    app.log.warn('ai-canvas-ws runs in a worker process, and each process has its own sessions: a client hears only of jobs that its own process reports. Run one process, or give it a "broker" that all processes share')
   }
   if (onMessage !== undefined) app.log.info({ maxPayload }, 'clients may send messages of the app\'s own, up to this size')
+}
+
+/** Whether this process probably has siblings that serve the same clients: workers of `cluster` and PM2, which numbers its processes. */
+function isOneOfMany (): boolean {
+  return cluster.isWorker || Number(process.env.NODE_APP_INSTANCE ?? 0) > 0
 }

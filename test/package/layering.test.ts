@@ -35,7 +35,7 @@ const withoutLeaves: readonly string[] = ['protocol', 'react', 'client']
 /** What each room may import from outside. `server` and `delivery` know no fastify, ws or redis: a test needs no port. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   index: [],
-  plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:http'],
+  plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
   options: ['ws'],
   registry: [],
   routes: ['@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:http', 'node:net', 'node:stream', 'ws'],
