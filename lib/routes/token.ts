@@ -13,8 +13,7 @@ export function tokenOf (request: FastifyRequest): string | undefined {
 }
 
 /** All of them, in the order in which they count. Takes whatever a logger is given for a request. */
-export function tokensOf (request: Partial<Pick<FastifyRequest, 'headers' | 'query'>> | null | undefined): string[] {
-  const { headers, query } = request ?? {}
+export function tokensOf ({ headers, query }: Partial<Pick<FastifyRequest, 'headers' | 'query'>>): string[] {
   const offered = headers?.['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
   const carrier = offered.find((name) => name.startsWith(TOKEN_PREFIX))
   const carried = carrier && Buffer.from(carrier.slice(TOKEN_PREFIX.length), 'base64url').toString()

@@ -159,7 +159,8 @@ export class Arrivals {
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {
-      if (connection.follower.outbox.closed) return this.#refusal(arrival, identity) ?? 'slowReader'
+      const late = this.#refusal(arrival, identity)
+      if (late !== undefined) return late
       this.#leave(arrival)
       connections.add(connection)
       if (sessionId === undefined) return connection

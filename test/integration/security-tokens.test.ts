@@ -250,6 +250,7 @@ t.test('the rest of the log is the app\'s own', async (t) => {
     app.get('/own', (request) => {
       request.log.info({ path: ['/x?token=y'], n: 1 }, 'told %s', 'so')
       request.log.level = 'warn'
+      t.equal(request.log.level, 'warn')
       request.log.child({ a: 1 }).warn('child')
       return request.query
     })
