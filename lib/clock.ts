@@ -1,7 +1,12 @@
+import { outsideRequests } from './async-context.js'
+
 /** A timer that was set. Cancelling twice, or after it fired, does nothing. */
 export interface Timer { cancel (): void }
 
-/** Time, as the server sees it. Passed in everywhere, so that a test can hold it still or let it jump. */
+/**
+ * Time, as the server sees it. Passed in everywhere, so that a test can hold it still or let it jump. Its callbacks run in
+ * no request's async context: one timer often serves many requests, and would keep the store of the first one alive.
+ */
 export interface Clock {
   /** Wall-clock milliseconds since 1970: for what people read. It can jump either way. */
   now (): number
@@ -20,11 +25,11 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   after: (ms, callback) => {
-    const timeout = setTimeout(callback, Math.min(ms, MAX_DELAY_MS))
+    const timeout = outsideRequests(setTimeout, callback, Math.min(ms, MAX_DELAY_MS))
     timeout.unref()
     return { cancel: () => { clearTimeout(timeout) } }
   },
-  endOfTick: (callback) => { setImmediate(callback) }
+  endOfTick: (callback) => { outsideRequests(setImmediate, callback) }
 }
 
 /** ISO timestamps; a burst of messages in one millisecond formats it once. */

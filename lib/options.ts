@@ -108,8 +108,9 @@ export interface AiCanvasWsOptions {
    */
   authorize?: Authorize
   /**
-   * Origins of pages that may connect, such as `https://app.example.com`; `*` for any. Asked when no token was brought, so
-   * that a cookie may be what identifies the client. The server's own host always may.
+   * Origins of pages that may connect with the user's cookies, such as `https://app.example.com`; `https://*.example.com` for
+   * all subdomains of example.com, at any depth, without example.com itself; `*` for any. The server's own host always may. With
+   * `authenticate`, a page of another origin may connect with a token that it brings.
    * @default with `authenticate` only the server's own host, otherwise any
    */
   origins?: readonly string[]
@@ -293,7 +294,7 @@ function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<st
   return new Set(origins.map((text: unknown) => {
     const origin = typeof text === 'string' ? normalizeOrigin(text) : undefined
     if (origin !== undefined) return origin
-    throw new errors.InvalidOption('origins', `holds ${JSON.stringify(text)}: write an origin as "https://app.example.com", or "*" for any`)
+    throw new errors.InvalidOption('origins', `holds ${JSON.stringify(text)}: write an origin as "https://app.example.com", "https://*.example.com" for subdomains, or "*" for any`)
   }))
 }
 

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import type { Server } from 'node:http'
 // It is registered here, so its types come with ours: app.injectWS, app.websocketServer. An import of types alone would
 // not be written into the declarations.
@@ -17,7 +18,7 @@ import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './
 import { forgetManager, rememberManager } from './registry.js'
 import { Admission } from './routes/admission.js'
 import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
-import { redactedSerializers } from './routes/request-log.js'
+import { redactRequestLog } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
 import { cutOffUpgrades, provideWebSocketServer } from './routes/websocket-server.js'
 import { Turnstile } from './routes/turnstile.js'
@@ -60,7 +61,7 @@ const served = new WeakSet<Server>()
 export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const resolved = resolveOptions(options)
   if (served.has(app.server)) throw new errors.AlreadyRegistered()
-  warnInProduction(app, resolved)
+  warnAtStart(app, resolved)
 
   // Hooks run in the order in which they are added, and @fastify/websocket's ends every socket without saying why.
   const closing: Array<() => unknown> = []
@@ -87,6 +88,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     () => broker.close()
   )
   app.decorate('wsManager', manager)
+  const logSerializers = redactRequestLog(app)
   registerWebSocketRoute(app, {
     ...parts,
     url: resolved.url,
@@ -100,7 +102,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       if (deflate === undefined || !offersOnlySmallerWindows(headers['sec-websocket-extensions'], deflate)) return
       delete headers['sec-websocket-extensions']
     },
-    logSerializers: redactedSerializers(app.log)
+    logSerializers
   })
   if (resolved.stats !== undefined) {
     const { url, routeOptions, isGuarded } = resolved.stats
@@ -108,6 +110,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       url,
       routeOptions,
       getStats: (filter) => manager.getStats(filter),
+      logSerializers,
       withoutIds: resolved.authenticate !== undefined && !isGuarded
     })
   }
@@ -149,7 +152,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   })
   const replies = new Replies({ hub, clock, counters })
   const follows = new Follows({
-    hub, clock, replies, replayBudgets, log,
+    hub, clock, replies, replayBudgets, connections, log,
     authorize: resolved.authorize,
     authTimeoutMs: limits.authTimeoutMs,
     sessionsPerConnection: limits.sessionsPerConnection
@@ -202,9 +205,20 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   return { broker, node, manager, heartbeat, connections, arrivals, inbound, admission, counters }
 }
 
-function warnInProduction (app: FastifyInstance, { authenticate, onMessage, maxPayload }: ResolvedOptions): void {
+function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMessage, maxPayload }: ResolvedOptions): void {
   if (process.env.NODE_ENV === 'production' && authenticate === undefined) {
-    app.log.warn('ai-canvas-ws lets everyone in as whoever they say they are: give it "authenticate" and "authorize"')
+    const open = stats !== undefined && !stats.isGuarded
+    app.log.warn({ ...open && { stats: stats.url } },
+      `ai-canvas-ws lets everyone in as whoever they say they are: give it "authenticate" and "authorize"${
+        open ? `; and GET ${stats.url} shows everyone's ids to everyone: guard it with stats: { preHandler }, or leave it out with stats: false` : ''}`)
+  }
+  if (broker === undefined && isOneOfMany()) {
+    app.log.warn('ai-canvas-ws runs in a worker process, and each process has its own sessions: a client hears only of jobs that its own process reports. Run one process, or give it a "broker" that all processes share')
   }
   if (onMessage !== undefined) app.log.info({ maxPayload }, 'clients may send messages of the app\'s own, up to this size')
+}
+
+/** Whether this process probably has siblings that serve the same clients: workers of `cluster` and PM2, which numbers its processes. */
+function isOneOfMany (): boolean {
+  return cluster.isWorker || Number(process.env.NODE_APP_INSTANCE ?? 0) > 0
 }

@@ -1,3 +1,4 @@
+import { ownContext } from '../async-context.js'
 import { errors } from '../errors.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import { fieldOf, isError } from '../safe-error.js'
@@ -83,6 +84,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #task: AITask
   readonly #makeResult: TrackOptions<T>['result']
   readonly #signals: readonly AbortSignal[]
+  readonly #onAbort: () => void
   readonly #text: ChunkText<T>
   readonly #progress: TrackProgress
   #source: MaybePromise<TrackSource<T> | undefined>
@@ -102,9 +104,12 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#task = task
     this.#makeResult = result
     this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
+    // A beat is shared by many jobs, and a signal is aborted by anybody. What is reported then is this job's all the same.
+    const inOwnContext = ownContext()
+    this.#onAbort = () => { inOwnContext(this.#abort) }
     this.#progress = new TrackProgress({
       beats, throttleMs, sendText,
-      send: (progress) => { reporter.progress(progress) },
+      send: (progress) => { inOwnContext(() => { reporter.progress(progress) }) },
       heard: () => { reporter.heard() }
     })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
@@ -114,7 +119,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     })
     for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
     reporter.onceStalled(this.#onStalled)
-    this.#onAbort()
+    this.#abort()
   }
 
   next (): Promise<IteratorResult<T, undefined>> {
@@ -202,7 +207,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#thrown = undefined
   }
 
-  readonly #onAbort = (): void => {
+  readonly #abort = (): void => {
     const aborted = this.#signals.find((signal) => signal.aborted)
     if (aborted === undefined) return
     const reason: unknown = aborted.reason ?? new DOMException('This operation was aborted', 'AbortError')

@@ -9,10 +9,11 @@ import type { FollowRequest } from '../server/connection.js'
 import { fieldOf, messageOf } from '../safe-error.js'
 import type { Admitted } from '../server/arrivals.js'
 import type { Follows } from '../server/follows.js'
-import type { Identity } from '../server/identity.js'
+import { hasExpired, type Identity } from '../server/identity.js'
 import type { Logger } from '../server/logger.js'
 import type { Departure } from './departure.js'
-import { isOriginAllowed } from './origin.js'
+import { withholdCredentials } from './credentials.js'
+import { isOriginAllowed, type Addressed } from './origin.js'
 import { redactToken, tokenOf } from './token.js'
 
 /**
@@ -24,8 +25,8 @@ export type Authenticate = (
   request: FastifyRequest,
   context: {
     /**
-     * What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. Go by it
-     * when it is there, and by a cookie only when it is not: reading it vouches that no foreign page can use a cookie.
+     * What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. A page of a
+     * foreign origin has only this: the cookies and `Authorization` that its browser added are not in the request.
      */
     readonly token: string | undefined
     /** Aborted when the client has gone, or the time is up. */
@@ -46,7 +47,10 @@ export interface AdmissionOptions {
 /** Why somebody does not come in. */
 export interface Refused {
   readonly refused: CloseName
+  /** Told to the client, in the reason of the close frame. */
   readonly detail?: string
+  /** Logged, and not told to the client. */
+  readonly fields?: Readonly<Record<string, string>>
 }
 
 interface Query {
@@ -74,11 +78,13 @@ export class Admission {
     const { authenticate } = this.#options
     const query = readQuery(request.query)
     if ('refused' in query) return query
+    const isForeign = this.isForeign(request)
+    if (isForeign) withholdCredentials(request.raw)
     const token = authenticate === undefined ? undefined : tokenOf(request)
-    const isForeign = !this.#comesFromHere(request)
-    if (isForeign && token === undefined) return { refused: 'originNotAllowed' }
+    if (isForeign && token === undefined) return refusedOrigin(request)
     if (authenticate === undefined) return this.#withSession({ ...(query.userId !== undefined && { userId: query.userId }) }, query)
-    // A foreign page can bring any token along with the user's cookie. To a hook that goes by the cookie it says nothing.
+    // A foreign page can bring any token. To a hook that goes by something else, such as a client certificate or a header
+    // that a gateway adds, it says nothing: so a hook that did not even read it lets nobody in from there.
     let tokenWasRead = false
     const context = {
       get token () {
@@ -91,16 +97,16 @@ export class Admission {
     }
     return proceed<unknown, Admitted | Refused>(
       () => this.#authenticate(() => authenticate(request, context), departure),
-      (identity) => isForeign && !tokenWasRead ? { refused: 'originNotAllowed' } : this.#checked(identity, query),
+      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, departure),
       (error) => this.#failed(error, token)
     )
   }
 
-  /** Asked only of those whom a cookie may identify: a token that the app goes by is nothing that a foreign page has. */
-  #comesFromHere (request: FastifyRequest): boolean {
+  /** Whether it comes from a page that may not use what a browser adds by itself. */
+  isForeign (request: Addressed): boolean {
     const { authenticate, origins } = this.#options
-    if (authenticate === undefined && origins === undefined) return true
-    return isOriginAllowed(request, origins ?? new Set())
+    if (authenticate === undefined && origins === undefined) return false
+    return !isOriginAllowed(request, origins ?? new Set())
   }
 
   #authenticate (authenticate: () => MaybePromise<unknown>, departure: Departure): MaybePromise<unknown> {
@@ -113,12 +119,14 @@ export class Admission {
     })
   }
 
-  #checked (identity: unknown, query: Query): MaybePromise<Admitted | Refused> {
+  #checked (identity: unknown, query: Query, departure: Departure): MaybePromise<Admitted | Refused> {
     const { log, clock, authTimeoutMs } = this.#options
     if (identity === TIMED_OUT) {
       log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
       return { refused: 'overCapacity' }
     }
+    // Nobody is left to be let in, so the app need not be asked for more.
+    if (departure.hasLeft) return { refused: 'goingAway' }
     if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
     const fault = faultOf(identity)
     if (fault !== undefined) {
@@ -126,7 +134,7 @@ export class Admission {
       return { refused: 'unauthorized' }
     }
     const known = identity as Identity
-    if (known.expiresAt !== undefined && Number(known.expiresAt) <= clock.now()) return { refused: 'unauthorized' }
+    if (hasExpired(known, clock.now())) return { refused: 'unauthorized' }
     if (query.userId !== undefined && query.userId !== known.userId) {
       return { refused: 'badRequest', detail: 'userId is not the authenticated one' }
     }
@@ -134,8 +142,8 @@ export class Admission {
   }
 
   #failed (error: unknown, token: string | undefined): Refused {
-    const [name, statusCode] = [fieldOf(error, 'name'), fieldOf(error, 'statusCode')]
-    const fields = { error: typeof name === 'string' ? name : typeof error, reason: redactToken(messageOf(error), token) }
+    const [name, statusCode, message] = [fieldOf(error, 'name'), fieldOf(error, 'statusCode'), messageOf(error)]
+    const fields = { error: typeof name === 'string' ? name : typeof error, reason: token === undefined ? message : redactToken(message, token) }
     if (typeof statusCode === 'number' && statusCode >= 500) {
       this.#options.log.error(fields, 'authenticate failed: client refused')
       return { refused: 'serverError' }
@@ -149,6 +157,13 @@ export class Admission {
     const asked = sessionId === undefined ? 'allowed' : this.#options.follows.permit(identity, { type: 'subscribe', sessionId })
     return whenThere(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
   }
+}
+
+/** Of both as much as a domain name can have, with a scheme and a port: the client chose them. */
+const MAX_LOGGED = 280
+
+function refusedOrigin ({ headers: { origin = '' }, host }: FastifyRequest): Refused {
+  return { refused: 'originNotAllowed', fields: { origin: origin.slice(0, MAX_LOGGED), host: host.slice(0, MAX_LOGGED) } }
 }
 
 /** What an app's identity gets wrong, in words that say how to mend it. */

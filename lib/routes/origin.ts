@@ -1,23 +1,46 @@
 import type { FastifyRequest } from 'fastify'
 
+/** The parts of a request that tell which page opened the socket, and to which host. */
+export type Addressed = Pick<FastifyRequest, 'headers' | 'host'>
+
 /**
  * Whether a page of this origin may connect. A request without an `Origin` comes from no browser, and no cookie rides
  * along unasked. Otherwise it is the server's own host, or one that the app lists.
  */
-export function isOriginAllowed (request: FastifyRequest, allowed: ReadonlySet<string>): boolean {
-  const { origin } = request.headers
+export function isOriginAllowed ({ headers: { origin }, host }: Addressed, allowed: ReadonlySet<string>): boolean {
   if (origin === undefined) return true
   if (allowed.has('*') || allowed.has(origin)) return true
   const page = parse(origin)
+  if (page === undefined || page.host === '') return false
   // Behind a proxy that ends TLS the server's scheme is another one; the page's tells which port goes without saying.
-  return page !== undefined && page.host !== '' && page.host === parse(`${page.protocol}//${request.host}`)?.host
+  return page.host === parse(`${page.protocol}//${host}`)?.host || isSubdomain(page, allowed)
 }
 
-/** As browsers write an origin: scheme, host, and the port unless it is the scheme's own. */
+/** Whether a listed wildcard covers the page: same scheme, same port, and a name that ends in the listed domain. */
+function isSubdomain ({ protocol, hostname, port }: URL, allowed: ReadonlySet<string>): boolean {
+  const suffix = port === '' ? hostname : `${hostname}:${port}`
+  for (const listed of allowed) {
+    const [scheme, domain] = listed.split('//*')
+    if (domain !== undefined && scheme === protocol && suffix.endsWith(domain)) return true
+  }
+  return false
+}
+
+/** A top-level domain, or nothing: everybody may register a name there, so a wildcard would restrict nobody. */
+const IS_TOP_LEVEL = /^[^.]*$/
+
+/**
+ * As browsers write an origin: scheme, host, and the port unless it is the scheme's own. `https://*.example.com` stands for
+ * every subdomain of example.com at any depth, and not for example.com itself, as in a Content-Security-Policy.
+ */
 export function normalizeOrigin (text: string): string | undefined {
   if (text === '*') return text
   const url = parse(text)
-  return url === undefined || url.origin === 'null' ? undefined : url.origin
+  if (url === undefined || url.origin === 'null') return undefined
+  const domain = url.hostname.startsWith('*.') ? url.hostname.slice(2) : url.hostname
+  const isWildcard = domain !== url.hostname
+  if (domain.includes('*') || (isWildcard && domain !== 'localhost' && IS_TOP_LEVEL.test(domain))) return undefined
+  return url.origin
 }
 
 function parse (text: string): URL | undefined {

@@ -1,15 +1,15 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest } from 'fastify'
-import { redactDeep, redactUrl, tokenOf } from './token.js'
+import { redactDeep, redactUrl, tokensOf } from './token.js'
 
-type Serializer = (request: FastifyRequest) => unknown
+type Serializer = (value: never) => unknown
+type Serializers = Record<string, Serializer | undefined>
 
-/** Where pino keeps a logger's serializers. */
+/** Where pino keeps a logger's serializers. Children without serializers of their own share the object. */
 const SERIALIZERS = Symbol.for('pino.serializers')
 
 /**
- * A `req` serializer for Fastify's request log that leaves tokens out of URLs. The plugin uses it for its own route. For
- * requests that reach no route, such as `/ws/?token=…`, give it to the app:
- * `Fastify({ logger: { serializers: { req: redactedRequest } } })`.
+ * A `req` serializer for Fastify's request log that leaves tokens out of URLs. The plugin redacts what Fastify's own logger
+ * (pino) says by itself. Give this one to a logger that an app makes of its own.
  */
 export function redactedRequest (request: FastifyRequest): Record<string, unknown> {
   return {
@@ -22,19 +22,61 @@ export function redactedRequest (request: FastifyRequest): Record<string, unknow
   }
 }
 
-/** The app's own `req` serializer with the token taken out of what it says, or ours. */
-export function redactedSerializers (log: FastifyBaseLogger): Record<'req', Serializer> {
-  const own = (log as unknown as Record<symbol, Partial<Record<'req', Serializer>> | undefined>)[SERIALIZERS]?.req
-  return { req: own === undefined ? redactedRequest : (request) => redactDeep(own(request), tokenOf(request)) }
+/**
+ * Takes tokens out of everything that Fastify itself logs about the requests of an app, whatever their path and method, and
+ * in whatever scope the plugin is registered:
+ *
+ * - the `req` and `res` serializers go on saying what they say, without the token
+ * - the field `path`, in which @fastify/websocket logs the URL of an upgrade that has no handler, unless the app has a
+ *   serializer for it
+ * - sentences that quote a URL, such as "Route GET:/ws/?token=… not found"
+ *
+ * Returns the serializers for the plugin's own routes, which otherwise those of a scope could replace.
+ */
+export function redactRequestLog (app: FastifyInstance): Record<'req', (request: FastifyRequest) => unknown> {
+  const serializers = serializersOf(app.log)
+  const { req = redactedRequest as Serializer, res } = serializers ?? {}
+  const redacted = redactedBy(req)
+  if (serializers !== undefined) {
+    serializers.req = redacted
+    if (res !== undefined) serializers.res = redactedBy(res)
+    serializers.path ??= (value: unknown) => typeof value === 'string' ? redactUrl(value) : value
+  }
+  // Of the root, because that answers for URLs that no scope knows. Hooks reach the scopes that exist already too.
+  rootOf(app).addHook('onRequest', (request, reply, done) => {
+    if (redactUrl(request.url) !== request.url) {
+      request.log = withRedactedMessages(request.log)
+      reply.log = withRedactedMessages(reply.log)
+    }
+    done()
+  })
+  return { req: redacted as (request: FastifyRequest) => unknown }
 }
 
-/**
- * Fastify's own answer to a URL without a route logs that URL as a sentence, which no serializer sees. Of those that were
- * meant for us it gets one without the token.
- */
-export function redactNotFound (app: FastifyInstance, url: string): void {
-  app.addHook('onRequest', (request, _reply, done) => {
-    if (request.is404 && request.url.startsWith(url)) request.raw.url = redactUrl(request.url)
-    done()
+function serializersOf (log: FastifyBaseLogger): Serializers | undefined {
+  return (log as unknown as Record<symbol, Serializers | undefined>)[SERIALIZERS]
+}
+
+function redactedBy (own: Serializer): Serializer {
+  return own === redactedRequest ? own : (value: never) => redactDeep(own(value), tokensOf(value))
+}
+
+/** Scopes inherit from each other, and the root from nothing that has a server. */
+function rootOf (app: FastifyInstance): FastifyInstance {
+  let root = app
+  while (!Object.hasOwn(root, 'server')) root = Object.getPrototypeOf(root) as FastifyInstance
+  return root
+}
+
+/** A request's logger whose texts are redacted. Fields are the serializers' matter. */
+function withRedactedMessages<T extends FastifyBaseLogger> (log: T): T {
+  return new Proxy(log, {
+    get: (target, name) => {
+      const value: unknown = Reflect.get(target, name)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        return Reflect.apply(value, target, args.map((arg) => typeof arg === 'string' ? redactUrl(arg) : arg))
+      }
+    }
   })
 }

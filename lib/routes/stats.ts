@@ -1,5 +1,5 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
+import type { FastifyInstance, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import { Id } from '../protocol/messages.js'
 import type { Stats, StatsFilter } from '../server/stats.js'
 
@@ -38,12 +38,14 @@ export interface StatsRoute {
   readonly getStats: (filter: StatsFilter) => Stats
   /** Leaves ids out, and refuses to be asked for one: the answer would tell who is there. */
   readonly withoutIds: boolean
+  readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
 
 /** `GET /api/ws/stats`. */
-export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, getStats, withoutIds }: StatsRoute): void {
+export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, getStats, withoutIds, logSerializers }: StatsRoute): void {
   app.withTypeProvider<TypeBoxTypeProvider>().route({
     ...routeOptions,
+    logSerializers,
     method: 'GET',
     url,
     schema: {

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import type { Frame } from '../delivery/frame.js'
+import { detached } from '../async-context.js'
 import { WRITE_AHEAD_BYTES } from '../delivery/outbox.js'
 import type { Transport, TransportState } from '../delivery/transport.js'
 import { SUBPROTOCOL } from './token.js'
@@ -45,7 +46,7 @@ class SocketTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    this.#socket.once('drain', callback)
+    this.#socket.once('drain', detached(callback))
   }
 
   ping (payload: Buffer): void {
@@ -96,7 +97,7 @@ class InjectedTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    this.#onceDrained.push(callback)
+    this.#onceDrained.push(detached(callback))
   }
 
   close (code: number, reason: string): void {

@@ -1,3 +1,4 @@
+import { bound } from '../async-context.js'
 import type { Clock } from '../clock.js'
 
 /**
@@ -17,10 +18,10 @@ export class Turnstile {
     this.#perTurn = this.#room = perTurn
   }
 
-  /** Goes on at once while there is room in this turn. */
+  /** Goes on at once while there is room in this turn, and otherwise later in the same async context. */
   pass (goOn: () => void): void {
     if (this.#room === 0) {
-      this.#waiting.push(goOn)
+      this.#waiting.push(bound(goOn))
       return
     }
     this.#room--

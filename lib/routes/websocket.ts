@@ -3,8 +3,9 @@ import type { Duplex } from 'node:stream'
 import type {} from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { WebSocket, WebSocketServer } from 'ws'
-import { proceed } from '../maybe-promise.js'
+import { outsideRequests } from '../async-context.js'
 import type { Clock } from '../clock.js'
+import { proceed } from '../maybe-promise.js'
 import type { CloseName } from '../protocol/codes.js'
 import type { Arrival, Arrivals } from '../server/arrivals.js'
 import type { Connection } from '../server/connection.js'
@@ -14,10 +15,10 @@ import type { Heartbeat } from '../server/heartbeat.js'
 import type { Inbound } from '../server/inbound.js'
 import type { Logger } from '../server/logger.js'
 import type { Admission } from './admission.js'
+import { addressOf, withholdCredentials } from './credentials.js'
 import { Departure } from './departure.js'
 import { createIntake, type Intake, type Recipient } from './intake.js'
 import { endRefusedUpgrades } from './refused-upgrades.js'
-import { redactNotFound } from './request-log.js'
 import { createTransport } from './transport.js'
 import type { Turnstile } from './turnstile.js'
 
@@ -48,13 +49,18 @@ const HIDDEN = { hide: true } as FastifySchema
 
 /** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
-  redactNotFound(app, options.url)
   endRefusedUpgrades(app)
   app.route({
     method: 'GET',
     url: options.url,
     schema: HIDDEN,
     logSerializers: options.logSerializers,
+    // Fastify asks for a request's logger as soon as it knows the route, and before it makes the request: no hook of the
+    // app or of a plugin, such as one that reads a session from a cookie, has seen anything yet.
+    childLoggerFactory (logger, bindings, loggerOptions, raw) {
+      if (options.admission.isForeign(addressOf(this, raw))) withholdCredentials(raw)
+      return this.childLoggerFactory(logger, bindings, loggerOptions, raw)
+    },
     onRequest: (request, _reply, done) => {
       options.turnstile.pass(() => {
         options.prepare(request.raw)
@@ -110,32 +116,34 @@ class Reception implements Recipient {
   }
 }
 
-function onError (this: WebSocket, { code }: Error & { code?: string }): void {
-  const { options, connection, intake } = receptionOf(this)
-  options.log.debug({ clientId: connection?.id, code }, 'a socket failed')
-  intake.failed()
+/**
+ * A listener that all WebSockets share. What a client does later belongs to no request: ws inflates messages through a queue
+ * that all sockets share, so that a message may arrive in another's async context.
+ */
+function listener<A extends unknown[]> (act: (reception: Reception, ...args: A) => void): (this: WebSocket, ...args: A) => void {
+  return function (...args) { outsideRequests(act, receptionOf(this), ...args) }
 }
 
-function onClose (this: WebSocket, code: number): void {
-  const { waiting, connection, options } = receptionOf(this)
+const onError = listener(({ options, connection, intake }, { code }: Error & { code?: string }) => {
+  options.log.debug({ clientId: connection?.id, code }, 'a socket failed')
+  intake.failed()
+})
+
+const onClose = listener(({ options, waiting, connection }, code: number) => {
   waiting?.departure.note()
   if (waiting !== undefined) options.arrivals.end(waiting.arrival)
   if (connection !== undefined) options.connections.remove(connection, code)
-}
+})
 
-function onPing (this: WebSocket): void {
-  const { connection, options } = receptionOf(this)
+const onPing = listener(({ options, connection }) => {
   if (connection !== undefined) options.inbound.unasked(connection)
-}
+})
 
-function onPong (this: WebSocket, payload: Buffer): void {
-  const { connection, options } = receptionOf(this)
+const onPong = listener(({ options, connection }, payload: Buffer) => {
   if (connection !== undefined && !options.heartbeat.pong(connection, payload)) options.inbound.unasked(connection)
-}
+})
 
-function onMessage (this: WebSocket, data: Buffer, isBinary: boolean): void {
-  receptionOf(this).intake.message(data, isBinary)
-}
+const onMessage = listener(({ intake }, data: Buffer, isBinary: boolean) => { intake.message(data, isBinary) })
 
 /** From here on the socket is ours: its errors, its close, its messages. */
 function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRouteOptions): void {
@@ -152,10 +160,10 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
 function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, arrivals, counters, log } = options
   const { arrival, departure } = waiting
-  const refuse = (name: CloseName, detail?: string): void => { arrivals.refuse(arrival, name, detail) }
+  const refuse = (name: CloseName, detail?: string, fields?: object): void => { arrivals.refuse(arrival, name, detail, fields) }
   void proceed(() => admission.admit(request, departure), (verdict) => {
     if ('refused' in verdict) {
-      refuse(verdict.refused, verdict.detail)
+      refuse(verdict.refused, verdict.detail, verdict.fields)
       return
     }
     if (verdict.returns) counters.returned++

@@ -1,3 +1,4 @@
+import { bound } from '../async-context.js'
 import type { JobReporter } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult } from '../protocol/messages.js'
 import type { Notifier, Receipt } from './notifier.js'
@@ -14,6 +15,8 @@ export class AIJob implements JobReporter {
   readonly started: Promise<Receipt>
   readonly #notifier: Notifier
   readonly #controller = new AbortController()
+  /** Its listeners are the app's, so it is called in the context in which the signal was asked for. */
+  #abort: (() => void) | undefined
   #watched: WatchedJob | undefined
   #onStalled: (() => void) | undefined
 
@@ -29,6 +32,7 @@ export class AIJob implements JobReporter {
 
   /** Fires when a client, or `wsManager.cancelAI`, cancels the job. Ending it is then yours to do: `error` with type `cancelled`. */
   get signal (): AbortSignal {
+    this.#abort ??= bound(this.#abortNow)
     return this.#controller.signal
   }
 
@@ -68,6 +72,11 @@ export class AIJob implements JobReporter {
 
   /** @internal */
   cancel (): void {
+    const abort = this.#abort ?? this.#abortNow
+    abort()
+  }
+
+  readonly #abortNow = (): void => {
     this.#controller.abort(new DOMException('the job was cancelled', 'AbortError'))
   }
 }

@@ -11,7 +11,7 @@ import { clientId, Connection, type FollowRequest } from './connection.js'
 import type { Connections } from './connections.js'
 import type { Counters } from './counters.js'
 import type { Follows, Permission } from './follows.js'
-import type { Identity } from './identity.js'
+import { hasExpired, type Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import { RateLimit, type RateLimitSettings } from './rate-limit.js'
 import type { ReplayBudgets } from './replay-budgets.js'
@@ -92,13 +92,16 @@ export class Arrivals {
     return arrival
   }
 
-  /** Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. */
-  refuse (arrival: Arrival, name: CloseName, detail?: string): void {
+  /**
+   * Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. `fields` are
+   * logged, and not told to the client.
+   */
+  refuse (arrival: Arrival, name: CloseName, detail?: string, fields?: object): void {
     if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return
     const { clock, counters, log, hub, closeTimeoutMs } = this.#options
     const { code, reason } = closeCodes[name]
     counters.close(name)
-    log.info({ code, reason, detail }, 'client refused')
+    log.info({ code, reason, detail, ...fields }, 'client refused')
     if (arrival.connection !== undefined) hub.drop(arrival.connection.follower)
     arrival.refusal = clock.after(closeTimeoutMs, () => { arrival.transport.terminate() })
     arrival.transport.close(code, detail === undefined ? reason : `${reason}: ${detail}`)
@@ -137,8 +140,8 @@ export class Arrivals {
     const { hub, connections, follows, replies, replayBudgets, connectionsPerUser } = this.#options
     const { identity, sessionId, permission } = admitted
     const { userId } = identity
-    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
-    if (arrival.isRevoked(userId)) return 'revoked'
+    const refusal = this.#refusal(arrival, identity)
+    if (refusal !== undefined) return refusal
     if (userId !== undefined && hub.count(`user:${userId}`) >= connectionsPerUser) return 'overCapacity'
 
     const connection = arrival.connection = this.#connection(arrival.transport, identity)
@@ -148,6 +151,11 @@ export class Arrivals {
       requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
     return proceed(() => hub.join(connection.follower, requests, (joined) => {
+      // The broker may have taken its time. Dropping it ends its way into the streams, so that nothing is sent.
+      if (this.#refusal(arrival, identity) !== undefined) {
+        hub.drop(connection.follower)
+        return ''
+      }
       for (const { replayBytes } of joined.values()) replayBudgets.spend(connection, replayBytes)
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
@@ -155,7 +163,8 @@ export class Arrivals {
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {
-      if (connection.follower.outbox.closed) return arrival.isRevoked(userId) ? 'revoked' : 'slowReader'
+      const late = this.#refusal(arrival, identity)
+      if (late !== undefined) return late
       this.#leave(arrival)
       connections.add(connection)
       if (sessionId === undefined) return connection
@@ -170,6 +179,13 @@ export class Arrivals {
       hub.drop(connection.follower)
       throw error
     })
+  }
+
+  /** Why a client may no longer come in, by now: the app and the broker were waited for. */
+  #refusal (arrival: Arrival, identity: Identity): CloseName | undefined {
+    if (arrival.refusal !== undefined || !this.#underWay.has(arrival)) return 'goingAway'
+    if (arrival.isRevoked(identity.userId)) return 'revoked'
+    return hasExpired(identity, this.#options.clock.now()) ? 'tokenExpired' : undefined
   }
 
   #leave (arrival: Arrival): void {

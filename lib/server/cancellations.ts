@@ -12,9 +12,10 @@ import type { Replies } from './replies.js'
 /** Asked to end a job that has no handle. False, also as a promise, says that it can't be ended. */
 export type OnCancel = (job: { sessionId: string, jobId: string }) => MaybePromise<unknown>
 
-/** Who was told to end it; or why nobody was: nobody listens, or that could not be found out. */
-export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable'
+/** Outcome of a cancel: the job that was told to end; or why none was: nobody listens, that could not be found out, or the right has gone. */
+export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable' | 'forbidden'
 
+const FORBIDDEN = 'you may not cancel this job'
 const LATER = 'this could not be done now: try again later'
 
 export interface CancellationsOptions {
@@ -77,13 +78,18 @@ export class Cancellations {
       replies.error(connection, code, message, { request: 'cancel', sessionId, jobId })
     }
     const action = { type: 'cancel', sessionId, ...(jobId !== undefined && { jobId }) } as const
-    void whenThere(allowed ? follows.permit(connection.identity, action) : 'forbidden', (permission) => {
+    if (!allowed) {
+      refuse('forbidden', FORBIDDEN)
+      return
+    }
+    follows.decide(connection, action, (permission, mayStill) => {
       if (permission !== 'allowed') {
-        refuse(permission, permission === 'forbidden' ? 'you may not cancel this job' : LATER)
+        refuse(permission, permission === 'forbidden' ? FORBIDDEN : LATER)
         return
       }
-      return proceed(() => this.cancel(sessionId, jobId), (cancelled) => {
-        if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running here that could be cancelled')
+      return proceed(() => this.cancel(sessionId, jobId, mayStill), (cancelled) => {
+        if (cancelled === 'forbidden') refuse(cancelled, FORBIDDEN)
+        else if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running here that could be cancelled')
         else if (cancelled === 'unavailable') refuse(cancelled, LATER)
         else replies.cancelling(connection, sessionId, cancelled.jobId)
       }, (err) => {
@@ -93,11 +99,12 @@ export class Cancellations {
     })
   }
 
-  /** Tells every node. */
-  cancel (sessionId: string, jobId: string | undefined): MaybePromise<Cancelled> {
+  /** Tells every node. `mayStill` is asked once the job is known, which may take the broker a while. */
+  cancel (sessionId: string, jobId: string | undefined, mayStill: () => boolean = () => true): MaybePromise<Cancelled> {
     const { broker } = this.#options
     return whenThere(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
       if (found === undefined) return 'not_cancellable'
+      if (!mayStill()) return 'forbidden'
       return whenThere(broker.control({ type: 'cancel', sessionId, jobId: found }), (obeyed): Cancelled => {
         if (obeyed === 'failed') return 'unavailable'
         return obeyed ? { jobId: found } : 'not_cancellable'

@@ -33,7 +33,10 @@ export function clientView (options: { hub: Hub, connections: Connections, clock
     userId: connection.userId,
     identity: connection.identity,
     get sessionIds () { return connection.sessionIds },
-    send: (message) => { hub.send(connection.follower, serializeAppMessage(message, timestamp())) },
+    send: (message) => {
+      const text = serializeAppMessage(message, timestamp())
+      if (connections.mayAct(connection)) hub.send(connection.follower, text)
+    },
     disconnect: () => { connections.close(connection, 'revoked') }
   })
 }

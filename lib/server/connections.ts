@@ -3,6 +3,7 @@ import type { Hub } from '../delivery/hub.js'
 import { closeCodes, type CloseName } from '../protocol/codes.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
+import { hasExpired } from './identity.js'
 import type { Logger } from './logger.js'
 
 /** A part of the server that keeps something for each connection. */
@@ -48,6 +49,18 @@ export class Connections {
     for (const watcher of this.#options.watchers) watcher.added(connection)
     const { userId, id: clientId } = connection
     this.#options.log.info({ clientId, userId, total: this.size }, 'client connected')
+  }
+
+  /**
+   * Whether a connection may still act: it has not left, is not being closed, was not revoked, and its identity has not
+   * expired. Ask at the moment of acting, after every wait for the app or the broker. One that has expired is closed here,
+   * because its timer may be late: the process may have been busy, or the wall clock set.
+   */
+  mayAct (connection: Connection): boolean {
+    if (connection.follower.outbox.closed) return false
+    if (!hasExpired(connection.identity, this.#options.clock.now())) return true
+    this.close(connection, 'tokenExpired')
+    return false
   }
 
   /** The socket has closed. */

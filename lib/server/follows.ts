@@ -4,6 +4,7 @@ import type { Hub } from '../delivery/hub.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Connection, Follow, FollowRequest } from './connection.js'
+import type { Connections } from './connections.js'
 import type { Action, Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import type { ReplayBudgets } from './replay-budgets.js'
@@ -16,6 +17,7 @@ export interface FollowsOptions {
   readonly clock: Clock
   readonly replies: Replies
   readonly replayBudgets: ReplayBudgets
+  readonly connections: Connections
   readonly log: Logger
   readonly authorize: Authorize
   readonly authTimeoutMs: number
@@ -31,9 +33,19 @@ const refusals: Record<Refusal, string> = {
   unavailable: 'this could not be decided now: try again later'
 }
 
+/** A question to the app on behalf of a connection. */
+interface Question {
+  readonly connection: Connection
+  readonly sessionId: string
+  /** Whether the right was taken back since it was asked. The app's answer may be older than that. */
+  isRevoked: boolean
+}
+
 /** Who follows which session: permission first, then the broker, then the hub. */
 export class Follows {
   readonly #options: FollowsOptions
+  /** Those that are being answered, or whose answer is being acted on. */
+  readonly #questions = new Set<Question>()
 
   constructor (options: FollowsOptions) {
     this.#options = options
@@ -57,6 +69,22 @@ export class Follows {
       log.error({ err, userId, sessionId }, 'authorize failed: access refused')
       return 'unavailable'
     })
+  }
+
+  /**
+   * Asks the app on behalf of a connection and acts on the answer, unless the connection may no longer act by then. A right
+   * that was taken back meanwhile is `forbidden`, whatever the app says. `act` calls `mayStill` again after each wait of its
+   * own. It must not reject.
+   */
+  decide (connection: Connection, action: Action, act: (permission: Permission, mayStill: () => boolean) => MaybePromise<void>): void {
+    const { connections } = this.#options
+    const question: Question = { connection, sessionId: action.sessionId, isRevoked: false }
+    const mayStill = (): boolean => !question.isRevoked && connections.mayAct(connection)
+    this.#questions.add(question)
+    const acted = whenThere(this.permit(connection.identity, action), (permission) => {
+      if (connections.mayAct(connection)) return act(question.isRevoked ? 'forbidden' : permission, mayStill)
+    })
+    void whenThere(acted, () => { this.#questions.delete(question) })
   }
 
   /** Tells a client why it does not follow the session that it asked for, with `subscribe` or in its query. */
@@ -85,8 +113,11 @@ export class Follows {
     this.#options.replies.unsubscribed(connection, sessionId)
   }
 
-  /** Takes away a right to follow, granted or still being decided, and tells the client. */
+  /** Takes away the rights in a session, granted or still being decided, and tells a client that follows it. */
   revoke (connection: Connection, sessionId: string): void {
+    for (const question of this.#questions) {
+      if (question.connection === connection && question.sessionId === sessionId) question.isRevoked = true
+    }
     if (!connection.follows.has(sessionId)) return
     this.#leave(connection, sessionId)
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
@@ -94,12 +125,12 @@ export class Follows {
 
   /** Asks once for `count` requests, of which this is the newest. Each is answered. */
   #ask (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest, count: number): void {
-    const { follows, identity } = connection
+    const { follows } = connection
     // Asked for again, it becomes the latest.
     follows.delete(sessionId)
     follows.set(sessionId, follow)
     follow.asking = true
-    void whenThere(this.permit(identity, { type: 'subscribe', sessionId }), (permission) => {
+    this.decide(connection, { type: 'subscribe', sessionId }, (permission) => {
       if (follows.get(sessionId) !== follow) return
       if (permission !== 'allowed') this.#refuse(connection, sessionId, follow, permission, count)
       else this.#options.replayBudgets.whenAllowed(connection, () => { this.#join(connection, sessionId, follow, request, count) })
@@ -107,12 +138,14 @@ export class Follows {
   }
 
   #join (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest, count: number): void {
-    const { hub, replies, replayBudgets, log } = this.#options
+    const { hub, replies, replayBudgets, connections, log } = this.#options
     const stream = `session:${sessionId}` as const
     // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
     const isWanted = (): boolean => connection.follows.get(sessionId) === follow
     if (!isWanted()) return
     void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
+      // Closing it ends its way into the session, so that nothing of the broker's answer is sent.
+      if (!connections.mayAct(connection)) return ''
       const session = joined.get(stream)
       follow.joined = true
       replayBudgets.spend(connection, session?.replayBytes ?? 0)

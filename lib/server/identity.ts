@@ -14,3 +14,8 @@ export interface Identity {
 export type Action =
   | { type: 'subscribe', sessionId: string }
   | { type: 'cancel', sessionId: string, jobId?: string }
+
+/** Whether it has ended by now, in milliseconds since 1970. */
+export function hasExpired ({ expiresAt }: Pick<Identity, 'expiresAt'>, now: number): boolean {
+  return expiresAt !== undefined && Number(expiresAt) <= now
+}

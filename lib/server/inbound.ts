@@ -50,8 +50,8 @@ export class Inbound {
 
   /** Takes one message. Never throws: whatever a client sends, and whatever the app's hook does with it. */
   receive (connection: Connection, data: Buffer, isBinary: boolean): void {
-    const { counters, replies } = this.#options
-    if (connection.follower.outbox.closed) return
+    const { connections, counters, replies } = this.#options
+    if (!connections.mayAct(connection)) return
     counters.received++
     if (!this.#within(connection)) return
     if (isBinary) {
@@ -74,7 +74,7 @@ export class Inbound {
 
   /** Takes a control frame that the client need not have sent: it counts as a message, because a flood of them is a flood. */
   unasked (connection: Connection): void {
-    if (!connection.follower.outbox.closed) this.#within(connection)
+    if (this.#options.connections.mayAct(connection)) this.#within(connection)
   }
 
   /** Whether the client keeps to the rate. One that does not is told, and closed. */
@@ -109,15 +109,16 @@ export class Inbound {
 
   /** Types that the protocol does not know are the app's, if it takes any. */
   #handToApp (connection: Connection, message: UnknownMessage): void {
-    const { onMessage, clientOf, log } = this.#options
+    const { onMessage, clientOf, connections, replies, log } = this.#options
     const failed = (err: unknown): void => {
       log.error({ err, clientId: connection.id, type: message.type.slice(0, 64) }, 'onMessage failed')
-      this.#options.replies.error(connection, 'internal_error', 'the app could not handle this message')
+      if (connections.mayAct(connection)) replies.error(connection, 'internal_error', 'the app could not handle this message')
     }
     try {
       const taken = onMessage === undefined ? false : onMessage(message, clientOf(connection))
-      if (isPromise(taken)) Promise.resolve(taken).then((late) => { if (late === false) this.#unknown(connection, message) }, failed)
-      else if (taken === false) this.#unknown(connection, message)
+      if (isPromise(taken)) {
+        Promise.resolve(taken).then((late) => { if (late === false && connections.mayAct(connection)) this.#unknown(connection, message) }, failed)
+      } else if (taken === false) this.#unknown(connection, message)
     } catch (error) {
       failed(error)
     }

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { setImmediate as turn } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
@@ -235,7 +236,35 @@ t.test('in production a server that lets everyone in says so', async (t) => {
     return lines.map(({ msg }) => msg)
   }
   t.match(await warnings({}), [/lets everyone in as whoever they say they are: give it "authenticate" and "authorize"/])
+  const stats = /GET \/api\/ws\/stats shows everyone's ids to everyone: guard it/
+  t.match(await warnings({}), [stats])
+  t.match(await warnings({ prefix: '/v1', stats: '/who' }), [/GET \/v1\/who shows/])
+  for (const options of [{ stats: false as const }, { stats: { preHandler: (_request: unknown, _reply: unknown, done: () => void) => { done() } } }]) {
+    const closed = await warnings(options)
+    t.match(closed, [/lets everyone in/])
+    t.notMatch(closed, [/stats/])
+  }
   t.same(await warnings({ authenticate: () => ({}), authorize: true }), [])
   process.env.NODE_ENV = 'development'
   t.same(await warnings({}), [])
+})
+
+t.test('a worker of cluster or PM2 says that each process has its own sessions, unless they share a broker', async (t) => {
+  const warnings = async (options: AiCanvasWsOptions = {}): Promise<string[]> => {
+    const { lines, stream } = captureLog()
+    await quietApp(t, { logger: { level: 'warn', stream } }).register(aiCanvasWs, options)
+    return lines.map(({ msg }) => msg)
+  }
+  const own = /each process has its own sessions/
+  t.same(await warnings(), [])
+  const env = { ...process.env }
+  t.intercept(process, 'env', { value: env })
+  env.NODE_APP_INSTANCE = '0'
+  t.same(await warnings(), [], 'the first of PM2 may be the only one')
+  env.NODE_APP_INSTANCE = '1'
+  t.match(await warnings(), [own])
+  t.same(await warnings({ broker: memoryBroker(systemClock) }), [])
+  delete env.NODE_APP_INSTANCE
+  t.intercept(cluster, 'isWorker', { value: true })
+  t.match(await warnings(), [own])
 })

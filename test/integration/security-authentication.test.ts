@@ -5,6 +5,7 @@ import type { AiCanvasWsOptions, Action, Authenticate, Identity } from 'ai-canva
 import { deferred } from '../examples/support/deferred.js'
 import { startApp, type StartedApp } from '../support/app.js'
 import { captureLog, type Line } from '../support/log.js'
+import { until } from '../support/until.js'
 import { connect, open } from '../support/ws-client.js'
 
 const never = (): Promise<never> => new Promise(() => { /* a hook that hangs */ })
@@ -316,4 +317,36 @@ t.test('the stats route names nobody to a stranger, and says everything behind a
       t.equal((await app.inject(`/api/ws/stats?${query}`)).statusCode, isGuarded ? 200 : 403, query)
     }
   }
+})
+
+t.test('a token that runs out while authorize thinks lets nobody in, and nobody who left is asked about', async (t) => {
+  const asked: string[] = []
+  const release = deferred<boolean>()
+  const left = deferred()
+  let expiresAt = Infinity
+  const { app, url } = await startApp(t, {
+    authenticate: async (request, { signal }) => {
+      if ((request.query as { leaves?: string }).leaves !== undefined) {
+        await new Promise((resolve) => { signal.addEventListener('abort', resolve) })
+        left.resolve()
+      }
+      return { userId: 'u', expiresAt: expiresAt = Date.now() + 50 }
+    },
+    authorize: (_identity, { sessionId }) => {
+      asked.push(sessionId)
+      return release.promise
+    }
+  })
+  await app.wsManager.notifyAIStart('s', {})
+  const late = open(t, url('?sessionId=s'))
+  await until(() => asked.length === 1 && Date.now() > expiresAt)
+  release.resolve(true)
+  t.same(await late.closed, { code: 4002, reason: 'Token expired' })
+  t.strictSame(late.received, [])
+  const leaver = open(t, url('?sessionId=left&leaves'))
+  await once(leaver.ws, 'open')
+  leaver.ws.terminate()
+  await left.promise
+  await endOfTurn()
+  t.strictSame(asked, ['s'])
 })

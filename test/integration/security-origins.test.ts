@@ -1,7 +1,9 @@
-import type { FastifyRequest } from 'fastify'
+import fastifyWebsocket from '@fastify/websocket'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import type { AiCanvasWsOptions, Authenticate } from 'ai-canvas-ws'
-import { startApp, type StartedApp } from '../support/app.js'
+import aiCanvasWs, { type AiCanvasWsOptions, type Authenticate } from 'ai-canvas-ws'
+import { originOf, startApp, type StartedApp } from '../support/app.js'
+import { captureLog } from '../support/log.js'
 import { carry } from '../support/tokens.js'
 import { connect, open, type Closed } from '../support/ws-client.js'
 
@@ -150,4 +152,129 @@ t.test('a page that is refused has seen nothing and followed nothing', async (t)
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
   t.match(app.wsManager.getMetrics().closes, { originNotAllowed: 1 })
   await connect(t, url('?sessionId=s1'), { headers: { cookie: 'sid=1' } })
+})
+
+/** Everything in which a hook could find who the browser's user is. */
+function credentials (request: FastifyRequest): string {
+  const { headers, rawHeaders, headersDistinct } = request.raw
+  return JSON.stringify([headers, rawHeaders, headersDistinct, request.headers, (request as { session?: unknown }).session])
+}
+
+/** As plugins for cookies and sessions do: registered first, it reads the cookie before our route is asked. */
+function registerSessions (app: FastifyInstance): void {
+  app.decorateRequest('session', null)
+  app.addHook('onRequest', (request, _reply, done) => {
+    Object.assign(request, { session: { cookie: request.headers.cookie, basic: request.headers.authorization } })
+    done()
+  })
+  app.get('/mine', (request) => ({ session: (request as { session?: unknown }).session }))
+}
+
+const ambient = { cookie: 'sid=1', authorization: 'Basic c2lkPTE=', 'proxy-authorization': 'Basic c2lkPTE=', cookie2: 'sid=1' }
+
+t.test('a page of a foreign origin comes without what its browser added, to every plugin and hook', async (t) => {
+  const seen: string[] = []
+  const authenticate: Authenticate = (request, { token }) => {
+    seen.push(credentials(request))
+    const { session } = request as unknown as { session: { cookie?: string, basic?: string } }
+    // The natural mistake: whoever has a session is in, and the others need a token.
+    if (session.cookie === 'sid=1' || session.basic !== undefined || request.raw.headers.cookie !== undefined) return { userId: 'victim' }
+    return token === 'good' && { userId: 'guest' }
+  }
+  for (const prepare of [registerSessions, async (app: FastifyInstance) => {
+    await app.register(fastifyWebsocket)
+    registerSessions(app)
+  }]) {
+    const { app, origin: self, url } = await startApp(t, { authenticate, authorize: true }, {}, prepare)
+    const came = async (origin: string | undefined, query: string, protocols: string[] = []): Promise<Closed | string | undefined> => {
+      const headers = { ...ambient, ...origin !== undefined && { origin } }
+      const client = open(t, url(query), { headers, protocols })
+      return client.next().then(({ clientId }) => {
+        return app.wsManager.getStats().clients.find(({ id }) => id === clientId)?.userId
+      }, () => client.closed)
+    }
+    seen.length = 0
+    t.match(await came(FOREIGN, '?token=junk'), { code: 1008 })
+    t.match(await came(FOREIGN, '', carry('junk')), { code: 1008 })
+    t.match(await came('null', '?token=junk'), { code: 1008 }, 'a sandboxed frame')
+    t.equal(await came(FOREIGN, '?token=good'), 'guest')
+    t.equal(seen.length, 4)
+    for (const text of seen) t.notMatch(text, /sid=1|c2lkPTE|[cC]ookie2?"|uthorization"/)
+    t.same(await came(FOREIGN, ''), refused, 'and without a token it is not asked who it is')
+    t.equal(seen.length, 4)
+    t.equal(await came(self.replace('ws', 'http'), '?token=junk'), 'victim', 'a page of ours has its cookies')
+    t.equal(await came(undefined, '?token=junk'), 'victim', 'and so has what is no page')
+    const other = await app.inject({ url: '/mine', headers: { ...ambient, origin: FOREIGN } })
+    t.match(other.json(), { session: { cookie: 'sid=1' } }, 'the app\'s own routes are its own')
+    const injected = await app.injectWS('/ws?token=good', { headers: { ...ambient, origin: FOREIGN } })
+    t.notMatch(seen.at(-1), /sid=1|c2lkPTE/)
+    injected.terminate()
+  }
+})
+
+t.test('a bearer header from a page of a foreign origin is no token: its page can\'t have set it', async (t) => {
+  const { url, calls } = await startAsked(t, (_request, { token }) => token === 'good' && { userId: 'user_1' })
+  t.same(await asPage(t, url(), { origin: FOREIGN, authorization: 'Bearer good' }), refused)
+  t.equal(calls(), 0)
+  t.equal(await asPage(t, url(), { authorization: 'Bearer good' }), 'in', 'a client that is no browser sends no origin')
+})
+
+t.test('which host a page belongs to is the same early and late, behind proxies too', async (t) => {
+  const sessions: Authenticate = (request, { token }) => {
+    return (token !== undefined && (request as unknown as { session: { cookie?: string } }).session.cookie === 'sid=1') && {}
+  }
+  const page = { host: 'backend:3001', 'x-forwarded-host': 'app.example.com', ...ambient }
+  const enters = async (trustProxy: boolean, scope: boolean, origin: string): Promise<boolean> => {
+    const app = Fastify({ trustProxy })
+    t.teardown(() => app.close())
+    registerSessions(app)
+    const register = (instance: FastifyInstance): unknown => instance.register(aiCanvasWs, { authenticate: sessions, authorize: true })
+    await (scope ? app.register(async (instance) => { await register(instance) }) : register(app))
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    const client = open(t, `${originOf(app)}/ws?token=any`, { headers: { ...page, origin } })
+    return client.next().then(() => true, () => false)
+  }
+  for (const scope of [false, true]) {
+    t.equal(await enters(true, scope, 'https://app.example.com'), true)
+    t.equal(await enters(true, scope, 'https://backend:3001'), false)
+    t.equal(await enters(false, scope, 'https://app.example.com'), false)
+    t.equal(await enters(false, scope, 'https://backend:3001'), true)
+    t.equal(await enters(true, scope, FOREIGN), false)
+  }
+})
+
+t.test('the app\'s own factory of loggers is asked as ever', async (t) => {
+  const asked: string[] = []
+  const { url } = await startApp(t, { authenticate: byCookie, authorize: true }, {}, (app) => {
+    app.setChildLoggerFactory((logger, bindings, options, raw) => {
+      asked.push(`${String(raw.url)} ${String(raw.headers.cookie)}`)
+      return logger.child(bindings, options)
+    })
+  })
+  t.equal(await asPage(t, url(), {}), 'in')
+  t.same(await asPage(t, url(), { origin: FOREIGN }), refused)
+  t.strictSame(asked, ['/ws sid=1', '/ws undefined'])
+})
+
+t.test('a wildcard lets pages of every subdomain connect, and of nothing else', async (t) => {
+  const { url } = await startAsked(t, byCookie, { origins: ['https://*.example.com', 'http://*.localhost:5173'] })
+  for (const origin of ['https://app.example.com', 'https://a.b.c.example.com', 'http://canvas.localhost:5173']) {
+    t.equal(await asPage(t, url(), { origin }), 'in', origin)
+  }
+  for (const origin of [
+    'https://example.com', 'http://app.example.com', 'https://app.example.com:8443', 'https://evilexample.com', 'https://app.example.com.evil.example',
+    'https://evil.example/.example.com', 'https://evil.example#.example.com', 'https://evil.example?.example.com', 'https://.example.com.', 'null',
+    'http://localhost:5173', 'http://canvas.localhost', 'https://canvas.localhost:5173', 'https://*', 'example.com'
+  ]) t.same(await asPage(t, url(), { origin }), refused, origin)
+})
+
+t.test('the log of a refused page names its origin and the host that it came to', async (t) => {
+  const { lines, stream } = captureLog()
+  const { url } = await startApp(t, { authenticate: byCookie, authorize: true }, { logger: { level: 'info', stream } })
+  t.same(await asPage(t, url(), { origin: FOREIGN, host: 'app.example.com' }), refused)
+  t.same(await asPage(t, url('?token=unread'), { origin: 'x'.repeat(1000), host: 'app.example.com' }), refused, 'where the token was not read too')
+  const logged = lines.filter(({ msg }) => msg === 'client refused')
+  t.match(logged, [{ code: 4501, origin: FOREIGN, host: 'app.example.com' }, { code: 4501, origin: 'x'.repeat(280) }])
+  t.equal(logged.length, 2)
+  t.equal((logged[1]!.origin as string).length, 280)
 })

@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
+import { createConnection, type Socket } from 'node:net'
 import fastifyWebsocket from '@fastify/websocket'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import { redactedRequest, type AiCanvasWsOptions, type Authenticate } from 'ai-canvas-ws'
-import { startApp, type StartedApp } from '../support/app.js'
+import aiCanvasWs, { redactedRequest, type AiCanvasWsOptions, type Authenticate } from 'ai-canvas-ws'
+import { originOf, startApp, type StartedApp } from '../support/app.js'
 import { captureLog } from '../support/log.js'
 import { carrier, carry } from '../support/tokens.js'
 import { connect, open } from '../support/ws-client.js'
@@ -163,16 +164,100 @@ t.test('an app\'s own request serializer is kept, and the token taken out of wha
   }
 })
 
-t.test('a URL that misses the route by a slash is logged without its token when the app uses the shipped serializer', async (t) => {
-  const logged = await startLogged(t, { authenticate: () => ({}) }, redactedRequest)
-  for (const path of [`/ws/?token=${TOKEN}`, `/ws/x?%74oken=${TOKEN}&a=b`]) {
-    const client = open(t, `${logged.origin}${path}`)
-    await client.closed
-    t.equal((await logged.app.inject(path)).statusCode, 404)
+/** Every place of a token in a URL: the parameter is read differently by every router, and hidden in all of them. */
+const QUERIES = [
+  `?token=${TOKEN}`, `?%74oken=${TOKEN}&a=b`, `?TOKEN=${TOKEN}`, `?x#token=${TOKEN}`, `?x=1#token=${TOKEN}`, `#token=${TOKEN}`, `;token=${TOKEN}`,
+  `?token[]=${TOKEN}`, `?token%5B%5D=${TOKEN}`, `?token[a]=${TOKEN}`, `?token=${TOKEN}&token=${TOKEN}`, `?x=1?token=${TOKEN}`, `?token=a;${TOKEN}`
+]
+
+/** Sends a request as it is written: clients tidy a URL up. Resolves when the answer has come. */
+async function sendAsWritten (t: Test, origin: string, method: string, path: string, upgrades: boolean): Promise<void> {
+  const socket = createConnection(Number(new URL(origin).port), '127.0.0.1')
+  t.teardown(() => { socket.destroy() })
+  const headers = upgrades
+    ? ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${'x'.repeat(22)}==`]
+    : ['Connection: close']
+  socket.write([`${method} ${path} HTTP/1.1`, 'Host: app', ...headers, '', ''].join('\r\n'))
+  socket.on('error', () => { /* its close tells */ })
+  socket.once('data', () => { socket.destroy() })
+  await once(socket, 'close')
+}
+
+t.test('no line of Fastify\'s about any request holds a token, whatever its path, method and scope, without the app doing anything', async (t) => {
+  for (const scoped of [false, true]) {
+    for (const serializer of [undefined, redactedRequest]) {
+      const { lines, stream } = captureLog()
+      const app = Fastify({ logger: { level: 'trace', stream, ...serializer && { serializers: { req: serializer } } } })
+      const sockets: Socket[] = []
+      app.server.on('connection', (socket: Socket) => { sockets.push(socket) })
+      app.get('/own', () => ({}))
+      app.post('/own', () => ({}))
+      const options = { authenticate: () => ({}), authorize: true, closeTimeoutMs: 100 } as const
+      if (scoped) {
+        await app.register(async (scope) => {
+          await scope.register(aiCanvasWs, options)
+          scope.get('/own', () => ({}))
+        }, { prefix: '/v1' })
+      } else {
+        await app.register(aiCanvasWs, options)
+      }
+      await app.register(async (scope) => {
+        scope.get('/own', () => ({}))
+        scope.setNotFoundHandler((request, reply) => {
+          request.log.info(`nothing at ${request.url}`)
+          reply.code(404).send({ url: request.url })
+        })
+      }, { prefix: '/other' })
+      await app.listen({ port: 0, host: '127.0.0.1' })
+      const origin = originOf(app)
+      const paths = ['/ws', '/ws/', '//ws', '/WS', '/ws/x', '/own', '/other/own', '/other/none', '/api/ws/stats', '/nowhere', '/v1/ws', '/v1/ws/', '/v1/own', '/v1/none']
+      const sent: Array<Promise<void>> = []
+      for (const path of paths) {
+        for (const query of QUERIES) sent.push(sendAsWritten(t, origin, 'GET', path + query, false))
+        for (const query of QUERIES.slice(0, 4)) sent.push(sendAsWritten(t, origin, 'GET', path + query, true), sendAsWritten(t, origin, 'POST', path + query, false))
+        await Promise.all(sent)
+      }
+      const text = lines.map((line) => JSON.stringify(line)).join('\n')
+      const name = `${scoped ? 'in a scope' : 'at the root'}, ${serializer === undefined ? 'with Fastify\'s serializer' : 'with ours'}`
+      holdsNoToken(t, text, name)
+      t.match(text, /Route GET:\/\/ws\?token=\[redacted\] not found/, 'what Fastify says of them is still said')
+      t.match(text, /Route POST:\/ws\?token=\[redacted\] not found/)
+      t.match(text, /nothing at \/other\/none\?token=\[redacted\]/)
+      t.match(text, new RegExp(`"path":"/${scoped ? 'v1' : 'other'}/own\\?token=\\[redacted\\]","msg":"closed incoming websocket connection`))
+      // An upgrade that was answered as a request may leave a socket that nobody reads.
+      for (const socket of sockets) socket.destroy()
+      await app.close()
+    }
   }
-  t.match(logged.messages().filter((msg) => msg.includes('not found')), { length: 4 }, 'what Fastify says of them is still said')
-  t.match(logged.text(), /Route GET:\/ws\/\?token=\[redacted\] not found/)
-  holdsNoToken(t, logged.text(), 'not found')
+})
+
+t.test('an app\'s own serializer of answers is kept, and the token taken out of what it says', async (t) => {
+  const { lines, stream } = captureLog()
+  const serializers = {
+    res: (reply: { statusCode?: number }) => ({ statusCode: reply.statusCode ?? 0, url: (reply as FastifyReply).request.url }),
+    path: (path: unknown) => `at ${String(path)}`
+  }
+  const { app } = await startApp(t, {}, { logger: { stream, serializers } })
+  await app.inject(`/nowhere?token=${TOKEN}`)
+  app.log.info({ path: '/x' }, 'the app says')
+  t.match(lines.find(({ msg }) => msg === 'request completed'), { res: { statusCode: 404, url: '/nowhere?token=[redacted]' } })
+  t.match(lines.at(-1), { path: 'at /x' })
+})
+
+t.test('the rest of the log is the app\'s own', async (t) => {
+  const { lines, stream } = captureLog()
+  const { app } = await startApp(t, {}, { logger: { stream } }, (app) => {
+    app.get('/own', (request) => {
+      request.log.info({ path: ['/x?token=y'], n: 1 }, 'told %s', 'so')
+      request.log.level = 'warn'
+      t.equal(request.log.level, 'warn')
+      request.log.child({ a: 1 }).warn('child')
+      return request.query
+    })
+  })
+  t.same((await app.inject('/own?token=abc&b=c')).json(), { token: 'abc', b: 'c' })
+  t.match(lines.find(({ n }) => n === 1), { path: ['/x?token=y'], msg: 'told so' })
+  t.match(lines.find(({ a }) => a === 1), { msg: 'child' })
 })
 
 t.test('URLs that are none of ours keep their parameters, for handlers that need them', async (t) => {

@@ -24,7 +24,8 @@ const browser: readonly string[] = ['react', 'client', 'protocol']
 
 /** Files without a floor, for everyone but the rooms that must stand alone; and the leaves that each may lean on. */
 const leaves: Readonly<Record<string, readonly string[]>> = {
-  clock: [],
+  'async-context': [],
+  clock: ['async-context'],
   deadline: ['clock'],
   errors: [],
   'maybe-promise': [],
@@ -35,7 +36,7 @@ const withoutLeaves: readonly string[] = ['protocol', 'react', 'client']
 /** What each room may import from outside. `server` and `delivery` know no fastify, ws or redis: a test needs no port. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   index: [],
-  plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:http'],
+  plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
   options: ['ws'],
   registry: [],
   routes: ['@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:http', 'node:net', 'node:stream', 'ws'],
@@ -46,6 +47,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   react: ['react'],
   client: [],
   protocol: ['@sinclair/typebox'],
+  'async-context': ['node:async_hooks'],
   clock: [],
   deadline: [],
   errors: ['@fastify/error'],

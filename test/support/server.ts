@@ -98,7 +98,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
       hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry, replayBudgets]
     })
     const replies = this.replies = new Replies({ hub, clock, counters })
-    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, replayBudgets, log, authorize })
+    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, replayBudgets, connections, log, authorize })
     this.arrivals = new Arrivals({
       hub, pool, clock, connections, follows, replayBudgets, replies, counters, log, closeTimeoutMs,
       rateLimit: limits,

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { isoTimestamps, systemClock } from '../../lib/clock.js'
 import { FakeClock } from '../support/fake-clock.js'
@@ -53,6 +54,18 @@ t.test('the system clock', (t) => {
     })
     t.equal(order[0], 'now')
     t.equal(order[3], 'end of tick')
+  })
+
+  t.test('calls back in nobody\'s async context, whoever set the timer', async (t) => {
+    // The timer under test keeps nothing alive.
+    const alive = setTimeout(() => undefined, 60_000)
+    t.teardown(() => { clearTimeout(alive) })
+    const storage = new AsyncLocalStorage<string>()
+    const seen = await storage.run('a request', () => Promise.all([
+      new Promise((resolve) => { systemClock.after(1, () => { resolve(storage.getStore()) }) }),
+      new Promise((resolve) => { systemClock.endOfTick(() => { resolve(storage.getStore()) }) })
+    ]))
+    t.strictSame(seen, [undefined, undefined])
   })
   t.end()
 })

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { Departure } from '../../../lib/routes/departure.js'
 
@@ -14,4 +15,13 @@ t.test('one that is asked for later has fired', async (t) => {
   const departure = new Departure()
   departure.note()
   t.equal(departure.signal.aborted, true)
+})
+
+t.test('those who listen are told in the async context in which they asked for the signal', async (t) => {
+  const storage = new AsyncLocalStorage<string>()
+  const departure = new Departure()
+  const seen: Array<string | undefined> = []
+  storage.run('its request', () => { departure.signal.addEventListener('abort', () => { seen.push(storage.getStore()) }) })
+  storage.run('another', () => { departure.note() })
+  t.strictSame(seen, ['its request'])
 })

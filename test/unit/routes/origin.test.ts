@@ -1,9 +1,8 @@
-import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { isOriginAllowed, normalizeOrigin } from '../../../lib/routes/origin.js'
 
 const allowed = (origin: string | undefined, host: string, ...origins: string[]): boolean =>
-  isOriginAllowed({ headers: { origin }, host } as unknown as FastifyRequest, new Set(origins))
+  isOriginAllowed({ headers: { origin }, host }, new Set(origins))
 
 t.test('a request without an origin comes from no browser', async (t) => {
   t.ok(allowed(undefined, 'app.example'))
@@ -49,5 +48,10 @@ t.test('origins are written as browsers write them', async (t) => {
   t.equal(normalizeOrigin('http://localhost:5173'), 'http://localhost:5173')
   t.equal(normalizeOrigin('https://bücher.example'), 'https://xn--bcher-kva.example')
   t.equal(normalizeOrigin('*'), '*')
-  for (const text of ['app.example', 'null', '', 'file:///tmp', 'localhost:5173']) t.equal(normalizeOrigin(text), undefined, text)
+  t.equal(normalizeOrigin('https://*.Example.com:443/'), 'https://*.example.com')
+  t.equal(normalizeOrigin('http://*.localhost:5173'), 'http://*.localhost:5173')
+  for (const text of [
+    'app.example', 'null', '', 'file:///tmp', 'localhost:5173', '*.example.com', 'https://*', 'https://*.', 'https://*.com', 'https://*example.com',
+    'https://app.*.com', 'https://app.*', 'https://*.*.example.com', '*://example.com', 'https://**.example.com', 'https://*.1.2.3.4'
+  ]) t.equal(normalizeOrigin(text), undefined, text)
 })

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { Turnstile } from '../../../lib/routes/turnstile.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -53,5 +54,15 @@ t.test('one that brings others on its way lets them wait', (t) => {
   t.strictSame(through, [])
   clock.tick()
   t.strictSame(through, [1])
+  t.end()
+})
+
+t.test('who waits goes on in its own async context', (t) => {
+  const { clock, turnstile } = start()
+  const storage = new AsyncLocalStorage<number>()
+  const seen: Array<number | undefined> = []
+  for (const number of [1, 2, 3, 4, 5]) storage.run(number, () => { turnstile.pass(() => { seen.push(storage.getStore()) }) })
+  for (let turns = 0; turns < 3; turns++) storage.run(0, () => { clock.tick() })
+  t.strictSame(seen, [1, 2, 3, 4, 5])
   t.end()
 })

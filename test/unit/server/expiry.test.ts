@@ -31,11 +31,11 @@ t.test('the end may be a Date', async (t) => {
   t.equal(peer.transport.closedWith?.code, 4002)
 })
 
-t.test('an identity that ended on its way in is closed at once', async (t) => {
+t.test('an identity that ended on its way in is not let in', async (t) => {
   const server = createServer()
-  const peer = await server.connect({ expiresAt: server.clock.now() - 1 })
-  server.clock.advance(0)
-  t.equal(peer.transport.closedWith?.code, 4002)
+  const arrival = server.arrive()
+  t.equal(await server.arrivals.accept(arrival, server.admitted({ expiresAt: server.clock.now() })), 'tokenExpired')
+  t.strictSame(arrival.transport.texts, [])
 })
 
 t.test('one without an end costs no timer', async (t) => {
