@@ -122,8 +122,8 @@ export interface AiCanvasWsOptions {
   /** Where messages are ordered and passed between nodes. @default one in this process */
   broker?: Broker
   /**
-   * Passed to ws. By default permessage-deflate with the documented settings, and `maxPayload` as described at `onMessage`.
-   * Not usable when the app registered @fastify/websocket itself: then give them there.
+   * Options of ws for the plugin's own route. By default permessage-deflate with the documented settings, and `maxPayload` as
+   * described at `onMessage`. The app's other WebSocket routes have the options of @fastify/websocket.
    */
   websocket?: WebSocketOptions
 }
@@ -192,8 +192,6 @@ export interface ResolvedOptions {
   readonly broker: Broker | undefined
   readonly websocket: WebSocketOptions
   readonly maxPayload: number
-  /** Whether the app gave ws options of its own. */
-  readonly hasOwnWebSocket: boolean
 }
 
 /** Every name, complete before the compiler. */
@@ -240,8 +238,7 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
     onCancel,
     broker,
     websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
-    maxPayload,
-    hasOwnWebSocket: options.websocket !== undefined
+    maxPayload
   }
 }
 
