@@ -19,21 +19,24 @@ export class RoutePaths {
   /** Whether a request's URL may be one of the routes. */
   mayMatch (url: string): boolean {
     if (this.#patterns.size === 0) return false
-    this.#matcher ??= new RegExp(`^(?:${[...this.#patterns].join('|')})/*$`, 'is')
-    return this.#matcher.test(decoded(url.replace(/[?#;].*$/s, '')))
+    this.#matcher ??= new RegExp(`^(?:${[...this.#patterns].join('|')})/?$`, 'is')
+    return this.#matcher.test(decoded(url.replace(/[?#;].*$/s, '')).replace(/\/+/g, '/'))
   }
 }
 
-/** A parameter stands for all that is left of its segment, so that no match takes more than linear time. */
+/**
+ * A parameter stands for all that is left of its segment, and repeated slashes are joined before. So no two parts of the
+ * pattern can match the same text, and a match takes linear time whatever the URL.
+ */
 function pathPattern (path: string): string {
   const [beforeWildcard = '', wildcard] = path.replace(GROUP, '').split('*', 2)
   const segments = beforeWildcard.split('/').filter((segment) => segment !== '').map((segment) => {
     const parameter = /^((?:[^:]|::)*):(?!:)/.exec(segment)
     const literal = escaped((parameter?.[1] ?? segment).replaceAll('::', ':'))
-    if (parameter === null) return `/+${literal}`
-    return segment.endsWith('?') ? `(?:/+${literal}[^/]*)?` : `/+${literal}[^/]*`
+    if (parameter === null) return `/${literal}`
+    return segment.endsWith('?') ? `(?:/${literal}[^/]*)?` : `/${literal}[^/]*`
   })
-  return wildcard === undefined ? segments.join('') || '/' : `${segments.join('')}.*`
+  return wildcard === undefined ? segments.join('') : `${segments.join('')}.*`
 }
 
 function escaped (text: string): string {
