@@ -25,7 +25,7 @@ interface Started { app: FastifyInstance, port: number, lines: Line[] }
 /** An app with the plugin, some plain routes and a WebSocket route of its own. */
 async function start (t: Test, prepare?: (app: FastifyInstance) => unknown, fastify: object = {}): Promise<Started> {
   const { lines, stream } = captureLog()
-  const app = Fastify({ logger: { level: 'info', stream }, disableRequestLogging: true, forceCloseConnections: true, ...fastify })
+  const app = Fastify({ logger: { level: 'info', stream }, forceCloseConnections: true, ...fastify })
   t.teardown(() => app.close())
   await app.register(aiCanvasWs, { closeTimeoutMs: 300, limits: { authTimeoutMs: 300 } })
   app.get('/hello', (request) => ({ hello: request.headers['x-name'] ?? 'world' }))
@@ -152,7 +152,7 @@ t.test('Socket.IO connects beside us, and its end of others is reported', async 
   await connected
   await works(t, started)
   t.match(started.lines.filter(({ msg }) => msg.includes('Socket.IO')), [{ level: 30, msg: /destroyUpgrade: false/ }])
-  await io!.close()
+  io!.disconnectSockets(true)
 })
 
 t.test('Vite\'s HMR socket connects beside us', async (t) => {

@@ -3,7 +3,10 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Test } from 'tap'
 
-/** A connection that shows what the server sends, byte for byte. It keeps its side open when the server has ended its own. */
+/**
+ * A connection that shows what the server sends, byte for byte. Without TLS it keeps its side open when the server has ended
+ * its own.
+ */
 export class RawConnection {
   readonly socket: Socket
   /** Everything that was received. */
@@ -15,7 +18,7 @@ export class RawConnection {
   constructor (t: Test, port: number, ca?: string) {
     this.socket = ca === undefined
       ? connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true })
-      : connectTls({ port, host: '127.0.0.1', ca, allowHalfOpen: true, ALPNProtocols: ['http/1.1'] })
+      : connectTls({ port, host: '127.0.0.1', ca, ALPNProtocols: ['http/1.1'] })
     t.teardown(() => { this.socket.destroy() })
     this.socket.on('error', () => { /* its close tells */ })
     this.socket.on('data', (chunk: Buffer) => {
