@@ -25,13 +25,15 @@ export function handBack (server: Server, request: IncomingMessage, socket: Dupl
 function headOf (server: Server, { method, url, httpVersion, rawHeaders }: IncomingMessage): string | undefined {
   const limit = typeof server.maxHeadersCount === 'number' ? server.maxHeadersCount * 2 : MAX_RAW_HEADERS
   if (limit > 0 && rawHeaders.length >= limit) return undefined
-  let lines = `${method} ${url} HTTP/${httpVersion}\r\n`
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] ?? ''
-    const value = rawHeaders[at + 1] ?? ''
-    lines += `${name}: ${name.toLowerCase() === 'connection' ? withoutUpgrade(value) : value}\r\n`
-  }
-  return `${lines}\r\n`
+  let name = ''
+  const lines = rawHeaders.map((text, at) => {
+    if (at % 2 === 0) {
+      name = text
+      return `${name}: `
+    }
+    return `${name.toLowerCase() === 'connection' ? withoutUpgrade(text) : text}\r\n`
+  })
+  return `${method} ${url} HTTP/${httpVersion}\r\n${lines.join('')}\r\n`
 }
 
 function withoutUpgrade (connection: string): string {

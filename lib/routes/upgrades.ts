@@ -69,7 +69,7 @@ export class Upgrades {
 
   readonly #onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const { server, guard, paths, websockets, hooksTimeoutMs } = this.#options
-    if (websockets !== undefined && !this.#closing && isWebSocketHandshake(request) && (this.#others === 0 || paths.mayMatch(request.url ?? ''))) {
+    if (websockets !== undefined && !this.#closing && isWebSocketHandshake(request) && (this.#others === 0 || paths.mayMatch(String(request.url)))) {
       this.#onceResponded(socket, () => {
         guard.watch(socket, hooksTimeoutMs, () => isRead(socket))
         websockets.emit('upgrade', request, socket, head)
