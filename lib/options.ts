@@ -127,7 +127,8 @@ export interface AiCanvasWsOptions {
   broker?: Broker
   /**
    * Options of ws for the plugin's own route. By default permessage-deflate with the documented settings, and `maxPayload` as
-   * described at `onMessage`. The app's other WebSocket routes have the options of @fastify/websocket.
+   * described at `onMessage`. The app's other WebSocket routes have ws's own defaults. Not usable when the app registered
+   * @fastify/websocket itself: then its options count for every route.
    */
   websocket?: WebSocketOptions
 }
@@ -196,6 +197,8 @@ export interface ResolvedOptions {
   readonly broker: Broker | undefined
   readonly websocket: WebSocketOptions
   readonly maxPayload: number
+  /** Whether the app gave ws options of its own. */
+  readonly hasOwnWebSocket: boolean
 }
 
 /** Every name, complete before the compiler. */
@@ -242,7 +245,8 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
     onCancel,
     broker,
     websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
-    maxPayload
+    maxPayload,
+    hasOwnWebSocket: options.websocket !== undefined
   }
 }
 

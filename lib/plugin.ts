@@ -66,9 +66,9 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   app.addHook('preClose', () => shutdown.run())
 
   const websockets = await WebSockets.provide(app, {
-    websocket: resolved.websocket, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs, closeTimeoutMs
+    ...resolved, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
-  const deflate = deflateSettings(resolved.websocket.perMessageDeflate)
+  const deflate = deflateSettings(websockets.server.options.perMessageDeflate)
   const parts = assemble(resolved, app.log, deflate)
   const { manager, heartbeat, broker, connections, arrivals } = parts
   const negotiations = deflate && new Negotiations(websockets.server, deflate)

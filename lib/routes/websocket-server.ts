@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
 import type { Clock } from '../clock.js'
 import { TIMED_OUT, withDeadline } from '../deadline.js'
+import { errors } from '../errors.js'
 import { RoutePaths } from './route-paths.js'
 import { chooseSubprotocol } from './token.js'
 import { UpgradeGuard } from './upgrade-guard.js'
@@ -13,14 +14,18 @@ import { Upgrades } from './upgrades.js'
 export interface WebSocketsOptions {
   /** Options of ws for the plugin's own route. */
   readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'>
+  readonly maxPayload: number
+  /** Whether some of that is the app's own wish. */
+  readonly hasOwnWebSocket: boolean
   readonly clock: Clock
   readonly hooksTimeoutMs: number
   readonly closeTimeoutMs: number
 }
 
 /**
- * The app's WebSockets: @fastify/websocket, registered by the app or here, and beside it a server of ws for the plugin's own
- * route. So the plugin's options, such as `maxPayload`, apply to its own route alone.
+ * The app's WebSockets: @fastify/websocket, registered by the app or here. If it is registered here, the plugin's own route has
+ * a server of ws beside it, so that the plugin's options, such as `maxPayload`, apply to that route alone. If the app
+ * registered it, the app's options count for every route.
  */
 export class WebSockets {
   /** The server of ws for the plugin's own route. */
@@ -41,7 +46,10 @@ export class WebSockets {
     app.addHook('onRoute', ({ url, websocket, wsHandler }) => {
       if (websocket === true || wsHandler !== undefined) paths.add(url)
     })
-    if (app.hasDecorator('websocketServer')) return new WebSockets(app, options, paths, undefined)
+    if (app.hasDecorator('websocketServer')) {
+      checkExisting(app, options)
+      return new WebSockets(app, options, paths, undefined)
+    }
     const websockets = new EventEmitter()
     await app.register(fastifyWebsocket, {
       // It listens for `upgrade` here instead of on the HTTP server, so that it gets only what is meant for it.
@@ -58,12 +66,9 @@ export class WebSockets {
     this.#clock = clock
     this.#isOurs = websockets !== undefined
     this.#guard = new UpgradeGuard({ clock, lingerMs })
-    this.server = new WebSocketServer({
-      ...websocket,
-      // By itself ws would answer the first subprotocol that is offered, and that may be a token.
-      handleProtocols: websocket.handleProtocols ?? chooseSubprotocol,
-      noServer: true
-    })
+    this.server = this.#isOurs ? new WebSocketServer({ ...websocket, noServer: true }) : app.websocketServer
+    // By itself ws would answer the first subprotocol that is offered, and that may be a token.
+    this.server.options.handleProtocols ??= chooseSubprotocol
     this.upgrades = new Upgrades({ server: app.server, guard: this.#guard, paths, websockets, hooksTimeoutMs })
     this.#share(app.websocketServer)
   }
@@ -98,15 +103,32 @@ export class WebSockets {
     const handleUpgrade = websocketServer.handleUpgrade.bind(websocketServer)
     websocketServer.handleUpgrade = (request, socket, head, done) => {
       const isOwn = this.#own.has(request)
-      const upgrade: typeof handleUpgrade = isOwn ? this.server.handleUpgrade.bind(this.server) : handleUpgrade
+      const upgrade: typeof handleUpgrade = isOwn && this.#isOurs ? this.server.handleUpgrade.bind(this.server) : handleUpgrade
       upgrade(request, socket, head, (ws, request) => {
         this.#guard.release(socket)
-        if (!isOwn) {
+        if (isOwn) {
+          // The app's @fastify/websocket closes the clients that it knows without a code; the plugin closes its own.
+          const { clients } = this.server as { clients?: Set<WebSocket> }
+          clients?.delete(ws)
+        } else {
           this.#others.add(ws)
           ws.once('close', () => { this.#others.delete(ws) })
         }
         done(ws, request)
       })
     }
+  }
+}
+
+function checkExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: WebSocketsOptions): void {
+  if (hasOwnWebSocket) {
+    throw new errors.InvalidOption('websocket',
+      'can\'t be given here because the app has registered @fastify/websocket itself: pass it there as { options }, or register ai-canvas-ws first and leave that out')
+  }
+  // ws fills in its own default, 100 MiB; 0 means no limit.
+  const theirs = app.websocketServer.options.maxPayload
+  if (!theirs || theirs > maxPayload) {
+    app.log.warn({ maxPayload: theirs, recommended: maxPayload },
+      'the app\'s @fastify/websocket lets a stranger send messages larger than ai-canvas-ws needs: register it with options: { maxPayload }')
   }
 }

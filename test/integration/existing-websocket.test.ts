@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import aiCanvasWs from 'ai-canvas-ws'
 import { startApp } from '../support/app.js'
 import { runScript } from '../support/child.js'
+import { captureLog } from '../support/log.js'
 import { connect, open } from '../support/ws-client.js'
 
 const echo = (socket: { on: (event: 'message', listener: (data: Buffer) => void) => void, send: (text: string) => void }): void => {
@@ -57,24 +58,41 @@ const size = (socket: { on: (event: 'message', listener: (data: Buffer) => void)
   socket.on('message', (data) => { socket.send(`{"type":"size","size":${data.length}}`) })
 }
 
-for (const [order, options, withDeflate] of [
-  ['we registered @fastify/websocket', undefined, false],
-  ['the app had registered it before', { perMessageDeflate: true, maxPayload: 200_000 }, true]
-] as const) {
-  t.test(`the plugin's options of ws apply to its own route alone when ${order}`, async (t) => {
-    const app = Fastify()
-    t.teardown(() => app.close())
-    if (options !== undefined) await app.register(fastifyWebsocket, { options })
-    await app.register(aiCanvasWs, { websocket: { maxPayload: 1024 } })
-    app.get('/size', { websocket: true }, size)
-    const origin = (await app.listen({ port: 0, host: '127.0.0.1' })).replace('http', 'ws')
-    t.same(await limitsOf(t, `${origin}/size`), { extensions: withDeflate ? 'permessage-deflate' : '', code: undefined })
-    const ours = await connect(t, `${origin}/ws`)
-    t.equal(ours.ws.extensions, 'permessage-deflate')
-    ours.send({ type: 'ping', text: 'x'.repeat(100_000) })
-    t.match(await ours.closed, { code: 1009 })
+t.test('the plugin\'s options of ws apply to its own route alone', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(aiCanvasWs, { websocket: { maxPayload: 1024, clientTracking: false } })
+  app.get('/size', { websocket: true }, size)
+  const origin = (await app.listen({ port: 0, host: '127.0.0.1' })).replace('http', 'ws')
+  t.same(await limitsOf(t, `${origin}/size`), { extensions: '', code: undefined })
+  const ours = await connect(t, `${origin}/ws`)
+  t.equal(ours.ws.extensions, 'permessage-deflate')
+  ours.send({ type: 'ping', text: 'x'.repeat(100_000) })
+  t.match(await ours.closed, { code: 1009 })
+})
+
+t.test('an app whose @fastify/websocket takes messages of any size is warned', async (t) => {
+  const warnings = async (maxPayload?: number): Promise<object[]> => {
+    const { lines, stream } = captureLog()
+    await startApp(t, {}, { logger: { level: 'warn', stream } }, (app) =>
+      app.register(fastifyWebsocket, maxPayload === undefined ? {} : { options: { maxPayload } }))
+    return lines
+  }
+  const line = { msg: /register it with options: \{ maxPayload \}/, recommended: 64 * 1024 }
+  t.match(await warnings(), [{ ...line, maxPayload: 100 * 1024 * 1024 }])
+  t.match(await warnings(64 * 1024 + 1), [{ ...line, maxPayload: 64 * 1024 + 1 }])
+  t.match(await warnings(0), [{ ...line, maxPayload: 0 }], 'to ws 0 is no limit')
+  t.same(await warnings(64 * 1024), [])
+})
+
+t.test('options for ws can\'t be given twice', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fastifyWebsocket)
+  await t.rejects(async () => app.register(aiCanvasWs, { websocket: { maxPayload: 1024 } }), {
+    code: 'AICW_ERR_INVALID_OPTION', message: /option "websocket" can't be given here .* pass it there as \{ options \}/
   })
-}
+})
 
 // Fastify throws where nobody can catch it, as for every plugin of this older kind.
 t.test('an app that registers @fastify/websocket after us ends with Fastify\'s error about it', async (t) => {

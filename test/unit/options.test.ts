@@ -23,6 +23,7 @@ t.test('without options everything is as documented', async (t) => {
     onCancel: undefined,
     broker: undefined,
     maxPayload: 65_536,
+    hasOwnWebSocket: false
   })
   t.strictSame(limits, {
     connections: Infinity,
@@ -54,8 +55,9 @@ t.test('the connection pool is the documented one for an app that takes messages
 })
 
 t.test('a websocket option of one\'s own replaces that one', async (t) => {
-  const { websocket, maxPayload } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
+  const { websocket, hasOwnWebSocket, maxPayload } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
   t.same(websocket, { clientTracking: true, perMessageDeflate: false, maxPayload: 100 * 1024 * 1024 })
+  t.equal(hasOwnWebSocket, true)
   t.equal(maxPayload, 100 * 1024 * 1024)
   for (const own of [{}, { onMessage: noop }]) {
     const { websocket, maxPayload } = resolve({ ...own, websocket: { maxPayload: 1_000 } })
