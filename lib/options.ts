@@ -27,7 +27,8 @@ export interface Limits {
   replayBytesPerSecond: number
   /**
    * How long `authenticate`, and each call of `authorize` and `onCancel`, may take, in milliseconds. Then a client is closed
-   * with 1013, or a `subscribe` or `cancel` answered `unavailable`. @default 10_000
+   * with 1013, or a `subscribe` or `cancel` answered `unavailable`. So long may the app's hooks take before an upgrade, too;
+   * then the socket is destroyed. @default 10_000
    */
   authTimeoutMs: number
 }
@@ -97,7 +98,10 @@ export interface AiCanvasWsOptions {
    * @default 30_000
    */
   heartbeatIntervalMs?: number
-  /** How long a peer has to answer a close frame, in milliseconds; `app.close()` waits no longer for it. @default 2_000 */
+  /**
+   * How long a peer has to answer a close frame, in milliseconds. Also the deadline of the plugin's whole shutdown: `app.close()`
+   * waits no longer for clients, for the broker and for sockets that nobody has taken over. @default 2_000
+   */
   closeTimeoutMs?: number
   /** Who a client is. Without it a client is who its query says: fit for development, and for a network of friends. */
   authenticate?: Authenticate
@@ -137,8 +141,9 @@ export interface AiCanvasWsOptions {
   /** Where messages are ordered and passed between nodes. @default one in this process */
   broker?: Broker
   /**
-   * Passed to ws. By default permessage-deflate with the documented settings, and `maxPayload` as described at `onMessage`.
-   * Not usable when the app registered @fastify/websocket itself: then give them there.
+   * Options of ws for the plugin's own route. By default permessage-deflate with the documented settings, and `maxPayload` as
+   * described at `onMessage`. The app's other WebSocket routes have ws's own defaults. Not usable when the app registered
+   * @fastify/websocket itself: then its options count for every route.
    */
   websocket?: WebSocketOptions
 }

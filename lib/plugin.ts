@@ -9,7 +9,6 @@ import type { Broker, BrokerNode } from './broker/broker.js'
 import { CheckedBroker } from './broker/checked.js'
 import { MemoryBroker } from './broker/memory.js'
 import { systemClock } from './clock.js'
-import { withDeadline } from './deadline.js'
 import type { DeflateSettings } from './delivery/frame.js'
 import { Hub } from './delivery/hub.js'
 import { OutboxPool } from './delivery/outbox-pool.js'
@@ -18,10 +17,11 @@ import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './
 import { forgetManager, rememberManager } from './registry.js'
 import { Admission } from './routes/admission.js'
 import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
+import { reportNeighbours } from './routes/neighbours.js'
 import { redactRequestLog } from './routes/request-log.js'
 import { registerStatsRoute } from './routes/stats.js'
-import { cutOffUpgrades, provideWebSocketServer } from './routes/websocket-server.js'
 import { Turnstile } from './routes/turnstile.js'
+import { WebSockets } from './routes/websocket-server.js'
 import { registerWebSocketRoute } from './routes/websocket.js'
 import { Arrivals } from './server/arrivals.js'
 import { Cancellations } from './server/cancellations.js'
@@ -37,6 +37,7 @@ import { WebSocketManager } from './server/manager.js'
 import { Notifier } from './server/notifier.js'
 import { ReplayBudgets } from './server/replay-budgets.js'
 import { Replies } from './server/replies.js'
+import { Shutdown } from './server/shutdown.js'
 import { Watchdog } from './server/watchdog.js'
 
 declare module 'fastify' {
@@ -63,30 +64,34 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   if (served.has(app.server)) throw new errors.AlreadyRegistered()
   warnAtStart(app, resolved)
 
-  // Hooks run in the order in which they are added, and @fastify/websocket's ends every socket without saying why.
-  const closing: Array<() => unknown> = []
-  app.addHook('preClose', async () => { for (const step of closing) await step() })
+  const { closeTimeoutMs } = resolved
+  const shutdown = new Shutdown({ clock: systemClock, log: app.log, timeoutMs: closeTimeoutMs })
+  app.addHook('preClose', () => shutdown.run())
 
-  const websocketServer = await provideWebSocketServer(app, resolved)
-  const deflate = deflateSettings(websocketServer.options.perMessageDeflate)
+  const websockets = await WebSockets.provide(app, {
+    ...resolved, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs
+  })
+  const deflate = deflateSettings(websockets.server.options.perMessageDeflate)
   const log = safeLogger(app.log)
   const parts = assemble(resolved, log, deflate)
-  const { manager, heartbeat, broker } = parts
-
-  await broker.open(parts.node)
-  const negotiations = deflate && new Negotiations(websocketServer, deflate)
+  const { manager, heartbeat, broker, connections, arrivals } = parts
+  const negotiations = deflate && new Negotiations(websockets.server, deflate)
   // Before what can still fail, such as a route that the app has already: then too there is something to end.
-  let stopCuttingOff: (() => void) | undefined
-  closing.push(
-    () => { stopCuttingOff = cutOffUpgrades(app.server, systemClock, resolved.closeTimeoutMs) },
-    () => { heartbeat.stop() },
-    () => withDeadline(systemClock, resolved.closeTimeoutMs, manager.close()),
-    () => { forgetManager(manager) },
-    () => Promise.all([parts.connections.closeAll('restart'), parts.arrivals.refuseAll('restart')]),
-    () => { negotiations?.stop() },
-    () => { stopCuttingOff?.() },
-    () => broker.close()
+  shutdown.add(
+    { name: 'upgrades', run: () => { websockets.upgrades.close() } },
+    { name: 'heartbeat', run: () => { heartbeat.stop() } },
+    // Half of the time, so that clients still have time for the closing handshake when the broker is slow.
+    { name: 'notifications', run: () => manager.close(), share: 0.5 },
+    { name: 'manager', run: () => { forgetManager(manager) } },
+    {
+      name: 'connections',
+      run: (ms) => Promise.all([connections.closeAll('restart', ms), arrivals.refuseAll('restart', ms), websockets.close(ms)]),
+      keepsTime: true
+    },
+    { name: 'compression', run: () => { negotiations?.stop() } }
   )
+  await broker.open(parts.node)
+  shutdown.add({ name: 'broker', run: () => broker.close() })
   app.decorate('wsManager', manager)
   const logSerializers = redactRequestLog(app)
   registerWebSocketRoute(app, {
@@ -96,7 +101,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     clock: systemClock,
     closeTimeoutMs: resolved.closeTimeoutMs,
     turnstile: new Turnstile(systemClock, UPGRADES_PER_TURN),
-    websocketServer,
+    websockets,
     inflates: (request) => negotiations?.inflates(request) === true,
     prepare: ({ headers }) => {
       if (deflate === undefined || !offersOnlySmallerWindows(headers['sec-websocket-extensions'], deflate)) return
@@ -115,6 +120,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     })
   }
 
+  reportNeighbours(app, websockets.upgrades)
   app.addHook('onReady', (done) => {
     heartbeat.start()
     done()

@@ -24,7 +24,8 @@ export interface AppOptions extends AgentOptions {
 /** The canvas platform's server: jobs come in over HTTP, and how they go is told over WebSocket. */
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { root, openai, logger = false, page, origins = [], maxJobs = 4, maxJobDurationMs = 300_000, maxContentLength = 1_000_000 } = options
-  const app = Fastify({ logger })
+  // An idle or half-open HTTP connection would keep the server from closing until its timeouts
+  const app = Fastify({ logger, forceCloseConnections: true })
   const jobs = new Jobs({ max: maxJobs, maxDurationMs: maxJobDurationMs })
 
   // Before the plugin's own, so that the sockets are still open when the jobs say that they end
@@ -32,7 +33,7 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   // Not the plugin's `origins`, which would refuse a development server's pages for their port
   app.addHook('onRequest', sameSite(origins))
   // Who may start a job without saying who they are may stop one, too
-  await app.register(aiCanvasWs, { allowCancel: true })
+  await app.register(aiCanvasWs, { allowCancel: true, closeTimeoutMs: 1_000 })
   await app.register(generateRoutes, {
     chooseAgent: agentChooser({ root, openai }),
     jobs,

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type {} from '@fastify/websocket'
 import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
-import type { WebSocket, WebSocketServer } from 'ws'
+import type { WebSocket } from 'ws'
 import { outsideRequests } from '../async-context.js'
 import type { Clock } from '../clock.js'
 import { proceed } from '../maybe-promise.js'
@@ -18,9 +18,9 @@ import type { Admission } from './admission.js'
 import { addressOf, withholdCredentials } from './credentials.js'
 import { Departure } from './departure.js'
 import { createIntake, type Intake, type Recipient } from './intake.js'
-import { endRefusedUpgrades } from './refused-upgrades.js'
 import { createTransport } from './transport.js'
 import type { Turnstile } from './turnstile.js'
+import type { WebSockets } from './websocket-server.js'
 
 export interface WebSocketRouteOptions {
   readonly url: string
@@ -40,7 +40,7 @@ export interface WebSocketRouteOptions {
   readonly prepare: (request: IncomingMessage) => void
   /** Through which upgrades go. */
   readonly turnstile: Turnstile
-  readonly websocketServer: WebSocketServer
+  readonly websockets: WebSockets
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
 
@@ -49,7 +49,6 @@ const HIDDEN = { hide: true } as FastifySchema
 
 /** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
-  endRefusedUpgrades(app)
   app.route({
     method: 'GET',
     url: options.url,
@@ -64,12 +63,20 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
     onRequest: (request, _reply, done) => {
       options.turnstile.pass(() => {
         options.prepare(request.raw)
+        options.websockets.claim(request.raw)
         done()
       })
     },
-    handler: (_request, reply) => reply.code(426).header('upgrade', 'websocket').send({
-      statusCode: 426, error: 'Upgrade Required', message: 'this is a WebSocket endpoint: connect with a WebSocket client'
-    }),
+    handler: (request, reply) => {
+      const isHttp2 = request.raw.httpVersionMajor === 2
+      // HTTP/2 has no connection-specific header fields (RFC 9113, section 8.2.2): Node throws for them.
+      if (!isHttp2) reply.header('upgrade', 'websocket')
+      return reply.code(426).send({
+        statusCode: 426,
+        error: 'Upgrade Required',
+        message: `this is a WebSocket endpoint: connect with a WebSocket client${isHttp2 ? ', over HTTP/1.1' : ''}`
+      })
+    },
     wsHandler: (ws, request) => { receive(ws, request, options) }
   })
 }
@@ -152,8 +159,6 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   const arrival = options.arrivals.begin(createTransport(ws, socket, options.inflates(request.raw)))
   const waiting = { arrival, departure: new Departure() }
   const reception = new Reception(ws, socket, waiting, options)
-  // The app's @fastify/websocket closes the clients that it knows without saying why; ours are closed by us.
-  options.websocketServer.clients.delete(ws)
   if (arrival.refusal === undefined) admit(reception, waiting, request, options)
 }
 

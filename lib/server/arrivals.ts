@@ -114,11 +114,17 @@ export class Arrivals {
     this.#leave(arrival)
   }
 
-  /** Refuses all, those still to come too, and resolves when every one is gone. */
-  async refuseAll (name: CloseName): Promise<void> {
+  /**
+   * Refuses all, those still to come too, and resolves when every one is gone. Those that have not closed after `ms` are
+   * cut off.
+   */
+  async refuseAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     this.#closing = name
     for (const arrival of this.#underWay) this.refuse(arrival, name)
-    if (this.#underWay.size > 0) await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    if (this.#underWay.size === 0) return
+    const timer = this.#options.clock.after(ms, () => { for (const { transport } of this.#underWay) transport.terminate() })
+    await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    timer.cancel()
   }
 
   /** A revocation reaches those on their way too. */

@@ -82,19 +82,23 @@ export class Connections {
     if (this.#closing.has(connection) || !this.#open.has(connection.id)) return
     const { hub, clock, counters, closeTimeoutMs, log } = this.#options
     const { code, reason } = closeCodes[name]
-    const { transport } = connection.follower.outbox
     counters.close(name)
     log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
-    this.#closing.set(connection, clock.after(closeTimeoutMs, () => {
-      transport.terminate()
-      this.remove(connection, closeCodes.abnormal.code)
-    }))
-    hub.finish(connection.follower, () => { transport.close(code, reason) })
+    this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#cutOff(connection) }))
+    hub.finish(connection.follower, () => { connection.follower.outbox.transport.close(code, reason) })
   }
 
-  /** Closes all, and resolves when every one is gone; `closeTimeoutMs` bounds it. */
-  async closeAll (name: CloseName): Promise<void> {
+  /** Closes all, and resolves when every one is gone. Those that have not closed after `ms` are cut off. */
+  async closeAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     for (const connection of this.#open.values()) this.close(connection, name)
-    if (this.size > 0) await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    if (this.size === 0) return
+    const timer = this.#options.clock.after(ms, () => { for (const connection of this.#open.values()) this.#cutOff(connection) })
+    await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    timer.cancel()
+  }
+
+  #cutOff (connection: Connection): void {
+    connection.follower.outbox.transport.terminate()
+    this.remove(connection, closeCodes.abnormal.code)
   }
 }

@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import fastifyWebsocket from '@fastify/websocket'
 import Fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import aiCanvasWs from 'ai-canvas-ws'
 import { startApp } from '../support/app.js'
 import { runScript } from '../support/child.js'
@@ -42,6 +43,32 @@ t.test('beside ours an app can have WebSocket routes of its own without register
   await new Promise((resolve) => theirs.ws.once('open', resolve))
   theirs.send('"hello"')
   t.same(await theirs.next(), { type: 'echo', text: 'hello' })
+})
+
+/** What the server agreed to for a client that offers permessage-deflate, and how it takes a message of 100 KB. */
+async function limitsOf (t: Test, url: string): Promise<{ extensions: string, code: number | undefined }> {
+  const client = open(t, url)
+  await once(client.ws, 'open')
+  client.send(JSON.stringify('x'.repeat(100_000)))
+  const code = await Promise.race([client.closed.then(({ code }) => code), client.next().then(() => undefined, () => new Promise<never>(() => { /* closed */ }))])
+  return { extensions: client.ws.extensions, code }
+}
+
+const size = (socket: { on: (event: 'message', listener: (data: Buffer) => void) => void, send: (text: string) => void }): void => {
+  socket.on('message', (data) => { socket.send(`{"type":"size","size":${data.length}}`) })
+}
+
+t.test('the plugin\'s options of ws apply to its own route alone', async (t) => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(aiCanvasWs, { websocket: { maxPayload: 1024, clientTracking: false } })
+  app.get('/size', { websocket: true }, size)
+  const origin = (await app.listen({ port: 0, host: '127.0.0.1' })).replace('http', 'ws')
+  t.same(await limitsOf(t, `${origin}/size`), { extensions: '', code: undefined })
+  const ours = await connect(t, `${origin}/ws`)
+  t.equal(ours.ws.extensions, 'permessage-deflate')
+  ours.send({ type: 'ping', text: 'x'.repeat(100_000) })
+  t.match(await ours.closed, { code: 1009 })
 })
 
 t.test('an app whose @fastify/websocket takes messages of any size is warned', async (t) => {

@@ -39,7 +39,10 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
   options: ['ws'],
   registry: [],
-  routes: ['@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:http', 'node:net', 'node:stream', 'ws'],
+  routes: [
+    '@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:async_hooks', 'node:events', 'node:http', 'node:net', 'node:stream',
+    'node:tls', 'ws'
+  ],
   server: ['@sinclair/typebox', 'node:crypto', 'secure-json-parse'],
   delivery: ['node:zlib'],
   broker: ['node:crypto'],
