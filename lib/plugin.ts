@@ -126,7 +126,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   const close: Connections['close'] = (connection, name) => { connections.close(connection, name) }
 
   const broker: Broker = resolved.broker ?? new MemoryBroker({
-    clock,
+    clock, log,
     ...resolved.history,
     maxTextUnits: resolved.jobs.maxTextUnits,
     ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })

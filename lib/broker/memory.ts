@@ -1,5 +1,5 @@
 import type { MaybePromise } from '../maybe-promise.js'
-import type { Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream } from './broker.js'
+import type { Broker, BrokerNode, ControlMessage, Evicted, Joined, Obeyed, Position, Published, PublishOptions, Stream } from './broker.js'
 import { Streams, type StreamsOptions } from './streams.js'
 
 /** The default broker: one process, everything at once, kept in memory within bounds. */
@@ -16,20 +16,27 @@ export class MemoryBroker implements Broker {
     return this.#streams.bytes
   }
 
+  get evicted (): Evicted {
+    return this.#streams.evicted
+  }
+
   open (node: BrokerNode): void {
     this.#node = node
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
-    return this.#streams.update(stream, (state) => {
+    const { state, latest, published } = this.#streams.update(stream, (state) => {
       const accepted = state.publish(body, options)
       const { epoch, seq } = state
-      if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
+      if ('dropped' in accepted) return { state, published: { epoch, seq, recipients: 0, dropped: accepted.dropped } }
       const { publications, jobId } = accepted
       let recipients = 0
       for (const publication of publications) recipients = this.#node?.deliver(stream, publication) ?? 0
-      return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
+      const published = jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
+      return { state, latest: publications.at(-1), published }
     })
+    // Asked when all bounds are kept: it may have been the largest of all.
+    return latest?.durable !== true || state.keeps(latest) ? published : { ...published, kept: false }
   }
 
   join (stream: Stream, since?: Position): Joined {

@@ -5,6 +5,7 @@ import { Streams } from '../../../lib/broker/streams.js'
 import { defaults } from '../../../lib/options.js'
 import { durable, report } from '../../support/contract-stage.js'
 import { FakeClock } from '../../support/fake-clock.js'
+import { fakeLogger } from '../../support/log.js'
 import { Library } from '../../support/library.js'
 
 const MINUTE_MS = 60_000
@@ -73,7 +74,7 @@ t.test('whatever is published, followed, left and evicted, nothing outlives its 
   const endTtlMs = 3_000
   fc.assert(fc.property(fc.array(step, { maxLength: 100, size: 'max' }), fc.constantFrom(2_000, Infinity), fc.constantFrom(3, 100), (steps, maxTotalBytes, maxStreams) => {
     const clock = new FakeClock()
-    const streams = new Streams({ ...defaults.history, maxTextUnits: 1_000, clock, ttlMs, endTtlMs, maxTotalBytes, maxStreams })
+    const streams = new Streams({ ...defaults.history, maxTextUnits: 1_000, clock, log: fakeLogger(), ttlMs, endTtlMs, maxTotalBytes, maxStreams })
     const touched = new Map<Stream, { published: number, left: number }>()
     const followed = new Set<Stream>()
     const wide = maxTotalBytes === Infinity && maxStreams === 100
