@@ -3,7 +3,7 @@ import { RunningText } from '../jobs/text.js'
 import type { Joined, Position, Publication, PublishOptions, Stream, Stub, TextSpan, Unrecovered } from './broker.js'
 import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
-import { Scales, UNIT_BYTES, type KeptPublication, type Message } from './kept-publication.js'
+import { UNIT_BYTES, type KeptPublication, type Message, type Scales } from './kept-publication.js'
 import { StreamJob } from './stream-job.js'
 
 /** What the app's options say of one stream. */
@@ -222,22 +222,25 @@ export class StreamState {
   /** A message of the app's own. */
   #append (body: string, durable: boolean): KeptPublication {
     const message = this.#number({ body, durable })
-    if (durable) this.#enter(message.bytes > this.#bounds.maxBytes ? this.#refuse(message) : this.#keepable(message))
+    if (!durable) return message
+    // Alone it would push out all others, and then itself.
+    const isTooLarge = message.bytes > Math.min(this.#bounds.maxBytes, this.#bounds.maxMessageBytes)
+    if (isTooLarge) this.#count(message)
+    this.#enter(isTooLarge ? undefined : message)
     return message
   }
 
   /** What of a publication is kept: all of it, or only its stub. */
   #keepable (publication: KeptPublication): KeptPublication | undefined {
     if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
-    if (publication.stub === undefined) return this.#refuse(publication)
-    this.#evictions.add('stubs')
+    if (publication.stub === undefined) this.#count(publication)
+    else this.#evictions.add('stubs')
     return publication.stub
   }
 
-  #refuse ({ durable }: KeptPublication): undefined {
-    // Where no messages are kept, none is evicted.
+  /** Counts a message that is not kept. Where no messages are kept, none is evicted. */
+  #count ({ durable }: KeptPublication): void {
     if (durable && this.#bounds.maxMessages > 0) this.#evictions.add('messages')
-    return undefined
   }
 
   /** Adds to the latest messages. One that is not kept leaves a hole, so that what came before it is of no use. */

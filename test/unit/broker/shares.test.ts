@@ -28,7 +28,7 @@ function withStub (event: Transition['event'], jobId: string, name = `stub of ${
 }
 
 function namesOf (joined: Joined): string[] {
-  return bodies(joined).map((body) => String((JSON.parse(body) as { name: string }).name))
+  return bodies(joined).map((body) => (JSON.parse(body) as { name: string }).name)
 }
 
 /** Sessions whose results wait for late tabs. */
