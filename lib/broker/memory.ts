@@ -25,18 +25,21 @@ export class MemoryBroker implements Broker {
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
-    const { state, latest, published } = this.#streams.update(stream, (state) => {
+    let isKept: (() => boolean) | undefined
+    const published = this.#streams.update<Published>(stream, (state) => {
       const accepted = state.publish(body, options)
       const { epoch, seq } = state
-      if ('dropped' in accepted) return { state, published: { epoch, seq, recipients: 0, dropped: accepted.dropped } }
+      if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
       const { publications, jobId } = accepted
       let recipients = 0
-      for (const publication of publications) recipients = this.#node?.deliver(stream, publication) ?? 0
-      const published = jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
-      return { state, latest: publications.at(-1), published }
+      for (const publication of publications) {
+        recipients = this.#node?.deliver(stream, publication) ?? 0
+        if (publication.durable) isKept = () => state.keeps(publication)
+      }
+      return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
     })
     // Asked when all bounds are kept: it may have been the largest of all.
-    return latest?.durable !== true || state.keeps(latest) ? published : { ...published, kept: false }
+    return isKept?.() === false ? { ...published, kept: false } : published
   }
 
   join (stream: Stream, since?: Position): Joined {

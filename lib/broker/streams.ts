@@ -29,8 +29,6 @@ const STREAM_SHARE = 1 / 8
 const TEXT_SHARE = 1 / 2
 /** A stream with more than this share of all bytes is large: at the bound the large ones give first, the largest before others. */
 const LARGE_SHARE = 1 / 1024
-/** They give a little more than they must, so that the largest is not looked for with every message. */
-const SLACK_SHARE = 1 / 64
 
 /** Lives are counted for groups of streams: a counter for each stream for ever would be a leak. */
 const LIFE_GROUPS = 16_384
@@ -200,20 +198,22 @@ export class Streams {
 
   #relieve (): void {
     const { maxTotalBytes } = this.#options
+    if (this.#bytes <= maxTotalBytes) return
     const evictions = this.#evictions
     const isTooMuch = (): boolean => this.#bytes > maxTotalBytes
-    if (!isTooMuch()) return
     this.#shrinkLargest()
     for (let { oldest } = this.#fresh; oldest !== undefined && isTooMuch(); { oldest } = this.#fresh) this.#settle(oldest, evictions)
     // Each once: what goes on counts as young again.
     const last = this.#touches
     const forget = (kept: Kept): void => { this.#forget(kept, kept.state.mayGoOn || this.#followed.has(kept.stream), evictions) }
     for (let oldest = this.#oldestSettled(); oldest !== undefined && oldest.touch <= last && isTooMuch(); oldest = this.#oldestSettled()) forget(oldest)
-    for (const kept of isTooMuch() ? this.#allPassed() : []) if (isTooMuch()) this.#settle(kept, evictions)
-    for (const kept of isTooMuch() ? this.#allPassed() : []) if (isTooMuch()) forget(kept)
+    if (!isTooMuch()) return
+    const passed = this.#allPassed()
+    for (const kept of passed) if (isTooMuch()) this.#settle(kept, evictions)
+    for (const kept of passed) if (isTooMuch()) forget(kept)
   }
 
-  /** A large stream is shrunk by what is too much, and some slack; not so far that it is large no longer. */
+  /** A large stream is shrunk by what is too much, but not further than to where it is large no longer. */
   #shrinkLargest (): void {
     const { maxTotalBytes } = this.#options
     while (this.#bytes > maxTotalBytes) {
@@ -221,7 +221,7 @@ export class Streams {
       for (const kept of this.#large) if (largest === undefined || kept.state.bytes > largest.state.bytes) largest = kept
       if (largest === undefined) return
       const before = largest.state.bytes
-      const target = before - (this.#bytes - maxTotalBytes * (1 - SLACK_SHARE))
+      const target = before - (this.#bytes - maxTotalBytes)
       this.#change(largest, (state) => { state.shrink(Math.max(target, this.#largeBytes)) })
       // It has nothing left to give until it is published to.
       if (largest.state.bytes === before) this.#large.delete(largest)

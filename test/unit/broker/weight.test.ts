@@ -90,6 +90,13 @@ function end (library: Library, session: string, jobId?: string): void {
 
 const jobs: Record<string, Jobs> = {
   'an end': { publish: end },
+  'an end with its stub beside it': {
+    count: 1_000,
+    publish: (library, session) => {
+      const stub = (): { body: string } => ({ body: JSON.stringify({ session, note: some(letters, 300) }) })
+      library.publish(session, { ...report('complete'), stub }, JSON.stringify({ session, note: some(letters, 6_000) }))
+    }
+  },
   'an end, after a while': { isSettled: true, publish: end },
   'an end, after a while, with long names': { isSettled: true, id: (n) => some(letters, 250) + String(n), publish: end },
   'an end, after a while, with wide names': { isSettled: true, id: (n) => some('漢字仮名交', 250) + String(n), publish: end },
