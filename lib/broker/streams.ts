@@ -86,8 +86,8 @@ export class Streams {
   readonly #settled = new AgeList<Kept>()
   readonly #rested = new AgeList<Kept>()
   /**
-   * Those that were passed over when room was made, because they were followed or had a running job. They stay here until
-   * they are published to, or left by their last follower.
+   * Those that were passed over when room was made, because they were followed or had a running job: until they are
+   * published to, left by their last follower, or settled.
    */
   readonly #passed = { followed: new AgeList<Kept>(), running: new AgeList<Kept>() }
   readonly #large = new Set<Kept>()
@@ -189,7 +189,7 @@ export class Streams {
     for (let oldest = this.#oldestSettled(); oldest !== undefined && now - oldest.touchedAt >= endTtlMs; oldest = this.#oldestSettled()) {
       this.#forget(oldest, this.#followed.has(oldest.stream))
     }
-    for (const kept of this.#allPassed()) {
+    for (const kept of [...this.#passed.running, ...this.#passed.followed]) {
       const ageMs = now - kept.touchedAt
       if (ageMs >= ttlMs && !kept.isSettled) this.#settle(kept)
       if (ageMs >= endTtlMs) this.#forget(kept, this.#followed.has(kept.stream))
@@ -202,15 +202,13 @@ export class Streams {
     const evictions = this.#evictions
     const isTooMuch = (): boolean => this.#bytes > maxTotalBytes
     this.#shrinkLargest()
-    for (let { oldest } = this.#fresh; oldest !== undefined && isTooMuch(); { oldest } = this.#fresh) this.#settle(oldest, evictions)
-    // Each once: what goes on counts as young again.
-    const last = this.#touches
-    const forget = (kept: Kept): void => { this.#forget(kept, kept.state.mayGoOn || this.#followed.has(kept.stream), evictions) }
-    for (let oldest = this.#oldestSettled(); oldest !== undefined && oldest.touch <= last && isTooMuch(); oldest = this.#oldestSettled()) forget(oldest)
-    if (!isTooMuch()) return
-    const passed = this.#allPassed()
-    for (const kept of passed) if (isTooMuch()) this.#settle(kept, evictions)
-    for (const kept of passed) if (isTooMuch()) forget(kept)
+    // Those that were passed over were published to before those that are fresh.
+    for (const list of [this.#passed.running, this.#passed.followed, this.#fresh]) {
+      for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#settle(oldest, evictions)
+    }
+    for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
+      this.#forget(oldest, oldest.state.mayGoOn || this.#followed.has(oldest.stream), evictions)
+    }
   }
 
   /** A large stream is shrunk by what is too much, but not further than to where it is large no longer. */
@@ -247,10 +245,6 @@ export class Streams {
     }
   }
 
-  #allPassed (): Kept[] {
-    return [...this.#passed.running, ...this.#passed.followed]
-  }
-
   #oldest (): Kept | undefined {
     return this.#oldestSettled() ?? this.#fresh.oldest
   }
@@ -263,7 +257,7 @@ export class Streams {
   #settle (kept: Kept, evictions?: Evictions): void {
     this.#change(kept, (state) => { state.settle(evictions) })
     kept.isSettled = true
-    if (kept.among === this.#fresh) this.#settled.add(kept)
+    this.#settled.add(kept)
   }
 
   /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
