@@ -22,6 +22,6 @@ export type { DropReason } from './jobs/job.js'
 export type { AppMessage } from './server/messages.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './server/stats.js'
 export type {
-  Broker, BrokerNode, ControlMessage, Joined, Position, Publication, Published, PublishOptions, Stream, TextSpan, Unrecovered
+  Broker, BrokerNode, ControlMessage, Evicted, Joined, Position, Publication, Published, PublishOptions, Stream, Stub, TextSpan, Unrecovered
 } from './broker/broker.js'
 export type { AIErrorInfo, AIProgress, AIResult, AITask } from './protocol/messages.js'

@@ -65,9 +65,17 @@ export interface History {
   ttlMs: number
   /** How long a job's end is kept, in milliseconds. @default 86_400_000 (24 hours) */
   endTtlMs: number
-  /** Bytes that are kept in all, running texts included; the least recently used go first. @default 67_108_864 (64 MiB) */
+  /**
+   * Bytes that are kept in all, running texts included. One message may take a sixteenth of it, and one session or user,
+   * with its messages and what its jobs left, an eighth. A start or an end of a job that is larger is kept as a short form,
+   * marked as `truncated`. Where there is no room for all, the session that holds most gives first, then the least recently
+   * used. @default 67_108_864 (64 MiB)
+   */
   maxTotalBytes: number
-  /** Sessions and users of which anything is kept, those that are followed not counted. @default 100_000 */
+  /**
+   * Sessions and users of which anything is kept. Those that are followed are not counted, and those with a running job may
+   * be as many again. @default 100_000
+   */
   maxStreams: number
 }
 
@@ -75,7 +83,7 @@ export interface History {
 export interface Jobs {
   /** A job of which nothing is heard for so long ends with an `ai_error` of type `stalled`, in milliseconds. @default 600_000 (10 minutes) */
   stallAfterMs: number
-  /** UTF-16 units that are kept of a job's streamed text, the newest. @default 1_048_576 */
+  /** UTF-16 units that are kept of a job's streamed text, the newest; at most 1/32 of `history.maxTotalBytes`. @default 1_048_576 */
   maxTextUnits: number
 }
 

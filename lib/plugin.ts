@@ -139,7 +139,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
 
   const onBrokerFault = (err: unknown): void => { log.error({ err }, 'the broker broke its contract') }
   const broker: Broker = resolved.broker !== undefined ? new CheckedBroker(resolved.broker, onBrokerFault) : new MemoryBroker({
-    clock,
+    clock, log,
     ...resolved.history,
     maxTextUnits: resolved.jobs.maxTextUnits,
     ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })

@@ -14,6 +14,15 @@ export class AgeList<T extends Aged<T>> {
     return this.#oldest
   }
 
+  /** From the oldest. The one that is given may be moved meanwhile. */
+  * [Symbol.iterator] (): Iterator<T> {
+    for (let item = this.#oldest; item !== undefined;) {
+      const { younger }: T = item
+      yield item
+      item = younger
+    }
+  }
+
   /** Takes it out of the list that it is in, and puts it at the young end of this one. */
   add (item: T): void {
     item.among?.remove(item)

@@ -21,7 +21,10 @@ import type { MaybePromise } from '../maybe-promise.js'
  *    stays valid until the stream's first epoch ends.
  * 6. Jobs. A publication that reports on a job names the transition. It is checked against the job's state in the same
  *    step: of two ends that race one is refused, and `publish` says so. `jobs/job.ts` has the rules.
- * 7. Within bounds. Entries and states are kept within the broker's bounds; where a bound was passed, `join` says so.
+ * 7. Within bounds. Entries and states are kept within the broker's bounds; where a bound was passed, `join` says so. What
+ *    one message and one stream may keep is bounded too, so that none takes the room of all. A report on a job that is too
+ *    large to be kept is delivered whole, and its `stub` is kept in its place, with the same `seq`: a late reader still
+ *    learns of it. Of any other message that is too large nothing is kept. `publish` says so with `kept: false`.
  *
  * `publish`, `join` and `control` may answer at once or with a promise. A broker in the same process should answer at
  * once: then order on a connection is the order of the calls, and a message costs no turn of the event loop.
@@ -48,6 +51,19 @@ export interface PublishOptions {
   readonly textAt?: number
   /** Of a progress: the text that it brings. */
   readonly delta?: string | undefined
+  /**
+   * Of a report on a job: makes a short form of it, of a few KiB at most, that can be kept where the whole can't. It must not
+   * throw. Called at most once, before `publish` returns.
+   */
+  readonly stub?: (() => Stub) | undefined
+}
+
+/** The short form of a message. */
+export interface Stub {
+  /** A JSON object's text, with `"truncated": true`. */
+  readonly body: string
+  /** Of a progress: where in this body the job's text may be put in. */
+  readonly textAt?: number
 }
 
 export interface Publication {
@@ -81,6 +97,24 @@ export interface Published extends Position {
   readonly jobId?: string
   /** Why it was not passed on: the job's rules did not allow it. */
   readonly dropped?: DropReason
+  /** Given where a durable message was not kept as it is: there was no room for it, or only for its stub. */
+  readonly kept?: false
+}
+
+/** What a broker let go of before its time because there was no room, as counts. What expires is not among it. */
+export interface Evicted {
+  /** Numbered messages: a client that missed one is told of a gap. */
+  messages: number
+  /** Starts of running jobs: a client that comes late sees such a job from its next report on. */
+  starts: number
+  /** Texts of jobs: a client that comes late is sent what follows, marked as `truncated`. */
+  texts: number
+  /** Ends of jobs: a client that comes late does not see them. */
+  ends: number
+  /** Starts, progress and ends of which only a stub is kept. */
+  stubs: number
+  /** Streams that were forgotten: a client that comes back is told `restarted`. */
+  streams: number
 }
 
 export type Unrecovered = 'new' | 'expired' | 'restarted' | 'overflow'
@@ -133,6 +167,8 @@ export interface Broker {
   control (message: ControlMessage): MaybePromise<Obeyed>
   /** What it keeps in this process, in bytes. Absent where that is elsewhere. */
   readonly bytes?: number
+  /** What was evicted since the start. Absent where that is not known. */
+  readonly evicted?: Evicted
   /** After it nothing is delivered. Called once. */
   close (): MaybePromise<void>
 }

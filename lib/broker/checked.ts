@@ -111,7 +111,8 @@ function publicationFault (value: unknown): string | undefined {
 
 function isTextSpan (value: unknown): boolean {
   if (!isObject(value) || !isObject(value.source)) return false
-  return isCount(value.from) && isCount(value.to) && typeof value.source.slice === 'function'
+  const { source, from, to } = value
+  return isCount(from) && isCount(to) && isCount(source.end) && isCount(source.units) && typeof source.slice === 'function'
 }
 
 function isObject (value: unknown): value is Fields {

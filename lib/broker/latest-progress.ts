@@ -1,8 +1,11 @@
+import type { KeptPublication } from './kept-publication.js'
+
 /** A progress as late readers need it: what it says, where it is in the stream, and where in it a text may be put in. */
 export interface Progress {
   readonly body: string
   readonly revision: number
   readonly textAt?: number | undefined
+  readonly stub?: KeptPublication | undefined
 }
 
 /** What it costs beside its memory: 200 bytes were measured, and what the system keeps of each buffer shows nowhere. */
@@ -23,6 +26,7 @@ const NOTHING = Buffer.alloc(0)
 export class LatestProgress implements Progress {
   revision = 0
   textAt: number | undefined
+  stub: KeptPublication | undefined
   #memory = NOTHING
   #length = 0
 
@@ -30,7 +34,7 @@ export class LatestProgress implements Progress {
     this.write(progress)
   }
 
-  write ({ body, revision, textAt }: Progress): void {
+  write ({ body, revision, textAt, stub }: Progress): void {
     const length = Buffer.byteLength(body)
     const capacity = this.#memory.length
     const fits = length <= capacity && capacity <= (length + STEP_BYTES) * TOO_MUCH
@@ -40,6 +44,7 @@ export class LatestProgress implements Progress {
     this.#length = length
     this.revision = revision
     this.textAt = textAt
+    this.stub = stub
   }
 
   /** Gives back what it does not need at present. */
@@ -55,6 +60,6 @@ export class LatestProgress implements Progress {
 
   /** What it takes, in bytes. */
   get bytes (): number {
-    return OWN_BYTES + this.#memory.length
+    return OWN_BYTES + this.#memory.length + (this.stub?.bytes ?? 0)
   }
 }

@@ -1,5 +1,5 @@
 import type { MaybePromise } from '../maybe-promise.js'
-import type { Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream } from './broker.js'
+import type { Broker, BrokerNode, ControlMessage, Evicted, Joined, Obeyed, Position, Published, PublishOptions, Stream } from './broker.js'
 import { Streams, type StreamsOptions } from './streams.js'
 
 /** The default broker: one process, everything at once, kept in memory within bounds. */
@@ -16,20 +16,30 @@ export class MemoryBroker implements Broker {
     return this.#streams.bytes
   }
 
+  get evicted (): Evicted {
+    return this.#streams.evicted
+  }
+
   open (node: BrokerNode): void {
     this.#node = node
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
-    return this.#streams.update(stream, (state) => {
+    let isKept: (() => boolean) | undefined
+    const published = this.#streams.update<Published>(stream, (state) => {
       const accepted = state.publish(body, options)
       const { epoch, seq } = state
       if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
       const { publications, jobId } = accepted
       let recipients = 0
-      for (const publication of publications) recipients = this.#node?.deliver(stream, publication) ?? 0
+      for (const publication of publications) {
+        recipients = this.#node?.deliver(stream, publication) ?? 0
+        if (publication.durable) isKept = () => state.keeps(publication)
+      }
       return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
     })
+    // Asked when all bounds are kept: it may have been the largest of all.
+    return isKept?.() === false ? { ...published, kept: false } : published
   }
 
   join (stream: Stream, since?: Position): Joined {

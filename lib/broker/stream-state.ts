@@ -1,10 +1,13 @@
-import { Job, SessionJobs, type DropReason } from '../jobs/job.js'
+import { SessionJobs, type DropReason } from '../jobs/job.js'
 import { RunningText } from '../jobs/text.js'
-import type { Joined, Position, Publication, PublishOptions, Stream, TextSpan, Unrecovered } from './broker.js'
+import type { Joined, Position, Publication, PublishOptions, Stream, Stub, TextSpan, Unrecovered } from './broker.js'
+import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
-import { LatestProgress } from './latest-progress.js'
+import { UNIT_BYTES, type KeptPublication, type Message, type Scales } from './kept-publication.js'
+import { StreamJob } from './stream-job.js'
 
-export interface StreamBounds {
+/** What the app's options say of one stream. */
+export interface StreamLimits {
   /** Messages and bytes that are kept of one stream. */
   readonly maxMessages: number
   readonly maxBytes: number
@@ -14,83 +17,11 @@ export interface StreamBounds {
   readonly deflateFromBytes?: number
 }
 
-/** A publication's fields that do not depend on its place in the stream. */
-type Message = Omit<Publication, 'revision' | 'seq' | 'made'>
-
-/** A publication as it may be kept. A class, because there are very many: all have the same fields in the same order. */
-class KeptPublication implements Publication {
-  readonly body: string
-  readonly durable: boolean
-  readonly revision: number
-  readonly seq: number | undefined
-  readonly jobId: string | undefined
-  readonly supersedes: boolean | undefined
-  readonly textAt: number | undefined
-  readonly text: TextSpan | undefined
-  made: unknown = undefined
-  /** At least what it takes in memory while it is kept; measured once. */
-  readonly bytes: number
-
-  constructor ({ body, durable, jobId, supersedes, textAt, text }: Message, revision: number, seq: number | undefined, bytes: number) {
-    this.body = body
-    this.durable = durable
-    this.revision = revision
-    this.seq = seq
-    this.jobId = jobId
-    this.supersedes = supersedes
-    this.textAt = textAt
-    this.text = text
-    this.bytes = bytes
-  }
-}
-
-/** A job, and what it leaves for those who come later. */
-class StreamJob extends Job {
-  start: KeptPublication | undefined = undefined
-  progress: KeptPublication | LatestProgress | undefined = undefined
-  end: KeptPublication | undefined = undefined
-  text: RunningText | undefined = undefined
-  /** How much of the text was passed on. */
-  told = 0
-  /** What all this costs. */
-  bytes = 0
-
-  /** The first is kept as it is: many jobs have no other. */
-  keep (latest: KeptPublication): void {
-    if (this.progress === undefined) this.progress = latest
-    else if (this.progress instanceof LatestProgress) this.progress.write(latest)
-    else this.progress = new LatestProgress(latest)
-  }
-
-  /** Behind an end the numbers of a progress tell nothing; its text does. */
-  finish (end: KeptPublication): void {
-    this.end = end
-    if (this.text === undefined) this.progress = undefined
-  }
-
-  /** Lets go of what it left. If more may come its text's length stays, and a progress to tell it with. */
-  strip (): void {
-    this.start = this.end = undefined
-    if (this.text !== undefined && this.mayGoOn) {
-      this.text.shed()
-      if (this.progress instanceof LatestProgress) this.progress.trim()
-    } else {
-      this.progress = this.text = undefined
-    }
-  }
-
-  /** The newest progress, as it is now, with all of the text that is kept. */
-  get wholeProgress (): Publication | undefined {
-    const { id: jobId, progress, text: source } = this
-    if (progress === undefined) return undefined
-    const { body, revision, textAt } = progress
-    return { body, durable: false, revision, jobId, textAt, text: source && { source, from: 0, to: source.end } }
-  }
-
-  /** The same, only if there is text. */
-  get wholeText (): Publication | undefined {
-    return this.text === undefined ? undefined : this.wholeProgress
-  }
+export interface StreamBounds extends StreamLimits {
+  /** Bytes that one message may take. */
+  readonly maxMessageBytes: number
+  /** Bytes that a stream may take with its messages and all that its jobs left. */
+  readonly maxStreamBytes: number
 }
 
 /** A publication that was accepted, with what must go out right before it; or why it was not. */
@@ -98,26 +29,27 @@ export type Accepted =
   | { readonly publications: readonly Publication[], readonly jobId?: string }
   | { readonly dropped: DropReason }
 
-/**
- * What a kept publication costs beside its characters: objects, strings' heads, a buffer, the fields that are written into
- * the frame. 530 bytes were measured with one frame, and 770 with two.
- */
-const DURABLE_BYTES = 576
-const DEFLATED_BYTES = 256
-/** The same without a frame: 120 bytes were measured, and 200 more while its text is in the pieces that it was made of. */
-const EPHEMERAL_BYTES = 384
-/** What a job costs, and a stream that keeps anything, beside what they keep: 170 and 530 bytes were measured. */
-const JOB_BYTES = 320
+/** What a stream that keeps anything costs beside that: 530 bytes were measured. */
 const STREAM_BYTES = 640
-/** V8 may keep a unit of a text or of a name in two bytes. In UTF-8, as in a frame, it takes at most three. */
-const UNIT_BYTES = 2
-const UNIT_FRAME_BYTES = 3
+/** A stream that has more than it may is brought down to such a part of it, so that not every publish has to. */
+const SHRUNK = 7 / 8
+
+/** What all streams of a broker have in common. */
+export interface StreamCommons {
+  readonly bounds: StreamBounds
+  readonly scales: Scales
+  readonly evictions: Evictions
+}
 
 /** One stream: its numbers, its latest messages, and the state of its jobs. */
 export class StreamState {
   readonly epoch: string
   seq = 0
   readonly #bounds: StreamBounds
+  readonly #scales: Scales
+  readonly #evictions: Evictions
+  /** Where texts begin whose jobs may have begun in an earlier life of the stream, which is forgotten. */
+  readonly #lostUnits: number
   /** What it costs beside what it keeps. */
   readonly #ownBytes: number
   #revision = 0
@@ -127,9 +59,12 @@ export class StreamState {
   #jobs: SessionJobs<StreamJob> | undefined
   #jobBytes = 0
 
-  constructor (stream: Stream, epoch: string, bounds: StreamBounds) {
+  constructor (stream: Stream, epoch: string, { bounds, scales, evictions }: StreamCommons, lostUnits = 0) {
     this.epoch = epoch
     this.#bounds = bounds
+    this.#scales = scales
+    this.#evictions = evictions
+    this.#lostUnits = lostUnits
     this.#ownBytes = STREAM_BYTES + stream.length * UNIT_BYTES
   }
 
@@ -148,10 +83,23 @@ export class StreamState {
     return this.#jobs?.mayGoOn === true
   }
 
+  /** UTF-16 units of the longest text of which more may come, those that are no longer kept included. */
+  get openUnits (): number {
+    return (this.#jobs?.open ?? []).reduce((longest, { text }) => Math.max(longest, text?.end ?? 0), 0)
+  }
+
   publish (body: string, options: PublishOptions): Accepted {
-    const { durable, job: transition, textAt, delta } = options
-    if (transition === undefined) return { publications: [this.#number({ body, durable })] }
+    const accepted = this.#accept(body, options)
+    const { maxStreamBytes } = this.#bounds
+    if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRUNK)
+    return accepted
+  }
+
+  #accept (body: string, options: PublishOptions): Accepted {
+    const { durable, job: transition, textAt, delta, stub } = options
+    if (transition === undefined) return { publications: [this.#append(body, durable)] }
     this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#unlearn(job) })
+    const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
     const verdict = this.#jobs.apply(transition)
     if ('dropped' in verdict) {
       if (verdict.presumed !== undefined) this.#keepText(verdict.presumed, body, options)
@@ -160,17 +108,28 @@ export class StreamState {
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) })
-      job.keep(latest)
+      const latest = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) }, stub)
+      const kept = this.#keepable(latest)
+      if (kept !== undefined) job.keep(kept)
       this.#reweigh(job)
       return { publications: [latest], jobId }
     }
     const before = transition.presumed === true ? undefined : this.#heldBack(job)
-    const latest = this.#number({ body, durable, jobId, supersedes: supersedes || undefined })
-    if (transition.event === 'start') job.start = latest
-    else job.finish(latest)
+    const latest = this.#number({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
+    const kept = this.#keepable(latest)
+    if (durable) this.#enter(kept)
+    if (transition.event === 'start') job.begin(kept)
+    else job.finish(kept)
     this.#reweigh(job)
+    if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#release(previous)
     return { publications: before === undefined ? [latest] : [before, latest], jobId }
+  }
+
+  /** Whether all of a durable publication is kept, as a message or as the state of its job. */
+  keeps (publication: Publication): boolean {
+    if (this.#entries.at(-1) === publication) return true
+    const jobs = [...this.#jobs?.running ?? [], ...this.#jobs?.ended ?? []]
+    return jobs.some(({ start, end }) => start === publication || end === publication)
   }
 
   join (since: Position | undefined): Joined {
@@ -181,26 +140,69 @@ export class StreamState {
     return { ...head, recovered: true, replay: inOrder([...this.#progressOf(outcome), ...outcome]) }
   }
 
-  /** Lets go of its messages. The running jobs and the latest end stay. */
-  settle (): void {
+  /** Lets go of its messages. The running jobs and the latest end stay. Counts what goes where that is an eviction. */
+  settle (evictions?: Evictions): void {
+    evictions?.add('messages', this.#entries.length)
     if (this.#entries.length > 0) this.#entries = []
     this.#entryBytes = 0
     for (const job of this.#jobs?.ended ?? []) {
       if (job === this.#jobs?.latestEnded) continue
-      job.strip()
+      job.strip(evictions)
       this.#reweigh(job)
     }
   }
 
   /** Lets go of everything but its numbers, and of which jobs more may come and how long their texts are: what they say next must fit. */
-  empty (): void {
-    this.settle()
+  empty (evictions?: Evictions): void {
+    this.settle(evictions)
+    const latest = this.#jobs?.latestEnded
+    if (latest?.end !== undefined) evictions?.add('ends')
+    latest?.strip(evictions)
     this.#jobs?.forgetEnded()
     for (const job of this.#jobs?.open ?? []) {
-      job.strip()
+      job.strip(evictions)
       job.bytes = 0
     }
     this.#jobBytes = 0
+  }
+
+  /**
+   * Evicts until so many bytes are left, or nothing that can go: texts, then messages, then of the running jobs' reports and
+   * of the latest end all but their stubs, then what running jobs have left. An end, or its stub, stays.
+   */
+  shrink (maxBytes: number): void {
+    const evictions = this.#evictions
+    const latest = this.#jobs?.latestEnded
+    const running = this.#jobs?.running ?? []
+    const isTooMuch = (): boolean => this.bytes > maxBytes
+    const each = (jobs: readonly StreamJob[], change: (job: StreamJob) => void): void => {
+      for (const job of jobs) {
+        if (!isTooMuch()) return
+        change(job)
+        this.#reweigh(job)
+      }
+    }
+    // Those first that only a client which comes back would be sent; the longest of the others.
+    const others = [...this.#jobs?.ended ?? []].filter((job) => job !== latest)
+    const byLength = [...(latest === undefined ? [] : [latest]), ...running].sort((a, b) => b.textUnits - a.textUnits)
+    each([...others, ...byLength], (job) => { job.shed(evictions) })
+    while (isTooMuch() && this.#entries.length > 0) {
+      evictions.add('messages')
+      this.#dropOldest()
+    }
+    each(running, (job) => { job.shorten(evictions) })
+    each(latest === undefined ? [] : [latest], (job) => {
+      if (job.end?.stub === undefined) return
+      job.end = job.end.stub
+      evictions.add('stubs')
+    })
+    // What is left of these costs nothing, as with `empty`: it could not be let go of.
+    for (const job of running) {
+      if (!isTooMuch()) return
+      job.strip(evictions)
+      this.#jobBytes -= job.bytes
+      job.bytes = 0
+    }
   }
 
   /** What came after a position, or why that can't be told. */
@@ -213,23 +215,64 @@ export class StreamState {
     return this.#entries.slice(this.#entries.length - missed)
   }
 
-  #number (message: Message): KeptPublication {
-    const { durable } = message
-    const entry = new KeptPublication(message, ++this.#revision, durable ? ++this.seq : undefined, this.#weigh(message))
-    if (!durable) return entry
-    this.#entries.push(entry)
-    this.#entryBytes += entry.bytes
-    while (this.#entries.length > this.#bounds.maxMessages || this.#entryBytes > this.#bounds.maxBytes) this.#dropOldest()
-    return entry
+  #number (message: Message, stub?: () => Stub): KeptPublication {
+    return this.#scales.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
   }
 
+  /** A message of the app's own. */
+  #append (body: string, durable: boolean): KeptPublication {
+    const message = this.#number({ body, durable })
+    if (!durable) return message
+    // Alone it would push out all others, and then itself.
+    const isTooLarge = message.bytes > Math.min(this.#bounds.maxBytes, this.#bounds.maxMessageBytes)
+    if (isTooLarge) this.#count(message)
+    this.#enter(isTooLarge ? undefined : message)
+    return message
+  }
+
+  /** What of a publication is kept: all of it, or only its stub. */
+  #keepable (publication: KeptPublication): KeptPublication | undefined {
+    if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
+    if (publication.stub === undefined) this.#count(publication)
+    else this.#evictions.add('stubs')
+    return publication.stub
+  }
+
+  /** Counts a message that is not kept. Where no messages are kept, none is evicted. */
+  #count ({ durable }: KeptPublication): void {
+    if (durable && this.#bounds.maxMessages > 0) this.#evictions.add('messages')
+  }
+
+  /** Adds to the latest messages. One that is not kept leaves a hole, so that what came before it is of no use. */
+  #enter (message: KeptPublication | undefined): void {
+    const { maxMessages, maxBytes } = this.#bounds
+    if (message === undefined) {
+      this.#evictions.add('messages', this.#entries.length)
+      while (this.#entries.length > 0) this.#dropOldest()
+      return
+    }
+    this.#entries.push(message)
+    this.#entryBytes += message.bytes
+    while (this.#entries.length > maxMessages || this.#entryBytes > maxBytes) this.#dropOldest()
+  }
+
+  #hasEntry (publication: KeptPublication | undefined): boolean {
+    const first = this.#entries[0]
+    return first !== undefined && publication !== undefined && publication.revision >= first.revision
+  }
   /** A progress of a job that has text always speaks of it, so that one without news can take an older one's place. */
   #extend (job: StreamJob, delta: string | undefined): TextSpan | undefined {
-    if (delta !== undefined) job.text ??= new RunningText(this.#bounds.maxTextUnits)
+    if (delta !== undefined) job.text ??= this.#newText(job)
     if (job.text === undefined) return undefined
-    const { text, offset } = job.text.append(delta ?? '')
+    job.text.append(delta ?? '')
+    // Of a text whose beginning is lost the first piece begins at 0, and says so by its `truncated`.
+    const from = job.told
     job.told = job.text.end
-    return { source: job.text, from: offset, to: offset + text.length }
+    return { source: job.text, from, to: job.told }
+  }
+
+  #newText ({ hasStarted }: StreamJob): RunningText {
+    return new RunningText(this.#bounds.maxTextUnits, hasStarted ? 0 : this.#lostUnits)
   }
 
   /**
@@ -247,14 +290,14 @@ export class StreamState {
   }
 
   /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */
-  #keepText (job: StreamJob, body: string, { delta, textAt }: PublishOptions): void {
+  #keepText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
     if (delta === undefined) return
-    job.text ??= new RunningText(this.#bounds.maxTextUnits)
+    job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
-      const message = { body, durable: false, jobId: job.id, textAt }
       // With its end's place, where that is kept: of two in one place the progress comes first.
-      job.progress = new KeptPublication(message, job.end?.revision ?? this.#revision, undefined, this.#weigh(message))
+      const revision = job.end?.revision ?? this.#revision
+      job.progress = this.#keepable(this.#scales.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
     }
     this.#reweigh(job)
   }
@@ -267,22 +310,24 @@ export class StreamState {
   }
 
   #dropOldest (): void {
-    for (const { bytes } of this.#entries.splice(0, 1)) this.#entryBytes -= bytes
+    for (const entry of this.#entries.splice(0, 1)) {
+      this.#entryBytes -= entry.bytes
+      const job = entry.jobId === undefined ? undefined : this.#jobs?.findEnded(entry.jobId)
+      if (job?.end === entry && job !== this.#jobs?.latestEnded) this.#release(job)
+    }
+  }
+
+  /** Nobody can be sent anything of this job any more: another one ended later, and its end is not among the messages. */
+  #release (job: StreamJob): void {
+    if (job.mayGoOn) return
+    job.strip()
+    this.#reweigh(job)
   }
 
   #reweigh (job: StreamJob): void {
     this.#jobBytes -= job.bytes
-    const { start, progress, end, text } = job
-    job.bytes = JOB_BYTES + job.id.length * UNIT_BYTES + (start?.bytes ?? 0) + (progress?.bytes ?? 0) + (end?.bytes ?? 0) + (text?.bytes ?? 0)
+    job.bytes = job.weigh()
     this.#jobBytes += job.bytes
-  }
-
-  #weigh ({ body, durable, jobId = '' }: Message): number {
-    // It is framed anew for each who comes late, and no frame is kept.
-    if (!durable) return EPHEMERAL_BYTES + body.length * UNIT_BYTES
-    const frameBytes = Buffer.byteLength(body) + jobId.length * UNIT_FRAME_BYTES
-    const isTwice = frameBytes >= (this.#bounds.deflateFromBytes ?? Infinity)
-    return DURABLE_BYTES + body.length * UNIT_BYTES + frameBytes + (isTwice ? frameBytes + DEFLATED_BYTES : 0)
   }
 
   #presentState (): Publication[] {

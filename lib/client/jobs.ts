@@ -15,6 +15,8 @@ export interface JobView {
   readonly result?: AIResult | undefined
   /** Of type `lost`, when nobody knows any more how the job ended. */
   readonly error?: AIErrorInfo | undefined
+  /** Whether fields of the result or the error are missing, because the server had no room to keep them. */
+  readonly endTruncated: boolean
   /** The server's time of the start and of the end, ISO 8601. */
   readonly startedAt?: string | undefined
   readonly endedAt?: string | undefined
@@ -88,9 +90,10 @@ export class Jobs {
       this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
     } else {
       if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
+      const endTruncated = message.truncated === true
       this.#end(known ?? this.#open(jobId), type === 'ai_complete'
-        ? { status: 'complete', result: message.result, error: undefined, endedAt: timestamp }
-        : { status: 'error', result: undefined, error: message.error, endedAt: timestamp })
+        ? { status: 'complete', result: message.result, error: undefined, endTruncated, endedAt: timestamp }
+        : { status: 'error', result: undefined, error: message.error, endTruncated, endedAt: timestamp })
     }
     return 'told'
   }
@@ -156,7 +159,7 @@ export class Jobs {
   }
 
   #open (jobId: string): Job {
-    const view: JobView = { jobId, status: 'processing', text: '', truncated: false }
+    const view: JobView = { jobId, status: 'processing', text: '', truncated: false, endTruncated: false }
     const job = { view, end: 0, lost: false, suspended: false, unseen: false }
     this.#put(job)
     return job

@@ -77,6 +77,11 @@ export class SessionJobs<J extends Job> {
     return last(this.#ended)
   }
 
+  /** One that has ended and is remembered. */
+  findEnded (jobId: string): J | undefined {
+    return this.#ended?.get(jobId)
+  }
+
   get newestRunning (): J | undefined {
     return this.#newestRunning
   }

@@ -24,8 +24,10 @@ export class RunningText {
   #end = 0
   #half = ''
 
-  constructor (maxUnits: number) {
+  /** `start` is where it begins in the whole text: later than 0 where the beginning is lost. */
+  constructor (maxUnits: number, start = 0) {
     this.#maxUnits = maxUnits
+    this.#start = this.#end = start
   }
 
   /** Its length, what is no longer kept included. */

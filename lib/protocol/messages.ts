@@ -143,21 +143,23 @@ const seq = Type.Optional(position.seq)
 const jobId = Type.Optional(Id)
 /** The real end of a job that was presumed to have ended. */
 const supersedes = Type.Optional(Type.Boolean())
+/** What was sent at first was too large to be kept: only some of its fields are here. */
+const truncated = Type.Optional(Type.Boolean())
 
 export const AIStarted = Type.Object({
-  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, jobId, seq
+  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, truncated, jobId, seq
 }, open)
 
 export const AIProgressed = Type.Object({
-  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, jobId
+  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, truncated, jobId
 }, open)
 
 export const AICompleted = Type.Object({
-  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, jobId, supersedes, seq
+  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, truncated, jobId, supersedes, seq
 }, open)
 
 export const AIFailed = Type.Object({
-  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, jobId, supersedes, seq
+  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq
 }, open)
 
 /** Several messages of one session that were collected and sent together. */

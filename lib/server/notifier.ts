@@ -1,4 +1,4 @@
-import type { Broker, Published, PublishOptions, Stream } from '../broker/broker.js'
+import type { Broker, Published, PublishOptions, Stream, Stub } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
 import { withDeadline } from '../deadline.js'
 import type { DropReason } from '../jobs/job.js'
@@ -8,6 +8,7 @@ import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
 import { checkBody, checkId, readCount, readError, readProgress, serialize } from './messages.js'
+import { stubOf } from './stub.js'
 import type { WatchedJob, Watchdog } from './watchdog.js'
 
 /** What became of a notification. */
@@ -25,6 +26,12 @@ export interface Receipt {
    * result is never dropped where no `jobId` was given.
    */
   dropped?: DropReason
+  /**
+   * False where a numbered message was sent, but is not kept as it is for clients that come later: it was too large, there
+   * was no room, or no messages are kept. Of a start or an end a short form may be kept, marked as `truncated`. Absent
+   * otherwise.
+   */
+  kept?: false
 }
 
 /** A report on a job. What it says is checked when it is sent. */
@@ -178,8 +185,11 @@ export class Notifier {
     const { type } = report
     const timestamp = this.timestamp()
     switch (type) {
-      case 'ai_start':
-        return [serialize({ type, sessionId, task: checkBody('task', report.task), timestamp }), { durable: true, job: { event: 'start', jobId } }]
+      case 'ai_start': {
+        const task = checkBody('task', report.task)
+        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'task', task)
+        return [serialize({ type, sessionId, task, timestamp }), { durable: true, job: { event: 'start', jobId }, stub }]
+      }
       case 'ai_progress': {
         const { delta, chunksReceived, progress } = readProgress(report.progress)
         const head = `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${serialize(progress)}`
@@ -188,17 +198,21 @@ export class Notifier {
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
           // Behind its last field, before its brace.
           textAt: head.length - 1,
-          delta
+          delta,
+          stub: () => stubOf({ type, sessionId, timestamp }, 'progress', progress)
         }]
       }
       case 'ai_complete': {
         const result = checkBody('result', report.result) as AIResult
         const job = { event: 'complete', jobId, chunks: readCount(result, 'chunks') } as const
-        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job }]
+        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'result', result)
+        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, stub }]
       }
       case 'ai_error': {
         const job = { event: 'error', jobId, presumed: isPresumed(report) } as const
-        return [serialize({ type, sessionId, error: readError(report.error), timestamp }), { durable: true, job }]
+        const error = readError(report.error)
+        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'error', error)
+        return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, stub }]
       }
     }
   }

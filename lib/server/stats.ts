@@ -1,4 +1,4 @@
-import type { Broker } from '../broker/broker.js'
+import type { Broker, Evicted } from '../broker/broker.js'
 import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { TransportState } from '../delivery/transport.js'
 import type { CloseName, ErrorCode } from '../protocol/codes.js'
@@ -64,13 +64,15 @@ export interface Metrics {
   shed: number
   /** Bytes that history keeps, of at most `history.maxTotalBytes`. 0 where the broker keeps them elsewhere. */
   historyBytes: number
+  /** What history let go of before its time because there was no room, by kind. Zeros where the broker does not count it. */
+  evicted: Evicted
 }
 
 export interface StatsSources {
   readonly connections: Connections
   readonly pool: OutboxPool
   readonly counters: Counters
-  readonly broker: Pick<Broker, 'bytes'>
+  readonly broker: Pick<Broker, 'bytes' | 'evicted'>
 }
 
 const OPEN = 1
@@ -124,6 +126,7 @@ export function metrics ({ connections, pool, counters, broker }: StatsSources):
     collapsed: pool.collapsed,
     dropped: pool.dropped,
     shed: pool.shed,
-    historyBytes: broker.bytes ?? 0
+    historyBytes: broker.bytes ?? 0,
+    evicted: broker.evicted ?? { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
   }
 }

@@ -127,6 +127,34 @@ export function jobsContract (t: Test, start: Start): void {
     t.end()
   })
 
+  t.test('a report that is too large to be kept', (t) => {
+    const big = JSON.stringify({ type: 'note', ballast: 'x'.repeat(200_000) })
+    const maxTotalBytes = 100_000
+    const withStub = (event: 'start' | 'complete' | 'error'): PublishOptions => ({ ...report(event, { jobId: 'j' }), stub: () => ({ body: json(`stub of ${event}`) }) })
+
+    t.test('is delivered whole, and its stub is kept in its place', async (t) => {
+      for (const event of ['complete', 'error'] as const) {
+        const { broker, node } = await start(t, { maxTotalBytes })
+        const since = positionOf(await broker.publish(session, json('before'), { durable: true }))
+        t.match(await broker.publish(session, big, withStub(event)), { seq: 2, jobId: 'j', kept: false })
+        t.match((await node.until(session, big)).at(-1), { body: big, seq: 2, jobId: 'j' })
+        for (const joined of [await broker.join(session), await broker.join(session, since)]) {
+          t.match(joined.replay, [{ body: json(`stub of ${event}`), seq: 2, jobId: 'j', durable: true }])
+        }
+        t.match(await broker.publish(session, json('again'), report('complete', { jobId: 'j' })), { dropped: 'ended' })
+      }
+    })
+
+    t.test('is a start of a job that runs all the same', async (t) => {
+      const { broker } = await start(t, { maxTotalBytes })
+      t.match(await broker.publish(session, big, withStub('start')), { kept: false })
+      t.strictSame(bodies(await broker.join(session)), [json('stub of start')])
+      t.notOk('kept' in await broker.publish(session, json('end'), withStub('complete')), 'what is not too large is kept as it is')
+      t.strictSame(bodies(await broker.join(session)), [json('end')])
+    })
+    t.end()
+  })
+
   t.test('the present state', (t) => {
     t.test('is the start and the newest progress of each running job, and the latest end, in the order of their coming', async (t) => {
       const { broker } = await start(t)

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import type { Position } from '../../lib/broker/broker.js'
-import { bare, bodies, durable, ephemeral, json, numbered, positionOf, report, session, type Start } from './contract-stage.js'
+import { bare, bodies, durable, ephemeral, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
 
 /** Where a reader who comes, or comes back, is in the stream, and what it is given to be up to date. */
 export function joinContract (t: Test, start: Start): void {
@@ -76,6 +76,18 @@ export function joinContract (t: Test, start: Start): void {
       const joined = await broker.join(session, { epoch, seq: 10 })
       t.equal(joined.recovered, true, 'the latest is kept')
       t.strictSame(numbered(joined.replay), [[11, json('last')]])
+    })
+
+    t.test('of a reader who missed a message that was too large to be kept is told so, and nobody else', async (t) => {
+      const { broker } = await start(t, { maxTotalBytes: 100_000 })
+      const since = positionOf(await broker.publish(session, json('a'), durable))
+      await broker.publish(other, json('b'), durable)
+      const published = await broker.publish(session, JSON.stringify({ type: 'note', ballast: 'x'.repeat(200_000) }), durable)
+      t.match(published, { seq: 2, kept: false })
+      bare(t, await broker.join(session, since), { seq: 2, recovered: false, reason: 'expired' })
+      bare(t, await broker.join(session, positionOf(published)), { recovered: true })
+      const elsewhere = await broker.join(other)
+      t.strictSame(numbered((await broker.join(other, { epoch: elsewhere.epoch, seq: 0 })).replay), [[1, json('b')]])
     })
 
     t.test('of a reader of a stream that keeps no messages is recovered as long as it missed none', async (t) => {

@@ -9,6 +9,8 @@ interface ContractBounds {
   readonly maxMessages?: number
   readonly maxBytes?: number
   readonly maxTextUnits?: number
+  /** Of all streams. */
+  readonly maxTotalBytes?: number
 }
 
 /** A broker as an app would make it, not opened yet. Each call's shares nothing with the others'. */

@@ -5,6 +5,7 @@ import { Streams } from '../../../lib/broker/streams.js'
 import { defaults } from '../../../lib/options.js'
 import { durable, report } from '../../support/contract-stage.js'
 import { FakeClock } from '../../support/fake-clock.js'
+import { fakeLogger } from '../../support/log.js'
 import { Library } from '../../support/library.js'
 
 const MINUTE_MS = 60_000
@@ -35,9 +36,17 @@ t.test('a stream that was left lately does not keep older ones beyond their time
   t.end()
 })
 
+/** So many that a stream's share of the bytes is more than an end takes. */
+const MANY = 40
+
+/** Ends of other sessions, one more than there is room for beside two. */
+function fill (library: Library): void {
+  for (let n = 0; n < MANY - 1; n++) library.publish(`other ${n}`, report('complete'), '{"end":"other"}')
+}
+
 t.test('and under pressure the older ones go first', (t) => {
-  const library = leaveBetween({ maxTotalBytes: END_BYTES * 2.5 })
-  library.publish('another', report('complete'), '{"end":"another"}')
+  const library = leaveBetween({ maxTotalBytes: END_BYTES * (MANY + 0.5) })
+  fill(library)
   t.equal(library.ask('left').replay.length, 1)
   t.strictSame(library.ask('later').replay, [])
 
@@ -49,13 +58,13 @@ t.test('and under pressure the older ones go first', (t) => {
 })
 
 t.test('of two touched at the same moment, too', (t) => {
-  const library = new Library({ maxTotalBytes: END_BYTES * 2.5 })
+  const library = new Library({ maxTotalBytes: END_BYTES * (MANY + 0.5) })
   library.follow('left')
   library.publish('left', report('complete'), '{"end":"left"}')
   library.clock.advance(6 * MINUTE_MS)
   library.broker.leave('session:left')
   library.publish('later', report('complete'), '{"end":"later"}')
-  library.publish('another', report('complete'), '{"end":"another"}')
+  fill(library)
   t.strictSame(library.ask('left').replay, [])
   t.equal(library.ask('later').replay.length, 1)
   t.end()
@@ -73,7 +82,7 @@ t.test('whatever is published, followed, left and evicted, nothing outlives its 
   const endTtlMs = 3_000
   fc.assert(fc.property(fc.array(step, { maxLength: 100, size: 'max' }), fc.constantFrom(2_000, Infinity), fc.constantFrom(3, 100), (steps, maxTotalBytes, maxStreams) => {
     const clock = new FakeClock()
-    const streams = new Streams({ ...defaults.history, maxTextUnits: 1_000, clock, ttlMs, endTtlMs, maxTotalBytes, maxStreams })
+    const streams = new Streams({ ...defaults.history, maxTextUnits: 1_000, clock, log: fakeLogger(), ttlMs, endTtlMs, maxTotalBytes, maxStreams })
     const touched = new Map<Stream, { published: number, left: number }>()
     const followed = new Set<Stream>()
     const wide = maxTotalBytes === Infinity && maxStreams === 100

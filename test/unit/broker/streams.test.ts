@@ -243,42 +243,46 @@ t.test('the ceiling over all streams', (t) => {
   })
 
   t.test('holds while ten times as much is published, and the latest is there', (t) => {
-    const maxTotalBytes = 1024 * 1024
+    const maxTotalBytes = 8 * 1024 * 1024
     const library = new Library({ maxTotalBytes })
     const positions: Position[] = []
-    for (let i = 0; i < 2_000; i++) {
-      positions.push(library.publish(`s${i}`, undefined, 5_000))
-      library.publish(`s${i}`, undefined, 500)
+    for (let i = 0; i < 16_000; i++) {
+      positions.push(library.publish(`s${i}`, undefined, 1_000))
+      library.publish(`s${i}`, undefined, 100)
       if (library.broker.bytes > maxTotalBytes) t.fail('above the ceiling')
     }
     t.ok(library.broker.bytes > maxTotalBytes * 0.9, 'it is used')
-    t.equal(outcome(library.ask('s1999', positions[1999])), 'recovered 1')
+    t.equal(outcome(library.ask('s15999', positions[15_999])), 'recovered 1')
     t.equal(outcome(library.ask('s0', positions[0])), 'expired')
     t.end()
   })
 
   t.test('takes the messages of the stream that was published to longest ago', (t) => {
-    const library = new Library({ maxTotalBytes: 17_000 })
+    const maxTotalBytes = 4 * 1024 * 1024
+    const library = new Library({ maxTotalBytes })
     const since = new Map(['a', 'b', 'c'].map((name) => [name, library.follow(name)]))
-    for (const name of ['a', 'b', 'c', 'a']) library.publish(name, undefined, 1_000)
-    t.ok(library.broker.bytes > 15_000)
-    library.publish('c', undefined, 1_000)
+    for (const name of ['a', 'b', 'c', 'a']) library.publish(name, undefined, 200)
+    for (let i = 0; library.broker.bytes < maxTotalBytes - 1_400; i++) library.publish(`other ${i}`)
+    t.equal(library.broker.evicted.messages, 0)
+    library.publish('c', undefined, 300)
     t.strictSame(['a', 'b', 'c'].map((name) => outcome(library.ask(name, since.get(name)))), ['recovered 2', 'expired', 'recovered 2'])
+    t.equal(library.broker.evicted.messages, 1)
     t.end()
   })
 
   t.test('takes the ends of jobs last, the oldest first', (t) => {
-    const library = new Library({ maxTotalBytes: 20_000 })
+    const library = new Library({ maxTotalBytes: 512 * 1024 })
     const body = (name: string): string => `{"end":"${name}"}`.padEnd(100)
     for (const name of ['a', 'b']) {
       library.follow(name)
       library.publish(name, report('complete'), body(name))
     }
     const ends = (): string[] => ['a', 'b'].flatMap((name) => bodies(library.ask(name))).map((text) => text.trim())
-    for (let i = 0; i < 100; i++) library.publish('chatter', undefined, 1_000)
+    for (let i = 0; i < 500; i++) library.publish(`chatter ${i}`, undefined, 1_000)
+    t.match(library.broker.evicted, { ends: 0 })
     t.strictSame(ends(), ['{"end":"a"}', '{"end":"b"}'], 'all messages there are go first')
-    // So much of state that one end has to go.
-    library.publish('greedy', report('start'), 4_900)
+    // So many ends that one has to go.
+    for (let i = 0; library.broker.evicted.ends === 0; i++) library.publish(`another ${i}`, report('complete'), body(String(i)))
     t.strictSame(ends(), ['{"end":"b"}'])
     t.equal(outcome(library.ask('a', { epoch: library.follow('a').epoch, seq: 1 })), 'recovered 0', 'the numbers go on where somebody follows')
     t.end()
@@ -295,11 +299,14 @@ t.test('the ceiling over all streams', (t) => {
   })
 
   t.test('counts the texts of jobs', (t) => {
-    const library = new Library({ maxTotalBytes: 100_000 })
+    const library = new Library({ maxTotalBytes: 1_000_000 })
     library.publish('s', text('x'.repeat(20_000)))
     t.ok(library.broker.bytes > 40_000)
-    for (let i = 0; i < 10; i++) library.publish('s', text('x'.repeat(20_000)))
-    t.ok(library.broker.bytes <= 100_000)
+    for (let i = 0; i < 30; i++) {
+      library.publish(`s ${i}`, text('x'.repeat(20_000)))
+      t.ok(library.broker.bytes <= 1_000_000)
+    }
+    t.ok(library.broker.evicted.texts > 0)
     t.end()
   })
 

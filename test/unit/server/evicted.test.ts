@@ -7,18 +7,20 @@ import type { Message } from '../../support/ws-client.js'
 const STALL_MS = 10_000
 
 async function start () {
-  const server = createServer({ jobs: { stallAfterMs: STALL_MS }, bounds: { maxTotalBytes: 20_000 } })
+  const server = createServer({ jobs: { stallAfterMs: STALL_MS }, bounds: { maxTotalBytes: 8 * 1024 * 1024 } })
   const reader = await server.connect({ sessionId: 's' })
   const { epoch } = JSON.parse(reader.transport.texts[0]!) as { epoch: string }
   const job = server.manager.startAI('s', {}, { jobId: 'j' })
   return { server, reader, job, epoch }
 }
 
-/** Somebody else's job takes all the room there is, for itself. */
+let greedy = 0
+
+/** The results of others take all the room there is. Then there is some again. */
 async function press (server: TestServer): Promise<void> {
-  const greedy = server.manager.startAI('greedy', { prompt: 'x'.repeat(5_800) })
-  await greedy.started
-  void greedy.complete({})
+  for (let n = 0; n < 4_500; n++) await server.manager.notifyAIComplete(`greedy ${greedy++}`, {})
+  for (let n = 0; n < 3; n++) await server.manager.notifyAIProgress(`busy ${n}`, { note: 'x'.repeat(2_500) })
+  for (let n = 0; n < 3; n++) await server.manager.notifyAIComplete(`busy ${n}`, {})
 }
 
 /** What somebody is told who comes with a position, holding so much of the text. */

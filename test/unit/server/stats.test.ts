@@ -76,7 +76,8 @@ t.test('the metrics', async (t) => {
       collapsed: 0,
       dropped: 0,
       shed: 0,
-      historyBytes: 0
+      historyBytes: 0,
+      evicted: { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
     })
   })
 

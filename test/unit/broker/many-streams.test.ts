@@ -1,0 +1,153 @@
+import t from 'tap'
+import { durable, pieceOf, report, text } from '../../support/contract-stage.js'
+import { Library } from '../../support/library.js'
+
+// More streams than there may be, while jobs run in some of them.
+
+const MINUTE_MS = 60_000
+const DAY_MS = 24 * 60 * MINUTE_MS
+
+function pieces (library: Library, name: string): unknown[] {
+  return library.ask(name).replay.map((publication) => pieceOf(publication))
+}
+
+const whole = (text: string): object => ({ text, offset: 0, truncated: false })
+
+for (const age of ['fresh', 'settled'] as const) {
+  t.test(`a stream with a running job is passed over, and its text stays whole (${age})`, (t) => {
+    const library = new Library({ maxStreams: 4 })
+    const { epoch } = library.publish('s', text('first half, ', 'j'))
+    if (age === 'settled') library.clock.advance(6 * MINUTE_MS)
+    for (let n = 0; n < 50; n++) library.publish(`other ${n}`)
+    t.equal(library.publish('s', text('second half', 'j')).epoch, epoch)
+    t.strictSame(pieces(library, 's'), [whole('first half, second half')])
+    t.equal(library.broker.evicted.streams, 47)
+    t.end()
+  })
+}
+
+t.test('so is one of several jobs of which one runs, and one whose job is only presumed to have ended', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  library.publish('several', text('runs', 'a'))
+  library.publish('several', text('ended', 'b'))
+  library.publish('several', report('complete', { jobId: 'b' }))
+  library.publish('presumed', text('goes on, ', 'j'))
+  library.publish('presumed', report('error', { jobId: 'j', presumed: true }))
+  for (let n = 0; n < 50; n++) library.publish(`other ${n}`)
+  t.strictSame(pieces(library, 'several').slice(0, 2), [whole('runs'), whole('ended')])
+  library.publish('presumed', text('after all', 'j'))
+  library.publish('presumed', report('complete', { jobId: 'j' }))
+  t.strictSame(pieces(library, 'presumed'), [whole('goes on, after all'), undefined])
+  t.end()
+})
+
+t.test('one whose job has ended is not, nor one of a user', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  const { epoch } = library.publish('s', text('whole', 'j'))
+  library.publish('s', report('complete', { jobId: 'j' }))
+  const user = library.broker.publish('user:one', '{}', durable)
+  for (let n = 0; n < 10; n++) library.publish(`other ${n}`)
+  t.match(library.ask('s', { epoch, seq: 1 }), { recovered: false, reason: 'restarted', replay: [] })
+  t.match(library.broker.join('user:one', user), { recovered: false, reason: 'restarted' })
+  t.end()
+})
+
+t.test('one that is passed over does not outlive its time', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  const since = library.publish('s', report('start', { jobId: 'j' }))
+  library.publish('s', text('text', 'j'))
+  library.publish('followed', durable)
+  const followed = library.follow('followed')
+  for (let n = 0; n < 10; n++) library.publish(`other ${n}`)
+  library.clock.advance(6 * MINUTE_MS)
+  t.match(library.ask('s', { ...since, seq: 0 }), { recovered: false, reason: 'expired' }, 'its messages expire like any')
+  library.broker.leave('session:s')
+  t.match(library.ask('followed', { ...followed, seq: 0 }), { reason: 'expired' })
+  library.publish('s', text(' goes on', 'j'))
+  for (let n = 0; n < 10; n++) library.publish(`another ${n}`)
+  library.clock.advance(DAY_MS + MINUTE_MS)
+  t.match(library.ask('s', since), { recovered: false, reason: 'restarted' })
+  t.match(library.ask('followed', followed), { recovered: true }, 'who follows keeps the numbers')
+  t.end()
+})
+
+t.test('one that is left after it was passed over counts as young, with its messages', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  const first = library.follow('s')
+  library.publish('s')
+  for (let n = 0; n < 10; n++) library.publish(`other ${n}`)
+  library.broker.leave('session:s')
+  library.clock.advance(4 * MINUTE_MS)
+  t.match(library.ask('s', first), { recovered: true, replay: { length: 1 } })
+  library.broker.leave('session:s')
+  library.clock.advance(6 * MINUTE_MS)
+  t.match(library.ask('s', first), { recovered: false, reason: 'expired' })
+  t.end()
+})
+
+t.test('one settled stream that is followed does not suspend the bound', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  library.publish('followed')
+  library.follow('followed')
+  library.clock.advance(6 * MINUTE_MS)
+  const positions = Array.from({ length: 50 }, (_, n) => library.publish(`other ${n}`))
+  const kept = positions.filter((position, n) => library.broker.join(`session:other ${n}`, position).recovered)
+  t.equal(kept.length, 4)
+  t.end()
+})
+
+t.test('where jobs run in all of them, twice as many are kept; then a text goes on where it was, and says what is lost', (t) => {
+  const library = new Library({ maxStreams: 10 })
+  const positions = Array.from({ length: 50 }, (_, n) => library.publish(`s ${n}`, text('first half, ', 'j')))
+  t.equal(library.broker.evicted.streams, 30)
+  t.strictSame(pieces(library, 's 49'), [whole('first half, ')])
+  t.match(library.ask('s 0', positions[0]), { recovered: false, reason: 'restarted', replay: [] })
+  library.node.deliveries.length = 0
+  const again = library.publish('s 0', text('second half', 'j'))
+  t.not(again.epoch, positions[0]!.epoch)
+  const rest = { text: 'second half', offset: 12, truncated: true }
+  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'to who follows')
+  t.strictSame(pieces(library, 's 0'), [rest], 'and to who comes')
+  library.publish('s 0', text(' and more', 'j'))
+  t.strictSame(pieceOf(library.node.deliveries[1]!.publication), { text: ' and more', offset: 23, truncated: false })
+  // Of a job that starts the text is whole.
+  library.publish('s 0', report('start', { jobId: 'new' }))
+  library.publish('s 0', text('from its beginning', 'new'))
+  t.strictSame(pieces(library, 's 0').at(-1), whole('from its beginning'))
+  t.end()
+})
+
+t.test('a job that was forgotten in its time, and goes on after all, says what is lost too', (t) => {
+  const library = new Library()
+  library.publish('s', text('first half, ', 'j'))
+  library.clock.advance(2 * DAY_MS)
+  library.publish('s', text('second half', 'j'))
+  t.strictSame(pieces(library, 's'), [{ text: 'second half', offset: 12, truncated: true }])
+  t.equal(library.broker.evicted.streams, 0, 'which is no eviction')
+  t.end()
+})
+
+t.test('a running stream that is followed by now is not forgotten among those that run', (t) => {
+  const library = new Library({ maxStreams: 4 })
+  for (let n = 0; n < 8; n++) library.publish(`s ${n}`, text('text', 'j'))
+  library.follow('s 0')
+  for (let n = 8; n < 30; n++) library.publish(`s ${n}`, text('text', 'j'))
+  t.strictSame(pieces(library, 's 0'), [whole('text')])
+  t.end()
+})
+
+for (const [what, maxMessages, bytes] of [['messages', 1_000, 2_300], ['starts', 0, 4_700]] as const) {
+  t.test(`those that were passed over give their bytes last, but they do: ${what}`, (t) => {
+    const maxTotalBytes = 16 * 1024 * 1024
+    const library = new Library({ maxStreams: 600, maxTotalBytes, maxMessages })
+    for (let n = 0; n < 1_190; n++) {
+      library.publish(`s ${n}`, report('start', { jobId: 'j' }), bytes)
+      if (library.broker.bytes > maxTotalBytes) t.fail('above the ceiling')
+    }
+    const { evicted } = library.broker
+    t.ok(evicted[what] > 50)
+    t.match(evicted, { [what === 'messages' ? 'starts' : 'messages']: 0, streams: 0 })
+    t.equal(library.broker.currentJob('session:s 0'), 'j', 'it runs all the same')
+    t.end()
+  })
+}
