@@ -31,6 +31,7 @@ t.test('without options everything is as documented', async (t) => {
     sessionsPerConnection: 100,
     messagesPerSecond: 50,
     burst: 100,
+    replayBytesPerSecond: 4_194_304,
     authTimeoutMs: 10_000
   })
   t.strictSame(delivery, { maxOutboxBytes: 1_048_576, maxTotalOutboxBytes: 268_435_456, stallTimeoutMs: 60_000 })

@@ -85,7 +85,7 @@ t.test('an answer that breaks the contract is a rejection', async (t) => {
 })
 
 t.test('what the contract allows passes as it is', async (t) => {
-  const text = { source: { slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
+  const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
   const answers = {
     publish: [published, { ...published, jobId: 'j' }, { ...published, dropped: 'ended', seq: 0 }],
     join: [joined, { ...joined, replay: [] }, { ...joined, recovered: false, reason: 'expired', replay: [{ ...publication, durable: false, seq: undefined, jobId: 'j', text }] }],
