@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { parseSince } from '../../lib/protocol/positions.js'
 import type { FakeClock } from './fake-clock.js'
+import { PRESSED_BYTES } from './press.js'
 import type { Reader } from './reader.js'
 import { createServer, type Peer, type TestServer } from './server.js'
 import type { Message } from './ws-client.js'
@@ -10,7 +11,6 @@ import type { Message } from './ws-client.js'
 export const TTL = 1_000
 export const END_TTL = 20_000
 const MAX_MESSAGES = 5
-export const CEILING = 1024 * 1024
 export const READERS = 3
 export const SESSIONS = ['a', 'b'] as const
 export const STREAMS = ['session:a', 'session:b', 'user'] as const
@@ -57,7 +57,7 @@ export function newStream (past = new Set<string>()): ModelStream {
 export function newServer (clock: FakeClock): TestServer {
   return createServer({
     clock,
-    bounds: { ttlMs: TTL, endTtlMs: END_TTL, maxMessages: MAX_MESSAGES, maxBytes: 2 * CEILING, maxTotalBytes: CEILING },
+    bounds: { ttlMs: TTL, endTtlMs: END_TTL, maxMessages: MAX_MESSAGES, maxBytes: PRESSED_BYTES, maxTotalBytes: PRESSED_BYTES },
     jobs: { stallAfterMs: Infinity },
     delivery: { maxOutboxBytes: 1_500 }
   })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { FakeTransport } from '../../support/fake-transport.js'
 import { turn } from '../../support/hand-broker.js'
+import { press, PRESSED_BYTES } from '../../support/press.js'
 import { Reader } from '../../support/reader.js'
 import { createFarServer, createServer } from '../../support/server.js'
 import type { Message } from '../../support/ws-client.js'
@@ -214,15 +215,17 @@ t.test('while a join is under way', async (t) => {
     'the stream is forgotten': { does: (server) => { server.clock.advance(2 * 86_400_000) }, told: { recovered: false, reason: 'restarted', seq: 0 } },
     'what was missed is evicted': {
       does: (server) => {
-        void server.manager.notifyAIStart('greedy', { prompt: 'x'.repeat(100_000) })
-        server.broker.answer('publish session:greedy')
+        press((stream, body, options) => {
+          void server.broker.publish(stream, body, options)
+          server.broker.answer(`publish ${stream}`)
+        }, 'states')
       },
       told: { recovered: false, reason: 'restarted' }
     }
   }
   for (const [what, { does, told }] of Object.entries(setups)) {
     t.test(what, async (t) => {
-      const server = createFarServer({ bounds: { maxTotalBytes: 100_000 } })
+      const server = createFarServer({ bounds: { maxTotalBytes: PRESSED_BYTES } })
       const first = await server.connect({ sessionId: 's' })
       const { epoch } = JSON.parse(first.transport.texts[0]!) as Message
       first.leave()

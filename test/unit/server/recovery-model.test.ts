@@ -5,9 +5,10 @@ import { closeCodes } from '../../../lib/protocol/codes.js'
 import { parseSince } from '../../../lib/protocol/positions.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { FakeTransport } from '../../support/fake-transport.js'
+import { press, PRESSED_BYTES } from '../../support/press.js'
 import { Reader } from '../../support/reader.js'
 import {
-  CEILING, END_TTL, READERS, SESSIONS, STREAMS, TTL, append, check, forget, greeted, newServer, newStream, read, settle, type Job, type Model, type ModelReader, type Real, type StreamName
+  END_TTL, READERS, SESSIONS, STREAMS, TTL, append, check, forget, greeted, newServer, newStream, read, settle, type Job, type Model, type ModelReader, type Real, type StreamName
 } from '../../support/recovery-model.js'
 import type { Message } from '../../support/ws-client.js'
 
@@ -285,7 +286,7 @@ class Wait implements Command {
   toString = (): string => this.long ? 'a day' : 'a while'
 }
 
-/** Somebody else's session needs all of the room: for its messages, or for the state of its job. */
+/** The sessions of others need all of the room: for their messages, or for the state of their jobs. */
 class Press implements Command {
   readonly hard: boolean
 
@@ -294,15 +295,15 @@ class Press implements Command {
   }
   check = (): boolean => true
   async run (model: Model, real: Real): Promise<void> {
-    const { manager, broker } = real.server
-    const prompt = 'x'.repeat(CEILING * 0.6)
-    await (this.hard ? manager.notifyAIStart('greedy', { prompt }) : manager.broadcastToSession('greedy', { type: 'greedy', prompt }))
-    assert(broker.bytes <= CEILING)
+    const { broker } = real.server
+    press((stream, body, options) => broker.publish(stream, body, options), this.hard ? 'states' : 'messages')
+    assert(broker.bytes <= PRESSED_BYTES)
     for (const name of STREAMS) {
       if (this.hard) forget(model, name, true)
       else settle(model.streams[name])
     }
     check(model, real)
+    await Promise.resolve()
   }
   toString = (): string => this.hard ? 'pressure, on what jobs left too' : 'pressure'
 }
