@@ -6,6 +6,13 @@ export function isPromise<T> (value: MaybePromise<T>): value is PromiseLike<T> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function'
 }
 
+/** Returns the value. @throws TypeError for a promise, of which nobody would hear whether it rejects. */
+export function synchronous<T> (what: string, value: T): T {
+  if (!isPromise(value)) return value
+  Promise.resolve(value).catch(() => undefined)
+  throw new TypeError(`${what} must not return a promise: it is used at once`)
+}
+
 /** Carries on with the value: at once when it is there. */
 export function whenThere<T, U> (value: MaybePromise<T>, done: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(value) ? value.then(done) : done(value)

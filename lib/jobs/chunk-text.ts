@@ -1,3 +1,5 @@
+import { synchronous } from '../maybe-promise.js'
+
 /** Reads the text that a chunk brings. `undefined` and the empty string say that it brings none. */
 export type TextOf<T> = (chunk: T) => string | undefined
 
@@ -30,7 +32,7 @@ export class ChunkText<T> {
   }
 
   read (chunk: T): string {
-    return this.#textOf === undefined ? this.#readKnown(chunk) : stringOf(this.#textOf(chunk))
+    return this.#textOf === undefined ? this.#readKnown(chunk) : stringOf(synchronous('the option "text"', this.#textOf(chunk)))
   }
 
   /** What is left when nothing follows: half a character becomes U+FFFD, as everywhere where bytes are decoded. */

@@ -1,4 +1,4 @@
-import { proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import { proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
 
 /**
  * What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. The type of the
@@ -83,14 +83,14 @@ function traitsOf<T> (source: unknown): Traits<T> {
 
 function chunksOf<T> (source: Traits<T>): Chunks<T> | undefined {
   // Asked first: the iterator of a `ReadableStream` can't be closed while it is being read, its reader can.
-  if (typeof source.getReader === 'function') return readChunks(source.getReader())
+  if (typeof source.getReader === 'function') return readChunks(synchronous('getReader', source.getReader()))
   if (typeof source[Symbol.asyncIterator] === 'function') {
-    const iterator = (source as AsyncIterable<T>)[Symbol.asyncIterator]()
+    const iterator = synchronous('[Symbol.asyncIterator]', (source as AsyncIterable<T>)[Symbol.asyncIterator]())
     return { next: () => iterator.next(), close: () => iterator.return?.() }
   }
   if (typeof source[Symbol.iterator] === 'function') {
-    const iterator = (source as Iterable<MaybePromise<T>>)[Symbol.iterator]()
-    return { next: () => settled(iterator.next()), close: () => iterator.return?.() }
+    const iterator = synchronous('[Symbol.iterator]', (source as Iterable<MaybePromise<T>>)[Symbol.iterator]())
+    return { next: () => settled(synchronous('next of an iterator', iterator.next())), close: () => iterator.return?.() }
   }
   return undefined
 }

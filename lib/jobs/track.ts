@@ -1,6 +1,6 @@
 import { ownContext } from '../async-context.js'
 import { errors } from '../errors.js'
-import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
+import { isPromise, proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
 import { fieldOf, isError } from '../safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Beats } from './beats.js'
@@ -195,7 +195,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       chunks: this.#progress.chunks,
       ...(targetFile !== undefined && { targetFile })
     }
-    return this.#makeResult === undefined ? result : this.#makeResult(result)
+    return this.#makeResult === undefined ? result : synchronous('the option "result"', this.#makeResult(result))
   }
 
   readonly #fail = (error: unknown): void => {

@@ -47,17 +47,17 @@ export class AIJob implements JobReporter {
 
   /** Says how far it is. `delta` is the text since the last progress; `offset` is counted by the server. */
   progress (progress: AIProgress): Promise<Receipt> {
-    return this.#notifier.report(this.sessionId, { type: 'ai_progress', progress }, this.jobId)
+    return this.#notifier.report(this.sessionId, { type: 'ai_progress', progress }, this)
   }
 
   /** Ends it well. A result that can't be sent ends it as an `internal_error`, and the promise rejects. */
   complete (result: AIResult): Promise<Receipt> {
-    return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this.jobId)
+    return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this)
   }
 
   /** Ends it with an error, read as `notifyAIError` does. */
   error (error: AIErrorInfo | Error): Promise<Receipt> {
-    return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this.jobId)
+    return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this)
   }
 
   /** @internal */

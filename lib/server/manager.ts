@@ -6,10 +6,11 @@ import { Beats } from '../jobs/beats.js'
 import type { AISource } from '../jobs/track-source.js'
 import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import { fieldOf } from '../safe-error.js'
 import { AIJob } from './ai-job.js'
 import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
 import type { Cancellations } from './cancellations.js'
-import { checkId, serializeAppMessage, type AppMessage } from './messages.js'
+import { checkId, readOption, serializeAppMessage, type AppMessage } from './messages.js'
 import type { Notifier, Receipt } from './notifier.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
 
@@ -61,8 +62,8 @@ export class WebSocketManager {
   }
 
   /** Says that a job started. `task` is what it was asked to do; fields of your own pass through. */
-  notifyAIStart (sessionId: string, task: AITask, { jobId }: JobOptions = {}): Promise<Receipt> {
-    return this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
+  notifyAIStart (sessionId: string, task: AITask, options?: JobOptions): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_start', task }, options)
   }
 
   /**
@@ -70,30 +71,31 @@ export class WebSocketManager {
    * only the newest. `delta` is the text since the last progress: readers stitch it together by the `offset` that the
    * server adds, and those who come late are sent what they lack.
    */
-  notifyAIProgress (sessionId: string, progress: AIProgress, { jobId }: JobOptions = {}): Promise<Receipt> {
-    return this.#notifier.report(sessionId, { type: 'ai_progress', progress }, jobId)
+  notifyAIProgress (sessionId: string, progress: AIProgress, options?: JobOptions): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_progress', progress }, options)
   }
 
   /** Says that it ended well. */
-  notifyAIComplete (sessionId: string, result: AIResult, { jobId }: JobOptions = {}): Promise<Receipt> {
-    return this.#notifier.report(sessionId, { type: 'ai_complete', result }, jobId)
+  notifyAIComplete (sessionId: string, result: AIResult, options?: JobOptions): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_complete', result }, options)
   }
 
   /**
    * Says that it failed. Of an `Error` the clients get its message and a `type` derived from its HTTP status, `type` or
    * `code` (`rate_limit_error`, …); its stack and other fields stay here. Mind what its message tells.
    */
-  notifyAIError (sessionId: string, error: AIErrorInfo | Error, { jobId }: JobOptions = {}): Promise<Receipt> {
-    return this.#notifier.report(sessionId, { type: 'ai_error', error }, jobId)
+  notifyAIError (sessionId: string, error: AIErrorInfo | Error, options?: JobOptions): Promise<Receipt> {
+    return this.#notifier.report(sessionId, { type: 'ai_error', error }, options)
   }
 
   /**
    * Starts a job and returns a handle for the rest of it: for code that runs several, or wants to be told when a client
    * cancels. Never throws: what is wrong with its arguments is told by `handle.started`.
    */
-  startAI (sessionId: string, task: AITask, { jobId = newJobId() }: JobOptions = {}): AIJob {
+  startAI (sessionId: string, task: AITask, options?: JobOptions): AIJob {
     const { cancellations } = this.#options
-    const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, jobId)
+    const jobId = fieldOf(options, 'jobId') as string | undefined ?? newJobId()
+    const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, { jobId })
     const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started })
     cancellations.listen(job)
     const unlisten = (): void => { cancellations.unlisten(job) }
@@ -120,16 +122,19 @@ export class WebSocketManager {
    * Resolves with whether somebody took it: false when nobody listens for it, when `onCancel` answers false, and when it
    * fails or gives no answer in time, which is logged.
    */
-  cancelAI (sessionId: string, { jobId }: JobOptions = {}): Promise<boolean> {
+  cancelAI (sessionId: string, options?: JobOptions): Promise<boolean> {
     return this.#notifier.observe('cancel', async () => {
       checkId('sessionId', sessionId)
+      const jobId = readOption(options, 'jobId')
+      if (jobId !== undefined) checkId('jobId', jobId)
       return typeof await this.#options.cancellations.cancel(sessionId, jobId) === 'object'
     })
   }
 
   /** Sends a message of your own to everyone who follows the session. It needs a `type`. A `batch_update` is never kept. */
-  broadcastToSession (sessionId: string, message: AppMessage, { durable = true }: BroadcastOptions = {}): Promise<Receipt> {
+  broadcastToSession (sessionId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
+      const durable = readOption(options, 'durable') ?? true
       const stream = `session:${checkId('sessionId', sessionId)}` as const
       const body = serializeAppMessage(message, this.#notifier.timestamp(), sessionId)
       return [stream, body, { durable: durable && message.type !== 'batch_update' }]
@@ -137,8 +142,9 @@ export class WebSocketManager {
   }
 
   /** Sends a message of your own to every connection of the user, whatever sessions they follow. */
-  broadcastToUser (userId: string, message: AppMessage, { durable = true }: BroadcastOptions = {}): Promise<Receipt> {
+  broadcastToUser (userId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
+      const durable = readOption(options, 'durable') ?? true
       const stream = `user:${checkId('userId', userId)}` as const
       return [stream, serializeAppMessage(message, this.#notifier.timestamp()), { durable }]
     })

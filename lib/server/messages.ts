@@ -60,16 +60,34 @@ export function readError (error: unknown): AIErrorInfo {
   return read(() => describeError(isError(error) ? error : asJson(error)))
 }
 
-/** Asked before the checks, so that what is checked is what is sent. */
+/** Calls `toJSON` before the checks, so that what is checked is what is sent; and once, as `JSON.stringify` does. */
 function asJson (value: unknown): unknown {
-  const { toJSON } = (value ?? {}) as { toJSON?: unknown }
-  return typeof value === 'object' && typeof toJSON === 'function' ? toJSON.call(value, '') : value
+  if (!hasToJson(value)) return value
+  const json: unknown = value.toJSON('')
+  return hasToJson(json) ? { ...json, toJSON: undefined } : json
+}
+
+function hasToJson (value: unknown): value is { toJSON: (key: string) => unknown } {
+  return typeof value === 'object' && value !== null && typeof (value as { toJSON?: unknown }).toJSON === 'function'
 }
 
 /** A number of a report's body, such as a result's `chunks`. Undefined for anything else. */
 export function readCount (body: object, name: 'chunks'): number | undefined {
   const value: unknown = read(() => (body as Record<string, unknown>)[name])
   return typeof value === 'number' ? value : undefined
+}
+
+/**
+ * An option of a call. The options may be null, as JavaScript users write it.
+ *
+ * @throws `AICW_ERR_INVALID_OPTION` where its getter throws
+ */
+export function readOption<T extends object, K extends keyof T & string> (options: T | null | undefined, name: K): T[K] | undefined {
+  try {
+    return options?.[name]
+  } catch (error) {
+    throw new errors.InvalidOption(name, `can't be read: ${messageOf(error)}`)
+  }
 }
 
 /** What throws meanwhile is a getter or a toJSON of the app's own. */

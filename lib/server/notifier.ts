@@ -7,7 +7,7 @@ import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/mess
 import type { Cancellations } from './cancellations.js'
 import type { Counters } from './counters.js'
 import type { Logger } from './logger.js'
-import { checkBody, checkId, readCount, readError, readProgress, serialize } from './messages.js'
+import { checkBody, checkId, readCount, readError, readOption, readProgress, serialize } from './messages.js'
 import { stubOf } from './stub.js'
 import type { WatchedJob, Watchdog } from './watchdog.js'
 
@@ -69,6 +69,11 @@ const INTERRUPTED: Report = {
   type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
 }
 
+/** Which job a report is about. */
+export interface JobReference {
+  readonly jobId?: string | undefined
+}
+
 /** Writes messages down and hands them to the broker, and sees to it that nobody needs to await that. */
 export class Notifier {
   readonly timestamp: () => string
@@ -104,7 +109,7 @@ export class Notifier {
     const { log, cancellations } = this.#options
     log.warn({ sessionId, jobId }, 'nothing was heard of a job for too long: it counts as stalled')
     cancellations.stalled(sessionId, jobId)
-    return this.report(sessionId, STALLED, jobId)
+    return this.report(sessionId, STALLED, { jobId })
   }
 
   async #interrupt ({ sessionId, jobId }: WatchedJob, endsAt: number): Promise<void> {
@@ -126,9 +131,11 @@ export class Notifier {
     })
   }
 
-  report (sessionId: string, report: Report, jobId?: string): Promise<Receipt> {
+  /** Reports on a job: the one that `about` names, otherwise by the rules for calls that name only the session. */
+  report (sessionId: string, report: Report, about?: JobReference | null): Promise<Receipt> {
     return this.observe(report.type, () => {
       checkId('sessionId', sessionId)
+      const jobId = readOption(about, 'jobId')
       if (jobId !== undefined) checkId('jobId', jobId)
       const [body, options] = this.#writeOrEnd(sessionId, report, jobId)
       return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options, jobId)
@@ -143,7 +150,7 @@ export class Notifier {
     try {
       return this.#write(sessionId, report, jobId)
     } catch (error) {
-      if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, jobId)
+      if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, { jobId })
       throw error
     }
   }

@@ -177,3 +177,18 @@ t.test('a source\'s field of the same name that is no controller is left alone',
     new TrackSource(Object.assign(watched([]), { controller })).close(undefined)
   }
 })
+
+t.test('what is asynchronous where it can\'t be fails with a TypeError, and its rejection is nobody\'s', async (t) => {
+  const unhandled: unknown[] = []
+  const note = (reason: unknown): void => { unhandled.push(reason) }
+  process.on('unhandledRejection', note)
+  t.teardown(() => { process.off('unhandledRejection', note) })
+  const rejects = (): never => Promise.reject(new Error('late')) as never
+  for (const source of [{ [Symbol.asyncIterator]: rejects }, { [Symbol.iterator]: rejects }, { getReader: rejects }]) {
+    t.throws(() => new TrackSource(source), { name: 'TypeError', message: /must not return a promise/ })
+  }
+  const source = new TrackSource({ [Symbol.iterator]: () => ({ next: rejects }) })
+  await t.rejects(async () => source.read(), { name: 'TypeError', message: /next of an iterator must not/ })
+  await new Promise((resolve) => { setImmediate(resolve) })
+  t.same(unhandled, [])
+})

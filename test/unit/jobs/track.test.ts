@@ -170,6 +170,16 @@ t.test('what result or text throws ends the job as an error and is thrown; the s
   t.same(hand.asked, ['next', 'return'])
 })
 
+t.test('a text or result function that returns a promise, as an async one does, ends the job as an error, and its rejection is nobody\'s', async (t) => {
+  watchRejections(t)
+  const rejects = (): never => Promise.reject(new Error('late')) as never
+  for (const options of [{ text: rejects }, { result: rejects }]) {
+    const { reporter, chunks } = start(t, ['a', 'b'], options)
+    await t.rejects(readAll(chunks), { name: 'TypeError', message: /must not return a promise/ })
+    t.match(reporter.ends, [['error', { message: /must not return a promise/ }]])
+  }
+})
+
 t.test('nothing is read before it is asked for, nor ahead', async (t) => {
   const hand = handSource()
   const { chunks } = start(t, hand.source)

@@ -231,8 +231,39 @@ t.test('a toJSON that answers no object is no message', async (t) => {
     '1970-01-01T00:00:00.000Z', 'unknown error', 'text', 'unknown error', 'unknown error'
   ].map((message) => ({ message, type: 'internal_error' })), 'but of a failure it is told that it failed')
 
-  const twice = { type: 'note', toJSON: () => ({ type: 'note', toJSON: () => 'text' }) }
-  await t.rejects(server.manager.broadcast(twice), { code: 'AICW_ERR_NOT_SERIALIZABLE', message: /answers no object/ })
+  let asked = 0
+  const late = { type: 'note', get toJSON () { return asked++ < 1 ? undefined : () => 'text' } }
+  await t.rejects(server.manager.broadcast(late as never), { code: 'AICW_ERR_NOT_SERIALIZABLE', message: /answers no object/ })
+})
+
+t.test('what a toJSON returns is not asked for a toJSON of its own, as JSON.stringify would not', async (t) => {
+  const server = createServer()
+  const peer = await server.connect({ sessionId: 's' })
+  const twice = (fields: object): object => ({ toJSON: () => ({ ...fields, toJSON: () => 5 }) })
+  await server.manager.notifyAIError('s', twice({ message: 'm', type: 't' }) as never)
+  await server.manager.notifyAIComplete('s', twice({ chunks: 1 }) as never)
+  await server.manager.broadcastToSession('s', twice({ type: 'note' }) as never)
+  t.match(peer.take(), [{ error: { message: 'm', type: 't' } }, { result: { chunks: 1 } }, { type: 'note' }])
+})
+
+t.test('options that can\'t be read are told in the promise, and null is none', async (t) => {
+  const { manager } = createServer()
+  const odd = { get jobId (): string { throw new Error('no') }, get durable (): boolean { throw new Error('no') } }
+  const broken = { code: 'AICW_ERR_INVALID_OPTION', message: /can't be read: no/ }
+  await t.rejects(manager.notifyAIStart('s', {}, odd), broken)
+  await t.rejects(manager.notifyAIProgress('s', {}, odd), broken)
+  await t.rejects(manager.notifyAIComplete('s', {}, odd), broken)
+  await t.rejects(manager.notifyAIError('s', new Error('e'), odd), broken)
+  await t.rejects(manager.cancelAI('s', odd), broken)
+  await t.rejects(manager.cancelAI('s', { jobId: Proxy.revocable({}, {}).proxy as never }), { code: 'AICW_ERR_INVALID_ID' })
+  await t.rejects(manager.broadcastToSession('s', { type: 'note' }, odd), broken)
+  await t.rejects(manager.broadcastToUser('u', { type: 'note' }, odd), broken)
+  const job = manager.startAI('s', {}, odd)
+  t.match(await job.started, { jobId: job.jobId }, 'a job that was given no id that can be read has one of its own')
+  const none = null as never
+  t.match(await manager.notifyAIStart('s', {}, none), { recipients: 0 })
+  t.match(await manager.broadcastToUser('u', { type: 'note' }, none), { seq: 1 })
+  t.match(await manager.startAI('s', {}, none).started, { recipients: 0 })
 })
 
 t.test('an Error\'s toJSON is not asked, because some tell everything', async (t) => {
