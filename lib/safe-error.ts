@@ -1,5 +1,5 @@
 /** Reads from a value that may be anything, such as what a hook threw. Returns undefined where a getter or a proxy throws. */
-export function tryRead<T> (read: () => T): T | undefined {
+function tryRead<T> (read: () => T): T | undefined {
   try {
     return read()
   } catch {

@@ -134,7 +134,7 @@ export class Client<App extends { type: string } = AppMessage> {
       throw new ClientError('no_url', 'there is no page here: give the option "url"')
     }
     if (this.#options.WebSocket === undefined) {
-      throw new ClientError('no_websocket', 'there is no global WebSocket here: give the option "WebSocket"')
+      throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')
     }
     this.#link.connect()
   }

@@ -90,10 +90,13 @@ export class Jobs {
       this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
     } else {
       if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
-      const endTruncated = message.truncated === true
-      this.#end(known ?? this.#open(jobId), type === 'ai_complete'
-        ? { status: 'complete', result: message.result, error: undefined, endTruncated, endedAt: timestamp }
-        : { status: 'error', result: undefined, error: message.error, endTruncated, endedAt: timestamp })
+      this.#end(known ?? this.#open(jobId), {
+        ...(type === 'ai_complete'
+          ? { status: 'complete', result: message.result, error: undefined }
+          : { status: 'error', result: undefined, error: message.error }),
+        endTruncated: message.truncated === true,
+        endedAt: timestamp
+      })
     }
     return 'told'
   }
