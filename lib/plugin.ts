@@ -65,14 +65,14 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   warnAtStart(app, resolved)
 
   const { closeTimeoutMs } = resolved
-  const shutdown = new Shutdown({ clock: systemClock, log: app.log, timeoutMs: closeTimeoutMs })
+  const log = safeLogger(app.log)
+  const shutdown = new Shutdown({ clock: systemClock, log, timeoutMs: closeTimeoutMs })
   app.addHook('preClose', () => shutdown.run())
 
   const websockets = await WebSockets.provide(app, {
     ...resolved, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
   const deflate = deflateSettings(websockets.server.options.perMessageDeflate)
-  const log = safeLogger(app.log)
   const parts = assemble(resolved, log, deflate)
   const { manager, heartbeat, broker, connections, arrivals } = parts
   const negotiations = deflate && new Negotiations(websockets.server, deflate)

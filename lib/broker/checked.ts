@@ -1,8 +1,9 @@
 import { errors } from '../errors.js'
 import { whenThere, type MaybePromise } from '../maybe-promise.js'
 import type {
-  Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream
+  Broker, BrokerNode, ControlMessage, Evicted, Joined, Obeyed, Position, Published, PublishOptions, Stream
 } from './broker.js'
+import { noEvictions } from './evictions.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -25,6 +26,10 @@ export class CheckedBroker implements Broker {
 
   get bytes (): number {
     return this.#broker.bytes ?? 0
+  }
+
+  get evicted (): Evicted {
+    return this.#broker.evicted ?? { ...noEvictions }
   }
 
   open (node: BrokerNode): MaybePromise<void> {

@@ -9,13 +9,13 @@ export interface EvictionLog {
 /** A log line comes at most once in so many milliseconds, with the counts since the one before. */
 const LOG_INTERVAL_MS = 10_000
 
-const NONE: Evicted = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+export const noEvictions: Evicted = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
 
 /** Counts what is let go of for want of room, and logs it. */
 export class Evictions {
   readonly #clock: Clock
   readonly #log: EvictionLog
-  readonly #total: Evicted = { ...NONE }
+  readonly #total: Evicted = { ...noEvictions }
   #sinceLog: Evicted | undefined
   #timer: Timer | undefined
 
@@ -32,7 +32,7 @@ export class Evictions {
   add (kind: keyof Evicted, count = 1): void {
     if (count === 0) return
     this.#total[kind] += count
-    this.#sinceLog ??= { ...NONE }
+    this.#sinceLog ??= { ...noEvictions }
     this.#sinceLog[kind] += count
   }
 

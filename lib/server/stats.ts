@@ -1,4 +1,5 @@
 import type { Broker, Evicted } from '../broker/broker.js'
+import { noEvictions } from '../broker/evictions.js'
 import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { TransportState } from '../delivery/transport.js'
 import type { CloseName, ErrorCode } from '../protocol/codes.js'
@@ -127,6 +128,6 @@ export function metrics ({ connections, pool, counters, broker }: StatsSources):
     dropped: pool.dropped,
     shed: pool.shed,
     historyBytes: broker.bytes ?? 0,
-    evicted: broker.evicted ?? { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+    evicted: broker.evicted ?? { ...noEvictions }
   }
 }

@@ -97,6 +97,9 @@ t.test('what the contract allows passes as it is', async (t) => {
   const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
   t.equal(broker.bytes, 7)
   t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
+  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+  t.same(new CheckedBroker({ evicted } as unknown as Broker, () => undefined).evicted, evicted)
+  t.same(new CheckedBroker({} as Broker, () => undefined).evicted, { ...evicted, messages: 0 })
   t.equal(broker.close(), undefined)
   for (const [method, values] of Object.entries(answers)) {
     for (answer of values) t.equal((broker as unknown as Record<string, (stream: string) => unknown>)[method]!('session:s'), answer)
