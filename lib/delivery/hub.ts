@@ -120,6 +120,11 @@ export class Hub {
     this.#dispose(channel)
   }
 
+  /** Sends nothing more of the past. */
+  stopReplays (follower: Follower): void {
+    for (const replay of follower.replays?.keys() ?? []) replay.stop()
+  }
+
   /** Sends what was delivered so far, and nothing after it. Calls back when the socket has been given all of it. */
   finish (follower: Follower, finished: () => void): void {
     this.#settle(follower)
@@ -131,7 +136,7 @@ export class Hub {
   /** The connection is gone: nothing more, and nothing that waits. */
   drop (follower: Follower): void {
     follower.outbox.close()
-    for (const replay of follower.replays?.keys() ?? []) replay.stop()
+    this.stopReplays(follower)
     this.#forget(follower)
   }
 

@@ -3,8 +3,8 @@ import type { Frame } from './frame.js'
 
 /** What the pool knows of an outbox whose reader is behind. */
 export interface Backlogged {
-  /** Bytes that wait in it. */
-  readonly waitingBytes: number
+  /** Bytes of memory that closing it would free. */
+  readonly freeableBytes: number
   /** For how long its reader has taken nothing, in milliseconds. */
   readonly stalledMs: number
   /** Closes it because its reader is too slow, and frees its memory. */
@@ -55,6 +55,11 @@ export class OutboxPool {
     return this.#large.has(frame) ? 0 : frame.bytes(false).length
   }
 
+  /** What one outbox's part of a large message's memory is, in bytes. */
+  shareOf (frame: Frame): number {
+    return frame.bytes(false).length / (this.#large.get(frame) ?? 1)
+  }
+
   /** A large message waits in one more outbox. Its memory is shared, so it counts once. */
   hold (frame: Frame): void {
     this.waitingBytes += this.needed(frame)
@@ -81,7 +86,7 @@ export class OutboxPool {
       let worst: Backlogged | undefined
       let worstCost = -1
       for (const outbox of this.#backlogged) {
-        const cost = outbox.waitingBytes * (outbox.stalledMs + 1)
+        const cost = outbox.freeableBytes * (outbox.stalledMs + 1)
         if (cost > worstCost) [worst, worstCost] = [outbox, cost]
       }
       if (worst === undefined) return

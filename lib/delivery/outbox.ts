@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { FRAGMENT_BYTES, joinBytes, Frame, type FrameSource } from './frame.js'
 import type { Backlogged, OutboxPool } from './outbox-pool.js'
 import type { Transport } from './transport.js'
@@ -13,7 +14,14 @@ export const WRITE_AHEAD_BYTES = FRAGMENT_BYTES
  * kernel takes megabytes at once, for which a slow reader needs minutes: all the time its pongs show that it lives and reads.
  */
 const PING_EVERY_BYTES = FRAGMENT_BYTES / 2
-const PING = Buffer.from('reading')
+/** The same for a reader that is not behind: what it is sent may lie in the kernel, and few pings are enough. */
+const PING_ALWAYS_BYTES = 4 * FRAGMENT_BYTES
+/** Pings whose answers are waited for at most: the latest ones. */
+const MAX_PROBES = 64
+const PROBE_BYTES = 8
+const NO_PROBES: readonly string[] = []
+
+const OPEN = 1
 
 /** What a source of frames counts as while it waits, in bytes: it has no frames of its own. */
 const SOURCE_BYTES = 512
@@ -33,8 +41,9 @@ interface Begun {
   readonly bytes: Buffer
   /** How much of it was handed over, in bytes. */
   written: number
-  /** Whether it was above the bound when it had to wait. */
-  readonly isLarge: boolean
+  /** Whether the pool holds it as a large one, and otherwise how many bytes of it the pool counts. */
+  isLarge: boolean
+  counted: number
 }
 
 /** Exists only while something waits. */
@@ -72,6 +81,8 @@ export class Outbox implements Backlogged {
   #closed = false
   #awaitsDrain = false
   #unpinged = 0
+  /** Payloads of the outbox's own pings that were not answered yet. */
+  #probes = NO_PROBES
   /** Pings that were sent and not answered yet. */
   #unanswered = 0
 
@@ -84,6 +95,14 @@ export class Outbox implements Backlogged {
   /** Whether it takes nothing more. */
   get closed (): boolean {
     return this.#closed
+  }
+
+  /** Bytes of memory that closing it would free now. */
+  get freeableBytes (): number {
+    if (this.#backlog === undefined) return 0
+    const { bytes, large, begun } = this.#backlog
+    const held = (large === undefined ? 0 : this.#pool.shareOf(large)) + (begun?.isLarge === true ? this.#pool.shareOf(begun.frame) : 0)
+    return bytes + held + (begun?.counted ?? 0)
   }
 
   /** Bytes that wait for the reader here. */
@@ -115,10 +134,17 @@ export class Outbox implements Backlogged {
     this.transport.ping(payload)
   }
 
-  /** A pong came. Returns whether a ping had asked for it: then the reader has read what was sent before that ping. */
-  ponged (): boolean {
+  /**
+   * A pong came. Returns whether a ping may have asked for it. If it answers one of the outbox's own pings, whose payloads can't
+   * be guessed, the reader has read what was sent before that ping.
+   */
+  ponged (payload: Buffer): boolean {
     if (this.#unanswered === 0) return false
     this.#unanswered--
+    const answered = this.#probes.indexOf(payload.toString('latin1'))
+    if (answered < 0) return true
+    // A peer may answer only the latest of several pings (RFC 6455, section 5.5.3).
+    this.#probes = this.#probes.slice(answered + 1)
     if (this.#backlog !== undefined) this.#backlog.takenAt = this.#pool.monotonic()
     return true
   }
@@ -129,6 +155,7 @@ export class Outbox implements Backlogged {
     if (this.#backlog !== undefined || this.transport.full || bytes.length > WRITE_AHEAD_BYTES) return false
     this.transport.write(bytes, frames)
     this.#pool.sent += frames.length
+    this.#probe(bytes.length, PING_ALWAYS_BYTES)
     return true
   }
 
@@ -158,7 +185,7 @@ export class Outbox implements Backlogged {
     this.#pool.waitingBytes -= bytes
     this.#pool.dropped += items.size + (begun === undefined ? 0 : 1)
     if (large !== undefined) this.#pool.release(large)
-    if (begun?.isLarge === true) this.#pool.release(begun.frame)
+    if (begun !== undefined) this.#uncount(begun)
     this.#forgetBacklog()
   }
 
@@ -166,6 +193,8 @@ export class Outbox implements Backlogged {
   shed (): void {
     this.#pool.shed++
     this.close()
+    // It may have been closing already, and waited for what is gone now.
+    this.#finished?.()
     this.#onShed()
   }
 
@@ -185,6 +214,7 @@ export class Outbox implements Backlogged {
     }
     this.transport.write(joinBytes(parts), frames)
     this.#pool.sent += frames.length
+    this.#probe(bytes, PING_ALWAYS_BYTES)
     return true
   }
 
@@ -264,11 +294,15 @@ export class Outbox implements Backlogged {
   /** Hands over what the socket has room for, in order. */
   #pump (): void {
     for (let backlog = this.#backlog; backlog !== undefined; backlog = this.#backlog) {
-      if (isEmpty(backlog)) {
+      if (this.transport.state !== OPEN) {
+        // The peer has closed: nothing more reaches it.
+        this.close()
+      } else if (isEmpty(backlog)) {
         this.#forgetBacklog()
         this.#finished?.()
       } else if (this.transport.full) {
         this.#awaitDrain()
+        this.#countBegun(backlog)
         const fresh = backlog.fresh.slice(backlog.freshAt)
         backlog.fresh = []
         this.#waitAll(fresh)
@@ -307,18 +341,47 @@ export class Outbox implements Backlogged {
       begun.written += part.length
       if (begun.written < begun.bytes.length) continue
       frames.push(begun.frame)
-      if (begun.isLarge) this.#pool.release(begun.frame)
+      this.#uncount(begun)
       backlog.begun = undefined
     }
     // A source may turn out to have nothing.
     if (bytes === 0) return
     this.transport.write(joinBytes(parts), frames)
     this.#pool.sent += frames.length
+    this.#probe(bytes, PING_EVERY_BYTES)
+  }
+
+  /** Sends a ping behind what was written, if that is enough since the last one. */
+  #probe (bytes: number, every: number): void {
     this.#unpinged += bytes
-    if (this.#unpinged >= PING_EVERY_BYTES) {
-      this.#unpinged = 0
-      this.ping(PING)
+    if (this.#unpinged < every || this.transport.ping === undefined) return
+    this.#unpinged = 0
+    const payload = randomBytes(PROBE_BYTES)
+    this.#probes = [...this.#probes.slice(1 - MAX_PROBES), payload.toString('latin1')]
+    this.ping(payload)
+  }
+
+  /** What is being handed over has to wait, and counts among all that waits until it has gone. */
+  #countBegun ({ begun }: Backlog): void {
+    if (begun === undefined || begun.isLarge || begun.counted > 0) return
+    const { frame, bytes: { length } } = begun
+    const pool = this.#pool
+    if (length > pool.maxOutboxBytes) {
+      pool.makeRoom(pool.needed(frame))
+      if (this.#backlog?.begun !== begun) return
+      begun.isLarge = true
+      pool.hold(frame)
+    } else {
+      pool.makeRoom(length)
+      if (this.#backlog?.begun !== begun) return
+      begun.counted = length
+      pool.waitingBytes += length
     }
+  }
+
+  #uncount ({ frame, isLarge, counted }: Begun): void {
+    if (isLarge) this.#pool.release(frame)
+    this.#pool.waitingBytes -= counted
   }
 
   /** Takes the next frame out of the backlog. Undefined when there is none, or when its first fragment needs more room. */
@@ -341,7 +404,7 @@ export class Outbox implements Backlogged {
   }
 
   #begun (frame: Frame, isLarge = false): Begun {
-    return { frame, bytes: frame.bytes(this.transport.inflates), written: 0, isLarge }
+    return { frame, bytes: frame.bytes(this.transport.inflates), written: 0, isLarge, counted: 0 }
   }
 
   /** Tells the peer how much comes, which sees nothing of a long message before its end. */

@@ -15,7 +15,7 @@ export interface JobReporter {
   readonly signal: AbortSignal
   /** A chunk came of which no progress tells yet. Called for each, so it must cost next to nothing. */
   heard (): void
-  /** Calls back when the job counts as stalled: nothing was heard of it for too long. */
+  /** @internal Calls back when the job counts as stalled: nothing was heard of it for too long. */
   onceStalled (callback: () => void): void
   progress (progress: AIProgress & { delta?: string }): unknown
   /** Ends the job, also with a result that can't be sent: then as a failure. */

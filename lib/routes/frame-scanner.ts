@@ -32,6 +32,11 @@ export class FrameScanner {
     return this.opcode <= LAST_DATA_OPCODE && (this.#first & 0x80) !== 0
   }
 
+  /** Whether the last frame brings a part of a message, and not its end. */
+  get isFragment (): boolean {
+    return this.opcode <= LAST_DATA_OPCODE && (this.#first & 0x80) === 0
+  }
+
   /** Bytes of the last frame that it took. */
   get frameBytes (): number {
     return this.#frameBytes

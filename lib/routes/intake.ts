@@ -9,6 +9,9 @@ const MAX_EARLY_BYTES = 16 * 1024
 /** How much is read of a client whose connection closes, in search of its close frame. */
 const MAX_CLOSING_BYTES = 1024 * 1024
 
+/** A frame of fewer bytes that does not end its message counts as a message: handling many of them costs as much. */
+const SMALL_FRAME_BYTES = 1024
+
 /** Decides which of a client's messages are read, and when. */
 export interface Intake {
   /** The client is admitted: what was held is handled first, then everything as it comes. */
@@ -26,6 +29,8 @@ export interface Recipient {
   readonly isClosing: boolean
   /** Handles a message of an admitted client. */
   take (data: Buffer, isBinary: boolean): void
+  /** A small frame came that does not end its message. */
+  fragmented (): void
 }
 
 /** The same for all connections. */
@@ -185,13 +190,14 @@ class SocketIntake implements Intake {
       const from = at
       const isNew = this.#scanner.isAtEnd
       at = this.#scanner.take(chunk, from)
-      const { isAtEnd, opcode, endsMessage } = this.#scanner
+      const { isAtEnd, opcode, endsMessage, isFragment, frameBytes } = this.#scanner
       // A frame that ws has a part of is given to it whole: otherwise it would take the close frame for the rest.
       if (isNew) this.#isPassing = opcode === CLOSE || !this.#isClosing
       if (!this.#isPassing || this.#isOver) continue
       if (isAtEnd && endsMessage) this.#underWay++
       if (isAtEnd && opcode === CLOSE) this.#isOver = true
       this.#giveToWs(chunk.subarray(from, at))
+      if (isAtEnd && isFragment && frameBytes < SMALL_FRAME_BYTES) this.#recipient.fragmented()
     }
     return at
   }

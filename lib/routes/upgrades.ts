@@ -110,7 +110,8 @@ export class Upgrades {
       return
     }
     const { guard } = this.#options
-    guard.watch(socket, Infinity, () => true)
+    // Nobody reads it meanwhile, so that its peer's leaving goes unnoticed.
+    guard.watch(socket, UNCLAIMED_MS)
     response.once('close', AsyncResource.bind(() => {
       guard.release(socket)
       if (!socket.destroyed) this.#onceResponded(socket, work)

@@ -121,6 +121,11 @@ class Reception implements Recipient {
   take (data: Buffer, isBinary: boolean): void {
     if (this.connection !== undefined) this.options.inbound.receive(this.connection, data, isBinary)
   }
+
+  fragmented (): void {
+    const { connection, options } = this
+    if (connection !== undefined) outsideRequests(() => { options.inbound.unasked(connection) })
+  }
 }
 
 /**

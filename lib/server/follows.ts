@@ -133,7 +133,7 @@ export class Follows {
     this.decide(connection, { type: 'subscribe', sessionId }, (permission) => {
       if (follows.get(sessionId) !== follow) return
       if (permission !== 'allowed') this.#refuse(connection, sessionId, follow, permission, count)
-      else this.#options.replayBudgets.whenAllowed(connection, () => { this.#join(connection, sessionId, follow, request, count) })
+      else this.#options.replayBudgets.whenAllowed(connection, sessionId, () => { this.#join(connection, sessionId, follow, request, count) })
     })
   }
 
@@ -181,6 +181,7 @@ export class Follows {
 
   #leave (connection: Connection, sessionId: string): void {
     connection.follows.delete(sessionId)
+    this.#options.replayBudgets.forget(connection, sessionId)
     this.#options.hub.leave(connection.follower, `session:${sessionId}`)
   }
 }

@@ -81,7 +81,7 @@ export class Heartbeat implements ConnectionWatcher {
    */
   pong (connection: Connection, payload: Buffer): boolean {
     connection.isAlive = true
-    if (!connection.follower.outbox.ponged()) return false
+    if (!connection.follower.outbox.ponged(payload)) return false
     if (connection.pingedAt === undefined || connection.pingPayload?.equals(payload) !== true) return true
     this.#options.counters.roundTrip(this.#options.clock.monotonic() - connection.pingedAt)
     connection.pingedAt = undefined

@@ -8,8 +8,8 @@ const BURST_SECONDS = 4
 interface Budget {
   bytes: number
   refilledAt: number
-  /** Replays that wait for their turn, and the timer of the first. */
-  readonly waiting: Array<() => void>
+  /** Replays that wait for their turn, by session, and the timer of the first. */
+  readonly waiting: Map<string, () => void>
   timer: Timer | undefined
 }
 
@@ -29,14 +29,14 @@ export class ReplayBudgets implements ConnectionWatcher {
     this.#bytesPerSecond = options.bytesPerSecond
   }
 
-  /** Calls back when a replay may begin: at once if nothing is owed. */
-  whenAllowed (connection: Connection, begin: () => void): void {
+  /** Calls back when a session's replay may begin: at once if nothing is owed. One that waits already is replaced. */
+  whenAllowed (connection: Connection, sessionId: string, begin: () => void): void {
     const budget = this.#budgets.get(connection)
     if (budget === undefined) {
       begin()
       return
     }
-    budget.waiting.push(begin)
+    budget.waiting.set(sessionId, begin)
     if (budget.timer === undefined) this.#beginAllowed(budget)
   }
 
@@ -44,11 +44,16 @@ export class ReplayBudgets implements ConnectionWatcher {
   spend (connection: Connection, bytes: number): void {
     if (bytes === 0 || this.#bytesPerSecond === Infinity) return
     const budget = this.#budgets.get(connection) ?? {
-      bytes: this.#bytesPerSecond * BURST_SECONDS, refilledAt: this.#clock.monotonic(), waiting: [], timer: undefined
+      bytes: this.#bytesPerSecond * BURST_SECONDS, refilledAt: this.#clock.monotonic(), waiting: new Map(), timer: undefined
     }
     this.#budgets.set(connection, budget)
     this.#refill(budget)
     budget.bytes -= bytes
+  }
+
+  /** The session was left: its replay waits no longer. */
+  forget (connection: Connection, sessionId: string): void {
+    this.#budgets.get(connection)?.waiting.delete(sessionId)
   }
 
   added (): void { /* A budget is made with the first replay. */ }
@@ -57,14 +62,18 @@ export class ReplayBudgets implements ConnectionWatcher {
     const budget = this.#budgets.get(connection)
     if (budget === undefined) return
     budget.timer?.cancel()
-    budget.waiting.length = 0
+    budget.waiting.clear()
     this.#budgets.delete(connection)
   }
 
   #beginAllowed (budget: Budget): void {
     this.#refill(budget)
-    while (budget.bytes > 0 && budget.waiting.length > 0) budget.waiting.shift()?.()
-    if (budget.waiting.length === 0) return
+    for (const [sessionId, begin] of budget.waiting) {
+      if (budget.bytes <= 0) break
+      budget.waiting.delete(sessionId)
+      begin()
+    }
+    if (budget.waiting.size === 0 || budget.timer !== undefined) return
     const untilPaidMs = Math.ceil(-budget.bytes / this.#bytesPerSecond * 1000) + 1
     budget.timer = this.#clock.after(untilPaidMs, () => {
       budget.timer = undefined

@@ -174,7 +174,7 @@ t.test('a frame that is against the protocol is found out after admission', asyn
 })
 
 t.test('after rate_limited nothing is inflated or handled, and the close frame is still heard', async (t) => {
-  const gated = await startGated(t, { limits: { burst: 5 }, closeTimeoutMs: 60_000 })
+  const gated = await startGated(t, { limits: { burst: 5, messagesPerSecond: 0.001 }, closeTimeoutMs: 60_000 })
   gated.admit()
   const peer = new RawClient(t, gated.url(), { extensions })
   await peer.answer

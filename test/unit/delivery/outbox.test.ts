@@ -367,10 +367,16 @@ t.test('a reader that is too slow', (t) => {
     clock.advance(5000)
     t.equal(outbox.stalledMs, 5000)
     t.ok(transport.pings.length > 0)
-    t.ok(outbox.ponged())
+    const [oldest, ...others] = transport.pings as [Buffer, ...Buffer[]]
+    t.ok(outbox.ponged(Buffer.from('guessed')), 'it may answer the ping of somebody else')
+    t.equal(outbox.stalledMs, 5000, 'but shows nothing')
+    t.ok(outbox.ponged(oldest))
     t.equal(outbox.stalledMs, 0)
-    for (let more = transport.pings.length - 1; more > 0; more--) outbox.ponged()
-    t.notOk(outbox.ponged(), 'a pong that no ping asked for says nothing')
+    clock.advance(1000)
+    t.equal(outbox.ponged(oldest), others.length > 1)
+    t.equal(outbox.stalledMs, 1000, 'the same answer again shows nothing')
+    while (outbox.ponged(oldest));
+    t.notOk(outbox.ponged(others.at(-1)!), 'a pong that no ping asked for says nothing')
     t.end()
   })
 
@@ -441,6 +447,42 @@ t.test('the ceiling over all readers', (t) => {
     t.end()
   })
 
+  t.test('costs no reader of a long message that many share, for that would free nothing', (t) => {
+    const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 1000 * KIB })
+    const large = message('large', 500 * KIB)
+    const [readers, hogs] = [Array.from({ length: 10 }, () => makeOutbox(pool)), Array.from({ length: 6 }, () => makeOutbox(pool))]
+    for (const { outbox, transport } of readers) {
+      transport.stall()
+      outbox.write([large])
+    }
+    for (const { outbox, transport } of hogs) {
+      transport.stall()
+      outbox.write([message('a', 90 * KIB)])
+    }
+    t.strictSame(readers.map(({ overflows }) => overflows()), readers.map(() => 0))
+    t.equal(hogs.reduce((sum, { overflows }) => sum + overflows(), 0), 1)
+    t.ok(pool.waitingBytes <= 1000 * KIB)
+    t.end()
+  })
+
+  t.test('counts what is being handed over, too', (t) => {
+    const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 1000 * KIB })
+    const slow = Array.from({ length: 4 }, () => makeOutbox(pool))
+    for (const [at, { outbox, transport }] of slow.entries()) {
+      transport.stalled = true
+      outbox.write([message(`large ${at}`, 400 * KIB)])
+      t.ok(pool.waitingBytes <= 1000 * KIB)
+    }
+    t.equal(pool.shed, 2, 'two of them have room')
+    const small = makeOutbox(pool)
+    small.transport.stalled = true
+    small.outbox.write([message('first', 64 * KIB), message('b', 90 * KIB)])
+    t.equal(small.overflows(), 0)
+    for (const { outbox, transport } of [...slow, small]) while (outbox.behind) transport.drain()
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
   t.test('costs nobody else when one message alone is above it', (t) => {
     const { pool, slow } = setUp()
     slow[0]!.outbox.write([message('a', 30 * KIB)])
@@ -500,6 +542,28 @@ t.test('an end', (t) => {
     }
     t.equal(finished, 1)
     t.strictSame(names(transport), ['first', 'a', 'b'])
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('comes when its reader is given up, so that it is still told why', (t) => {
+    const { outbox, pool } = makeStalled()
+    outbox.write([message('a', 60 * KIB)])
+    let finished = 0
+    outbox.finish(() => { finished++ })
+    outbox.shed()
+    t.equal(finished, 1)
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
+  t.test('lets go of everything when the peer has closed', (t) => {
+    const { outbox, transport, pool } = makeStalled()
+    outbox.write([message('a', 60 * KIB), sourceOf('b', 'c')])
+    transport.state = 2
+    transport.drain()
+    t.match(outbox, { behind: false, closed: true })
+    t.equal(pool.sent, 1)
     t.equal(pool.waitingBytes, 0)
     t.end()
   })
