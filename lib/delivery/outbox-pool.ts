@@ -57,7 +57,7 @@ export class OutboxPool {
 
   /** What one outbox's part of a large message's memory is, in bytes. */
   shareOf (frame: Frame): number {
-    return frame.bytes(false).length / (this.#large.get(frame) ?? 1)
+    return frame.bytes(false).length / Number(this.#large.get(frame))
   }
 
   /** A large message waits in one more outbox. Its memory is shared, so it counts once. */
@@ -68,9 +68,9 @@ export class OutboxPool {
 
   /** It has left one of them. */
   release (frame: Frame): void {
-    const outboxes = this.#large.get(frame) ?? 0
-    if (outboxes > 1) {
-      this.#large.set(frame, outboxes - 1)
+    const left = Number(this.#large.get(frame)) - 1
+    if (left > 0) {
+      this.#large.set(frame, left)
     } else {
       this.#large.delete(frame)
       this.waitingBytes -= this.needed(frame)

@@ -79,7 +79,6 @@ export class Outbox implements Backlogged {
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
-  #awaitsDrain = false
   #unpinged = 0
   /** Payloads of the outbox's own pings that were not answered yet. */
   #probes = NO_PROBES
@@ -314,10 +313,7 @@ export class Outbox implements Backlogged {
   }
 
   #awaitDrain (): void {
-    if (this.#awaitsDrain) return
-    this.#awaitsDrain = true
     this.transport.onceDrained(() => {
-      this.#awaitsDrain = false
       if (this.#backlog === undefined) return
       this.#backlog.takenAt = this.#pool.monotonic()
       this.hasTaken = true

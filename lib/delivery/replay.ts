@@ -10,6 +10,13 @@ export const PIECE_UNITS = 10 * 1024
 /** Makes the frame of a publication, of its text only what lies between two places. Without `to` it is the last piece. */
 export type FramePast = (publication: Publication, from: number, to: number | undefined) => Frame
 
+interface Item {
+  readonly publication: Publication
+  /** How much of its text the reader holds, and where what the reader lacks begins. */
+  readonly held: number
+  readonly begin: number
+}
+
 /**
  * What one reader is sent of a stream's past. Frames are made, or found where others had them made, when the reader has
  * room for them: a reader that reads nothing costs no more than this object. Every piece of a text ends at a multiple of
@@ -23,27 +30,23 @@ export class Replay implements FrameSource {
   /** Called once nothing is left. */
   ended: (() => void) | undefined
   readonly #frame: FramePast
-  #publications: readonly Publication[]
-  /** Of each publication: how much of its text the reader holds, and where what it lacks begins. */
-  readonly #held: number[] = []
-  readonly #begins: number[] = []
+  #items: Item[] = []
   #at = 0
   /** Where the next piece of the current publication's text begins; undefined before its first one. */
   #from: number | undefined
 
   constructor (publications: readonly Publication[], heldOf: (jobId: string) => number, frame: FramePast) {
-    this.#publications = publications
     this.#frame = frame
     let messages = publications.length
     let bytes = 0
-    for (const { body, text, jobId = '' } of publications) {
+    for (const publication of publications) {
+      const { body, text, jobId = '' } = publication
       bytes += body.length
       const told = text === undefined ? 0 : heldOf(jobId)
       // A reader that claims more than there is holds another text.
       const held = text !== undefined && told <= text.to ? told : 0
       const begin = text === undefined ? 0 : Math.max(held, text.source.end - text.source.units)
-      this.#held.push(held)
-      this.#begins.push(begin)
+      this.#items.push({ publication, held, begin })
       if (text === undefined || begin >= text.to) continue
       messages += Math.ceil(text.to / PIECE_UNITS) - 1 - Math.floor(begin / PIECE_UNITS)
       bytes += text.to - begin
@@ -53,18 +56,19 @@ export class Replay implements FrameSource {
   }
 
   next (): Frame | undefined {
-    const publication = this.#publications[this.#at]
-    if (publication === undefined) return undefined
-    const from = this.#from ?? this.#held[this.#at] ?? 0
-    const to = endOfPiece(publication, Math.max(from, this.#begins[this.#at] ?? 0))
+    const item = this.#items[this.#at]
+    if (item === undefined) return undefined
+    const { publication, held, begin } = item
+    const from = this.#from ?? held
+    const to = endOfPiece(publication, Math.max(from, begin))
     this.#from = to
-    if (to === undefined && ++this.#at === this.#publications.length) this.stop()
+    if (to === undefined && ++this.#at === this.#items.length) this.stop()
     return this.#frame(publication, from, to)
   }
 
   /** Lets go of the rest. */
   stop (): void {
-    this.#publications = []
+    this.#items = []
     this.ended?.()
     this.ended = undefined
   }

@@ -123,8 +123,12 @@ class Reception implements Recipient {
   }
 
   fragmented (): void {
-    const { connection, options } = this
-    if (connection !== undefined) outsideRequests(() => { options.inbound.unasked(connection) })
+    outsideRequests(() => { this.unasked() })
+  }
+
+  /** The client sent something that it need not have sent. */
+  unasked (): void {
+    if (this.connection !== undefined) this.options.inbound.unasked(this.connection)
   }
 }
 
@@ -147,12 +151,12 @@ const onClose = listener(({ options, waiting, connection }, code: number) => {
   if (connection !== undefined) options.connections.remove(connection, code)
 })
 
-const onPing = listener(({ options, connection }) => {
-  if (connection !== undefined) options.inbound.unasked(connection)
-})
+const onPing = listener((reception) => { reception.unasked() })
 
-const onPong = listener(({ options, connection }, payload: Buffer) => {
-  if (connection !== undefined && !options.heartbeat.pong(connection, payload)) options.inbound.unasked(connection)
+const onPong = listener((reception, payload: Buffer) => {
+  const { connection, options } = reception
+  const isAsked = connection !== undefined && options.heartbeat.pong(connection, payload)
+  if (!isAsked) reception.unasked()
 })
 
 const onMessage = listener(({ intake }, data: Buffer, isBinary: boolean) => { intake.message(data, isBinary) })

@@ -85,6 +85,8 @@ export class Connections {
     counters.close(name)
     log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
     this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#cutOff(connection) }))
+    // Its right to read has ended: what was still to come of the past is not sent.
+    if (name === 'revoked' || name === 'tokenExpired') hub.stopReplays(connection.follower)
     hub.finish(connection.follower, () => { connection.follower.outbox.transport.close(code, reason) })
   }
 

@@ -146,10 +146,9 @@ export class Follows {
     void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
       // Closing it ends its way into the session, so that nothing of the broker's answer is sent.
       if (!connections.mayAct(connection)) return ''
-      const session = joined.get(stream)
       follow.joined = true
-      replayBudgets.spend(connection, session?.replayBytes ?? 0)
-      const answer = replies.subscribed(sessionId, session)
+      for (const { replayBytes } of joined.values()) replayBudgets.spend(connection, replayBytes)
+      const answer = replies.subscribed(sessionId, joined.get(stream))
       // The last is sent by the hub, and what is replayed comes behind it.
       for (let sent = 1; sent < count; sent++) hub.send(connection.follower, answer)
       return answer

@@ -235,7 +235,11 @@ t.test('a client that goes on sending to a connection that closes is not read on
 t.test('injectWS: what is said before admission is handled after it', async (t) => {
   const gated = await startGated(t)
   await gated.app.injectWS('/ws', {}, {
-    onOpen: (ws) => { for (let at = 0; at < 10; at++) ws.send(JSON.stringify({ type: 'mine', at })) }
+    onOpen: (ws) => {
+      ws.ping()
+      ws.pong()
+      for (let at = 0; at < 10; at++) ws.send(JSON.stringify({ type: 'mine', at }))
+    }
   })
   await connectionsOf(gated)
   t.same(gated.messages, [])

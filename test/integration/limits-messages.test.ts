@@ -293,8 +293,8 @@ t.test('a peer that only ever begins is cut off by the heartbeat: half a frame i
   t.equal(app.wsManager.getStats().totalConnections, 0)
 })
 
-t.test('a message in more pieces than anybody needs closes', async (t) => {
-  const { url } = await startApp(t)
+t.test('a message in more pieces than anybody needs closes, without a rate limit too', async (t) => {
+  const { url } = await startApp(t, { limits: { burst: Infinity } })
   const peer = await connectRaw(t, url())
   peer.socket.write(Buffer.concat([clientFrame(TEXT, 'x'), ...Array.from({ length: 40_000 }, () => clientFrame(CONTINUATION, 'x'))]))
   t.match(readClose(await peer.frame()), { code: 1008 })
@@ -343,4 +343,23 @@ t.test('a query that nobody asked for does no harm', async (t) => {
     t.same(client, { id: clientId, isAlive: true, state: 1 }, query)
   }
   t.notOk('userId' in {}, 'no prototype was touched')
+})
+
+t.test('a message in many small fragments is a flood; in a few, or in large ones, it is not', async (t) => {
+  const { url } = await startApp(t, { limits: { burst: 50, messagesPerSecond: 0.001 }, onMessage: (_message, client) => { client.send({ type: 'taken' }) } })
+  const inFragments = (message: object, count: number): Buffer => {
+    const text = JSON.stringify(message)
+    const size = Math.ceil(text.length / count)
+    return Buffer.concat(Array.from({ length: count }, (_, at) => clientFrame(
+      (at === 0 ? TEXT : CONTINUATION) | (at === count - 1 ? FIN : 0), text.slice(at * size, (at + 1) * size)
+    )))
+  }
+  const peer = await connectRaw(t, url())
+  peer.socket.write(inFragments({ type: 'mine' }, 10))
+  t.match(JSON.parse((await peer.frame()).payload.toString()), { type: 'taken' })
+  peer.socket.write(inFragments({ type: 'mine', text: 'x'.repeat(200_000) }, 100))
+  t.match(JSON.parse((await peer.frame()).payload.toString()), { type: 'taken' })
+  peer.socket.write(inFragments({ type: 'mine', text: 'x'.repeat(200) }, 200))
+  t.match(JSON.parse((await peer.frame()).payload.toString()), { code: 'rate_limited' })
+  t.match(readClose(await peer.frame()), { code: 4001 })
 })

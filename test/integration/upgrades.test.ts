@@ -186,3 +186,20 @@ t.test('an upgrade that waits for a slow response before it is carried out after
   respond!()
   t.match(await client.until(/"type":"connection"/), /^HTTP\/1\.1 200 [\s\S]*at lastHTTP\/1\.1 101 /)
 })
+
+t.test('an upgrade that waits for a response that never comes holds up no close', async (t) => {
+  let asked = false
+  const { app, port } = await listening(t, async (app) => {
+    await plugin(app)
+    app.get('/never', () => {
+      asked = true
+      return never()
+    })
+  })
+  const client = new RawConnection(t, port).write(`GET /never HTTP/1.1\r\nHost: app.example\r\n\r\n${upgradeRequest('GET /ws')}`)
+  await until(() => asked)
+  const began = performance.now()
+  await app.close()
+  t.ok(performance.now() - began < FAR_TOO_LONG_MS)
+  await client.ended
+})

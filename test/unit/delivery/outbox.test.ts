@@ -117,6 +117,8 @@ t.test('while the reader keeps up', (t) => {
   t.test('frames that are made when there is room leave with those around them, in one write', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
+    outbox.write([sourceOf()])
+    t.equal(transport.writes.length, 0)
     outbox.write([message('a', 100), sourceOf('b', 'c'), sourceOf(), message('d', 100)])
     t.strictSame(names(transport), ['a', 'b', 'c', 'd'])
     t.equal(transport.writes.length, 1)
@@ -348,6 +350,19 @@ t.test('a reader that is too slow', (t) => {
     t.end()
   })
 
+  t.test('a progress above the bound that replaced others brings their text', (t) => {
+    const { outbox, transport, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
+    const text = (from: number, bytes: number): Frame => new Frame('.'.repeat(bytes), {
+      collapseKey: 'job', piece: { from, startingAt: (earlier) => sourceOf(`from ${earlier}`, 'and more') }
+    })
+    outbox.write([text(3, 10), text(5, 200 * KIB)])
+    t.ok(pool.waitingBytes > 200 * KIB)
+    while (outbox.behind) transport.drain()
+    t.strictSame(names(transport), ['first', 'from 3', 'and more'])
+    t.equal(pool.waitingBytes, 0)
+    t.end()
+  })
+
   t.test('a newer progress above the bound takes an older one\'s place', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (const name of ['old', 'new']) outbox.write([message(name, 200 * KIB, 'job')])
@@ -498,6 +513,13 @@ t.test('the ceiling over all readers', (t) => {
     slow[2]!.outbox.write([message('b', 190 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [1, 1, 0])
     t.equal(pool.waitingBytes, 190 * KIB)
+    t.end()
+  })
+
+  t.test('ends where there is nobody to give up', (t) => {
+    const { pool } = makePool({ maxTotalBytes: KIB })
+    pool.makeRoom(2 * KIB)
+    t.equal(pool.shed, 0)
     t.end()
   })
 

@@ -1,4 +1,8 @@
 import t from 'tap'
+import type { Connection } from '../../../lib/server/connection.js'
+import { ReplayBudgets } from '../../../lib/server/replay-budgets.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { FakeTransport } from '../../support/fake-transport.js'
 import { createServer, type Peer, type TestServer } from '../../support/server.js'
 import type { Message } from '../../support/ws-client.js'
 
@@ -74,4 +78,35 @@ t.test('Infinity means no limit', async (t) => {
   const { peer } = await setUp(Infinity)
   for (const sessionId of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) peer.send({ type: 'subscribe', sessionId })
   t.equal(answersOf(peer.take()).length, 7)
+})
+
+t.test('of the requests for one session only the latest waits, and none once it was left', (t) => {
+  const clock = new FakeClock()
+  const budgets = new ReplayBudgets({ clock, bytesPerSecond: 1_000 })
+  const connection = {} as Connection
+  const began: string[] = []
+  const ask = (sessionId: string, name: string): void => { budgets.whenAllowed(connection, sessionId, () => { began.push(name) }) }
+  budgets.forget(connection, 'a')
+  budgets.spend(connection, 5_000)
+  for (const name of ['a 1', 'a 2', 'a 3']) ask('a', name)
+  ask('b', 'b')
+  ask('c', 'c')
+  budgets.forget(connection, 'b')
+  clock.advance(2_000)
+  t.same(began, ['a 3', 'c'])
+  t.end()
+})
+
+t.test('a user whose right is taken back is sent nothing more of the past', async (t) => {
+  const server = createServer()
+  await server.manager.notifyAIProgress('a', { delta: 'x'.repeat(900_000) }, { jobId: 'j' })
+  const transport = new FakeTransport()
+  transport.stalled = true
+  const peer = await server.connect({ userId: 'u', sessionId: 'a', transport })
+  const before = transport.texts.length
+  t.ok(peer.connection.follower.outbox.behind)
+  await server.manager.revoke('u')
+  while (transport.bufferedBytes > 0) transport.drain()
+  t.ok(transport.texts.length <= before + 1, `no more than was on its way: ${before}, then ${transport.texts.length}`)
+  t.match(transport.closedWith, { code: 4502 })
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { metrics } from '../../../lib/server/stats.js'
 import { createServer } from '../../support/server.js'
 
 t.test('the snapshot', async (t) => {
@@ -119,5 +120,12 @@ t.test('the metrics', async (t) => {
     peer.ask('nonsense')
     server.connections.close(peer.connection, 'restart')
     t.strictSame([before.errors, before.closes], [{}, {}])
+  })
+})
+
+t.test('of a broker that keeps its messages elsewhere there is nothing to count here', async (t) => {
+  const { connections, pool, counters } = createServer()
+  t.match(metrics({ connections, pool, counters, broker: {} }), {
+    historyBytes: 0, evicted: { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
   })
 })
