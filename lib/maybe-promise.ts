@@ -8,9 +8,18 @@ export function isPromise<T> (value: MaybePromise<T>): value is PromiseLike<T> {
 
 /** Returns the value. @throws TypeError for a promise, of which nobody would hear whether it rejects. */
 export function synchronous<T> (what: string, value: T): T {
-  if (!isPromise(value)) return value
+  if (!seemsPromise(value)) return value
   Promise.resolve(value).catch(() => undefined)
   throw new TypeError(`${what} must not return a promise: it is used at once`)
+}
+
+/** What can't be read is none. */
+function seemsPromise (value: unknown): boolean {
+  try {
+    return isPromise(value)
+  } catch {
+    return false
+  }
 }
 
 /** Carries on with the value: at once when it is there. */

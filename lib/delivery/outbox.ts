@@ -362,14 +362,14 @@ export class Outbox implements Backlogged {
     if (begun === undefined || begun.isLarge || begun.counted > 0) return
     const { frame, bytes: { length } } = begun
     const pool = this.#pool
-    if (length > pool.maxOutboxBytes) {
-      pool.makeRoom(pool.needed(frame))
-      if (this.#backlog?.begun !== begun) return
+    const isLarge = length > pool.maxOutboxBytes
+    pool.makeRoom(isLarge ? pool.needed(frame) : length)
+    // It was the one that had to make room.
+    if (this.#backlog === undefined) return
+    if (isLarge) {
       begun.isLarge = true
       pool.hold(frame)
     } else {
-      pool.makeRoom(length)
-      if (this.#backlog?.begun !== begun) return
       begun.counted = length
       pool.waitingBytes += length
     }

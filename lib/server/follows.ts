@@ -142,7 +142,6 @@ export class Follows {
     const stream = `session:${sessionId}` as const
     // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
     const isWanted = (): boolean => connection.follows.get(sessionId) === follow
-    if (!isWanted()) return
     void proceed(() => hub.join(connection.follower, [{ stream, ...request }], (joined) => {
       // Closing it ends its way into the session, so that nothing of the broker's answer is sent.
       if (!connections.mayAct(connection)) return ''

@@ -516,6 +516,28 @@ t.test('the ceiling over all readers', (t) => {
     t.end()
   })
 
+  t.test('costs the one that is being handed something, too, when it is the one that holds most', (t) => {
+    const { outbox, transport, pool, overflows } = makeStalled({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 90 * KIB + 40 })
+    const frames = [message('long', 90 * KIB)]
+    outbox.write([{ next: () => frames.pop() }, message('b', 100)])
+    t.equal(overflows(), 0)
+    transport.drain()
+    t.equal(overflows(), 1)
+    t.equal(pool.waitingBytes, 0)
+    t.equal(outbox.freeableBytes, 0)
+    t.end()
+  })
+
+  t.test('pings nobody where nobody would answer', (t) => {
+    const { outbox, transport } = makeOutbox(makePool().pool)
+    Reflect.deleteProperty(transport, 'ping')
+    outbox.ping(Buffer.from('x'))
+    outbox.write([message('a', 300 * KIB)])
+    t.notOk(outbox.ponged(Buffer.from('x')))
+    t.equal(outbox.freeableBytes, 0)
+    t.end()
+  })
+
   t.test('ends where there is nobody to give up', (t) => {
     const { pool } = makePool({ maxTotalBytes: KIB })
     pool.makeRoom(2 * KIB)
