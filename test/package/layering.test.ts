@@ -44,7 +44,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
     'node:tls', 'ws'
   ],
   server: ['@sinclair/typebox', 'node:crypto', 'secure-json-parse'],
-  delivery: ['node:zlib'],
+  delivery: ['node:crypto', 'node:zlib'],
   broker: ['node:crypto'],
   jobs: [],
   react: ['react'],

@@ -273,14 +273,14 @@ t.test('a reader that stalls sees the same, but for progress that newer progress
 t.test('a reader that is too slow sees the beginning, and no more waits for it than the bound and one message', (t) => {
   let shed = 0
   fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
-    const room = new Room({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 150 * KIB })
+    const room = new Room({ maxOutboxBytes: 50 * KIB, maxTotalBytes: 90 * KIB })
     const guests = run(steps, room, (guests) => {
       // What is sent of the past has bounds of its own.
       for (const { guest: { follower: { outbox } }, replayedBytes } of guests) {
         assert.ok(outbox.waitingBytes <= 161 * KIB + replayedBytes)
         assert.ok(outbox.transport.bufferedBytes <= 128 * KIB)
       }
-      assert.ok(room.pool.waitingBytes <= 150 * KIB)
+      assert.ok(room.pool.waitingBytes <= 90 * KIB)
     })
     for (const { guest, given } of guests) {
       if (guest.overflows > 0) {
