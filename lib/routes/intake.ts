@@ -44,7 +44,9 @@ export function createIntake (socket: Duplex | undefined, recipient: Recipient, 
   return socket === undefined ? new InjectedIntake(recipient) : new SocketIntake(socket, recipient, options)
 }
 
-type DataListener = (chunk: Buffer) => void
+type DataListener = (this: Duplex, chunk: Buffer) => void
+
+const NOTHING = Buffer.alloc(0)
 
 /** Where a socket's intake is found by listeners that all sockets share: a function for each would be memory for each. */
 const INTAKE = Symbol('intake')
@@ -77,11 +79,12 @@ class SocketIntake implements Intake {
   readonly #socket: Duplex
   readonly #recipient: Recipient
   readonly #options: IntakeOptions
-  readonly #give: readonly DataListener[]
+  /** ws's own listener. */
+  readonly #give: DataListener
   /** Where in a frame the bytes are that were read last; of an open intake, those that ws was given last. */
   #scanner = new FrameScanner()
-  #held: Buffer[] = []
-  #heldBytes = 0
+  /** Bytes that ws was not given yet. Copied together, since there are few: an array would be memory for each connection. */
+  #held: Buffer = NOTHING
   #earlyMessages = 0
   #isOpen = false
   /** Whether the frame in which the scanner is goes to ws. */
@@ -98,10 +101,11 @@ class SocketIntake implements Intake {
     this.#socket = socket
     this.#recipient = recipient
     this.#options = options
-    this.#give = socket.listeners('data') as DataListener[]
+    const [give] = socket.listeners('data') as [DataListener]
+    this.#give = give
     const taken = Object.assign(socket, { [INTAKE]: this })
     taken.on('data', onData)
-    for (const listener of this.#give) taken.off('data', listener)
+    taken.off('data', give)
     // ws's own listener gives its parser what is still in the socket, in the wrong place.
     taken.prependListener('close', onClose)
   }
@@ -133,34 +137,38 @@ class SocketIntake implements Intake {
     const isClosing = this.#isClosing
     if (isClosing) this.#countClosing(chunk.length)
     if (this.#isOpen) {
-      this.#held.push(chunk)
+      this.#keep(chunk)
       this.#advance()
     } else if (isClosing) {
-      this.#held = []
+      this.#held = NOTHING
       this.#pass(chunk)
     } else {
       this.#hold(chunk)
     }
   }
 
+  #keep (chunk: Buffer): void {
+    this.#held = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
+  }
+
   #hold (chunk: Buffer): void {
-    this.#held.push(chunk)
-    for (let at = 0; at < chunk.length;) {
-      at = this.#scanner.take(chunk, at)
+    let at = this.#held.length
+    this.#keep(chunk)
+    while (at < this.#held.length) {
+      at = this.#scanner.take(this.#held, at)
       if (this.#scanner.isAtEnd && this.#scanner.opcode === CLOSE) {
-        this.#goodbye(this.#heldBytes + at)
+        this.#goodbye(at)
         return
       }
       if (this.#scanner.isAtEnd && this.#scanner.endsMessage) this.#earlyMessages++
     }
-    this.#heldBytes += chunk.length
-    if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#heldBytes >= MAX_EARLY_BYTES) this.#recipient.ws.pause()
+    if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#held.length >= MAX_EARLY_BYTES) this.#recipient.ws.pause()
   }
 
   /** Lets a client go that closes before it is admitted. Nothing that it said before will be handled. */
   #goodbye (end: number): void {
-    const frame = Buffer.concat(this.#held).subarray(end - this.#scanner.frameBytes, end)
-    this.#held = []
+    const frame = this.#held.subarray(end - this.#scanner.frameBytes, end)
+    this.#held = NOTHING
     this.#isOver = true
     this.#giveToWs(frame)
   }
@@ -170,12 +178,11 @@ class SocketIntake implements Intake {
     // ws may emit a message while it is given it.
     if (!this.#isOpen || this.#isAdvancing) return
     this.#isAdvancing = true
-    for (let chunk = this.#held.shift(); chunk !== undefined; chunk = this.#held.shift()) {
-      const end = this.#pass(chunk)
-      if (end === chunk.length) continue
-      this.#held.unshift(chunk.subarray(end))
-      break
-    }
+    let given: number
+    do {
+      given = this.#pass(this.#held)
+      this.#held = given < this.#held.length ? this.#held.subarray(given) : NOTHING
+    } while (given > 0)
     this.#isAdvancing = false
     const { ws } = this.#recipient
     // Not read on while anything is held: the end of the stream must not overtake it.
@@ -203,7 +210,7 @@ class SocketIntake implements Intake {
   }
 
   #giveToWs (bytes: Buffer): void {
-    for (const listener of this.#give) listener.call(this.#socket, bytes)
+    this.#give.call(this.#socket, bytes)
   }
 
   #countClosing (bytes: number): void {
@@ -218,7 +225,7 @@ class SocketIntake implements Intake {
   /** The socket has closed: what was not handled will not be. */
   drop (): void {
     this.#isOver = true
-    this.#held = []
+    this.#held = NOTHING
     this.#deadline?.cancel()
     this.#socket.read()
   }

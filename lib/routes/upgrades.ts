@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { EventEmitter } from 'node:events'
 import { ServerResponse, type IncomingMessage, type Server } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { handBack } from './plain-request.js'
 import type { RoutePaths } from './route-paths.js'
@@ -116,6 +117,19 @@ export class Upgrades {
       guard.release(socket)
       if (!socket.destroyed) this.#onceResponded(socket, work)
     }))
+  }
+
+  /**
+   * A socket has become a WebSocket: its handshake's request and response are over. Node would keep both as long as the
+   * socket, some kilobytes for each connection.
+   */
+  accepted (socket: Duplex): void {
+    this.#options.guard.release(socket)
+    const response = responseOn(socket)
+    if (response === undefined) return
+    response.detachSocket(socket as Socket)
+    // As Node does for any response that has ended: hooks of the app may wait for it.
+    process.nextTick(() => { response.emit('close') })
   }
 
   /** A handshake that was answered with a plain response, such as 401 or 404, is over. */

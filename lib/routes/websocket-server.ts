@@ -105,12 +105,13 @@ export class WebSockets {
       const isOwn = this.#own.has(request)
       const upgrade: typeof handleUpgrade = isOwn && this.#isOurs ? this.server.handleUpgrade.bind(this.server) : handleUpgrade
       upgrade(request, socket, head, (ws, request) => {
-        this.#guard.release(socket)
         if (isOwn) {
+          this.upgrades.accepted(socket)
           // The app's @fastify/websocket closes the clients that it knows without a code; the plugin closes its own.
           const { clients } = this.server as { clients?: Set<WebSocket> }
           clients?.delete(ws)
         } else {
+          this.#guard.release(socket)
           this.#others.add(ws)
           ws.once('close', () => { this.#others.delete(ws) })
         }

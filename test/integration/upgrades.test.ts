@@ -5,6 +5,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import aiCanvasWs from 'ai-canvas-ws'
+import { collect } from '../support/memory.js'
 import { RawConnection, upgradeRequest } from '../support/raw-http.js'
 import { until } from '../support/until.js'
 
@@ -202,4 +203,27 @@ t.test('an upgrade that waits for a response that never comes holds up no close'
   await app.close()
   t.ok(performance.now() - began < FAR_TOO_LONG_MS)
   await client.ended
+})
+
+t.test('a connection does not keep the request and the response of its handshake', async (t) => {
+  let request: WeakRef<object> | undefined
+  let response: WeakRef<object> | undefined
+  let closed = 0
+  const { port } = await listening(t, async (app) => {
+    app.addHook('onRequest', ({ raw }, reply, done) => {
+      request = new WeakRef(raw)
+      response = new WeakRef(reply.raw)
+      reply.raw.once('close', () => { closed++ })
+      done()
+    })
+    await plugin(app)
+  })
+  const client = new RawConnection(t, port).write(upgradeRequest('GET /ws'))
+  await client.until(/"type":"connection"/)
+  await until(() => {
+    collect()
+    return request?.deref() === undefined && response?.deref() === undefined
+  })
+  t.equal(closed, 1, 'a hook that waits for the end of the response hears of it')
+  t.notOk(client.socket.destroyed)
 })
