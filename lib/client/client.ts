@@ -1,5 +1,6 @@
+import { Allowance } from './allowance.js'
 import { Emitter } from './emitter.js'
-import type { Environment } from './environment.js'
+import type { Environment, Timer } from './environment.js'
 import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
@@ -23,14 +24,17 @@ export interface ClientMetrics {
   readonly messagesReceived: number
 }
 
-/** A session's jobs as a store, for `useSyncExternalStore` and whatever works alike. */
+/** A session's jobs as a store, for `useSyncExternalStore`, for Svelte, and for what works like one of them. */
 export interface JobStore {
-  /** Never changes; the same object until something does. */
+  /** Returns an immutable snapshot; the same object until something changes. */
   getSnapshot (): JobsSnapshot
-  /** No jobs, always the same object. */
+  /** Returns no jobs, always the same object. */
   getServerSnapshot (): JobsSnapshot
-  /** Calls back after changes: of progress at most once a frame, of starts and ends at once. Returns how to stop it. */
-  subscribe (listener: () => void): () => void
+  /**
+   * Follows the session while it is observed. Calls the listener at once, and after each change: of progress at most once a
+   * frame, of everything else at once. Returns a function that stops it.
+   */
+  subscribe (listener: (snapshot: JobsSnapshot) => void): () => void
 }
 
 type MessageOf<App extends { type: string }, T extends string> = Extract<ServerMessage | App, { type: T }>
@@ -42,7 +46,7 @@ export type EventOf<App extends { type: string }, T extends string> =
       : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
 
 /** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
-const EVENT_NAMES = /^(?:message|open|close|error|gap|state)$/
+const EVENT_NAMES = /^(?:message|open|close|error|gap|subscription|state)$/
 
 /**
  * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
@@ -58,8 +62,10 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #emitter: Emitter
   readonly #follows: Follows
   readonly #link: Link
-  /** Texts that wait for a connection. */
+  /** Texts that wait for a connection, or for their turn below the server's rate limit. */
   readonly #queue: string[] = []
+  readonly #allowance: Allowance
+  #pump: Timer | undefined
   readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
     reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
   }
@@ -78,15 +84,12 @@ export class Client<App extends { type: string } = AppMessage> {
       if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
     }
     const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
-    this.#follows = new Follows(this.#options, environment, {
-      write: (message) => {
-        if (this.state !== 'connected') return false
-        this.#link.socket?.send(JSON.stringify(message))
-        return true
-      },
+    this.#allowance = new Allowance(environment.clock)
+    this.#follows = new Follows(this.#options, environment, this.#allowance, {
+      write: (message) => { this.#link.socket?.send(JSON.stringify(message)) },
       replace: () => { this.#link.replace('lost') },
       message: (message) => { this.#emit(message) },
-      gap: (gap) => { emit('gap', gap) }
+      emit
     })
     this.#link = new Link(this.#options, environment, this.#metrics, {
       target: () => this.#target(),
@@ -117,8 +120,8 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /**
    * Listens to a type of message, the protocol's or the app's own, or to an event: `message`, `open`, `close`, `error`
-   * (what the server did not accept too), `gap`, `state`. Returns how to stop it. What a listener throws is reported as
-   * an uncaught error, and stops nothing.
+   * (what the server did not accept too), `gap`, `subscription`, `state`. Returns a function that stops it. What a listener
+   * throws is reported as an uncaught error, and stops nothing.
    */
   on<T extends ServerMessage['type'] | keyof ClientEvents | App['type']> (type: T, listener: (event: EventOf<App, T>) => void): () => void {
     return this.#emitter.on(type, listener)
@@ -157,27 +160,32 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /**
    * Asks the server to end a job; without an id the newest one that runs. Its `ai_error` of type `cancelled` follows, or
-   * an `error` event that says why not.
-   *
-   * @throws `ClientError` as `send`
+   * an `error` event that says why not: the server's, or one of those that `send` throws. Never throws itself.
    */
-  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
-    this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
+  cancel (sessionId: string, jobId = this.#follows.running(sessionId)): void {
+    try {
+      this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
+    } catch (error) {
+      const { code, message } = error as ClientError
+      this.#emitter.emit('error', new ClientError(code, message, { cause: error, sessionId, jobId }))
+    }
   }
 
   /**
-   * Sends a message. While there is no connection it waits for one. `subscribe` and `unsubscribe` are as the methods;
-   * the round trip of a `ping` goes into the metrics.
+   * Sends a message. While there is no connection it waits for one, and it waits for its turn if many were sent just before,
+   * because the server closes a connection that exceeds its rate limit. `subscribe` and `unsubscribe` are as the methods; the
+   * round trip of a `ping` goes into the metrics.
    *
    * @throws `ClientError` `queue_full` when too many wait, `closed` when the client is closed
    */
   send (message: OutgoingMessage): void {
-    const { type, sessionId } = message as Incoming
-    if (type === 'subscribe' && typeof sessionId === 'string') {
-      this.#follows.add(sessionId, this, true)
+    const { type, sessionId, sessions } = message as Incoming
+    if (type === 'subscribe' && (typeof sessionId === 'string' || Array.isArray(sessions))) {
+      for (const entry of (sessions ?? [{ sessionId }]) as Array<{ sessionId: string }>) this.#follows.add(entry.sessionId, this, true)
       if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
-      this.unsubscribe(sessionId)
+      if (Array.isArray(sessions)) for (const id of sessions as string[]) this.unsubscribe(id)
+      else this.unsubscribe(sessionId)
     } else if (type === 'ping' && this.state === 'connected') {
       this.#link.socket?.ping()
     } else {
@@ -190,12 +198,18 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#link.close()
   }
 
-  /** The jobs of a session. They are known while it is followed. */
+  /** The jobs of a session, as a store that follows the session while it is observed. */
   jobStore (sessionId: string): JobStore {
+    const getSnapshot = (): JobsSnapshot => this.#follows.snapshot(sessionId)
     return {
-      getSnapshot: () => this.#follows.find(sessionId)?.jobs.snapshot() ?? noJobs,
+      getSnapshot,
       getServerSnapshot: () => noJobs,
-      subscribe: (listener) => this.#follows.watch(sessionId, listener)
+      subscribe: (listener) => {
+        const stop = this.#follows.watch(sessionId, listener)
+        if (this.state === 'idle') this.connect()
+        listener(getSnapshot())
+        return stop
+      }
     }
   }
 
@@ -209,14 +223,28 @@ export class Client<App extends { type: string } = AppMessage> {
 
   #sendOrQueue (text: string): void {
     if (this.state === 'idle') this.connect()
-    if (this.state === 'connected') {
-      this.#link.socket?.send(text)
-    } else if (this.state === 'closed') {
-      throw new ClientError('closed', 'the client is closed: call connect() first')
-    } else if (this.#queue.length >= this.#options.maxQueuedMessages) {
+    if (this.state === 'closed') throw new ClientError('closed', 'the client is closed: call connect() first')
+    // A message about a session goes behind the `subscribe` for it.
+    if (this.state === 'connected') this.#follows.flush()
+    const mustWait = this.state !== 'connected' || this.#queue.length > 0 || this.#allowance.waitMs > 0
+    if (mustWait && this.#queue.length >= this.#options.maxQueuedMessages) {
       throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)
-    } else {
-      this.#queue.push(text)
+    }
+    this.#queue.push(text)
+    this.#sendQueued()
+  }
+
+  /** Sends the messages that wait, as far as the server's rate limit allows. */
+  #sendQueued (): void {
+    this.#pump?.cancel()
+    while (this.state === 'connected' && this.#queue.length > 0) {
+      const { waitMs } = this.#allowance
+      if (waitMs > 0) {
+        this.#pump = this.#environment.clock.after(waitMs, () => { this.#sendQueued() })
+        return
+      }
+      this.#allowance.spend()
+      this.#link.socket?.send(this.#queue.shift() ?? '')
     }
   }
 
@@ -236,12 +264,13 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
+      this.#allowance.begin(message.limits ?? {})
       const greet = this.#follows.connected(message)
       this.#link.connected()
       this.#emit(message)
       this.#emitter.emit('open', message)
       greet()
-      for (const text of this.#queue.splice(0)) this.#link.socket?.send(text)
+      this.#sendQueued()
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
       this.#emit(message)

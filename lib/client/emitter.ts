@@ -21,9 +21,11 @@ export class Emitter {
   }
 
   emit (type: string, event: unknown): void {
-    for (const { call } of this.#listeners.get(type) ?? []) {
+    const listeners = this.#listeners.get(type)
+    // Those that listen now. One that is added meanwhile is not called for this event, one that is removed neither.
+    for (const listener of [...listeners ?? []]) {
       try {
-        call(event as never)
+        if (listeners?.has(listener) === true) listener.call(event as never)
       } catch (error) {
         this.#report(error)
       }

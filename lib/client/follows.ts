@@ -1,21 +1,24 @@
+import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
 import type { Environment } from './environment.js'
-import type { JobMessage } from './jobs.js'
+import { noJobs, type JobMessage, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
 import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
-import type { Gap } from './options.js'
+import type { Gap, SubscriptionChange } from './options.js'
 import { Pace } from './pace.js'
 import { Position } from './positions.js'
+import { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
 import type { Query } from './target.js'
 
-/** What the follows need of the connection, and of those who listen. */
+/** What the follows need of the connection, and of the listeners. */
 export interface Wire {
-  /** Sends a message, if there is a connection. */
-  write (message: object): boolean
+  /** Sends a message over the connection, which is there. */
+  write (message: object): void
   /** Takes another connection in the place of this one. */
   replace (): void
   message (message: Incoming): void
-  gap (gap: Gap): void
+  emit (type: 'gap', event: Gap): void
+  emit (type: 'subscription', event: SubscriptionChange): void
 }
 
 const lost = (message: string): AIErrorInfo => ({ message, type: 'lost' })
@@ -29,67 +32,85 @@ export class Follows {
   readonly #environment: Environment
   readonly #wire: Wire
   readonly #sessions = new Map<string, Session>()
+  readonly #reconciler: Reconciler
   readonly #user = new Position()
   /** The session in the query of this connection. */
   #inQuery: Session | undefined
 
-  constructor (options: BackoffOptions, environment: Environment, wire: Wire) {
+  constructor (options: BackoffOptions, environment: Environment, allowance: Allowance, wire: Wire) {
     this.#options = options
     this.#environment = environment
     this.#wire = wire
+    this.#reconciler = new Reconciler({
+      clock: environment.clock,
+      allowance,
+      sessions: this.#sessions,
+      write: wire.write,
+      enter: (session, status) => { this.#enter(session, status) }
+    })
   }
 
-  find (id: string): Session | undefined {
-    return this.#sessions.get(id)
+  snapshot (id: string): JobsSnapshot {
+    return this.#sessions.get(id)?.snapshot() ?? noJobs
+  }
+
+  /** The newest running job of a session. */
+  running (id: string): string | undefined {
+    return this.#sessions.get(id)?.jobs.running
   }
 
   /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
   add (id: string, holder: object, anew = false): void {
     const session = this.#session(id)
     session.holders.add(holder)
-    if (!session.following || anew) this.#ask(session)
+    if (!session.isHeld || (anew && !session.isAsking)) session.isDue = true
+    if (session.status === 'none' || session.status === 'refused') this.#enter(session, 'pending')
+    this.#reconciler.schedule()
   }
 
+  /** It is left soon, and not at once: a component that is mounted anew, or another one, may want it again. */
   release (id: string, holder: object): void {
-    const session = this.find(id)
-    if (session?.holders.delete(holder) !== true) return
-    // Not at once: a component that is mounted anew, or another one, may want it again.
-    this.#environment.clock.after(0, () => { this.#leaveUnwanted(session) })
+    this.#sessions.get(id)?.holders.delete(holder)
+    this.#reconciler.schedule()
   }
 
   /** Leaves a session, whoever wants it; without an id all. */
   leave (id?: string): void {
-    for (const session of this.#sessions.values()) {
-      if (id !== undefined && session.id !== id) continue
-      session.holders.clear()
-      session.asking = session.following = false
-      session.position.forget()
-      this.#dispose(session)
-    }
-    this.#wire.write({ type: 'unsubscribe', sessionId: id })
+    for (const session of this.#sessions.values()) if (id === undefined || session.id === id) session.holders.clear()
+    this.#reconciler.schedule()
   }
 
-  /** Calls back when the jobs of a session change, until the function that it returns is called. */
-  watch (id: string, listener: () => void): () => void {
-    const session = this.#session(id)
-    const stop = session.pace.listen(listener)
+  /** Follows a session, and calls back when something of it changes, until the function that it returns is called. */
+  watch (id: string, listener: (snapshot: JobsSnapshot) => void): () => void {
+    const holder = {}
+    this.add(id, holder)
+    const stop = this.#session(id).pace.listen(() => { listener(this.snapshot(id)) })
     return () => {
       stop()
-      this.#dispose(session)
+      this.release(id, holder)
     }
+  }
+
+  /** Asks now for what has to be asked, so that it comes before a message of the app's. */
+  flush (): void {
+    this.#reconciler.flush()
   }
 
   /** What the next attempt says in its query. */
   query (): Omit<Query, 'userId' | 'attempt'> {
-    const [first] = this.#wanted()
+    const first = [...this.#sessions.values()].find(({ isWanted }) => isWanted)
     this.#inQuery = first
-    if (first !== undefined) first.asking = first.following = true
+    first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
 
   /** No answer will come any more. */
   disconnected (): void {
-    for (const session of this.#sessions.values()) session.asking = session.following = false
+    this.#reconciler.disconnected()
+    for (const session of this.#sessions.values()) {
+      session.disconnected()
+      if (session.isWanted) this.#enter(session, 'pending')
+    }
   }
 
   /** There will be no connection for now: nobody knows how the jobs go on. */
@@ -97,64 +118,82 @@ export class Follows {
     for (const session of this.#sessions.values()) this.#lose(session, UNREACHABLE, 'suspended')
   }
 
-  /** The first message of a connection. Answers what to do when everyone has been told of it. */
+  /** The first message of a connection. Returns what to do when every listener has seen it. */
   connected (message: ConnectionEstablished): () => void {
     const gap = message.user && this.#user.greet(message.user)
     return () => {
-      const first = this.#inQuery
       if (gap !== undefined) this.#gap(undefined, gap)
-      if (first !== undefined) {
-        if (message.sessionId === first.id) this.#greet(first, message)
-        // It may not be wanted any more, since the socket began to open.
-        this.#leaveUnwanted(first)
-      }
-      for (const session of this.#wanted()) if (session !== first) this.#ask(session)
+      const first = this.#inQuery
+      if (first?.isWanted === true && message.sessionId === first.id) this.#greet(first, message)
+      this.#reconciler.connected(message.limits)
     }
   }
 
   /** Takes any other message. Whether listeners are to be told of it. */
   receive (message: Incoming): boolean {
     const { sessionId, userSeq } = message
+    if (isKnown('unsubscribed', message)) return this.#unsubscribed(sessionId, message.reason)
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
-    const session = this.find(sessionId)
-    if (isKnown('unsubscribed', message)) {
-      if (message.reason !== undefined && session !== undefined) this.#deny(session)
-      return true
-    }
+    const session = this.#sessions.get(sessionId)
     // Of one that was left, something may still be on its way.
-    if (session === undefined || session.holders.size === 0) return false
-    if (isKnown('subscribed', message)) {
-      this.#wire.message(message)
-      this.#greet(session, message)
+    if (session?.isHeld !== true) return false
+    const isAnswer = isKnown('subscribed', message)
+    if (isAnswer) this.#reconciler.answered()
+    if (!session.isWanted) {
+      // If somebody wants it again before it is left, it is asked for what was not listened to.
+      session.isDue = true
+      if (isAnswer) session.isAsking = false
       return false
     }
-    if (message.type !== 'cancelling') this.#ofSession(session, message)
-    return message.type === 'cancelling'
+    if (message.type === 'cancelling') return true
+    if (isAnswer) {
+      this.#wire.message(message)
+      this.#greet(session, message)
+    } else {
+      this.#ofSession(session, message)
+    }
+    return false
   }
 
   /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
-    const session = this.find(sessionId)
-    if (session?.asking !== true || request !== 'subscribe') return
-    session.asking = false
-    if (code !== 'unavailable') {
+    const session = this.#sessions.get(sessionId)
+    if (session?.isAsking !== true || request !== 'subscribe') return
+    this.#reconciler.answered()
+    const wasSubscribed = session.status === 'subscribed'
+    session.disconnected()
+    if (code === 'too_many_sessions') {
+      this.#reconciler.full()
+      this.#enter(session, 'waiting')
+    } else if (code === 'unavailable') {
+      // One that was followed before still is.
+      session.isHeld = wasSubscribed
+      session.isPaused = true
+      const { clock, random } = this.#environment
+      clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
+        session.isPaused = false
+        this.#reconciler.schedule()
+      })
+    } else {
       this.#deny(session)
-      return
     }
-    const { clock, random } = this.#environment
-    clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => { if (session.holders.size > 0) this.#ask(session) })
-  }
-
-  #ask (session: Session): void {
-    const { id: sessionId, position: { since }, jobs: { have } } = session
-    if (!session.asking) session.asking = session.following = this.#wire.write({ type: 'subscribe', sessionId, since, have })
   }
 
   #greet (session: Session, answer: Answer): void {
     const gap = session.greet(answer)
     session.pace.tell(true)
+    this.#enter(session, 'subscribed')
     if (gap !== undefined) this.#gap(session.id, gap)
     if (answer.recovered !== true) this.#reconcile(session)
+    if (session.isDue) this.#reconciler.schedule()
+  }
+
+  /** Whether listeners are to be told. */
+  #unsubscribed (id: string | undefined, reason: string | undefined): boolean {
+    const session = this.#sessions.get(id ?? '')
+    if (reason === undefined) this.#reconciler.answered()
+    else if (session !== undefined) this.#deny(session)
+    return true
   }
 
   /** A message of a session's stream. */
@@ -163,12 +202,12 @@ export class Follows {
     const { position, jobs } = session
     const isOfJob = /^ai_(?:start|progress|complete|error)$/.test(type)
     // It comes again behind the answer.
-    if (session.asking && (seq !== undefined || isOfJob)) return
+    if ((session.isAsking || session.isDue) && (seq !== undefined || isOfJob)) return
     const wasSettled = position.settled
     const verdict = position.take(seq)
     if (verdict === 'hole') {
       if (position.mayAskAbout()) {
-        this.#ask(session)
+        this.#askAgain(session)
         return
       }
       position.jump(seq)
@@ -190,7 +229,7 @@ export class Follows {
     let outcome = jobs.apply(message, false)
     if (outcome === 'gap') {
       if (position.mayAskAbout(JSON.stringify(jobs.have))) {
-        this.#ask(session)
+        this.#askAgain(session)
         return false
       }
       outcome = jobs.apply(message, true)
@@ -213,15 +252,35 @@ export class Follows {
     return true
   }
 
+  #askAgain (session: Session): void {
+    session.isDue = true
+    this.#reconciler.schedule()
+  }
+
   #deny (session: Session): void {
-    session.following = false
+    session.disconnected()
+    session.isDue = false
     session.position.forget()
+    this.#enter(session, 'refused')
     this.#lose(session, DENIED, 'all')
+    // There is room for another one.
+    this.#reconciler.schedule()
   }
 
   /** When the present state is complete: a job that it does not mention does not run. */
   #reconcile (session: Session): void {
-    if (session.position.settled) this.#lose(session, UNKNOWN, 'unseen')
+    if (!session.position.settled) return
+    this.#lose(session, UNKNOWN, 'unseen')
+    if (session.isKnown) return
+    session.isKnown = true
+    session.pace.tell(true)
+  }
+
+  #enter (session: Session, status: SubscriptionStatus): void {
+    if (session.status === status) return
+    session.status = status
+    session.pace.tell(true)
+    this.#wire.emit('subscription', { sessionId: session.id, status })
   }
 
   #lose (session: Session, error: AIErrorInfo, which: 'unseen' | 'suspended' | 'all'): void {
@@ -233,24 +292,11 @@ export class Follows {
   }
 
   #gap (sessionId: string | undefined, reason: GapReason): void {
-    this.#wire.gap({ sessionId, reason })
-  }
-
-  #leaveUnwanted (session: Session): void {
-    if (session.holders.size === 0 && this.find(session.id) === session) this.leave(session.id)
-  }
-
-  /** Lets go of a session that nobody follows or looks at. */
-  #dispose (session: Session): void {
-    if (session.holders.size === 0 && !session.pace.isHeard) this.#sessions.delete(session.id)
-  }
-
-  #wanted (): Session[] {
-    return [...this.#sessions.values()].filter(({ holders }) => holders.size > 0)
+    this.#wire.emit('gap', { sessionId, reason })
   }
 
   #session (id: string): Session {
-    const session = this.find(id) ?? new Session(id, new Pace(this.#environment))
+    const session = this.#sessions.get(id) ?? new Session(id, new Pace(this.#environment))
     this.#sessions.set(id, session)
     return session
   }

@@ -14,11 +14,11 @@ export function createClient<App extends { type: string } = AppMessage> (options
 
 export { ClientError, type ClientErrorCode } from './errors.js'
 export type { Client, ClientMetrics, EventOf, JobStore, OutgoingMessage } from './client.js'
-export type { ClientEvents, ClientOptions, Gap } from './options.js'
-export type { JobsSnapshot, JobView } from './jobs.js'
+export type { ClientEvents, ClientOptions, Gap, SubscriptionChange } from './options.js'
+export type { JobsSnapshot, JobView, SubscriptionStatus } from './jobs.js'
 export type { CloseInfo, ConnectionState, StateChange, StateReason } from './link.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type {
   AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, AppMessage, BatchUpdate, Cancelling,
-  ClientMessage, ConnectionEstablished, GapReason, LargeMessage, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
+  ClientLimits, ClientMessage, ConnectionEstablished, GapReason, LargeMessage, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
 } from './messages.js'

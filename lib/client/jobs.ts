@@ -22,12 +22,31 @@ export interface JobView {
   readonly endedAt?: string | undefined
 }
 
-/** A session's jobs. The same object until something changes. */
+/**
+ * Whether a session is followed.
+ *
+ * - `none`: nobody here wants it.
+ * - `pending`: it is asked for, or will be as soon as there is a connection.
+ * - `waiting`: the connection follows as many sessions as the server allows. It is asked for as soon as there is room.
+ * - `subscribed`: the server has accepted.
+ * - `refused`: the server has refused. It is asked again with the next connection, and when somebody else wants the session.
+ */
+export type SubscriptionStatus = 'none' | 'pending' | 'waiting' | 'subscribed' | 'refused'
+
+/** What is known of a session. The same object until something changes. */
 export interface JobsSnapshot {
   /** The job of the latest start or end; a running one that reports after another's end is the latest again. */
   readonly latest: JobView | undefined
-  /** Every running job and the latest ended ones: running ones in the order of their starts, ended ones of their ends. */
-  readonly jobs: ReadonlyMap<string, JobView>
+  /** Every running job and the latest ended ones: ended ones in the order of their ends, running ones of their starts. */
+  readonly jobs: readonly JobView[]
+  /**
+   * Whether the server has sent the session's state since it was followed. Before that, no job means nothing. Stays true while
+   * the connection is lost.
+   */
+  readonly isKnown: boolean
+  readonly subscription: SubscriptionStatus
+  /** Returns the job with this id, if it is among `jobs`. */
+  readonly find: (jobId: string) => JobView | undefined
 }
 
 export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
@@ -40,7 +59,7 @@ export type Outcome = 'told' | 'dropped' | 'gap'
 /** Ended jobs that are remembered in a session. */
 const MAX_ENDED = 32
 
-export const noJobs: JobsSnapshot = { latest: undefined, jobs: new Map() }
+export const noJobs: JobsSnapshot = Object.freeze({ latest: undefined, jobs: Object.freeze([]), isKnown: false, subscription: 'none', find: () => undefined })
 
 interface Job {
   view: JobView
@@ -58,23 +77,22 @@ interface Job {
 export class Jobs {
   readonly #jobs = new Map<string, Job>()
   #latest: Job | undefined
-  #snapshot: JobsSnapshot | undefined = noJobs
+  #views: readonly JobView[] | undefined = noJobs.jobs
 
-  snapshot (): JobsSnapshot {
-    return this.#snapshot ??= Object.freeze({
-      latest: this.#latest?.view,
-      jobs: new Map(this.#list().map(({ view }) => [view.jobId, view]))
-    })
+  /** All jobs, the same array until one changes, and the latest. */
+  list (): Pick<JobsSnapshot, 'latest' | 'jobs'> {
+    this.#views ??= Object.freeze(this.#select().map(({ view }) => view))
+    return { latest: this.#latest?.view, jobs: this.#views }
   }
 
   /** The newest running job's id. */
   get running (): string | undefined {
-    return this.#list(isRunning).at(-1)?.view.jobId
+    return this.#select(isRunning).at(-1)?.view.jobId
   }
 
   /** How much is held of the texts that may go on, or be sent again. */
   get have (): Record<string, number> | undefined {
-    const held = this.#list((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
+    const held = this.#select((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
     return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
   }
 
@@ -123,12 +141,12 @@ export class Jobs {
 
   /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */
   resume (): void {
-    for (const { suspended, view } of this.#list()) if (suspended) this.revive(view.jobId)
+    for (const { suspended, view } of this.#select()) if (suspended) this.revive(view.jobId)
   }
 
   /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
   lose (error: AIErrorInfo, endedAt: string, which: 'unseen' | 'suspended' | 'all'): string[] {
-    const lost = this.#list((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
+    const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
     for (const job of lost) {
       this.#end(job, { status: 'error', error, endedAt })
       job.lost = true
@@ -172,7 +190,7 @@ export class Jobs {
     this.#change(job, end)
     // To the end, so that the one that ended first is forgotten first.
     this.#put(job)
-    for (const { view } of this.#list((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
+    for (const { view } of this.#select((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
   }
 
   #put (job: Job): void {
@@ -184,10 +202,10 @@ export class Jobs {
     job.view = Object.freeze({ ...job.view, ...news })
     if (news.status !== undefined) job.lost = job.suspended = false
     if (isLatest) this.#latest = job
-    this.#snapshot = undefined
+    this.#views = undefined
   }
 
-  #list (which: (job: Job) => boolean = () => true): Job[] {
+  #select (which: (job: Job) => boolean = () => true): Job[] {
     return [...this.#jobs.values()].filter(which)
   }
 }

@@ -1,5 +1,6 @@
 import type { StateChange, CloseInfo } from './link.js'
 import type { ClientError } from './errors.js'
+import type { SubscriptionStatus } from './jobs.js'
 import type { WebSocketConstructor } from './environment.js'
 import type { AppMessage, ConnectionEstablished, GapReason, ServerMessage } from './messages.js'
 
@@ -9,6 +10,12 @@ export interface Gap {
   readonly sessionId: string | undefined
   /** `expired` and `overflow`: too old, or too much. `restarted`: the server is another one. */
   readonly reason: GapReason
+}
+
+/** A session is followed from now on, is not any more, or has to wait. */
+export interface SubscriptionChange {
+  readonly sessionId: string
+  readonly status: SubscriptionStatus
 }
 
 /** `App` is the union of the app's own messages, if it wants to have them typed. */
@@ -65,6 +72,7 @@ export interface ClientEvents<App extends { type: string } = AppMessage> {
   close: CloseInfo
   error: ClientError
   gap: Gap
+  subscription: SubscriptionChange
   state: StateChange
 }
 

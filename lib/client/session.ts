@@ -1,36 +1,78 @@
-import { Jobs } from './jobs.js'
+import { Jobs, noJobs, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
 import type { Answer, GapReason } from './messages.js'
 import type { Pace } from './pace.js'
 import { Position } from './positions.js'
 
-/** A session that is followed, or was, or whose jobs somebody looks at. */
+/** One session: what the page wants of it, what the server holds, where its stream is, and its jobs. */
 export class Session {
   readonly id: string
   readonly position = new Position()
   readonly jobs = new Jobs()
-  /** Those who look at the jobs. */
+  /** Listeners to the jobs and the status. */
   readonly pace: Pace
-  /** Those who want it to be followed. */
+  /** Everybody who wants the session to be followed. */
   readonly holders = new Set<object>()
-  /** Whether a `subscribe` is not answered yet. What comes of the stream before the answer comes again behind it. */
-  asking = false
-  /** Whether it was asked for on this connection, and not refused since. */
-  following = false
+  /** Whether the server counts it: it was asked for on this connection, and was neither left nor refused since. */
+  isHeld = false
+  /** Whether a `subscribe` has to be sent, also again. What comes of the stream before the answer comes again behind it. */
+  isDue = true
+  /** Whether a `subscribe` is not answered yet. */
+  isAsking = false
+  /** Whether it is not asked for before some time has passed, because the server could not decide. */
+  isPaused = false
   /** How often in a row the server could not decide. */
   retries = 0
+  /** Whether its jobs are known: the present state has come once since it was followed. */
+  isKnown = false
+  status: SubscriptionStatus = 'none'
+  #snapshot: JobsSnapshot = noJobs
 
   constructor (id: string, pace: Pace) {
     this.id = id
     this.pace = pace
   }
 
-  /** The server's answer: the session is followed. */
+  get isWanted (): boolean {
+    return this.holders.size > 0
+  }
+
+  /** The same object until something changes. */
+  snapshot (): JobsSnapshot {
+    const { isKnown, status: subscription } = this
+    const { latest, jobs } = this.jobs.list()
+    const last = this.#snapshot
+    if (last.jobs === jobs && last.latest === latest && last.isKnown === isKnown && last.subscription === subscription) return last
+    return this.#snapshot = Object.freeze({
+      latest, jobs, isKnown, subscription, find: (jobId: string) => jobs.find((job) => job.jobId === jobId)
+    })
+  }
+
+  /** A `subscribe` is sent. */
+  asked (): void {
+    this.isHeld = this.isAsking = true
+    this.isDue = false
+  }
+
+  /** The server follows the session for this client. */
   greet (answer: Answer): GapReason | undefined {
-    this.asking = false
+    this.isAsking = false
     this.retries = 0
     const gap = this.position.greet(answer)
     if (answer.recovered === true) this.jobs.resume()
     else this.jobs.expectState()
     return gap
+  }
+
+  /** The connection has ended, and the server holds nothing. */
+  disconnected (): void {
+    this.isHeld = this.isAsking = this.isPaused = false
+    this.isDue = true
+  }
+
+  /** The session was left: what comes of its stream from now on is missed. */
+  left (): void {
+    this.disconnected()
+    this.isKnown = false
+    this.position.forget()
   }
 }

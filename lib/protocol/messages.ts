@@ -58,6 +58,14 @@ const position = {
   ]))
 }
 
+/** What this connection may do. A limit that is absent does not exist. */
+export const ConnectionLimits = Type.Object({
+  sessions: Type.Optional(Type.Integer({ minimum: 1 })),
+  messagesPerSecond: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+  burst: Type.Optional(Type.Integer({ minimum: 1 })),
+  messageBytes: Type.Optional(Type.Integer({ minimum: 1 }))
+}, open)
+
 export const ConnectionEstablished = Type.Object({
   type: Type.Literal('connection'),
   status: Type.Literal('connected'),
@@ -65,7 +73,8 @@ export const ConnectionEstablished = Type.Object({
   timestamp: Timestamp,
   sessionId: Type.Optional(Id),
   ...Type.Partial(Type.Object(position)).properties,
-  user: Type.Optional(Type.Object(position))
+  user: Type.Optional(Type.Object(position)),
+  limits: Type.Optional(ConnectionLimits)
 }, open)
 
 export const Pong = Type.Object({ type: Type.Literal('pong'), timestamp: Timestamp }, open)

@@ -1,5 +1,6 @@
-import type { AppMessage, Client, ClientOptions, ConnectionEstablished, OutgoingMessage, ServerMessage } from '../client/index.js'
+import { ClientError, type AppMessage, type Client, type ClientOptions, type ConnectionEstablished, type OutgoingMessage, type ServerMessage } from '../client/index.js'
 import { environmentOf } from '../client/environment.js'
+import { defaults } from '../client/options.js'
 import { Pace } from '../client/pace.js'
 import type { ConnectionOptions } from './shared-client.js'
 import type { Source } from './use-client.js'
@@ -31,8 +32,9 @@ export class Attachment<View extends object> {
   readonly #sessionId: string | undefined
   readonly #shows: Shows<View>
   readonly #releases = new Map<string, () => void>()
-  /** What was sent before the hook was mounted: the effects of a child run before those of its parent. */
+  /** Messages sent before the hook was mounted: the effects of a child run before those of its parent. */
   #early: OutgoingMessage[] = []
+  #wasMounted = false
   #client: Client | undefined
   #lastMessage: Message | undefined
   /** The connection of which `onOpen` was told. */
@@ -56,8 +58,9 @@ export class Attachment<View extends object> {
       client.on('message', (message: Message) => {
         if (!isOurs(message as About)) return
         this.#lastMessage = message
-        this.#options().onMessage?.(message)
+        // First, because `onMessage` may throw.
         if (this.#shows.what === 'messages') pace.tell(ENDS.has(message.type))
+        this.#options().onMessage?.(message)
       }),
       client.on('open', (message) => { this.#open(message) }),
       client.on('close', (info) => { this.#options().onClose?.(info) }),
@@ -65,6 +68,7 @@ export class Attachment<View extends object> {
       client.on('gap', (gap) => { if (isOurs(gap)) this.#options().onGap?.(gap) })
     ]
     this.#client = client
+    this.#wasMounted = true
     if (this.#sessionId !== undefined) {
       this.#follow(client, this.#sessionId)
       // These come at the store's pace.
@@ -88,12 +92,15 @@ export class Attachment<View extends object> {
     return this.#view = this.#view !== undefined && isSame(this.#view, next) ? this.#view : next
   }
 
-  /** As the client's. `subscribe` and `unsubscribe` are this hook's alone. */
+  /**
+   * As the client's. `subscribe` and `unsubscribe` are this hook's alone. What is sent after the hook was unmounted is not sent:
+   * `onError` is called with `not_sent`.
+   */
   readonly send = (message: OutgoingMessage): void => {
     const client = this.#client
     const { type, sessionId }: { type: string, sessionId?: unknown } = message
     if (client === undefined) {
-      this.#early.push(message)
+      this.#wait(message)
     } else if (type === 'subscribe' && typeof sessionId === 'string') {
       this.#follow(client, sessionId)
     } else if (type === 'unsubscribe') {
@@ -105,6 +112,13 @@ export class Attachment<View extends object> {
     } else {
       client.send(message)
     }
+  }
+
+  #wait (message: OutgoingMessage): void {
+    const { onError, maxQueuedMessages = defaults.maxQueuedMessages } = this.#options()
+    if (this.#wasMounted) onError?.(new ClientError('not_sent', 'the component is not mounted any more'))
+    else if (this.#early.length < maxQueuedMessages) this.#early.push(message)
+    else throw new ClientError('queue_full', `${this.#early.length} messages wait already: see "maxQueuedMessages"`)
   }
 
   #open (message: ConnectionEstablished | undefined): void {

@@ -1,24 +1,35 @@
 import { useCallback, useState, useSyncExternalStore } from 'react'
 import type {
-  AIErrorInfo, AIProgress, AIResult, ConnectionState, JobsSnapshot, JobView, OutgoingMessage, StateReason
+  AIErrorInfo, AIProgress, AIResult, ConnectionState, JobsSnapshot, JobView, OutgoingMessage, StateReason, SubscriptionStatus
 } from '../client/index.js'
+import { noJobs } from '../client/jobs.js'
 import { Attachment, type HookOptions } from './attachment.js'
 import { useClient } from './use-client.js'
 import { useHeld } from './use-held.js'
 import { useLatest } from './use-latest.js'
 
-interface View {
+interface Shown {
   /** `idle` where a page renders on a server, and before the component is mounted. */
   readonly state: ConnectionState
   /** Why it is not connected. */
   readonly reason: StateReason | undefined
-  readonly jobs: JobsSnapshot
 }
 
-export interface UseAIWebSocket extends View {
+interface View extends Shown {
+  readonly session: JobsSnapshot
+}
+
+export interface UseAIWebSocket extends Shown {
   readonly isConnected: boolean
   /** The session that is followed: that of the argument, or the one that `subscribe` switched to. */
   readonly sessionId: string | undefined
+  /**
+   * Whether the server has sent the session's state since it was followed. Before that, `aiStatus` `idle` does not mean that there
+   * is no job.
+   */
+  readonly isKnown: boolean
+  /** Whether the session is followed, or why not. */
+  readonly subscription: SubscriptionStatus
   /** Of the session's latest job; `idle` before there is one. */
   readonly aiStatus: 'idle' | JobView['status']
   readonly aiProgress: AIProgress | undefined
@@ -26,8 +37,12 @@ export interface UseAIWebSocket extends View {
   readonly aiText: string
   readonly aiResult: AIResult | undefined
   readonly aiError: AIErrorInfo | undefined
-  /** The latest job with everything that is known of it; `jobs` has the others. */
+  /** The latest job with everything that is known of it. */
   readonly job: JobView | undefined
+  /** Every running job and the latest ended ones. */
+  readonly jobs: readonly JobView[]
+  /** Returns the job with this id, if it is among `jobs`. */
+  readonly findJob: (jobId: string) => JobView | undefined
   /** Follows another session, in this component alone, until the argument changes. */
   readonly subscribe: (sessionId: string) => void
   /** Asks the server to end a job, or the newest one that runs. `onError` tells when it may not. */
@@ -36,8 +51,7 @@ export interface UseAIWebSocket extends View {
   readonly send: (message: OutgoingMessage) => void
 }
 
-const noJobs: JobsSnapshot = { latest: undefined, jobs: new Map() }
-const onServer: View = { state: 'idle', reason: undefined, jobs: noJobs }
+const onServer: View = { state: 'idle', reason: undefined, session: noJobs }
 
 /** The AI jobs of a session while the component is mounted. Without a session it only connects. */
 export function useAIWebSocket (sessionId: string | undefined, options: HookOptions = {}): UseAIWebSocket {
@@ -52,7 +66,7 @@ export function useAIWebSocket (sessionId: string | undefined, options: HookOpti
     select: (client) => ({
       state: client?.state ?? 'idle',
       reason: client?.reason,
-      jobs: current === undefined ? noJobs : client?.jobStore(current).getSnapshot() ?? noJobs
+      session: current === undefined ? noJobs : client?.jobStore(current).getSnapshot() ?? noJobs
     })
   }), [source, latest, current])
   const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => onServer)
@@ -61,17 +75,22 @@ export function useAIWebSocket (sessionId: string | undefined, options: HookOpti
     if (current !== undefined) source.peek()?.cancel(current, jobId)
   }, [source, current])
 
-  const { latest: job } = view.jobs
+  const { state, reason, session: { latest: job, jobs, find: findJob, isKnown, subscription } } = view
   return {
-    ...view,
-    isConnected: view.state === 'connected',
+    state,
+    reason,
+    isConnected: state === 'connected',
     sessionId: current,
+    isKnown,
+    subscription,
     aiStatus: job?.status ?? 'idle',
     aiProgress: job?.progress,
     aiText: job?.text ?? '',
     aiResult: job?.result,
     aiError: job?.error,
     job,
+    jobs,
+    findJob,
     subscribe,
     cancel,
     send

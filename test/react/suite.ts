@@ -318,7 +318,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     await say(page.socket, start(1))
     t.not(store.getSnapshot().latest, undefined)
     t.equal(store.getServerSnapshot(), before)
-    t.same([before.latest, before.jobs.size], [undefined, 0])
+    t.same([before.latest, before.jobs.length], [undefined, 0])
     client.close()
   })
 }

@@ -17,13 +17,21 @@ export class FakeSocket implements WebSocketLike {
   onerror: unknown
   readonly url: URL
   readonly protocols: string[]
-  readonly sent: Message[] = []
+  readonly #sent: Message[] = []
+  readonly #clock: FakeClock
   /** Whether the client has closed it. */
   closedWith: number | undefined
 
-  constructor (url: string, protocols: string[]) {
+  constructor (url: string, protocols: string[], clock: FakeClock) {
     this.url = new URL(url)
     this.protocols = protocols
+    this.#clock = clock
+  }
+
+  /** What it sent, up to the end of this turn of the event loop. */
+  get sent (): Message[] {
+    this.#clock.advance(0)
+    return this.#sent
   }
 
   get query (): Record<string, string> {
@@ -31,7 +39,7 @@ export class FakeSocket implements WebSocketLike {
   }
 
   send (data: string): void {
-    this.sent.push(JSON.parse(data) as Message)
+    this.#sent.push(JSON.parse(data) as Message)
   }
 
   close (code?: number): void {
@@ -43,8 +51,9 @@ export class FakeSocket implements WebSocketLike {
     return this.sent.map(({ type }) => type)
   }
 
-  /** The server says something. */
+  /** The server says something, in a later turn. */
   say (...messages: Array<object | string>): void {
+    this.#clock.advance(0)
     for (const message of messages) {
       ;(this.onmessage as Handler)({ data: typeof message === 'string' ? message : JSON.stringify(message) })
     }
@@ -74,7 +83,7 @@ export class FakePage implements Environment {
 
   readonly random = (): number => this.randoms.length > 1 ? this.randoms.shift()! : this.randoms[0]!
   readonly report = (error: unknown): void => { this.reported.push(error) }
-  readonly WebSocket = socketOf(this.sockets)
+  readonly WebSocket = socketOf(this.sockets, this.clock)
 
   isOnline (): boolean {
     return this.online
@@ -101,10 +110,10 @@ export class FakePage implements Environment {
   }
 }
 
-function socketOf (sockets: FakeSocket[]): NonNullable<Environment['WebSocket']> {
+function socketOf (sockets: FakeSocket[], clock: FakeClock): NonNullable<Environment['WebSocket']> {
   return class extends FakeSocket {
     constructor (url: string, protocols: string[] = []) {
-      super(url, protocols)
+      super(url, protocols, clock)
       sockets.push(this)
     }
   }
@@ -114,7 +123,7 @@ function socketOf (sockets: FakeSocket[]): NonNullable<Environment['WebSocket']>
 export function clientOn (page: FakePage, options: ClientOptions = {}): Client & Telling {
   const client = new Client(options, page)
   const told: Telling['told'] = []
-  for (const type of ['state', 'open', 'close', 'error', 'gap', 'message'] as const) client.on(type, (event) => { told.push([type, event as unknown as Message]) })
+  for (const type of ['state', 'open', 'close', 'error', 'gap', 'subscription', 'message'] as const) client.on(type, (event) => { told.push([type, event as unknown as Message]) })
   return Object.assign(client, { told })
 }
 

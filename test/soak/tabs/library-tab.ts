@@ -111,7 +111,7 @@ export class LibraryTab implements Tab {
       if (head !== undefined && (!greeted || epoch !== head.epoch || seq < head.seq)) return `${stream} is at ${epoch}:${seq}, its head is ${head.epoch}:${head.seq}`
     }
     for (const sessionId of this.#holders.keys()) {
-      const running = [...this.#client.jobStore(sessionId).getSnapshot().jobs.values()].filter(({ status }) => status === 'processing')
+      const running = this.#client.jobStore(sessionId).getSnapshot().jobs.filter(({ status }) => status === 'processing')
       const overdue = this.#jobs.get(sessionId)!.overdue
       if (overdue.length > 0) return `${sessionId} lacks the real end of ${overdue.join(', ')}`
       if (running.length > 0) return `${sessionId} still shows as running: ${running.map(({ jobId }) => jobId).join(', ')}`
@@ -154,7 +154,7 @@ export class LibraryTab implements Tab {
     if (followed === undefined) return
     if (seq !== undefined) this.#number(`session:${sessionId}`, seq, message)
     if (!type.startsWith('ai_')) return
-    const view = this.#client.jobStore(sessionId).getSnapshot().jobs.get(jobId!)
+    const view = this.#client.jobStore(sessionId).getSnapshot().find(jobId!)
     const status = type === 'ai_complete' ? 'complete' : type === 'ai_error' ? 'error' : 'processing'
     if (view?.status !== status) journal.fail('the job store shows what the listeners were told', `${name}: ${type}, and ${JSON.stringify(view)}`)
     if (isLost) this.#jobs.get(sessionId)!.loseJob(jobId!)

@@ -51,11 +51,12 @@ t.test('`unsubscribe` leaves a session whoever follows it; without an id all', a
   const page = new FakePage()
   const client = connected(page, { sessionId: 'a' })
   const release = client.subscribe('b')
+  t.equal(page.socket.sent.length, 1)
   client.unsubscribe('b')
   release()
-  page.clock.advance(0)
+  t.same(page.socket.sent.slice(1), [{ type: 'unsubscribe', sessionId: 'b' }])
   client.unsubscribe()
-  t.same(page.socket.sent.slice(1), [{ type: 'unsubscribe', sessionId: 'b' }, { type: 'unsubscribe' }])
+  t.same(page.socket.sent.slice(2), [{ type: 'unsubscribe', sessionId: 'a' }])
   cut(page).admit()
   t.same([page.socket.query.sessionId, page.socket.sent], [undefined, []])
 })
@@ -71,7 +72,7 @@ t.test('the protocol\'s own messages do the same as the methods', async (t) => {
   page.socket.admit()
   client.send({ type: 'unsubscribe', sessionId: 'a' })
   client.send({ type: 'ping' })
-  t.same(page.socket.types, ['unsubscribe', 'ping'])
+  t.same(page.socket.types, ['ping', 'unsubscribe'])
   const idle = new FakePage()
   clientOn(idle).send({ type: 'subscribe', sessionId: 'a' })
   t.equal(idle.socket.query.sessionId, 'a')
@@ -82,7 +83,7 @@ t.test('what was left says nothing any more, whatever is still on its way', asyn
   const client = connected(page, { sessionId: 's' })
   client.unsubscribe('s')
   page.socket.say(news(1), subscribed({ epoch: 'e', seq: 1 }), news(2, 'never'))
-  t.same(client.told, [])
+  t.same(toldOf(client, 'message'), [])
 })
 
 t.test('a session that was left while the socket opened is left when it has', async (t) => {
@@ -139,7 +140,8 @@ t.test('a hole in the numbers is asked for, and nothing comes twice or out of or
 t.test('a hole that stays is a gap', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
-  page.socket.say(news(3), subscribed({ ...position, seq: 3, replaying: 1 }), news(3), news(4))
+  page.socket.say(news(3))
+  page.socket.say(subscribed({ ...position, seq: 3, replaying: 1 }), news(3), news(4))
   t.same([seqsOf(client), toldOf(client, 'gap')], [[3, 4], [{ sessionId: 's', reason: 'overflow' }]])
   t.equal(page.socket.sent.length, 1)
 })
@@ -171,7 +173,8 @@ t.test('text with a gap is asked for with what is there, and made whole', async 
 t.test('text whose gap stays is truncated', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
-  page.socket.say(start(1), progress({ delta: 'you', offset: 6 }), subscribed({ ...position, seq: 1 }), progress({ delta: 'you', offset: 6 }))
+  page.socket.say(start(1), progress({ delta: 'you', offset: 6 }))
+  page.socket.say(subscribed({ ...position, seq: 1 }), progress({ delta: 'you', offset: 6 }))
   t.match(client.jobStore('s').getSnapshot().latest, { text: 'you', truncated: true })
 })
 
@@ -190,7 +193,7 @@ t.test('too much to say in a URL is left out of it', async (t) => {
   const client = connected(page, { sessionId: 's' })
   for (let i = 0; i < 30; i++) page.socket.say(progress({ delta: 'x', offset: 0 }, `${i}-${'j'.repeat(80)}`))
   t.notOk('have' in cut(page).query)
-  t.equal(client.jobStore('s').getSnapshot().jobs.size, 30)
+  t.equal(client.jobStore('s').getSnapshot().jobs.length, 30)
 })
 
 // ---- no spinner spins for ever
@@ -201,9 +204,9 @@ t.test('a running job that a restarted server does not know is lost', async (t) 
   page.socket.say(start(1, 'gone'), start(2, 'there'))
   cut(page).admit({ sessionId: 's', epoch: 'f', seq: 1, recovered: false, reason: 'restarted', replaying: 1 })
   page.socket.say(start(1, 'there'))
-  const { jobs } = client.jobStore('s').getSnapshot()
-  t.match(jobs.get('gone'), { status: 'error', error: { type: 'lost' } })
-  t.match(jobs.get('there'), { status: 'processing' })
+  const { find } = client.jobStore('s').getSnapshot()
+  t.match(find('gone'), { status: 'error', error: { type: 'lost' } })
+  t.match(find('there'), { status: 'processing' })
   t.match(toldOf(client, 'message').filter(({ type }) => type === 'ai_error'), [{ sessionId: 's', jobId: 'gone', error: { type: 'lost' } }])
   t.equal(toldOf(client, 'message').filter(({ type }) => type === 'ai_start').length, 2, 'and what runs on is not told again')
 })
@@ -222,8 +225,8 @@ t.test('an expired history in the same life: what the present state names runs o
   page.socket.say(start(1, 'a'), start(2, 'b'))
   cut(page).admit({ sessionId: 's', epoch: 'e', seq: 50, recovered: false, reason: 'expired', replaying: 1 })
   page.socket.say(start(1, 'a'))
-  const { jobs } = client.jobStore('s').getSnapshot()
-  t.match([jobs.get('a')?.status, jobs.get('b')?.error?.type], ['processing', 'lost'])
+  const { find } = client.jobStore('s').getSnapshot()
+  t.match([find('a')?.status, find('b')?.error?.type], ['processing', 'lost'])
 })
 
 t.test('when the attempts are used up the running jobs are lost, and what comes back overrules that', async (t) => {
@@ -311,7 +314,7 @@ t.test('what could not be decided is asked again, later and later', async (t) =>
   page.socket.say(unavailable)
   client.unsubscribe('s')
   page.clock.advance(30_000)
-  t.same(page.socket.types.slice(3), ['unsubscribe', 'ping'])
+  t.same(page.socket.types.slice(3), ['ping'], 'the server does not hold it')
 })
 
 t.test('an answer to a cancel, or about a session that was not asked for, takes nothing away', async (t) => {
@@ -418,8 +421,10 @@ t.test('the store tells of starts and ends at once, and of progress at most once
   const store = client.jobStore('s')
   let told = 0
   const stop = store.subscribe(() => { told++ })
+  t.equal(told, 1, 'what there is now comes at once')
+  page.clock.advance(100)
   page.socket.say(start(1))
-  t.equal(told, 1)
+  t.equal(told, 2)
   for (let i = 1; i <= 1000; i++) {
     page.socket.say(progress({ chunksReceived: i }))
     page.clock.advance(1)
@@ -433,22 +438,30 @@ t.test('the store tells of starts and ends at once, and of progress at most once
   stop()
   page.socket.say(start(3, 'k'))
   t.equal(told, last)
-  t.same([store.getServerSnapshot(), store.getServerSnapshot().jobs.size], [store.getServerSnapshot(), 0])
+  t.same([store.getServerSnapshot(), store.getServerSnapshot().jobs.length], [store.getServerSnapshot(), 0])
 })
 
-t.test('a store outlives its session, and of what nobody follows or looks at nothing is kept', async (t) => {
+t.test('a store follows its session while it is observed, and of what nobody follows nothing is kept', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   const store = client.jobStore('s')
-  const release = client.subscribe('s')
+  const seen: unknown[] = []
+  const stop = store.subscribe(({ latest }) => { seen.push(latest?.jobId) })
+  t.same(page.socket.sent, [{ type: 'subscribe', sessionId: 's' }])
   page.socket.say(subscribed({ epoch: 'e', seq: 0 }), start(1))
-  const stop = store.subscribe(() => { /* Only to be there. */ })
-  release()
-  page.clock.advance(0)
   t.equal(store.getSnapshot().latest?.jobId, 'j')
+  t.same([seen[0], seen.at(-1)], [undefined, 'j'])
+  client.subscribe('s')()
+  t.equal(page.socket.sent.length, 1, 'as long as it is observed')
   stop()
+  t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessionId: 's' })
   t.equal(store.getSnapshot(), store.getServerSnapshot())
-  client.subscribe('s')
-  page.socket.say(subscribed({ epoch: 'e', seq: 1 }), start(2, 'k'))
-  t.equal(store.getSnapshot().latest?.jobId, 'k')
+})
+
+t.test('a store that is observed first connects the client', async (t) => {
+  const page = new FakePage()
+  const client = clientOn(page)
+  const stop = client.jobStore('s').subscribe(() => { /* Only to be there. */ })
+  t.equal(page.socket.query.sessionId, 's')
+  stop()
 })

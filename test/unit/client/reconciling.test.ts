@@ -1,0 +1,409 @@
+import t, { type Test } from 'tap'
+import type { Client } from '../../../lib/client/client.js'
+import { clientOn, connected, FakePage, toldOf } from '../../support/fake-page.js'
+import type { Message } from '../../support/ws-client.js'
+
+const LIMITS = { sessions: 100, messagesPerSecond: 50, burst: 100, messageBytes: 65_536 }
+const ids = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `s${from + n}`)
+const subscribed = (sessionId: string, fields: object = {}): object =>
+  ({ type: 'subscribed', sessionId, timestamp: 't', epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0, ...fields })
+const complete = (sessionId: string, seq = 1): object => ({ type: 'ai_complete', sessionId, result: {}, timestamp: 't', jobId: 'j', seq })
+const refused = (sessionId: string, code: string): object => ({ type: 'error', code, message: 'no', timestamp: 't', request: 'subscribe', sessionId })
+
+/** A server that keeps to its limits: refuses what is too much, closes whoever sends too fast. */
+class Server {
+  readonly held = new Set<string>()
+  readonly refused: string[] = []
+  /** Messages in all, and when each came. */
+  readonly times: number[] = []
+  flooded = false
+  readonly #page: FakePage
+  #read = 0
+  #tokens = LIMITS.burst
+  #at = 0
+
+  constructor (page: FakePage) {
+    this.#page = page
+  }
+
+  /** Reads what came, and answers it. */
+  turn (): void {
+    const { socket, clock } = this.#page
+    const now = clock.monotonic()
+    this.#tokens = Math.min(LIMITS.burst, this.#tokens + (now - this.#at) * LIMITS.messagesPerSecond / 1000)
+    this.#at = now
+    const messages = socket.sent.slice(this.#read)
+    this.#read += messages.length
+    for (const message of messages) {
+      this.times.push(now)
+      if (--this.#tokens < 0) this.flooded = true
+      if (!message.type.endsWith('subscribe')) continue
+      const entries = (message.sessions ?? [message.sessionId]) as Array<string | { sessionId: string }>
+      for (const entry of entries) this.#answer(message, typeof entry === 'string' ? entry : entry.sessionId)
+    }
+  }
+
+  #answer ({ type }: Message, id: string): void {
+    const { socket } = this.#page
+    if (type === 'unsubscribe') {
+      this.held.delete(id)
+      socket.say({ type: 'unsubscribed', sessionId: id, timestamp: 't' })
+    } else if (type === 'subscribe' && !this.held.has(id) && this.held.size >= LIMITS.sessions) {
+      this.refused.push(id)
+      socket.say(refused(id, 'too_many_sessions'))
+    } else if (type === 'subscribe') {
+      this.held.add(id)
+      socket.say(subscribed(id))
+    }
+  }
+}
+
+function limited (page: FakePage, limits: object | null = LIMITS): ReturnType<typeof connected> {
+  return connected(page, {}, limits === null ? {} : { limits })
+}
+
+/** Follows these, and returns how to release them. */
+function follow (client: Client, list: readonly string[]): () => void {
+  const releases = list.map((id) => client.subscribe(id))
+  return () => { for (const release of releases) release() }
+}
+
+t.test('what is wanted within one turn is one message, and what came and went costs none', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  const release = follow(client, ids(0, 60))
+  follow(client, ids(60, 80))()
+  t.same(page.socket.sent, [{ type: 'subscribe', sessions: ids(0, 60).map((sessionId) => ({ sessionId })) }])
+  release()
+  follow(client, ids(0, 60))
+  t.equal(page.socket.sent.length, 1)
+})
+
+t.test('rows that are replaced leave before the new ones come, whatever the order of the calls', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  let release = follow(client, ids(0, 60))
+  server.turn()
+  for (let screen = 1; screen < 5; screen++) {
+    const next = follow(client, ids(screen * 60, screen * 60 + 60))
+    release()
+    release = next
+    server.turn()
+    t.same([...server.held].sort(), ids(screen * 60, screen * 60 + 60).sort())
+  }
+  t.same(server.refused, [])
+  t.equal(server.times.length, 9)
+})
+
+t.test('sessions beyond the limit wait, say so, and are asked for as soon as there is room', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  const store = client.jobStore('s120')
+  const release = follow(client, ids(0, 120))
+  follow(client, ['s120'])
+  server.turn()
+  t.same([server.held.size, server.refused], [100, []])
+  const waiting = (): unknown[] => toldOf(client, 'subscription').filter(({ status }) => status === 'waiting').map(({ sessionId }) => sessionId as unknown)
+  t.same(waiting(), ids(100, 121))
+  t.equal(store.getSnapshot().subscription, 'waiting')
+  client.unsubscribe('s3')
+  server.turn()
+  t.ok(server.held.has('s100') && !server.held.has('s3'), 'in the order in which they were wanted')
+  release()
+  server.turn()
+  t.same([...server.held], ['s120'])
+  t.equal(store.getSnapshot().subscription, 'subscribed')
+})
+
+t.test('a server that states no limits tells by refusing', async (t) => {
+  const page = new FakePage()
+  const client = limited(page, null)
+  follow(client, ids(0, 3))
+  t.same(page.socket.sent, ids(0, 3).map((sessionId) => ({ type: 'subscribe', sessionId })), 'it may know no lists either')
+  page.socket.say(subscribed('s0'), refused('s1', 'too_many_sessions'), subscribed('s2'))
+  t.same(toldOf(client, 'subscription').at(-2), { sessionId: 's1', status: 'waiting' })
+  page.clock.advance(1000)
+  t.equal(page.socket.sent.length, 3, 'not asked again while nothing has changed')
+  follow(client, ['s3'])
+  t.equal(page.socket.sent.length, 3)
+  client.unsubscribe('s0')
+  t.same(page.socket.sent.slice(3), [{ type: 'unsubscribe', sessionId: 's0' }, { type: 'subscribe', sessionId: 's1' }])
+})
+
+t.test('a right that is taken back makes room', async (t) => {
+  const page = new FakePage()
+  const client = limited(page, { ...LIMITS, sessions: 1 })
+  follow(client, ['a', 'b'])
+  page.socket.say(subscribed('a'), { type: 'unsubscribed', sessionId: 'a', timestamp: 't', reason: 'revoked' })
+  t.same(page.socket.sent.at(-1), { type: 'subscribe', sessionId: 'b' })
+  page.socket.say(refused('b', 'forbidden'))
+  t.same(toldOf(client, 'subscription').filter(({ status }) => status === 'refused').map(({ sessionId }) => sessionId as unknown), ['a', 'b'])
+  t.equal(page.socket.sent.length, 2, 'neither is asked for again')
+  client.subscribe('b')
+  t.equal(page.socket.sent.length, 3, 'until somebody else wants it')
+})
+
+t.test('however fast a list is scrolled, no limit is passed, and what stays in sight is followed', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  let visible: string[] = []
+  let release = (): void => { /* Nothing yet. */ }
+  for (let frame = 0; frame < 1200; frame++) {
+    const at = frame * 7919 % 980
+    visible = ids(at, at + 20)
+    const next = follow(client, visible)
+    release()
+    release = next
+    server.turn()
+    page.clock.advance(16)
+  }
+  page.clock.advance(500)
+  server.turn()
+  t.same([...server.held].sort(), [...visible].sort())
+  t.same([server.refused, server.flooded], [[], false])
+  t.equal(client.state, 'connected')
+})
+
+t.test('while nothing is answered only so much is sent, which a network that held it back may deliver at once', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  for (let turn = 0; turn < 200; turn++) {
+    follow(client, [`s${turn % 100}`])()
+    follow(client, [`kept${turn % 50}`])
+    page.clock.advance(100)
+  }
+  t.ok(page.socket.sent.length < LIMITS.burst / 2, `${page.socket.sent.length} messages`)
+  server.turn()
+  page.clock.advance(1000)
+  server.turn()
+  t.same([...server.held].sort(), Array.from({ length: 50 }, (_, n) => `kept${n}`).sort())
+  t.notOk(server.flooded)
+})
+
+t.test('1,000 sessions on one client are a hundred that are followed, and no loop', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  follow(client, ids(0, 1000))
+  for (let second = 0; second < 20; second++) {
+    server.turn()
+    page.clock.advance(1000)
+  }
+  t.same([server.held.size, server.refused, client.state, page.sockets.length], [100, [], 'connected', 1])
+  t.equal(page.socket.sent.filter(({ type }) => type === 'subscribe').length, 1)
+})
+
+t.test('a client that comes back asks for everything in one message, or in few if that were too long', async (t) => {
+  for (const [messageBytes, messages] of [[65_536, 1], [4096, 4], [1, 99]]) {
+    const page = new FakePage()
+    const client = connected(page, { sessionId: 's0' }, { limits: { ...LIMITS, messageBytes } })
+    follow(client, ids(1, 100))
+    page.socket.say(...ids(1, 100).map((id) => subscribed(id, { seq: 5 })))
+    page.socket.end()
+    page.clock.advance(1500)
+    t.equal(page.socket.query.sessionId, 's0')
+    page.socket.admit({ sessionId: 's0', epoch: 'e', seq: 0, recovered: true, limits: { ...LIMITS, messageBytes } })
+    t.equal(page.socket.sent.length, messages)
+    const entries = page.socket.sent.flatMap((message) => message.sessions ?? [message])
+    t.same(entries.map(({ sessionId, since }) => [sessionId, since]), ids(1, 100).map((id) => [id, 'e:5']))
+    for (const message of page.socket.sent) t.ok(message.sessions === undefined || JSON.stringify(message).length < messageBytes!)
+  }
+})
+
+t.test('limits that are not stated do not exist', async (t) => {
+  const page = new FakePage()
+  const client = limited(page, {})
+  follow(client, ids(0, 1000))
+  t.equal(page.socket.sent.flatMap(({ sessions }) => sessions).length, 1000)
+  t.ok(page.socket.sent.length < 10)
+  for (let n = 0; n < 1000; n++) client.send({ type: 'note', n })
+  t.equal(page.socket.types.filter((type) => type === 'note').length, 1000)
+})
+
+t.test('what came while nobody listened is asked for by whoever wants the session next', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  const release = client.subscribe('a')
+  page.socket.say(subscribed('a'))
+  // The rate is used up, so that it is not left at once.
+  for (let n = 0; n < 80; n++) client.send({ type: 'note' })
+  release()
+  page.socket.say(complete('a'))
+  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'nobody listens')
+  client.subscribe('a')
+  page.clock.advance(1000)
+  t.same(page.socket.sent.filter(({ type }) => type !== 'note').slice(1), [{ type: 'subscribe', sessionId: 'a', since: 'e:0' }])
+  page.socket.say(subscribed('a', { seq: 1, recovered: true, replaying: 1 }), complete('a'))
+  t.equal(client.jobStore('a').getSnapshot().latest?.status, 'complete')
+})
+
+t.test('an answer that comes while nobody listens is no answer to whoever wants the session next', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  const release = client.subscribe('a')
+  t.equal(page.socket.sent.length, 1)
+  for (let n = 0; n < 79; n++) client.send({ type: 'note' })
+  release()
+  page.socket.say(subscribed('a', { seq: 1, replaying: 1 }), complete('a'))
+  client.subscribe('a')
+  page.clock.advance(1000)
+  t.same(page.socket.sent.filter(({ type }) => type !== 'note').slice(1), [{ type: 'subscribe', sessionId: 'a' }])
+})
+
+t.test('a session that was followed and could not be decided anew stays followed, and is asked for again', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  client.subscribe('a')
+  page.socket.say(subscribed('a'), complete('a', 3))
+  page.socket.say(refused('a', 'unavailable'))
+  t.equal(client.jobStore('a').getSnapshot().subscription, 'subscribed')
+  page.socket.say(complete('a', 4))
+  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'it comes again behind the answer')
+  page.clock.advance(1500)
+  t.equal(page.socket.sent.length, 3)
+  page.socket.say(subscribed('a', { seq: 4, recovered: true, replaying: 1 }), complete('a', 1))
+  t.equal(client.jobStore('a').getSnapshot().latest?.status, 'complete')
+})
+
+t.test('a list is sent as one is written, and left as one', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  client.send({ type: 'subscribe', sessions: [{ sessionId: 'a' }, { sessionId: 'b' }] })
+  t.same(page.socket.sent, [{ type: 'subscribe', sessions: [{ sessionId: 'a' }, { sessionId: 'b' }] }])
+  client.send({ type: 'unsubscribe', sessions: ['a', 'b'] })
+  t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessions: ['a', 'b'] })
+  client.send({ type: 'unsubscribe' })
+  t.equal(page.socket.sent.length, 2, 'nothing is left to leave')
+})
+
+// ---- the state of a session
+
+function statesOf (client: Client, id: string): unknown[] {
+  const { isKnown, subscription } = client.jobStore(id).getSnapshot()
+  return [isKnown, subscription]
+}
+
+t.test('no job means nothing before the state of the session has come', async (t) => {
+  const page = new FakePage()
+  const client = clientOn(page)
+  t.same(statesOf(client, 'a'), [false, 'none'])
+  client.subscribe('a')
+  client.subscribe('b')
+  t.same(statesOf(client, 'a'), [false, 'pending'])
+  page.socket.admit({ sessionId: 'a', epoch: 'e', seq: 1, recovered: false, reason: 'new', replaying: 1 })
+  t.same(statesOf(client, 'a'), [false, 'subscribed'], 'it is on its way')
+  page.socket.say(complete('a'))
+  t.same(statesOf(client, 'a'), [true, 'subscribed'])
+  page.socket.say(subscribed('b'))
+  t.same(statesOf(client, 'b'), [true, 'subscribed'], 'and nothing is known too')
+  page.socket.end()
+  t.same(statesOf(client, 'a'), [true, 'pending'])
+  client.unsubscribe('a')
+  page.clock.advance(0)
+  t.same(statesOf(client, 'a'), [false, 'none'])
+})
+
+t.test('a snapshot stays the same object until something of it changes', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  const store = client.jobStore('a')
+  let told = 0
+  store.subscribe(() => { told++ })
+  const pending = store.getSnapshot()
+  t.equal(store.getSnapshot(), pending)
+  page.socket.say(subscribed('a'))
+  const known = store.getSnapshot()
+  t.not(known, pending)
+  t.ok(Object.isFrozen(known) && Object.isFrozen(known.jobs))
+  const before = told
+  page.socket.say({ type: 'news', sessionId: 'a', seq: 1 })
+  t.equal(store.getSnapshot(), known)
+  t.equal(told, before)
+  t.same([known.find('j'), known.jobs], [undefined, []])
+  page.socket.say(complete('a', 2))
+  t.match([store.getSnapshot().find('j')?.status, store.getSnapshot().jobs.length], ['complete', 1])
+})
+
+// ---- messages of the app's own
+
+t.test('a message waits for its turn below the rate limit, in order, and behind the subscription before it', async (t) => {
+  const page = new FakePage()
+  const server = new Server(page)
+  const client = limited(page)
+  client.subscribe('a')
+  for (let n = 0; n < 150; n++) client.send({ type: 'note', n })
+  t.equal(page.socket.types[0], 'subscribe')
+  t.equal(page.socket.sent.length, 80)
+  for (let turn = 0; turn < 100; turn++) {
+    server.turn()
+    page.clock.advance(25)
+  }
+  t.notOk(server.flooded)
+  t.same(page.socket.sent.slice(1).map(({ n }) => n as unknown), Array.from({ length: 150 }, (_, n) => n))
+})
+
+t.test('more than may wait is an error that names the option, and nothing that waits is lost by a drop', async (t) => {
+  const page = new FakePage()
+  const client = connected(page, { maxQueuedMessages: 2 }, { limits: { burst: 1, messagesPerSecond: 1 } })
+  for (let n = 0; n < 3; n++) client.send({ type: 'note', n })
+  t.throws(() => { client.send({ type: 'note' }) }, { code: 'queue_full', message: /maxQueuedMessages/ })
+  page.socket.end()
+  page.clock.advance(1500)
+  page.socket.admit()
+  t.same(page.socket.sent.map(({ n }) => n as unknown), [1, 2])
+})
+
+t.test('without a queue a message is sent or refused', async (t) => {
+  const page = new FakePage()
+  const client = connected(page, { maxQueuedMessages: 0 })
+  client.send({ type: 'note' })
+  t.equal(page.socket.sent.length, 1)
+  page.socket.end()
+  t.throws(() => { client.send({ type: 'note' }) }, { code: 'queue_full' })
+})
+
+t.test('a cancel that can\'t be sent is reported, and not thrown', async (t) => {
+  const page = new FakePage()
+  const client = connected(page)
+  page.socket.end(4502)
+  t.equal(client.state, 'closed')
+  client.cancel('a', 'j')
+  t.match(toldOf(client, 'error'), [{ code: 'closed', sessionId: 'a', jobId: 'j' }])
+})
+
+// ---- listeners
+
+t.test('a listener that unsubscribes and subscribes again in its own call is called once for an event', async (t: Test) => {
+  const page = new FakePage()
+  const client = connected(page)
+  let calls = 0
+  let stop: () => void
+  const listener = (): void => {
+    calls++
+    stop()
+    stop = client.on('news', listener)
+  }
+  stop = client.on('news', listener)
+  page.socket.say({ type: 'news' })
+  t.equal(calls, 1)
+  page.socket.say({ type: 'news' })
+  t.equal(calls, 2)
+})
+
+t.test('one that is removed by another one is not called any more, and one that is added not yet', async (t) => {
+  const page = new FakePage()
+  const client = connected(page)
+  const called: string[] = []
+  client.on('news', () => {
+    called.push('first')
+    stop()
+    client.on('news', () => { called.push('late') })
+  })
+  const stop = client.on('news', () => { called.push('second') })
+  page.socket.say({ type: 'news' })
+  t.same(called, ['first'])
+})
