@@ -186,10 +186,11 @@ export class Client<App extends { type: string } = AppMessage> {
     } else if (type === 'unsubscribe') {
       if (Array.isArray(sessions)) for (const id of sessions as string[]) this.unsubscribe(id)
       else this.unsubscribe(sessionId)
-    } else if (type === 'ping' && this.state === 'connected') {
-      this.#link.socket?.ping()
     } else {
-      this.#sendOrQueue(JSON.stringify(message))
+      // A message about a session goes behind the `subscribe` for it.
+      if (this.state === 'connected') this.#follows.flush()
+      if (type === 'ping' && this.state === 'connected') this.#link.socket?.ping()
+      else this.#sendOrQueue(JSON.stringify(message))
     }
   }
 
@@ -224,8 +225,6 @@ export class Client<App extends { type: string } = AppMessage> {
   #sendOrQueue (text: string): void {
     if (this.state === 'idle') this.connect()
     if (this.state === 'closed') throw new ClientError('closed', 'the client is closed: call connect() first')
-    // A message about a session goes behind the `subscribe` for it.
-    if (this.state === 'connected') this.#follows.flush()
     const mustWait = this.state !== 'connected' || this.#queue.length > 0 || this.#allowance.waitMs > 0
     if (mustWait && this.#queue.length >= this.#options.maxQueuedMessages) {
       throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)

@@ -221,13 +221,16 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     view.rerender({ id: 'c' })
     await act(() => sleep(2))
     t.equal(view.result.current[0].sessionId, 'c')
-    t.same(socket.sent.slice(2).map(({ type, sessionId }) => [type, sessionId as string]), [['subscribe', 'c'], ['unsubscribe', 'b']])
+    t.same(socket.sent.slice(2).map(({ type, sessionId }) => [type, sessionId as string]), [['unsubscribe', 'b'], ['subscribe', 'c']])
   })
 
   t.test('`send` of subscribe and unsubscribe is one hook\'s own, and each hears of its own sessions', async (t) => {
     const view = renderHook(() => [useWebSocket(), useWebSocket({ sessionId: 'a' })] as const)
     const socket = await admit()
-    await act(async () => { view.result.current[0].send({ type: 'subscribe', sessionId: 'b' }) })
+    await act(async () => {
+      view.result.current[0].send({ type: 'subscribe', sessionId: 'b' })
+      await sleep(2)
+    })
     t.match(socket.sent.at(-1), { type: 'subscribe', sessionId: 'b' })
     await say(socket, { type: 'subscribed', sessionId: 'b', epoch: 'e', seq: 0 }, { type: 'note', sessionId: 'b', seq: 1 })
     await act(() => sleep(20))

@@ -72,7 +72,7 @@ t.test('the protocol\'s own messages do the same as the methods', async (t) => {
   page.socket.admit()
   client.send({ type: 'unsubscribe', sessionId: 'a' })
   client.send({ type: 'ping' })
-  t.same(page.socket.types, ['ping', 'unsubscribe'])
+  t.same(page.socket.types, ['unsubscribe', 'ping'])
   const idle = new FakePage()
   clientOn(idle).send({ type: 'subscribe', sessionId: 'a' })
   t.equal(idle.socket.query.sessionId, 'a')
