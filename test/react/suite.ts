@@ -254,6 +254,83 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(socket.types, ['hello'])
   })
 
+  t.test('more than may wait before the hook is mounted is refused, and named', async (t) => {
+    const refusals: unknown[] = []
+    const Child = ({ send }: { send: (message: { type: string }) => void }): null => {
+      useEffect(() => {
+        for (let n = 0; n < 5; n++) {
+          try {
+            send({ type: 'hello' })
+          } catch (error) {
+            refusals.push((error as { code?: unknown }).code)
+          }
+        }
+      }, [send])
+      return null
+    }
+    const Parent = (): ReturnType<typeof createElement> => {
+      const { send } = useWebSocket({ maxQueuedMessages: 3 })
+      return createElement(Child, { send })
+    }
+    render(createElement(Parent))
+    const socket = await admit()
+    t.same(refusals, ['queue_full', 'queue_full'])
+    t.same(socket.types, ['hello', 'hello', 'hello'])
+  })
+
+  t.test('what is sent after the hook was unmounted is not sent, now or later, and is reported', async (t) => {
+    const errors: string[] = []
+    const first = renderHook(() => useWebSocket({ onError: ({ code }) => { errors.push(code) } }))
+    const silent = renderHook(() => useAIWebSocket('s'))
+    await admit()
+    const { send } = first.result.current
+    first.unmount()
+    for (let n = 0; n < 1000; n++) send({ type: 'late' })
+    t.same([errors.length, errors[0]], [1000, 'not_sent'])
+    const { send: sendSilently } = silent.result.current
+    silent.unmount()
+    sendSilently({ type: 'late' })
+    renderHook(() => useWebSocket())
+    await act(() => sleep(5))
+    t.notOk(page.sockets.some(({ types }) => types.includes('late')))
+  })
+
+  t.test('an `onMessage` that throws hides nothing', async (t) => {
+    const { result } = renderHook(() => useWebSocket({ onMessage: ({ type }) => { if (type === 'note') throw new Error('a listener\'s') } }))
+    const socket = await admit()
+    const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
+    await say(socket, { type: 'note' })
+    t.match(await uncaught, { message: 'a listener\'s' })
+    await act(() => sleep(20))
+    t.equal(result.current.lastMessage?.type, 'note')
+  })
+
+  t.test('a session is known when its state has come, and a refusal is told apart from nothing', async (t) => {
+    const { result } = renderHook(() => useAIWebSocket('s'))
+    t.match(result.current, { isKnown: false, subscription: 'pending', aiStatus: 'idle', jobs: [] })
+    const socket = await admit()
+    t.match(result.current, { isConnected: true, isKnown: false, subscription: 'pending', aiStatus: 'idle' })
+    await say(socket, { type: 'subscribed', sessionId: 's', epoch: 'e', seq: 1, recovered: false, reason: 'new', replaying: 1 })
+    t.match(result.current, { isKnown: false, subscription: 'subscribed', aiStatus: 'idle' })
+    await say(socket, start(1))
+    t.match(result.current, { isKnown: true, aiStatus: 'processing' })
+    t.ok(Array.isArray(result.current.jobs))
+    t.equal(result.current.jobs[0], result.current.job)
+    t.equal(result.current.findJob('j'), result.current.job)
+    t.equal(result.current.findJob('k'), undefined)
+    await say(socket, { type: 'unsubscribed', sessionId: 's', timestamp: 't', reason: 'revoked' })
+    t.match(result.current, { subscription: 'refused', aiError: { type: 'lost' } })
+  })
+
+  t.test('a cancel that can\'t be sent is told to `onError`, and throws nothing', async (t) => {
+    const errors: unknown[] = []
+    const { result } = renderHook(() => useAIWebSocket('s', { onError: ({ code, sessionId }) => { errors.push([code, sessionId]) } }))
+    const socket = await admit()
+    await act(async () => { socket.end(4502) })
+    result.current.cancel()
+    t.same(errors, [['closed', 's']])
+  })
+
   t.test('without a session it only connects', async (t) => {
     const { result } = renderHook(() => useAIWebSocket(undefined))
     const socket = await admit()
