@@ -206,10 +206,14 @@ export class Client<App extends { type: string } = AppMessage> {
       getSnapshot,
       getServerSnapshot: () => noJobs,
       subscribe: (listener) => {
-        const stop = this.#follows.watch(sessionId, listener)
-        if (this.state === 'idle') this.connect()
-        listener(getSnapshot())
-        return stop
+        const release = this.subscribe(sessionId)
+        const tell = (): void => { listener(getSnapshot()) }
+        const stop = this.#follows.listen(sessionId, tell)
+        tell()
+        return () => {
+          stop()
+          release()
+        }
       }
     }
   }

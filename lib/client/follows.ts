@@ -80,15 +80,9 @@ export class Follows {
     this.#reconciler.schedule()
   }
 
-  /** Follows a session, and calls back when something of it changes, until the function that it returns is called. */
-  watch (id: string, listener: (snapshot: JobsSnapshot) => void): () => void {
-    const holder = {}
-    this.add(id, holder)
-    const stop = this.#session(id).pace.listen(() => { listener(this.snapshot(id)) })
-    return () => {
-      stop()
-      this.release(id, holder)
-    }
+  /** Calls back when something of a session changes, until the function that it returns is called. */
+  listen (id: string, listener: () => void): () => void {
+    return this.#session(id).pace.listen(listener)
   }
 
   /** Asks now for what has to be asked, so that it comes before a message of the app's. */
@@ -143,12 +137,11 @@ export class Follows {
       // If somebody wants it again before it is left, it is asked for what was not listened to.
       session.isDue = true
       if (isAnswer) session.isAsking = false
-      return false
-    }
-    if (message.type === 'cancelling') return true
-    if (isAnswer) {
+    } else if (isAnswer) {
       this.#wire.message(message)
       this.#greet(session, message)
+    } else if (message.type === 'cancelling') {
+      return true
     } else {
       this.#ofSession(session, message)
     }
