@@ -13,7 +13,7 @@ import type { Query } from './target.js'
 /** What the follows need of the connection, and of the listeners. */
 export interface Wire {
   /** Sends a message over the connection, which is there. */
-  write (message: object): void
+  readonly write: (message: object) => void
   /** Takes another connection in the place of this one. */
   replace (): void
   message (message: Incoming): void

@@ -15,8 +15,8 @@ export interface ReconcilerOptions {
   readonly clock: Environment['clock']
   readonly allowance: Allowance
   readonly sessions: Map<string, Session>
-  write (message: object): void
-  enter (session: Session, status: SubscriptionStatus): void
+  readonly write: (message: object) => void
+  readonly enter: (session: Session, status: SubscriptionStatus) => void
 }
 
 /**
