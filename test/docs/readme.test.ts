@@ -269,7 +269,7 @@ t.test('the blocks about messages from clients run', async (t) => {
 })
 
 t.test('the blocks about the client run, in a page and in Node.js', async (t) => {
-  const [page, typed] = below('Client').concat(below('What the client does'))
+  const [page, typed] = below('Client').concat(below('Typed messages'))
   const [node] = below('In Node.js')
   const listen = 'await app.register(aiCanvasWs)\nawait app.listen({ port: 0, host: \'127.0.0.1\' })\nlistening(app)\n'
   const output = await runSnippet(t, `${APP}${listen}
@@ -293,6 +293,28 @@ t.test('the blocks about the client run, in a page and in Node.js', async (t) =>
     await new Promise((resolve) => client.on('canvas_saved', resolve))
     client.close()
     await app.close()`), '8\n')
+
+  const [store] = below('The job store')
+  t.equal(await runSnippet(t, `${APP}${listen}
+    ${store!.replace('\'ws://localhost:3001/ws\'', '`${here.origin}/ws`')}
+    await new Promise((resolve) => client.on('subscribed', resolve))
+    await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('ai_complete', resolve))
+    stop()
+    client.close()
+    await app.close()`), 'loading\nloading\nloading\nno job yet\ncomplete\n')
+
+  const [past] = below('Messages from the past')
+  t.equal(await runSnippet(t, `${APP}${listen}
+    Object.assign(globalThis, { location: { href: 'https://page.example/' } })
+    await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    ${past!}
+    client.connect()
+    await new Promise((resolve) => client.on('ai_complete', resolve))
+    await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
+    await new Promise((resolve) => client.on('ai_complete', resolve))
+    client.close()
+    await app.close()`), 's is done\n')
 
   t.equal(await runSnippet(t, `${APP}const token = 'a token'\n${listen}
     ${node!.replace('\'ws://localhost:3001/ws\'', '`${here.origin}/ws`')}
