@@ -162,7 +162,7 @@ export class Client<App extends { type: string } = AppMessage> {
    * Asks the server to end a job; without an id the newest one that runs. Its `ai_error` of type `cancelled` follows, or
    * an `error` event that says why not: the server's, or one of those that `send` throws. Never throws itself.
    */
-  cancel (sessionId: string, jobId = this.#follows.running(sessionId)): void {
+  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
     try {
       this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
     } catch (error) {
@@ -201,7 +201,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** The jobs of a session, as a store that follows the session while it is observed. */
   jobStore (sessionId: string): JobStore {
-    const getSnapshot = (): JobsSnapshot => this.#follows.snapshot(sessionId)
+    const getSnapshot = (): JobsSnapshot => this.#follows.find(sessionId)?.snapshot ?? noJobs
     return {
       getSnapshot,
       getServerSnapshot: () => noJobs,

@@ -1,7 +1,7 @@
 import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
 import type { Environment } from './environment.js'
-import { noJobs, type JobMessage, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
+import type { JobMessage, SubscriptionStatus } from './jobs.js'
 import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
 import type { Gap, SubscriptionChange } from './options.js'
 import { Pace } from './pace.js'
@@ -50,13 +50,8 @@ export class Follows {
     })
   }
 
-  snapshot (id: string): JobsSnapshot {
-    return this.#sessions.get(id)?.snapshot() ?? noJobs
-  }
-
-  /** The newest running job of a session. */
-  running (id: string): string | undefined {
-    return this.#sessions.get(id)?.jobs.running
+  find (id: string): Session | undefined {
+    return this.#sessions.get(id)
   }
 
   /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
@@ -174,7 +169,7 @@ export class Follows {
 
   #greet (session: Session, answer: Answer): void {
     const gap = session.greet(answer)
-    session.pace.tell(true)
+    session.changed()
     this.#enter(session, 'subscribed')
     if (gap !== undefined) this.#gap(session.id, gap)
     if (answer.recovered !== true) this.#reconcile(session)
@@ -210,6 +205,7 @@ export class Follows {
       // No news, but a sign of life.
       jobs.see(jobId)
       if (type === 'ai_start') jobs.revive(jobId)
+      session.changed()
     } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
       this.#wire.message(message)
     }
@@ -227,7 +223,7 @@ export class Follows {
       }
       outcome = jobs.apply(message, true)
     }
-    session.pace.tell(message.type !== 'ai_progress')
+    session.changed(message.type !== 'ai_progress')
     return outcome === 'told'
   }
 
@@ -266,20 +262,20 @@ export class Follows {
     this.#lose(session, UNKNOWN, 'unseen')
     if (session.isKnown) return
     session.isKnown = true
-    session.pace.tell(true)
+    session.changed()
   }
 
   #enter (session: Session, status: SubscriptionStatus): void {
     if (session.status === status) return
     session.status = status
-    session.pace.tell(true)
+    session.changed()
     this.#wire.emit('subscription', { sessionId: session.id, status })
   }
 
   #lose (session: Session, error: AIErrorInfo, which: 'unseen' | 'suspended' | 'all'): void {
     const timestamp = new Date().toISOString()
     for (const jobId of session.jobs.lose(error, timestamp, which)) {
-      session.pace.tell(true)
+      session.changed()
       this.#wire.message({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
     }
   }

@@ -59,8 +59,6 @@ export type Outcome = 'told' | 'dropped' | 'gap'
 /** Ended jobs that are remembered in a session. */
 const MAX_ENDED = 32
 
-export const noJobs: JobsSnapshot = Object.freeze({ latest: undefined, jobs: Object.freeze([]), isKnown: false, subscription: 'none', find: () => undefined })
-
 interface Job {
   view: JobView
   /** Where in the job's text the known part ends, in UTF-16 units. */
@@ -77,12 +75,13 @@ interface Job {
 export class Jobs {
   readonly #jobs = new Map<string, Job>()
   #latest: Job | undefined
-  #views: readonly JobView[] | undefined = noJobs.jobs
 
-  /** All jobs, the same array until one changes, and the latest. */
-  list (): Pick<JobsSnapshot, 'latest' | 'jobs'> {
-    this.#views ??= Object.freeze(this.#select().map(({ view }) => view))
-    return { latest: this.#latest?.view, jobs: this.#views }
+  get latest (): JobView | undefined {
+    return this.#latest?.view
+  }
+
+  get views (): readonly JobView[] {
+    return this.#select().map(({ view }) => view)
   }
 
   /** The newest running job's id. */
@@ -202,13 +201,20 @@ export class Jobs {
     job.view = Object.freeze({ ...job.view, ...news })
     if (news.status !== undefined) job.lost = job.suspended = false
     if (isLatest) this.#latest = job
-    this.#views = undefined
   }
 
   #select (which: (job: Job) => boolean = () => true): Job[] {
     return [...this.#jobs.values()].filter(which)
   }
 }
+
+export function snapshotOf ({ latest, views }: Jobs, isKnown: boolean, subscription: SubscriptionStatus): JobsSnapshot {
+  const jobs = Object.freeze(views)
+  return Object.freeze({ latest, jobs, isKnown, subscription, find: (jobId: string) => jobs.find((job) => job.jobId === jobId) })
+}
+
+/** What a session is that nobody follows. */
+export const noJobs = snapshotOf(new Jobs(), false, 'none')
 
 /** What a job that counted as lost is again. */
 const RUNS = { status: 'processing', error: undefined, endedAt: undefined } as const

@@ -1,4 +1,4 @@
-import { Jobs, noJobs, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
+import { Jobs, snapshotOf, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
 import type { Answer, GapReason } from './messages.js'
 import type { Pace } from './pace.js'
 import { Position } from './positions.js'
@@ -25,7 +25,7 @@ export class Session {
   /** Whether its jobs are known: the present state has come once since it was followed. */
   isKnown = false
   status: SubscriptionStatus = 'none'
-  #snapshot: JobsSnapshot = noJobs
+  #snapshot: JobsSnapshot | undefined
 
   constructor (id: string, pace: Pace) {
     this.id = id
@@ -36,15 +36,15 @@ export class Session {
     return this.holders.size > 0
   }
 
-  /** The same object until something changes. */
-  snapshot (): JobsSnapshot {
-    const { isKnown, status: subscription } = this
-    const { latest, jobs } = this.jobs.list()
-    const last = this.#snapshot
-    if (last.jobs === jobs && last.latest === latest && last.isKnown === isKnown && last.subscription === subscription) return last
-    return this.#snapshot = Object.freeze({
-      latest, jobs, isKnown, subscription, find: (jobId: string) => jobs.find((job) => job.jobId === jobId)
-    })
+  /** The same object until `changed` is called. */
+  get snapshot (): JobsSnapshot {
+    return this.#snapshot ??= snapshotOf(this.jobs, this.isKnown, this.status)
+  }
+
+  /** Something of the snapshot may have changed. Listeners hear of it at once if it is `urgent`. */
+  changed (urgent = true): void {
+    this.#snapshot = undefined
+    this.pace.tell(urgent)
   }
 
   /** A `subscribe` is sent. */
