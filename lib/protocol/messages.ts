@@ -139,6 +139,11 @@ export const AIResult = Type.Object({
 /** `type` is for programs (`rate_limit_error`), `message` for people. */
 export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String() }, open)
 
+/**
+ * Marks a message from the past. `snapshot`: it is part of the present state. `missed`: the reader's `since` was continued, and
+ * this comes after it. Live messages have no such field.
+ */
+const replayed = Type.Optional(Type.Union([Type.Literal('snapshot'), Type.Literal('missed')]))
 const seq = Type.Optional(position.seq)
 const jobId = Type.Optional(Id)
 /** The real end of a job that was presumed to have ended. */
@@ -147,19 +152,19 @@ const supersedes = Type.Optional(Type.Boolean())
 const truncated = Type.Optional(Type.Boolean())
 
 export const AIStarted = Type.Object({
-  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, truncated, jobId, seq
+  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, truncated, jobId, seq, replayed
 }, open)
 
 export const AIProgressed = Type.Object({
-  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, truncated, jobId
+  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, truncated, jobId, replayed
 }, open)
 
 export const AICompleted = Type.Object({
-  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, truncated, jobId, supersedes, seq
+  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, truncated, jobId, supersedes, seq, replayed
 }, open)
 
 export const AIFailed = Type.Object({
-  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq
+  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq, replayed
 }, open)
 
 /** Several messages of one session that were collected and sent together. */
@@ -177,6 +182,7 @@ export type Subscribe = Static<typeof Subscribe>
 export type Unsubscribe = Static<typeof Unsubscribe>
 export type Cancel = Static<typeof Cancel>
 export type Cancelling = Static<typeof Cancelling>
+export type Replayed = NonNullable<AIStarted['replayed']>
 export type ClientMessage = Static<typeof ClientMessage>
 export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
