@@ -22,23 +22,31 @@ const open = { additionalProperties: true }
 export const Ping = Type.Object({ type: Type.Literal('ping') }, open)
 
 /**
- * `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job. Either may be
- * anything: what can't be read counts as absent, and the reader gets the present state.
+ * A session to follow. `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job.
+ * Either may be anything: what can't be read counts as absent, and the reader gets the present state.
  */
-export const Subscribe = Type.Object({
-  type: Type.Literal('subscribe'),
-  sessionId: Id,
-  since: Type.Optional(Type.Unknown()),
-  have: Type.Optional(Type.Unknown())
-}, open)
+const request = { sessionId: Id, since: Type.Optional(Type.Unknown()), have: Type.Optional(Type.Unknown()) }
+/** A field of the other form of a message. */
+const absent = Type.Optional(Type.Never())
 
-/** Without a `sessionId` it leaves every session. */
-export const Unsubscribe = Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id) }, open)
+/** With `sessions` it follows many sessions: at most as many as `limits.sessions` of the `connection` message says. */
+export const Subscribe = Type.Union([
+  Type.Object({ type: Type.Literal('subscribe'), ...request, sessions: absent }, open),
+  Type.Object({
+    type: Type.Literal('subscribe'), sessionId: absent, sessions: Type.Array(Type.Object(request, open), { minItems: 1 })
+  }, open)
+])
+
+/** With `sessions` it leaves many sessions, and with neither `sessionId` nor `sessions` it leaves every session. */
+export const Unsubscribe = Type.Union([
+  Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id), sessions: absent }, open),
+  Type.Object({ type: Type.Literal('unsubscribe'), sessionId: absent, sessions: Type.Array(Id, { minItems: 1 }) }, open)
+])
 
 /** Asks to end a job. Without a `jobId` the session's newest running one is meant. */
 export const Cancel = Type.Object({ type: Type.Literal('cancel'), sessionId: Id, jobId: Type.Optional(Id) }, open)
 
-export const ClientMessage = Type.Union([Ping, Subscribe, Unsubscribe, Cancel])
+export const ClientMessage = Type.Union([Ping, ...Subscribe.anyOf, ...Unsubscribe.anyOf, Cancel])
 
 // ---- server to client: about the connection
 
@@ -58,11 +66,23 @@ const position = {
   ]))
 }
 
+/** What a connection may do. A limit that is absent does not exist. */
+const ConnectionLimits = Type.Object({
+  /** Sessions that it may follow, and entries that one `subscribe` or `unsubscribe` may hold. */
+  sessions: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** Messages that it may send in the long run, and at once. */
+  messagesPerSecond: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+  burst: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+  /** Bytes that a message to the server may have. */
+  messageBytes: Type.Optional(Type.Integer({ minimum: 1 }))
+}, open)
+
 export const ConnectionEstablished = Type.Object({
   type: Type.Literal('connection'),
   status: Type.Literal('connected'),
   clientId: Type.String(),
   timestamp: Timestamp,
+  limits: Type.Optional(ConnectionLimits),
   sessionId: Type.Optional(Id),
   ...Type.Partial(Type.Object(position)).properties,
   user: Type.Optional(Type.Object(position))
@@ -184,6 +204,7 @@ export type Cancel = Static<typeof Cancel>
 export type Cancelling = Static<typeof Cancelling>
 export type Replayed = NonNullable<AIStarted['replayed']>
 export type ClientMessage = Static<typeof ClientMessage>
+export type ConnectionLimits = Static<typeof ConnectionLimits>
 export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
 export type Subscribed = Static<typeof Subscribed>
