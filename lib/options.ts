@@ -14,12 +14,20 @@ export interface Limits {
   connections: number
   /** Connections of one user on this node. Past it clients are closed with 1013. @default 100 */
   connectionsPerUser: number
-  /** Sessions that one connection may follow. Past it `subscribe` is answered `too_many_sessions`. @default 100 */
+  /** Sessions that one connection may follow. Past it `subscribe` is answered `too_many_sessions`. @default 250 */
   sessionsPerConnection: number
   /** Messages and pings that a client may send in the long run. Past it, and past `burst`, it is closed with 4001. @default 50 */
   messagesPerSecond: number
-  /** Messages that it may send at once. Requests to follow, up to `sessionsPerConnection`, are not counted. @default 100 */
+  /**
+   * Messages that it may send at once. The first `subscribe` with a `sessionId`, up to `sessionsPerConnection`, are not counted.
+   * One with `sessions` is one message, and each of its entries that is answered `too_many_sessions` is one more. @default 100
+   */
   burst: number
+  /**
+   * Sessions that a connection may begin to follow in the long run, each a call of `authorize`; twice `sessionsPerConnection` at
+   * once. Past it further ones wait for their turn. @default 100
+   */
+  subscribesPerSecond: number
   /**
    * Bytes of the past (missed messages, texts of running jobs) that a connection is sent a second in the long run, four times
    * as many at once. Past it further `subscribe` wait for their turn. @default 4_194_304 (4 MiB)
@@ -175,9 +183,10 @@ export const defaults = {
   limits: {
     connections: Infinity,
     connectionsPerUser: 100,
-    sessionsPerConnection: 100,
+    sessionsPerConnection: 250,
     messagesPerSecond: 50,
     burst: 100,
+    subscribesPerSecond: 100,
     replayBytesPerSecond: 4 * 1024 * 1024,
     authTimeoutMs: 10_000
   } satisfies Limits,

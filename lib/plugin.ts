@@ -24,6 +24,7 @@ import { Turnstile } from './routes/turnstile.js'
 import { WebSockets } from './routes/websocket-server.js'
 import { registerWebSocketRoute } from './routes/websocket.js'
 import { Arrivals } from './server/arrivals.js'
+import { replayBudgets, subscribeBudgets } from './server/budgets.js'
 import { Cancellations } from './server/cancellations.js'
 import { clientView } from './server/client.js'
 import { Connections } from './server/connections.js'
@@ -35,8 +36,7 @@ import { Inbound } from './server/inbound.js'
 import { safeLogger, type Logger } from './server/logger.js'
 import { WebSocketManager } from './server/manager.js'
 import { Notifier } from './server/notifier.js'
-import { ReplayBudgets } from './server/replay-budgets.js'
-import { Replies } from './server/replies.js'
+import { connectionLimits, Replies } from './server/replies.js'
 import { Shutdown } from './server/shutdown.js'
 import { Watchdog } from './server/watchdog.js'
 
@@ -72,8 +72,10 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const websockets = await WebSockets.provide(app, {
     ...resolved, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
-  const deflate = deflateSettings(websockets.server.options.perMessageDeflate)
-  const parts = assemble(resolved, log, deflate)
+  // Where the app registered @fastify/websocket, the app's options.
+  const { perMessageDeflate, maxPayload } = websockets.server.options
+  const deflate = deflateSettings(perMessageDeflate)
+  const parts = assemble(resolved, log, deflate, maxPayload)
   const { manager, heartbeat, broker, connections, arrivals } = parts
   const negotiations = deflate && new Negotiations(websockets.server, deflate)
   // Before what can still fail, such as a route that the app has already: then too there is something to end.
@@ -131,7 +133,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
 
 /** Makes the parts of the server and joins them. */
-function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSettings | undefined) {
+function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSettings | undefined, maxPayload: number | undefined) {
   const { limits, delivery, closeTimeoutMs, heartbeatIntervalMs: intervalMs } = resolved
   const clock = systemClock
   const counters = new Counters()
@@ -152,19 +154,20 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   })
   const heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
   const expiry = new Expiry({ clock, close })
-  const replayBudgets = new ReplayBudgets({ clock, bytesPerSecond: limits.replayBytesPerSecond })
+  const budgets = { subscribeBudgets: subscribeBudgets(clock, limits), replayBudgets: replayBudgets(clock, limits) }
   const connections = new Connections({
-    hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry, replayBudgets]
+    hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry, ...Object.values(budgets)]
   })
-  const replies = new Replies({ hub, clock, counters })
+  const clientLimits = connectionLimits(limits, maxPayload)
+  const replies = new Replies({ hub, clock, counters, limits: clientLimits })
   const follows = new Follows({
-    hub, clock, replies, replayBudgets, connections, log,
+    ...budgets, hub, clock, replies, connections, log,
     authorize: resolved.authorize,
     authTimeoutMs: limits.authTimeoutMs,
     sessionsPerConnection: limits.sessionsPerConnection
   })
   const arrivals = new Arrivals({
-    hub, pool, clock, connections, follows, replayBudgets, replies, counters, log, closeTimeoutMs,
+    ...budgets, hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
     rateLimit: limits,
     connectionsPerUser: limits.connectionsPerUser,
     maxConnections: limits.connections
@@ -177,6 +180,7 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
   })
   const inbound = new Inbound({
     clock, connections, follows, cancellations, replies, counters, log,
+    limits: clientLimits,
     onMessage: resolved.onMessage,
     clientOf: clientView({ hub, connections, clock })
   })

@@ -11,15 +11,8 @@ export interface AppMessage {
   [field: string]: unknown
 }
 
-/** What the server allows this connection, as `connection` states it. What is absent is not limited, or not known. */
-export interface ClientLimits {
-  /** Sessions that the connection may follow. */
-  readonly sessions?: number | undefined
-  readonly messagesPerSecond?: number | undefined
-  readonly burst?: number | undefined
-  /** The longest message, in bytes. */
-  readonly messageBytes?: number | undefined
-}
+/** What the server allows this connection, as `connection` states it. A limit that is absent does not exist. */
+export type ClientLimits = NonNullable<ConnectionEstablished['limits']>
 
 /** Where a stream is, as `connection` and `subscribed` tell. */
 export type Answer = Partial<NonNullable<ConnectionEstablished['user']>>

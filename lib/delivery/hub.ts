@@ -88,7 +88,7 @@ export class Hub {
         const { channel: { stream }, have } = entrance
         const answer = answers[at]
         if (answer === undefined || !isWaiting(follower, entrance)) return
-        const past = this.#framing.replay(stream, answer.replay, have)
+        const past = this.#framing.replay(stream, answer.replay, answer.recovered ? 'missed' : 'snapshot', have)
         entered.set(stream, { ...answer, past, replaying: past.messages, replayBytes: past.bytes })
       })
       if (entered.size > 0 && !follower.outbox.closed) {

@@ -22,23 +22,31 @@ const open = { additionalProperties: true }
 export const Ping = Type.Object({ type: Type.Literal('ping') }, open)
 
 /**
- * `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job. Either may be
- * anything: what can't be read counts as absent, and the reader gets the present state.
+ * A session to follow. `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job.
+ * Either may be anything: what can't be read counts as absent, and the reader gets the present state.
  */
-export const Subscribe = Type.Object({
-  type: Type.Literal('subscribe'),
-  sessionId: Id,
-  since: Type.Optional(Type.Unknown()),
-  have: Type.Optional(Type.Unknown())
-}, open)
+const request = { sessionId: Id, since: Type.Optional(Type.Unknown()), have: Type.Optional(Type.Unknown()) }
+/** A field of the other form of a message. */
+const absent = Type.Optional(Type.Never())
 
-/** Without a `sessionId` it leaves every session. */
-export const Unsubscribe = Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id) }, open)
+/** With `sessions` it follows many sessions: at most as many as `limits.sessions` of the `connection` message says. */
+export const Subscribe = Type.Union([
+  Type.Object({ type: Type.Literal('subscribe'), ...request, sessions: absent }, open),
+  Type.Object({
+    type: Type.Literal('subscribe'), sessionId: absent, sessions: Type.Array(Type.Object(request, open), { minItems: 1 })
+  }, open)
+])
+
+/** With `sessions` it leaves many sessions, and with neither `sessionId` nor `sessions` it leaves every session. */
+export const Unsubscribe = Type.Union([
+  Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id), sessions: absent }, open),
+  Type.Object({ type: Type.Literal('unsubscribe'), sessionId: absent, sessions: Type.Array(Id, { minItems: 1 }) }, open)
+])
 
 /** Asks to end a job. Without a `jobId` the session's newest running one is meant. */
 export const Cancel = Type.Object({ type: Type.Literal('cancel'), sessionId: Id, jobId: Type.Optional(Id) }, open)
 
-export const ClientMessage = Type.Union([Ping, Subscribe, Unsubscribe, Cancel])
+export const ClientMessage = Type.Union([Ping, ...Subscribe.anyOf, ...Unsubscribe.anyOf, Cancel])
 
 // ---- server to client: about the connection
 
@@ -58,11 +66,14 @@ const position = {
   ]))
 }
 
-/** What this connection may do. A limit that is absent does not exist. */
-export const ConnectionLimits = Type.Object({
+/** What a connection may do. A limit that is absent does not exist. */
+const ConnectionLimits = Type.Object({
+  /** Sessions that it may follow, and entries that one `subscribe` or `unsubscribe` may hold. */
   sessions: Type.Optional(Type.Integer({ minimum: 1 })),
+  /** Messages that it may send in the long run, and at once. */
   messagesPerSecond: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
-  burst: Type.Optional(Type.Integer({ minimum: 1 })),
+  burst: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
+  /** Bytes that a message to the server may have. */
   messageBytes: Type.Optional(Type.Integer({ minimum: 1 }))
 }, open)
 
@@ -71,10 +82,10 @@ export const ConnectionEstablished = Type.Object({
   status: Type.Literal('connected'),
   clientId: Type.String(),
   timestamp: Timestamp,
+  limits: Type.Optional(ConnectionLimits),
   sessionId: Type.Optional(Id),
   ...Type.Partial(Type.Object(position)).properties,
-  user: Type.Optional(Type.Object(position)),
-  limits: Type.Optional(ConnectionLimits)
+  user: Type.Optional(Type.Object(position))
 }, open)
 
 export const Pong = Type.Object({ type: Type.Literal('pong'), timestamp: Timestamp }, open)
@@ -148,6 +159,11 @@ export const AIResult = Type.Object({
 /** `type` is for programs (`rate_limit_error`), `message` for people. */
 export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String() }, open)
 
+/**
+ * Marks a message from the past. `snapshot`: it is part of the present state. `missed`: the reader's `since` was continued, and
+ * this comes after it. Live messages have no such field.
+ */
+const replayed = Type.Optional(Type.Union([Type.Literal('snapshot'), Type.Literal('missed')]))
 const seq = Type.Optional(position.seq)
 const jobId = Type.Optional(Id)
 /** The real end of a job that was presumed to have ended. */
@@ -156,19 +172,19 @@ const supersedes = Type.Optional(Type.Boolean())
 const truncated = Type.Optional(Type.Boolean())
 
 export const AIStarted = Type.Object({
-  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, truncated, jobId, seq
+  type: Type.Literal('ai_start'), sessionId: Id, task: AITask, timestamp: Timestamp, truncated, jobId, seq, replayed
 }, open)
 
 export const AIProgressed = Type.Object({
-  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, truncated, jobId
+  type: Type.Literal('ai_progress'), sessionId: Id, progress: AIProgress, timestamp: Timestamp, truncated, jobId, replayed
 }, open)
 
 export const AICompleted = Type.Object({
-  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, truncated, jobId, supersedes, seq
+  type: Type.Literal('ai_complete'), sessionId: Id, result: AIResult, timestamp: Timestamp, truncated, jobId, supersedes, seq, replayed
 }, open)
 
 export const AIFailed = Type.Object({
-  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq
+  type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq, replayed
 }, open)
 
 /** Several messages of one session that were collected and sent together. */
@@ -186,7 +202,9 @@ export type Subscribe = Static<typeof Subscribe>
 export type Unsubscribe = Static<typeof Unsubscribe>
 export type Cancel = Static<typeof Cancel>
 export type Cancelling = Static<typeof Cancelling>
+export type Replayed = NonNullable<AIStarted['replayed']>
 export type ClientMessage = Static<typeof ClientMessage>
+export type ConnectionLimits = Static<typeof ConnectionLimits>
 export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
 export type Subscribed = Static<typeof Subscribed>

@@ -7,6 +7,7 @@ import type { Transport } from '../delivery/transport.js'
 import { proceed, type MaybePromise } from '../maybe-promise.js'
 import { closeCodes, type CloseName } from '../protocol/codes.js'
 import type { Since } from '../protocol/positions.js'
+import type { Budgets } from './budgets.js'
 import { clientId, Connection, type FollowRequest } from './connection.js'
 import type { Connections } from './connections.js'
 import type { Counters } from './counters.js'
@@ -14,7 +15,6 @@ import type { Follows, Permission } from './follows.js'
 import { hasExpired, type Identity } from './identity.js'
 import type { Logger } from './logger.js'
 import { RateLimit, type RateLimitSettings } from './rate-limit.js'
-import type { ReplayBudgets } from './replay-budgets.js'
 import type { Replies } from './replies.js'
 
 export interface ArrivalsOptions {
@@ -23,7 +23,7 @@ export interface ArrivalsOptions {
   readonly clock: Clock
   readonly connections: Connections
   readonly follows: Follows
-  readonly replayBudgets: ReplayBudgets
+  readonly replayBudgets: Budgets
   readonly replies: Replies
   readonly counters: Counters
   readonly log: Logger

@@ -3,11 +3,11 @@ import { TIMED_OUT, withDeadline } from '../deadline.js'
 import type { Hub } from '../delivery/hub.js'
 import { isPromise, proceed, whenThere, type MaybePromise } from '../maybe-promise.js'
 import type { ErrorCode } from '../protocol/codes.js'
+import type { Budgets } from './budgets.js'
 import type { Connection, Follow, FollowRequest } from './connection.js'
 import type { Connections } from './connections.js'
 import type { Action, Identity } from './identity.js'
 import type { Logger } from './logger.js'
-import type { ReplayBudgets } from './replay-budgets.js'
 import type { Replies } from './replies.js'
 
 export type Authorize = true | ((identity: Identity, action: Action) => MaybePromise<boolean>)
@@ -16,7 +16,9 @@ export interface FollowsOptions {
   readonly hub: Hub
   readonly clock: Clock
   readonly replies: Replies
-  readonly replayBudgets: ReplayBudgets
+  /** Each request to follow costs 1, and waits for its turn before the app is asked. */
+  readonly subscribeBudgets: Budgets
+  readonly replayBudgets: Budgets
   readonly connections: Connections
   readonly log: Logger
   readonly authorize: Authorize
@@ -92,8 +94,8 @@ export class Follows {
     this.#options.replies.error(connection, code, refusals[code], { request: 'subscribe', sessionId })
   }
 
-  /** Carries out a `subscribe`. It answers the client itself, whatever happens. */
-  follow (connection: Connection, sessionId: string, request: FollowRequest): void {
+  /** Carries out a `subscribe`. It answers the client itself, whatever happens. Returns false if there was no room for the session. */
+  follow (connection: Connection, sessionId: string, request: FollowRequest): boolean {
     const { follows } = connection
     const known = follows.get(sessionId)
     if (known?.asking === true) {
@@ -102,9 +104,11 @@ export class Follows {
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })
+      return false
     } else {
       this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request, 1)
     }
+    return true
   }
 
   /** Carries out an `unsubscribe`. One that overtakes a `subscribe` still being decided ends that too. */
@@ -126,14 +130,19 @@ export class Follows {
   /** Asks once for `count` requests, of which this is the newest. Each is answered. */
   #ask (connection: Connection, sessionId: string, follow: Follow, request: FollowRequest, count: number): void {
     const { follows } = connection
+    const { connections, subscribeBudgets, replayBudgets } = this.#options
     // Asked for again, it becomes the latest.
     follows.delete(sessionId)
     follows.set(sessionId, follow)
     follow.asking = true
-    this.decide(connection, { type: 'subscribe', sessionId }, (permission) => {
-      if (follows.get(sessionId) !== follow) return
-      if (permission !== 'allowed') this.#refuse(connection, sessionId, follow, permission, count)
-      else this.#options.replayBudgets.whenAllowed(connection, sessionId, () => { this.#join(connection, sessionId, follow, request, count) })
+    subscribeBudgets.whenAllowed(connection, sessionId, () => {
+      if (!connections.mayAct(connection)) return
+      subscribeBudgets.spend(connection, 1)
+      this.decide(connection, { type: 'subscribe', sessionId }, (permission) => {
+        if (follows.get(sessionId) !== follow) return
+        if (permission !== 'allowed') this.#refuse(connection, sessionId, follow, permission, count)
+        else replayBudgets.whenAllowed(connection, sessionId, () => { this.#join(connection, sessionId, follow, request, count) })
+      })
     })
   }
 
@@ -179,6 +188,7 @@ export class Follows {
 
   #leave (connection: Connection, sessionId: string): void {
     connection.follows.delete(sessionId)
+    this.#options.subscribeBudgets.forget(connection, sessionId)
     this.#options.replayBudgets.forget(connection, sessionId)
     this.#options.hub.leave(connection.follower, `session:${sessionId}`)
   }

@@ -2,7 +2,9 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { parse } from 'secure-json-parse'
 import type { Clock } from '../clock.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import { Cancel, Ping, Subscribe, Unsubscribe, type ClientMessage } from '../protocol/messages.js'
+import type { ErrorCode } from '../protocol/codes.js'
+import { isId } from '../protocol/ids.js'
+import { Cancel, Ping, Subscribe, Unsubscribe, type ClientMessage, type ConnectionLimits } from '../protocol/messages.js'
 import { parseHave, parseSince } from '../protocol/positions.js'
 import type { Cancellations } from './cancellations.js'
 import type { Client } from './client.js'
@@ -29,6 +31,7 @@ export interface InboundOptions {
   readonly replies: Replies
   readonly counters: Counters
   readonly log: Logger
+  readonly limits: ConnectionLimits
   readonly onMessage: OnMessage | undefined
   readonly clientOf: (connection: Connection) => Client
 }
@@ -39,6 +42,17 @@ const checks = {
   unsubscribe: TypeCompiler.Compile(Unsubscribe),
   cancel: TypeCompiler.Compile(Cancel)
 } as const satisfies Record<ClientMessage['type'], unknown>
+
+const ID_RULE = 'a string of 1 to 256 characters without control characters'
+
+/** What `subscribe` says of one session. */
+type Entry = NonNullable<Subscribe['sessions']>[number]
+
+/** The messages that may be about many sessions: where an entry's id is, and what the entries look like. */
+const batches = {
+  subscribe: { idOf: (entry: unknown) => (entry as Partial<Entry> | null)?.sessionId, example: '[{ "sessionId": "a" }, { "sessionId": "b" }]' },
+  unsubscribe: { idOf: (entry: unknown) => entry, example: '["a", "b"]' }
+} as const
 
 /** What a client may say, and what it is answered when it says something else. */
 export class Inbound {
@@ -88,23 +102,64 @@ export class Inbound {
   }
 
   #dispatch (connection: Connection, message: UnknownMessage): void {
-    const { replies, follows, cancellations } = this.#options
-    if (isOf('ping', message)) {
+    const { replies, cancellations } = this.#options
+    const fault = this.#batchFault(message)
+    if (fault !== undefined) {
+      replies.error(connection, ...fault, { request: message.type as keyof typeof batches })
+    } else if (isOf('ping', message)) {
       replies.pong(connection)
     } else if (isOf('subscribe', message)) {
-      connection.rateLimit.refundFollow()
-      follows.follow(connection, message.sessionId, { since: parseSince(message.since), have: parseHave(message.have) })
+      this.#subscribe(connection, message)
     } else if (isOf('unsubscribe', message)) {
-      follows.unfollow(connection, message.sessionId)
+      this.#unsubscribe(connection, message)
     } else if (isOf('cancel', message)) {
       cancellations.request(connection, message.sessionId, message.jobId)
     } else if (isAboutSession(message.type)) {
       replies.error(connection, 'invalid_session_id',
-        `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: a string of 1 to 256 characters without control characters`,
+        `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: ${ID_RULE}`,
         { request: message.type })
     } else {
       this.#handToApp(connection, message)
     }
+  }
+
+  #subscribe (connection: Connection, message: Subscribe): void {
+    const { follows } = this.#options
+    const follow = ({ sessionId, since, have }: Entry): boolean => {
+      return follows.follow(connection, sessionId, { since: parseSince(since), have: parseHave(have) })
+    }
+    if (message.sessions === undefined) {
+      if (follow(message)) connection.rateLimit.refundFollow()
+      return
+    }
+    // Of two entries for one session the last one counts.
+    const entries = new Map(message.sessions.map((entry) => [entry.sessionId, entry]))
+    for (const entry of entries.values()) {
+      // A refusal costs a message: otherwise one message could ask for hundreds of them, again and again.
+      if (!follow(entry) && !this.#within(connection)) return
+    }
+  }
+
+  #unsubscribe (connection: Connection, { sessionId, sessions }: Unsubscribe): void {
+    const { follows } = this.#options
+    if (sessions === undefined) follows.unfollow(connection, sessionId)
+    else for (const id of new Set(sessions)) follows.unfollow(connection, id)
+  }
+
+  /** What is wrong with a message that is about many sessions, if anything is. Then nothing of it is carried out. */
+  #batchFault (message: UnknownMessage): [code: ErrorCode, message: string] | undefined {
+    const { type, sessions } = message
+    if (sessions === undefined || !isBatch(type)) return undefined
+    if (message.sessionId !== undefined) return ['invalid_message', `"${type}" takes a "sessionId" or "sessions", and not both`]
+    const { idOf, example } = batches[type]
+    const { sessions: most = Infinity } = this.#options.limits
+    if (!Array.isArray(sessions) || sessions.length === 0 || sessions.length > most) {
+      return ['invalid_message', `"sessions" must be an array such as ${example}, with at least one entry${
+        most === Infinity ? '' : ` and at most ${most}`}: send further ones in another message`]
+    }
+    const at = sessions.findIndex((entry) => !isId(idOf(entry)))
+    return at === -1 ? undefined : ['invalid_session_id',
+      `"sessions" must be an array such as ${example}: entry ${at} has no id that is ${ID_RULE}`]
   }
 
   /** Types that the protocol does not know are the app's, if it takes any. */
@@ -129,6 +184,10 @@ export class Inbound {
     this.#options.replies.error(connection, 'unknown_type',
       `${shown} is not a type that this server takes: send ping, subscribe, unsubscribe or cancel`)
   }
+}
+
+function isBatch (type: string): type is keyof typeof batches {
+  return Object.hasOwn(batches, type)
 }
 
 /** Every type that the protocol knows but `ping`, which is always well-formed. */

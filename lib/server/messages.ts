@@ -11,7 +11,7 @@ export interface AppMessage {
 }
 
 /** Fields that the server writes into every message, or behind it. */
-const SERVER_FIELDS = ['seq', 'userSeq', 'epoch'] as const
+const SERVER_FIELDS = ['seq', 'userSeq', 'epoch', 'replayed'] as const
 
 /** The JSON text of a message, or an error that says what can't be written. */
 export function serialize (message: object): string {

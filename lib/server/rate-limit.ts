@@ -6,8 +6,8 @@ export interface RateLimitSettings {
 }
 
 /**
- * A token bucket: `burst` at once, then `messagesPerSecond`. The first requests to follow, up to as many as there may be
- * sessions, are free: after a drop a client follows everything again at once, and that is no flood.
+ * A token bucket: `burst` at once, then `messagesPerSecond`. The first single requests to follow, up to as many as there may
+ * be sessions, are free: after a drop a client may follow everything again at once, and that is no flood.
  */
 export class RateLimit {
   readonly #settings: RateLimitSettings
@@ -32,7 +32,7 @@ export class RateLimit {
     return true
   }
 
-  /** Gives back what the last message took, if it was a request to follow and one of the free ones. */
+  /** Gives back what the last message took, a single request to follow, if it is one of the free ones. */
   refundFollow (): void {
     if (this.#freeFollows < 1) return
     this.#freeFollows--

@@ -1,14 +1,26 @@
 import { isoTimestamps, type Clock } from '../clock.js'
 import type { Entered, Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
-import type { Cancelling, ConnectionEstablished, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
+import type { Cancelling, ConnectionEstablished, ConnectionLimits, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
+import type { RateLimitSettings } from './rate-limit.js'
 
 export interface RepliesOptions {
   readonly hub: Hub
   readonly clock: Clock
   readonly counters: Counters
+  /** What each connection may do, for its `connection` message. */
+  readonly limits: ConnectionLimits
+}
+
+/** The limits of a connection, as a client is told them. What is without a limit is left out. */
+export function connectionLimits ({ sessionsPerConnection, messagesPerSecond, burst }: RateLimitSettings, maxPayload = 0): ConnectionLimits {
+  // As ws reads it: 0 is no limit, and what does not fit into 32 bits is cut.
+  const bytes = maxPayload | 0
+  // With a limit of 2.5 the third session is the last one that is followed.
+  const limits = { sessions: Math.ceil(sessionsPerConnection), messagesPerSecond, burst, messageBytes: bytes > 0 ? bytes : Infinity }
+  return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== Infinity))
 }
 
 /** Which message of the client's an error answers. */
@@ -18,11 +30,13 @@ type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
 export class Replies {
   readonly #hub: Hub
   readonly #counters: Counters
+  readonly #limits: ConnectionLimits
   readonly #timestamp: () => string
 
-  constructor ({ hub, clock, counters }: RepliesOptions) {
+  constructor ({ hub, clock, counters, limits }: RepliesOptions) {
     this.#hub = hub
     this.#counters = counters
+    this.#limits = limits
     this.#timestamp = isoTimestamps(clock)
   }
 
@@ -33,6 +47,7 @@ export class Replies {
       status: 'connected',
       clientId,
       timestamp: this.#timestamp(),
+      limits: this.#limits,
       ...(session && { sessionId, ...position(session) }),
       ...(user && { user: position(user) })
     } satisfies Loose<ConnectionEstablished>)

@@ -1,3 +1,4 @@
+import fastifyWebsocket from '@fastify/websocket'
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions } from 'ai-canvas-ws'
 import { deferred } from '../examples/support/deferred.js'
@@ -169,6 +170,35 @@ t.test('a flood of ping frames ends the connection, and one now and then is answ
   await until(() => app.wsManager.getStats().totalConnections === 0)
 })
 
+t.test('a client is told the size that a message may have', async (t) => {
+  const onMessage = (): void => { /* takes everything */ }
+  const told = async (options: AiCanvasWsOptions, theirs?: number): Promise<unknown> => {
+    const { url } = await startApp(t, options, {}, async (app) => {
+      if (theirs !== undefined) await app.register(fastifyWebsocket, { options: { maxPayload: theirs } })
+    })
+    const { limits } = await open(t, url()).next() as unknown as { limits: { messageBytes?: number } }
+    return limits.messageBytes
+  }
+  t.equal(await told({}), 64 * 1024)
+  t.equal(await told({ onMessage }), 100 * MiB)
+  t.equal(await told({ onMessage, websocket: { maxPayload: 1000 } }), 1000)
+  t.equal(await told({ websocket: { maxPayload: 0 } }), undefined)
+  t.equal(await told({}, 5000), 5000, 'that of the app, where it registered @fastify/websocket itself')
+})
+
+t.test('250 sessions are followed with one message', async (t) => {
+  const { app, url } = await startApp(t)
+  const client = await connect(t, url())
+  const ids = Array.from({ length: 250 }, (_, at) => `s${at}`)
+  client.send({ type: 'subscribe', sessions: ids.map((sessionId) => ({ sessionId })) })
+  for (const sessionId of ids) t.match(await client.next(), { type: 'subscribed', sessionId })
+  t.match(await app.wsManager.notifyAIStart('s249', {}), { recipients: 1 })
+  t.match(await client.next(), { type: 'ai_start', sessionId: 's249' })
+  client.send({ type: 'unsubscribe', sessions: ids })
+  for (const sessionId of ids) t.match(await client.next(), { type: 'unsubscribed', sessionId })
+  t.match(await app.wsManager.notifyAIStart('s249', {}), { recipients: 0 })
+})
+
 t.test('thousands of subscribes: so many sessions, then too_many_sessions, then a flood', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
@@ -176,10 +206,10 @@ t.test('thousands of subscribes: so many sessions, then too_many_sessions, then 
   t.same(await client.closed, flooded)
   const answers = client.waiting
   const count = (wanted: string): number => answers.filter(({ type, code }) => (code ?? type) === wanted).length
-  t.equal(count('subscribed'), 100)
+  t.equal(count('subscribed'), 250)
   t.ok(count('too_many_sessions') >= 100, 'those beyond are told')
   t.equal(count('rate_limited'), 1)
-  t.ok(answers.length < 400, `a flood is not answered to its end: ${answers.length}`)
+  t.ok(answers.length < 550, `a flood is not answered to its end: ${answers.length}`)
   await until(() => app.wsManager.getStats().totalConnections === 0)
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
 })
@@ -199,11 +229,11 @@ t.test('a client that may not follow more stays, and has room again when it leav
   t.match(await ask('s3'), { type: 'subscribed' })
 })
 
-t.test('following 100 sessions again at once after a drop is fine, and so is talking on', async (t) => {
+t.test('following 250 sessions again at once after a drop is fine, and so is talking on', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s0'))
-  for (let i = 0; i < 100; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
-  for (let i = 0; i < 100; i++) t.match(await client.next(), { type: 'subscribed', sessionId: `s${i}` })
+  for (let i = 0; i < 250; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
+  for (let i = 0; i < 250; i++) t.match(await client.next(), { type: 'subscribed', sessionId: `s${i}` })
   for (let i = 0; i < 90; i++) client.send({ type: 'ping' })
   for (let i = 0; i < 90; i++) t.match(await client.next(), { type: 'pong' })
   t.match(app.wsManager.getMetrics(), { errors: {}, closes: {} })

@@ -104,7 +104,7 @@ t.test('every option has a type, and so has what the manager answers', async (t)
     onMessage: () => false,
     allowCancel: true,
     onCancel: () => false,
-    limits: { connections: 1, connectionsPerUser: 1, sessionsPerConnection: 1, messagesPerSecond: 1, burst: 1, authTimeoutMs: 1 },
+    limits: { connections: 1, connectionsPerUser: 1, sessionsPerConnection: 1, messagesPerSecond: 1, burst: 1, subscribesPerSecond: 1, authTimeoutMs: 1 },
     delivery: { maxOutboxBytes: 1, maxTotalOutboxBytes: 1, stallTimeoutMs: 1 },
     history: { maxMessages: 0, maxBytes: 1, ttlMs: 1, endTtlMs: 1, maxTotalBytes: 1, maxStreams: 1 },
     jobs: { stallAfterMs: 1, maxTextUnits: 1 },

@@ -182,7 +182,12 @@ function oddMessage (random: Random): string {
   const type = random.pick(['ping', 'subscribe', 'unsubscribe', 'cancel', 'subscribe', 'cancel', 'connection', 'ai_complete', 'dance', '__proto__', ''])
   const fields = new Map<string, string>([['type', JSON.stringify(type)]])
   if (random.chance(0.8)) fields.set('sessionId', JSON.stringify(random.pick([...SESSIONS, 'all:x', '', 'x'.repeat(257)])))
-  for (let i = random.below(3); i > 0; i--) fields.set(random.pick(['type', 'sessionId', 'jobId', 'since', 'have', '__proto__', 'constructor', 'x']), oddValue(random))
+  if (random.chance(0.2)) {
+    fields.delete('sessionId')
+    const ids = Array.from({ length: random.below(300) }, () => random.pick(SESSIONS))
+    fields.set('sessions', JSON.stringify(random.chance(0.5) ? ids : ids.map((sessionId) => ({ sessionId }))))
+  }
+  for (let i = random.below(3); i > 0; i--) fields.set(random.pick(['type', 'sessionId', 'sessions', 'jobId', 'since', 'have', '__proto__', 'constructor', 'x']), oddValue(random))
   let text = `{${[...fields].map(([name, value]) => `"${name}":${value}`).join(',')}}`
   if (random.chance(0.1)) text = `${text.slice(0, -1)},"type":"ping"}`
   if (random.chance(0.2)) {

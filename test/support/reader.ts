@@ -103,6 +103,8 @@ export class Reader {
 
   #follow (view: View, message: Message, seq: number | undefined): void {
     const isPresent = view.replaying > 0 && view.greeting?.recovered === false
+    const mark = view.replaying === 0 ? undefined : isPresent ? 'snapshot' : 'missed'
+    assert.equal(message.replayed, mark, `it says whether it is from the past: ${JSON.stringify(message)}`)
     if (view.replaying > 0) view.replaying--
     if (message.type === 'ai_progress') this.#progress(view, message)
     if (isPresent) {

@@ -5,6 +5,7 @@ import { Hub } from '../../lib/delivery/hub.js'
 import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import { defaults, type Delivery, type Jobs, type Limits } from '../../lib/options.js'
 import { Arrivals, type Admitted, type Arrival } from '../../lib/server/arrivals.js'
+import { replayBudgets, subscribeBudgets } from '../../lib/server/budgets.js'
 import { Cancellations, type OnCancel } from '../../lib/server/cancellations.js'
 import { clientView } from '../../lib/server/client.js'
 import type { Connection } from '../../lib/server/connection.js'
@@ -18,8 +19,7 @@ import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
 import { safeLogger } from '../../lib/server/logger.js'
 import { WebSocketManager } from '../../lib/server/manager.js'
 import { Notifier } from '../../lib/server/notifier.js'
-import { ReplayBudgets } from '../../lib/server/replay-budgets.js'
-import { Replies } from '../../lib/server/replies.js'
+import { connectionLimits, Replies } from '../../lib/server/replies.js'
 import { Watchdog } from '../../lib/server/watchdog.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
@@ -39,6 +39,7 @@ export interface Setup {
   bounds?: Bounds
   jobs?: Partial<Jobs>
   limits?: Partial<Limits>
+  maxPayload?: number
   delivery?: Partial<Delivery>
   heartbeatIntervalMs?: number
   closeTimeoutMs?: number
@@ -93,14 +94,15 @@ export class TestServer<B extends Broker = MemoryBroker> {
     const pool = this.pool = new OutboxPool({ clock, maxOutboxBytes, maxTotalBytes })
     this.heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs })
     const expiry = new Expiry({ clock, close })
-    const replayBudgets = new ReplayBudgets({ clock, bytesPerSecond: limits.replayBytesPerSecond })
+    const budgets = { subscribeBudgets: subscribeBudgets(clock, limits), replayBudgets: replayBudgets(clock, limits) }
     const connections = this.connections = new Connections({
-      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry, replayBudgets]
+      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry, ...Object.values(budgets)]
     })
-    const replies = this.replies = new Replies({ hub, clock, counters })
-    const follows = this.follows = new Follows({ ...limits, hub, clock, replies, replayBudgets, connections, log, authorize })
+    const clientLimits = connectionLimits(limits, setup.maxPayload ?? defaults.maxPayload)
+    const replies = this.replies = new Replies({ hub, clock, counters, limits: clientLimits })
+    const follows = this.follows = new Follows({ ...limits, ...budgets, hub, clock, replies, connections, log, authorize })
     this.arrivals = new Arrivals({
-      hub, pool, clock, connections, follows, replayBudgets, replies, counters, log, closeTimeoutMs,
+      ...budgets, hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
       rateLimit: limits,
       connectionsPerUser: limits.connectionsPerUser,
       maxConnections: limits.connections
@@ -110,6 +112,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
     })
     this.inbound = new Inbound({
       clock, connections, follows, cancellations, replies, counters, log, onMessage,
+      limits: clientLimits,
       clientOf: clientView({ hub, connections, clock })
     })
     const watchdog = this.watchdog = new Watchdog({

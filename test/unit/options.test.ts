@@ -28,9 +28,10 @@ t.test('without options everything is as documented', async (t) => {
   t.strictSame(limits, {
     connections: Infinity,
     connectionsPerUser: 100,
-    sessionsPerConnection: 100,
+    sessionsPerConnection: 250,
     messagesPerSecond: 50,
     burst: 100,
+    subscribesPerSecond: 100,
     replayBytesPerSecond: 4_194_304,
     authTimeoutMs: 10_000
   })

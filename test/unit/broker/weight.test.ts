@@ -19,7 +19,7 @@ function some (alphabet: string, units: number): string {
   return chosen.join('')
 }
 
-/** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for its readers. */
+/** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for readers that missed it. */
 function cost (contents: (n: number) => string, { count = 4_000, inflates = false, deflateFromBytes = Infinity } = {}) {
   const endless = { maxMessages: Infinity, maxBytes: Infinity, maxTotalBytes: Infinity, deflateFromBytes }
   const room = new Room({ broker: memoryBroker(new FakeClock(), endless), deflate })
@@ -27,7 +27,9 @@ function cost (contents: (n: number) => string, { count = 4_000, inflates = fals
   Object.assign(reader.transport, { inflates })
   void room.join(reader, 's')
   const publish = (n: number): void => {
-    room.broker.publish(streamOf('s'), JSON.stringify({ type: 'note', n, text: contents(n) }), { durable: true })
+    const { epoch, seq } = room.broker.publish(streamOf('s'), JSON.stringify({ type: 'note', n, text: contents(n) }), { durable: true })
+    // The frame that is kept is that of a reader that missed the message.
+    void room.hub.join(reader.follower, [{ stream: streamOf('s'), since: { epoch, seq: seq - 1 } }], () => '{}')
     // So that none is kept for this reader's sake.
     room.clock.tick()
     reader.transport.writes.length = 0

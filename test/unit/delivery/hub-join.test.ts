@@ -53,21 +53,21 @@ t.test('while the broker\'s answer is under way', (t) => {
   t.test('what it missed comes between the greeting and what came meanwhile', async (t) => {
     const { room, broker, take } = farRoom()
     const guest = room.enter()
-    const missed = [take('a', 'missed 1'), take('a', 'missed 2')]
+    const missed = [take('a', '{"n":1}'), take('a', '{"n":2}')]
     const since = { epoch: 'far.0', seq: 0 }
     const joined = room.hub.join(guest.follower, [{ stream: streamOf('a'), since }], (joined) => {
       t.strictSame(joined.get(streamOf('a'))?.replay, missed)
       return 'hello'
     })
     t.strictSame(broker.joins[0]!.since, since)
-    room.publish('a', 'missed 3')
-    missed.push({ body: 'missed 3', durable: false, revision: 3 })
+    room.publish('a', '{"n":3}')
+    missed.push({ body: '{"n":3}', durable: false, revision: 3 })
     const answered = broker.joins[0]!.answer({ recovered: true, replay: missed })
     room.publish('a', 'live')
     await answered
     await joined
     room.clock.tick()
-    t.strictSame(guest.transport.texts, ['hello', 'missed 1', 'missed 2', 'missed 3', 'live'])
+    t.strictSame(guest.transport.texts, ['hello', ...[1, 2, 3].map((n) => `{"n":${n},"replayed":"missed"}`), 'live'])
   })
 
   t.test('the present state is sent in the place of what can\'t be replayed, numbered as it was', async (t) => {
@@ -77,7 +77,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     room.join(guest, 'a')
     await broker.joins[0]!.answer({ seq: 7, reason: 'expired', replay: state })
     room.clock.tick()
-    t.strictSame(guest.transport.texts, ['hello a:7', '{"type":"ai_start","seq":7}', '{"type":"ai_progress"}'])
+    t.strictSame(guest.transport.texts, ['hello a:7', '{"type":"ai_start","seq":7,"replayed":"snapshot"}', '{"type":"ai_progress","replayed":"snapshot"}'])
   })
 
   t.test('everything else goes on: other sessions, direct answers, and in the order of the calls', async (t) => {

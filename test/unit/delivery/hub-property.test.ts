@@ -60,9 +60,10 @@ function progressBody (at: number, bytes: number): { body: string, textAt: numbe
   return { body, textAt: body.length - 2 }
 }
 
-/** The same as it goes out, with the job's text from some place on. */
-function progressText ({ body, text }: ModelJob, jobId: string, from: number): string {
-  return `${body.slice(0, -2)}"delta":${JSON.stringify(text.slice(from))},"offset":${from}},"jobId":"${jobId}"}`
+/** The same as it goes out, with the job's text from some place on, live or as part of the present state. */
+function progressText ({ body, text }: ModelJob, jobId: string, from: number, isPast = false): string {
+  const mark = isPast ? ',"replayed":"snapshot"' : ''
+  return `${body.slice(0, -2)}"delta":${JSON.stringify(text.slice(from))},"offset":${from}},"jobId":"${jobId}"${mark}}`
 }
 
 /**
@@ -85,7 +86,7 @@ function stitch (texts: readonly string[], keyOf: (message: Progress) => string,
 /** Whether they are the same message, wherever its piece of text begins. */
 function isSame (seen: string, given: string): boolean {
   const at = seen.indexOf(HEAD)
-  return at < 0 ? seen === given : given.startsWith(seen.slice(0, at + HEAD.length)) && seen.slice(seen.lastIndexOf('}')) === given.slice(given.lastIndexOf('}'))
+  return at < 0 ? seen === given : given.startsWith(seen.slice(0, at + HEAD.length)) && seen.slice(seen.lastIndexOf('},"')) === given.slice(given.lastIndexOf('},"'))
 }
 
 /**
@@ -162,7 +163,7 @@ function run (
         given.push({ text })
         // The present state: of each job the latest progress, with all of its text.
         for (const [jobId, job] of jobs.get(step.name)!) {
-          const state = progressText(job, jobId, 0)
+          const state = progressText(job, jobId, 0, true)
           given.push({ text: state, key: `${step.name} ${jobId}`, past: step.name })
           expected!.replayedBytes += state.length + LONGEST_HEADER_BYTES
         }

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { Position, PublishOptions, Stream } from '../../../lib/broker/broker.js'
+import { Frame } from '../../../lib/delivery/frame.js'
 import { durable, report } from '../../support/contract-stage.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { HandBroker, turn } from '../../support/hand-broker.js'
@@ -53,22 +54,82 @@ t.test('who comes back is greeted, then sent what it missed with its numbers, th
   t.end()
 })
 
-t.test('a message is framed once, for those who follow and for all who come back', (t) => {
+t.test('a message is framed once for all who come back', (t) => {
   const room = new Room()
   const since = room.broker.join(streamOf('a'))
   const follower = room.enter()
   comeBack(room, follower, [{ stream: streamOf('a') }])
   room.publish('a', note('one'), durable)
   room.clock.tick()
-  const [kept] = room.broker.join(streamOf('a'), since).replay
-  const { made } = kept!
-  t.ok(made)
+  const made = new Set<unknown>()
   for (const guest of [room.enter(), room.enter()]) {
     comeBack(room, guest, [{ stream: streamOf('a'), since }])
     room.clock.tick()
     t.strictSame(sent(guest), ['session:a 1, 1 recovered', 'one 1'])
+    made.add(room.broker.join(streamOf('a'), since).replay[0]?.made)
   }
-  t.equal(room.broker.join(streamOf('a'), since).replay[0]?.made, made)
+  t.strictSame([...made].map((frame) => frame instanceof Frame), [true])
+  t.end()
+})
+
+t.test('messages from the past say so, and live ones don\'t', (t) => {
+  const room = new Room()
+  const body = '{"type":"ai_progress","progress":{}}'
+  const progress = { ...report('progress', { jobId: 'j' }), textAt: body.length - 2 }
+  const { epoch } = room.broker.publish(streamOf('a'), '{"type":"ai_start"}', report('start', { jobId: 'j' }))
+  room.publish('a', note('note'), durable)
+  room.publish('a', body, { ...progress, delta: 'x'.repeat(11_000) })
+  const marks = ({ transport }: Guest): unknown[] => transport.texts.splice(0).slice(1).map((text) => {
+    const { note, type, replayed } = JSON.parse(text) as { note?: string, type?: string, replayed?: string }
+    return `${note ?? type}: ${replayed ?? 'live'}`
+  })
+  const seen: unknown[] = []
+  for (const since of [undefined, { epoch, seq: 1 }, { epoch, seq: 7 }]) {
+    const guest = room.enter()
+    comeBack(room, guest, [{ stream: streamOf('a'), ...(since !== undefined && { since }) }])
+    room.publish('a', note('while it is sent'), { durable: false })
+    room.clock.tick()
+    seen.push(marks(guest))
+    room.hub.drop(guest.follower)
+  }
+  const live = 'while it is sent: live'
+  const snapshot = ['ai_start: snapshot', 'ai_progress: snapshot', 'ai_progress: snapshot', live]
+  t.strictSame(seen, [snapshot, ['note: missed', 'ai_progress: missed', 'ai_progress: missed', live], snapshot])
+  t.end()
+})
+
+t.test('a message that reaches a client on its way in is not from the past', async (t) => {
+  const { room, broker, publish } = farRoom()
+  publish('past')
+  const guest = room.enter()
+  comeBack(room, guest, [{ stream: streamOf('a'), since: { epoch: 'none', seq: 0 } }])
+  broker.answer('join session:a')
+  publish('meanwhile')
+  await turn()
+  room.clock.tick()
+  t.match(guest.transport.texts.at(-1), '"seq":2')
+  t.notMatch(guest.transport.texts.at(-1), /replayed/)
+})
+
+t.test('a text that newer progress replaced for a slow reader is not from the past, though another reader gets the same pieces as such', (t) => {
+  const room = new Room()
+  const body = '{"type":"ai_progress","progress":{}}'
+  const say = (delta: string): void => { room.publish('a', body, { ...report('progress', { jobId: 'j' }), textAt: body.length - 2, delta }) }
+  const [slow, late] = [room.enter(), room.enter()]
+  comeBack(room, slow, [{ stream: streamOf('a') }])
+  room.clock.tick()
+  slow.transport.stall()
+  for (let n = 0; n < 30; n++) {
+    say(String(n).repeat(1_000))
+    room.clock.tick()
+  }
+  comeBack(room, late, [{ stream: streamOf('a') }])
+  room.clock.tick()
+  slow.transport.stalled = false
+  slow.transport.drain()
+  t.ok(slow.transport.texts.length > 3)
+  t.notOk(slow.transport.texts.some((text) => text.includes('replayed')))
+  t.ok(late.transport.texts.slice(1).every((text) => text.includes('"replayed":"snapshot"')))
   t.end()
 })
 
@@ -125,7 +186,9 @@ t.test('a job\'s text, for who comes back', (t) => {
       const guest = room.enter()
       comeBack(room, guest, [{ stream: streamOf('a'), ...(have !== undefined && { have: new Map([['j', have]]) }) }])
       room.clock.tick()
-      t.strictSame(progressOf(guest), { type: 'ai_progress', progress: { chunks: 2, ...piece }, timestamp: 'now', jobId: 'j' }, String(have))
+      t.strictSame(progressOf(guest), {
+        type: 'ai_progress', progress: { chunks: 2, ...piece }, timestamp: 'now', jobId: 'j', replayed: 'snapshot'
+      }, String(have))
     }
     t.end()
   })
@@ -150,7 +213,7 @@ t.test('a job\'s text, for who comes back', (t) => {
     comeBack(room, guest, [{ stream: streamOf('a') }])
     room.clock.tick()
     t.strictSame(progressOf(guest), {
-      type: 'ai_progress', progress: { chunks: 1, delta: 'fghijkl', offset: 5, truncated: true }, timestamp: 'now', jobId: 'j'
+      type: 'ai_progress', progress: { chunks: 1, delta: 'fghijkl', offset: 5, truncated: true }, timestamp: 'now', jobId: 'j', replayed: 'snapshot'
     })
     t.end()
   })

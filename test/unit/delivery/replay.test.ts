@@ -12,7 +12,7 @@ import { Room, streamOf, type Guest } from '../../support/room.js'
 const BODY = '{"type":"ai_progress","progress":{"chunks":1},"timestamp":"now"}'
 const TEXT_AT = BODY.indexOf('},"timestamp"')
 
-interface Piece { type: string, sessionId?: string, progress: { chunks?: number, delta?: string, offset?: number, truncated?: boolean }, timestamp: string, jobId: string }
+interface Piece { type: string, sessionId?: string, progress: { chunks?: number, delta?: string, offset?: number, truncated?: boolean }, timestamp: string, jobId: string, replayed?: string }
 
 function progressOf (source: RunningText, { body = BODY, textAt = TEXT_AT, revision = 1 } = {}): Publication {
   return { body, durable: false, revision, jobId: 'j', textAt, text: { source, from: 0, to: source.end } }
@@ -44,10 +44,10 @@ function stitch (frames: readonly Frame[], text = ''): string {
 }
 
 t.test('a short text goes in one message', (t) => {
-  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(textOf('one ', 'two'))], undefined)
+  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(textOf('one ', 'two'))], 'snapshot', undefined)
   t.match(replay, { messages: 1, bytes: BODY.length + 7 })
   t.strictSame(framesOf(replay).map(read), [
-    { type: 'ai_progress', progress: { chunks: 1, delta: 'one two', offset: 0 }, timestamp: 'now', jobId: 'j' }
+    { type: 'ai_progress', progress: { chunks: 1, delta: 'one two', offset: 0 }, timestamp: 'now', jobId: 'j', replayed: 'snapshot' }
   ])
   t.end()
 })
@@ -56,7 +56,7 @@ t.test('a long text goes in pieces, each below 64 KiB whatever it holds', (t) =>
   const framing = new Framing(new FakeClock(), undefined)
   for (const unit of ['x', 'é', '€', '💡', '\u0001', '"', '\ud800']) {
     const text = unit.repeat(100_000)
-    const replay = framing.replay('session:s', [progressOf(textOf(text))], undefined)
+    const replay = framing.replay('session:s', [progressOf(textOf(text))], 'snapshot', undefined)
     const frames = framesOf(replay)
     t.equal(frames.length, replay.messages)
     t.ok(frames.length > 9)
@@ -71,16 +71,16 @@ t.test('a long text goes in pieces, each below 64 KiB whatever it holds', (t) =>
 t.test('readers share the pieces, wherever theirs begin, and while the text grows', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const text = textOf('x'.repeat(5 * PIECE_UNITS))
-  const first = framesOf(framing.replay('session:s', [progressOf(text)], undefined))
+  const first = framesOf(framing.replay('session:s', [progressOf(text)], 'snapshot', undefined))
   t.equal(first.length, 5)
-  const second = framesOf(framing.replay('session:s', [progressOf(text)], held(100)))
+  const second = framesOf(framing.replay('session:s', [progressOf(text)], 'snapshot', held(100)))
   t.not(second[0], first[0])
   t.strictSame(second.slice(1).map((frame, at) => frame === first[at + 1]), [true, true, true, true])
   text.append('y')
-  const third = framesOf(framing.replay('session:s', [progressOf(text, { revision: 2 })], undefined))
+  const third = framesOf(framing.replay('session:s', [progressOf(text, { revision: 2 })], 'snapshot', undefined))
   t.strictSame(third.map((frame, at) => frame === first[at]), [true, true, true, true, false, false])
   t.equal(stitch(third), `${'x'.repeat(5 * PIECE_UNITS)}y`)
-  const other = framesOf(framing.replay('session:other', [progressOf(text)], undefined))
+  const other = framesOf(framing.replay('session:other', [progressOf(text)], 'snapshot', undefined))
   t.not(other[0], first[0])
   t.end()
 })
@@ -89,9 +89,9 @@ t.test('the last piece is made anew when the progress tells something else', (t)
   const framing = new Framing(new FakeClock(), undefined)
   const text = textOf('x'.repeat(10))
   const newer = BODY.replace('1', '2')
-  const [first] = framesOf(framing.replay('session:s', [progressOf(text)], undefined))
-  t.equal(framesOf(framing.replay('session:s', [progressOf(text)], undefined))[0], first)
-  const [second] = framesOf(framing.replay('session:s', [progressOf(text, { body: newer, revision: 2 })], undefined))
+  const [first] = framesOf(framing.replay('session:s', [progressOf(text)], 'snapshot', undefined))
+  t.equal(framesOf(framing.replay('session:s', [progressOf(text)], 'snapshot', undefined))[0], first)
+  const [second] = framesOf(framing.replay('session:s', [progressOf(text, { body: newer, revision: 2 })], 'snapshot', undefined))
   t.match(read(second!).progress, { chunks: 2, delta: 'xxxxxxxxxx' })
   t.end()
 })
@@ -100,7 +100,7 @@ t.test('a progress that says much says it once', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const body = BODY.replace('"chunks":1', `"chunks":1,"much":"${'.'.repeat(2000)}"`)
   const source = textOf('x'.repeat(2 * PIECE_UNITS + 1))
-  const [first, second, last] = framesOf(framing.replay('session:a "b"', [progressOf(source, { body, textAt: body.indexOf('},"timestamp"') })], undefined)).map(read)
+  const [first, second, last] = framesOf(framing.replay('session:a "b"', [progressOf(source, { body, textAt: body.indexOf('},"timestamp"') })], 'snapshot', undefined)).map(read)
   for (const piece of [first, second]) {
     t.match(piece, { type: 'ai_progress', sessionId: 'a "b"', timestamp: /^\d{4}-/, jobId: 'j' })
     t.strictSame(Object.keys(piece!.progress), ['delta', 'offset'])
@@ -113,7 +113,7 @@ t.test('a text whose beginning is gone begins with what is left, and says so', (
   const source = new RunningText(3 * PIECE_UNITS)
   source.append('a'.repeat(3 * PIECE_UNITS))
   source.append('b'.repeat(PIECE_UNITS + 5))
-  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], held(7))
+  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', held(7))
   const frames = framesOf(replay).map(read)
   t.equal(frames.length, replay.messages)
   const begin = source.end - source.units
@@ -126,7 +126,7 @@ t.test('a text whose beginning is gone begins with what is left, and says so', (
 t.test('a text that loses its beginning while it is replayed says so, in as many messages as were promised', (t) => {
   const source = new RunningText(6 * PIECE_UNITS)
   source.append('a'.repeat(6 * PIECE_UNITS))
-  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], undefined)
+  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', undefined)
   const first = read(replay.next()!)
   source.append('b'.repeat(5 * PIECE_UNITS))
   const rest = framesOf(replay).map(read)
@@ -140,7 +140,7 @@ t.test('a text that loses its beginning while it is replayed says so, in as many
 
 t.test('a progress without a place for the text goes once', (t) => {
   const publication = { ...progressOf(textOf('x'.repeat(3 * PIECE_UNITS))), textAt: undefined }
-  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [publication], undefined)
+  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [publication], 'snapshot', undefined)
   t.equal(framesOf(replay).length, replay.messages)
   t.end()
 })
@@ -152,7 +152,7 @@ t.test('however the text is made, and whatever the reader holds: it has the whol
     const source = textOf(...deltas)
     const whole = source.slice(0).text
     const units = Math.floor(whole.length * share)
-    const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], held(units))
+    const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', held(units))
     const frames = framesOf(replay)
     assert.equal(frames.length, replay.messages)
     assert.equal(stitch(frames, units <= whole.length ? whole.slice(0, units) : ''), whole)

@@ -34,6 +34,29 @@ t.test('what the documentation prints is in the protocol', async (t) => {
   }
 })
 
+t.test('subscribe and unsubscribe are about one session or many', async (t) => {
+  for (const message of [
+    { type: 'subscribe', sessionId: 'a', since: 5, have: [] },
+    { type: 'subscribe', sessions: [{ sessionId: 'a', since: 'e:1', have: { j: 1 } }, { sessionId: 'b' }] },
+    { type: 'unsubscribe', sessionId: 'a' },
+    { type: 'unsubscribe', sessions: ['a', 'b'] }
+  ] satisfies schemas.ClientMessage[]) t.ok(Value.Check(ClientMessage, message), JSON.stringify(message))
+  for (const message of [
+    { type: 'subscribe' },
+    { type: 'subscribe', sessions: [] },
+    { type: 'subscribe', sessions: ['a'] },
+    { type: 'subscribe', sessions: [{}] },
+    { type: 'subscribe', sessions: [{ sessionId: '' }] },
+    { type: 'subscribe', sessions: { sessionId: 'a' } },
+    { type: 'subscribe', sessionId: 'a', sessions: [{ sessionId: 'b' }] },
+    { type: 'unsubscribe', sessions: [] },
+    { type: 'unsubscribe', sessions: [{ sessionId: 'a' }] },
+    { type: 'unsubscribe', sessions: [''] },
+    { type: 'unsubscribe', sessionId: 'a', sessions: ['b'] }
+  ]) t.notOk(Value.Check(ClientMessage, message), JSON.stringify(message))
+  t.ok(Value.Check(ClientMessage, { type: 'subscribe', sessions: [{ sessionId: 'a', more: 1 }], more: 1 }), 'further fields are allowed')
+})
+
 t.test('what the server answers is in the protocol', async (t) => {
   const timestamp = '2024-01-01T00:00:00.000Z'
   for (const message of [

@@ -26,7 +26,7 @@ t.test('someone without a user or a session hears what is for everyone', async (
   void server.manager.broadcast({ type: 'news' })
   server.clock.tick()
   const [first, news] = texts(arrival.transport)
-  t.strictSame(Object.keys(first!), ['type', 'status', 'clientId', 'timestamp'])
+  t.strictSame(Object.keys(first!), ['type', 'status', 'clientId', 'timestamp', 'limits'])
   t.match(news, { type: 'news' })
 })
 

@@ -20,8 +20,10 @@ function conclude (followed: Set<string>, { type, code, sessionId, request }: Me
 
 /** What an error's `request` must say about what was sent. */
 function requestIn (bytes: Buffer, isBinary: boolean, code: string): string | undefined {
-  if (isBinary || ['invalid_json', 'invalid_message', 'unknown_type'].includes(code)) return undefined
-  return (JSON.parse(bytes.toString()) as Message).type
+  if (isBinary || ['invalid_json', 'unknown_type'].includes(code)) return undefined
+  const { type } = (JSON.parse(bytes.toString()) ?? {}) as { type?: unknown }
+  // What is refused as a message, and not for its list of sessions, has no type.
+  return typeof type === 'string' ? type : undefined
 }
 
 function isTrue (followed: Set<string>, server: TestServer | ReturnType<typeof createFarServer>, { connection }: Peer, all: Iterable<string>): boolean {
@@ -35,7 +37,11 @@ const sessionId = fc.oneof(fc.constantFrom('a', 'b', '', '__proto__', 'x'.repeat
 const valid = fc.oneof(
   fc.constant({ type: 'ping' }),
   fc.record({ type: fc.constantFrom('subscribe', 'unsubscribe', 'cancel', '__proto__'), sessionId }),
-  fc.constant({ type: 'unsubscribe' })
+  fc.constant({ type: 'unsubscribe' }),
+  // Of one entry, so that it is answered once.
+  sessionId.map((sessionId) => ({ type: 'subscribe', sessions: [{ sessionId }] })),
+  sessionId.map((sessionId) => ({ type: 'unsubscribe', sessions: [sessionId] })),
+  fc.record({ type: fc.constantFrom('subscribe', 'unsubscribe'), sessions: fc.constantFrom(null, 5, 'a', [], {}, [null], [5, 'a'], [['a']]) })
 )
 
 /** A valid message in which a few fields are something else. */
@@ -109,13 +115,17 @@ t.test('however permission, the broker, revocations and the client\'s changes of
   const step = fc.oneof(
     fc.record({ do: fc.constant('subscribe' as const), session }),
     fc.record({ do: fc.constant('unsubscribe' as const), session: fc.option(session, { nil: undefined }) }),
+    fc.record({ do: fc.constant('subscribe all' as const) }),
+    fc.record({ do: fc.constant('unsubscribe all' as const) }),
+    fc.record({ do: fc.constant('wait' as const) }),
     fc.record({ do: fc.constant('revoke' as const), session }),
     fc.record({ do: fc.constant('decide' as const), at: fc.nat(), answer: fc.constantFrom(true, true, false, undefined) }),
     fc.record({ do: fc.constant('join' as const), at: fc.nat(), works: fc.boolean() })
   )
   await fc.assert(fc.asyncProperty(fc.array(fc.tuple(step, fc.boolean()), { minLength: 3, maxLength: 25 }), async (steps) => {
     const { hook, calls } = handHook<[Identity, Action], boolean>()
-    const server = createFarServer({ authorize: hook })
+    // So few at once that some requests wait for their turn.
+    const server = createFarServer({ authorize: hook, limits: { sessionsPerConnection: 2, subscribesPerSecond: 1 } })
     const { broker } = server
     const peer = await server.connect({ userId: 'u' })
     const followed = new Set<string>()
@@ -130,6 +140,15 @@ t.test('however permission, the broker, revocations and the client\'s changes of
         requests++
         wanted.add(step.session)
         peer.send({ type: 'subscribe', sessionId: step.session })
+      } else if (step.do === 'subscribe all') {
+        requests += 2
+        for (const session of ['a', 'b']) wanted.add(session)
+        peer.send({ type: 'subscribe', sessions: [{ sessionId: 'a' }, { sessionId: 'b' }] })
+      } else if (step.do === 'unsubscribe all') {
+        wanted.clear()
+        peer.send({ type: 'unsubscribe', sessions: ['b', 'a'] })
+      } else if (step.do === 'wait') {
+        server.clock.advance(1_000)
       } else if (step.do === 'unsubscribe') {
         if (step.session === undefined) wanted.clear()
         else wanted.delete(step.session)
@@ -151,9 +170,11 @@ t.test('however permission, the broker, revocations and the client\'s changes of
       if (!listen()) return false
     }
     await turn()
+    const isDeciding = (): boolean => [...peer.connection.follows.values()].some(({ asking }) => asking)
     // Each request costs at most one decision, so this ends.
-    for (let left = 0; calls.length > 0 || broker.waiting.length > 0; left++) {
-      if (left > 3 * requests) return false
+    for (let left = 0; calls.length > 0 || broker.waiting.length > 0 || isDeciding(); left++) {
+      if (left > 4 * requests) return false
+      server.clock.advance(1_001)
       for (const { answer } of calls.splice(0)) answer(true)
       broker.answer()
       await turn()

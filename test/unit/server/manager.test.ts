@@ -300,7 +300,7 @@ t.test('types and fields of the server\'s own are not the app\'s to use', async 
   for (const type of ['connection', 'pong', 'subscribed', 'unsubscribed', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error']) {
     await t.rejects(manager.broadcast({ type }), { code: 'AICW_ERR_INVALID_MESSAGE', message: new RegExp(`"${type}".*notifyAI`) })
   }
-  for (const field of ['seq', 'userSeq', 'epoch']) {
+  for (const field of ['seq', 'userSeq', 'epoch', 'replayed']) {
     await t.rejects(manager.broadcast({ type: 'note', [field]: undefined }), { code: 'AICW_ERR_INVALID_MESSAGE', message: new RegExp(`"${field}"`) })
   }
   await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: 'x' }), { code: 'AICW_ERR_INVALID_MESSAGE', message: /another one than/ })
