@@ -10,10 +10,25 @@ export type Addressed = Pick<FastifyRequest, 'headers' | 'host'>
 export function isOriginAllowed ({ headers: { origin }, host }: Addressed, allowed: ReadonlySet<string>): boolean {
   if (origin === undefined) return true
   if (allowed.has('*') || allowed.has(origin)) return true
+  const page = pageOf(origin)
+  return page !== undefined && (isOwnHost(page, host) || isSubdomain(page, allowed))
+}
+
+/** The page's URL, unless it has no host, as in a sandboxed frame or a file. */
+function pageOf (origin = ''): URL | undefined {
   const page = parse(origin)
-  if (page === undefined || page.host === '') return false
-  // Behind a proxy that ends TLS the server's scheme is another one; the page's tells which port goes without saying.
-  return page.host === parse(`${page.protocol}//${host}`)?.host || isSubdomain(page, allowed)
+  return page?.host === '' ? undefined : page
+}
+
+/** Behind a proxy that ends TLS the server's scheme is another one; the page's scheme says which port is the default. */
+function isOwnHost (page: URL, host: string): boolean {
+  const own = parse(`${page.protocol}//${host}`)
+  return own !== undefined && withoutDot(page.host) === withoutDot(own.host)
+}
+
+/** The final dot of an absolute domain name is optional, and some proxies remove it. */
+function withoutDot (host: string): string {
+  return host.replace(/\.(?=:\d+$|$)/, '')
 }
 
 /** Whether a listed wildcard covers the page: same scheme, same port, and a name that ends in the listed domain. */

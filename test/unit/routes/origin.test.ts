@@ -18,6 +18,18 @@ t.test('the server\'s own host may always connect, whatever scheme it sees behin
   t.ok(allowed('http://[::1]:3001', '[::1]:3001'))
 })
 
+t.test('the server\'s own host is the same however a browser or a proxy writes it', async (t) => {
+  for (const [origin, host] of [
+    ['https://app.example.', 'app.example'], ['https://app.example', 'app.example.'], ['https://app.example.:8443', 'app.example:8443'],
+    ['https://app.example', 'app.example.:443'], ['http://[::1]:3001', '[0:0:0:0:0:0:0:1]:3001'], ['https://[2001:db8::1]', '[2001:DB8::1]:443'],
+    ['https://xn--bcher-kva.example', 'bücher.example'], ['https://app.example:8443', 'App.Example:08443']
+  ] as const) t.ok(allowed(origin, host), `${origin} at ${host}`)
+  for (const [origin, host] of [
+    ['https://app.example.:8443', 'app.example'], ['https://app.example..', 'app.example'], ['https://app.example.evil', 'app.example.'],
+    ['https://[::1]:3001', '[::1]'], ['https://[::2]', '[::1]'], ['https://app.example', '.'], ['https://app.example', 'app.example, app.example']
+  ] as const) t.notOk(allowed(origin, host), `${origin} at ${host}`)
+})
+
 t.test('another host may not', async (t) => {
   t.notOk(allowed('https://evil.example', 'app.example'))
   t.notOk(allowed('https://app.example.evil.example', 'app.example'))
