@@ -34,4 +34,21 @@ export const chromium: RealPart = {
   find: () => CHROMIUMS.find((path) => existsSync(path))
 }
 
-export const realParts: readonly RealPart[] = [pythonWebsockets, chromium]
+/** Beside the PATH: where Debian puts servers, which is in root's PATH alone, and where a Mac puts them. */
+const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin']
+
+/** A program that stands between clients and the server. */
+function proxy (name: string, program: string, debianPackage = program): RealPart {
+  return {
+    name,
+    neededFor: `the configuration that the README shows for ${name}`,
+    debianPackage,
+    find: () => [...(process.env.PATH ?? '').split(':'), ...PLACES].map((place) => `${place}/${program}`).find((path) => existsSync(path))
+  }
+}
+
+export const nginx = proxy('nginx', 'nginx', 'nginx-light')
+export const haproxy = proxy('HAProxy', 'haproxy')
+export const caddy = proxy('Caddy', 'caddy')
+
+export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy]
