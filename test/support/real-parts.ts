@@ -7,6 +7,8 @@ export interface RealPart {
   /** What tests it, for the one who has to decide whether to install it. */
   readonly neededFor: string
   readonly debianPackage: string
+  /** The service that Debian's package brings, which no test needs. */
+  readonly service?: string
   /** Answers how to run it, or undefined when it is not there. */
   readonly find: () => string | undefined
 }
@@ -43,6 +45,7 @@ function proxy (name: string, program: string, debianPackage = program): RealPar
     name,
     neededFor: `the configuration that the README shows for ${name}`,
     debianPackage,
+    service: program,
     find: () => [...(process.env.PATH ?? '').split(':'), ...PLACES].map((place) => `${place}/${program}`).find((path) => existsSync(path))
   }
 }
