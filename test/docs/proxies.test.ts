@@ -6,11 +6,12 @@ import { connect as dial, type AddressInfo } from 'node:net'
 import { connect as dialTls } from 'node:tls'
 import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import t, { type Test } from 'tap'
+import { createServer as createVite } from 'vite'
 import { WebSocket as Socket } from 'ws'
 import aiCanvasWs, { defaults, type AiCanvasWsOptions } from 'ai-canvas-ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { captureLog, type Line } from '../support/log.js'
-import type { Message } from '../support/ws-client.js'
+import { open as openRaw, type Message } from '../support/ws-client.js'
 import { certificate, chapter, HOST, proxies, startProxy, type Proxy, type ProxyKind } from './proxies.js'
 
 // Twelve programs and their clients at once: on a busy machine that takes its time.
@@ -49,7 +50,7 @@ function open (t: Test, proxy: Proxy, from: From = {}, options: ClientOptions = 
   const client = createClient({
     url: `${pageAt(proxy.port)}/ws`,
     sessionId: 's',
-    WebSocket: browser(proxy, from) as NonNullable<ClientOptions['WebSocket']>,
+    WebSocket: browser(proxy, from),
     reconnectInterval: 50,
     maxReconnectIntervalMs: 500,
     maxReconnectAttempts: 1_000,
@@ -295,6 +296,22 @@ function overHttp2 (kind: ProxyKind) {
     }
   }
 }
+
+t.test('of the two forms of a proxy in Vite, the long one passes the host on', { buffered: true }, async (t) => {
+  const { port, refusals } = await serve(t)
+  const target = `ws://127.0.0.1:${port}`
+  for (const [form, expected] of [[{ target, ws: true }, 'in'], [target, 4501]] as const) {
+    const vite = await createVite({
+      configFile: false, logLevel: 'silent', root: t.testdir({}), server: { port: 0, host: '127.0.0.1', proxy: { '/ws': form } }
+    })
+    t.teardown(() => vite.close())
+    await vite.listen()
+    const origin = `http://127.0.0.1:${(vite.httpServer!.address() as AddressInfo).port}`
+    const client = openRaw(t, `${origin.replace('http', 'ws')}/ws`, { headers: { origin, cookie: 'sid=1' } })
+    t.equal(await client.next().then(() => 'in', async () => (await client.closed).code), expected)
+  }
+  t.match(refusals(), [{ host: `127.0.0.1:${port}`, hint: /changed the Host header/ }])
+})
 
 t.test('the timeouts that the blocks give are longer than the heartbeat', async (t) => {
   const seconds = proxies.flatMap(({ block }) => block.match(/(?<=timeout (?!connect)(?:\w+ )?)\d+(?=s\b)/g) ?? []).map(Number)

@@ -64,6 +64,7 @@ export const proxies: readonly ProxyKind[] = [
       ${process.getuid?.() === 0 ? `user ${userInfo().username};` : ''}
       events {}
       http {
+        access_log off;
         ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${directory}/${name};`).join(' ')}
         ${replaced(block, 'listen 443', `listen 127.0.0.1:${port}`).replaceAll('/var/log/nginx', directory)}
       }`
@@ -99,6 +100,10 @@ export interface ProxyOptions {
   readonly change?: (block: string) => string
 }
 
+/** A test that runs out of time has no teardown. */
+const running = new Set<ChildProcess>()
+process.once('exit', () => { for (const child of running) child.kill() })
+
 /** A proxy that runs in the foreground until it is stopped or the test ends. */
 export class Proxy {
   readonly port: number
@@ -130,10 +135,8 @@ export class Proxy {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, HOME: directory, XDG_DATA_HOME: directory, XDG_CONFIG_HOME: directory }
     })
-    // A test that runs out of time has no teardown.
-    const kill = (): void => { child.kill() }
-    process.once('exit', kill)
-    child.once('exit', () => { process.off('exit', kill) })
+    running.add(child)
+    child.once('close', () => running.delete(child))
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => { this.#output += data.toString() })
     await until(() => {
       if (child.exitCode !== null) throw new Error(`${this.#kind.name} ended: ${this.#output}`)
@@ -143,10 +146,10 @@ export class Proxy {
 
   async stop (): Promise<void> {
     const child = this.#process
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit')
+    if (child === undefined || !running.has(child)) return
+    const closed = once(child, 'close')
     child.kill('SIGTERM')
-    await exited
+    await closed
   }
 
   /** What it has written into its logs: those of requests, and everything else. */
@@ -164,6 +167,8 @@ export async function startProxy (t: Test, kind: ProxyKind, options: ProxyOption
   return proxy
 }
 
+const taken = new Set<number>()
+
 /**
  * A port that nobody listens on. Below those that the system gives away by itself, because a proxy that restarts needs the
  * same one again.
@@ -173,8 +178,9 @@ async function freePort (): Promise<number> {
     const port = randomInt(10_000, 30_000)
     const server = createServer().listen(port, '127.0.0.1')
     const isFree = await once(server, 'listening').then(() => true, () => false)
-    if (!isFree) continue
     server.close()
+    if (!isFree || taken.has(port)) continue
+    taken.add(port)
     return port
   }
 }
