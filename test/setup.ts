@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { realParts, type RealPart } from './support/real-parts.js'
 
 // Brings the programs that tests talk to and npm does not: `npm run setup`. Where it can't, it says what to install, and
@@ -14,11 +14,30 @@ function aptGet (...args: string[]): boolean {
   }).status === 0
 }
 
-const packages = missing().map(({ debianPackage }) => debianPackage)
-if (packages.length > 0 && existsSync('/etc/debian_version') && process.getuid?.() === 0) {
+/** Debian starts the services of a package that it installs, unless this program forbids it: see invoke-rc.d(8). */
+const POLICY = '/usr/sbin/policy-rc.d'
+
+/** Installs packages and starts none of their services. A policy that is there already is the machine's own, and stays. */
+function installQuietly (packages: readonly string[]): void {
   const install = ['install', '--yes', '--no-install-recommends', ...packages]
-  // The package lists of a fresh image are empty, or too old.
-  if (!aptGet(...install) && aptGet('update')) aptGet(...install)
+  const isOurs = !existsSync(POLICY)
+  // With a listener, Ctrl+C ends apt-get alone, and the policy is still removed.
+  process.once('SIGINT', () => { process.exitCode = 130 })
+  if (isOurs) writeFileSync(POLICY, '#!/bin/sh\n# Made by "npm run setup" of ai-canvas-ws for as long as it runs.\nexit 101\n', { mode: 0o755 })
+  try {
+    // The package lists of a fresh image are empty, or too old.
+    if (!aptGet(...install) && aptGet('update')) aptGet(...install)
+  } finally {
+    if (isOurs) rmSync(POLICY)
+  }
+}
+
+const absent = missing()
+if (absent.length > 0 && existsSync('/etc/debian_version') && process.getuid?.() === 0) {
+  installQuietly(absent.map(({ debianPackage }) => debianPackage))
+  // Otherwise they would start with the machine. Tests run the programs themselves.
+  const services = absent.flatMap(({ service, find }) => service !== undefined && find() !== undefined ? service : [])
+  if (services.length > 0) spawnSync('systemctl', ['disable', '--quiet', ...services])
 }
 
 for (const { name, neededFor, debianPackage } of missing()) {

@@ -13,7 +13,7 @@ import { hasExpired, type Identity } from '../server/identity.js'
 import type { Logger } from '../server/logger.js'
 import type { Departure } from './departure.js'
 import { withholdCredentials } from './credentials.js'
-import { isOriginAllowed, type Addressed } from './origin.js'
+import { hintFor, isOriginAllowed, type Addressed } from './origin.js'
 import { redactToken, tokenOf } from './token.js'
 
 /**
@@ -162,8 +162,12 @@ export class Admission {
 /** Of both as much as a domain name can have, with a scheme and a port: the client chose them. */
 const MAX_LOGGED = 280
 
-function refusedOrigin ({ headers: { origin = '' }, host }: FastifyRequest): Refused {
-  return { refused: 'originNotAllowed', fields: { origin: origin.slice(0, MAX_LOGGED), host: host.slice(0, MAX_LOGGED) } }
+function refusedOrigin (request: FastifyRequest): Refused {
+  const { headers: { origin = '' }, host } = request
+  return {
+    refused: 'originNotAllowed',
+    fields: { origin: origin.slice(0, MAX_LOGGED), host: host.slice(0, MAX_LOGGED), hint: hintFor(request) }
+  }
 }
 
 /** What an app's identity gets wrong, in words that say how to mend it. */

@@ -10,10 +10,56 @@ export type Addressed = Pick<FastifyRequest, 'headers' | 'host'>
 export function isOriginAllowed ({ headers: { origin }, host }: Addressed, allowed: ReadonlySet<string>): boolean {
   if (origin === undefined) return true
   if (allowed.has('*') || allowed.has(origin)) return true
+  const page = pageOf(origin)
+  return page !== undefined && (isOwnHost(page, host) || isSubdomain(page, allowed))
+}
+
+/** The page's URL, unless it has no host, as in a sandboxed frame or a file. */
+function pageOf (origin = ''): URL | undefined {
   const page = parse(origin)
-  if (page === undefined || page.host === '') return false
-  // Behind a proxy that ends TLS the server's scheme is another one; the page's tells which port goes without saying.
-  return page.host === parse(`${page.protocol}//${host}`)?.host || isSubdomain(page, allowed)
+  return page?.host === '' ? undefined : page
+}
+
+/** Behind a proxy that ends TLS the server's scheme is another one; the page's scheme says which port is the default. */
+function isOwnHost (page: URL, host: string): boolean {
+  const own = parse(`${page.protocol}//${host}`)
+  return own !== undefined && withoutDot(page.host) === withoutDot(own.host)
+}
+
+/** The final dot of an absolute domain name is optional, and some proxies remove it. */
+function withoutDot (host: string): string {
+  return host.replace(/\.(?=:\d+$|$)/, '')
+}
+
+const HINTS = {
+  opaque: 'the page has no host of its own, as in a sandboxed frame or a file: only a token or `*` in the option `origins` admits it',
+  forwardedHost: 'a proxy names the page\'s host in X-Forwarded-Host: Fastify takes the last host there, and only if its ' +
+    'option trustProxy trusts the address of the proxy',
+  forwarded: 'a proxy names the page\'s host in Forwarded, which Fastify does not read: let the proxy pass the Host header on, or ' +
+    'send X-Forwarded-Host and set Fastify\'s option trustProxy',
+  port: 'the Host header has lost its port on the way: let the proxy pass it on as it came (nginx: proxy_set_header Host $http_host, ' +
+    'not $host)',
+  other: 'if it is a page of this app, a proxy has changed the Host header: let it pass the header on (nginx: proxy_set_header Host ' +
+    '$http_host), or send X-Forwarded-Host and set Fastify\'s option trustProxy. To admit a page of another host, list its origin in ' +
+    'the option `origins`'
+}
+
+/**
+ * Returns the likely cause for an operator to read in the log. A proxy that changes the host makes the app's own page look
+ * foreign. The client may have written these headers itself, so nothing is decided by them.
+ */
+export function hintFor ({ headers, host }: Addressed): string {
+  const page = pageOf(headers.origin)
+  if (page === undefined) return HINTS.opaque
+  const isListed = (hosts: readonly string[]): boolean => hosts.some((host) => isOwnHost(page, host))
+  if (isListed(String(headers['x-forwarded-host'] ?? '').split(','))) return HINTS.forwardedHost
+  if (isListed(forwardedHosts(headers.forwarded))) return HINTS.forwarded
+  return withoutDot(parse(`http://${host}`)?.host ?? '') === withoutDot(page.hostname) ? HINTS.port : HINTS.other
+}
+
+/** The hosts in a `Forwarded` header (RFC 7239, section 5.3). */
+function forwardedHosts (header = ''): string[] {
+  return Array.from(header.matchAll(/(?:^|[;,])\s*host="?([^";,\s]+)/gi), ([, host = '']) => host)
 }
 
 /** Whether a listed wildcard covers the page: same scheme, same port, and a name that ends in the listed domain. */

@@ -38,7 +38,7 @@ t.test('every block of TypeScript holds before the compiler', async (t) => {
 
 t.test('it uses no other languages for code', async (t) => {
   for (const page of pages.values()) {
-    t.same(page.blocks().filter(({ language }) => !['ts', 'sh', 'json', 'text', 'nginx'].includes(language)), [])
+    t.same(page.blocks().filter(({ language }) => !['ts', 'sh', 'json', 'text', 'nginx', 'haproxy', 'caddyfile'].includes(language)), [])
   }
 })
 

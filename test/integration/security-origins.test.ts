@@ -19,7 +19,7 @@ interface Asked extends StartedApp {
 }
 
 async function startAsked (
-  t: Test, authenticate: Authenticate, options: AiCanvasWsOptions = {}, fastify: { trustProxy?: boolean } = {}
+  t: Test, authenticate: Authenticate, options: AiCanvasWsOptions = {}, fastify: { trustProxy?: boolean | string } = {}
 ): Promise<Asked> {
   let calls = 0
   const started = await startApp(t, {
@@ -142,6 +142,29 @@ t.test('behind a proxy that is trusted, the host is the one that the browser ask
 
   const wary = await startAsked(t, byCookie)
   t.same(await asPage(t, wary.url(), forwarded), refused, 'otherwise anybody could write that header')
+})
+
+t.test('a list in X-Forwarded-Host means its last entry, X-Forwarded-Proto nothing, and Forwarded is not read', async (t) => {
+  const cases: Array<[Record<string, string>, string, string]> = [
+    [{ 'x-forwarded-host': 'a.example, b.example' }, 'https://b.example', 'https://a.example'],
+    [{ 'x-forwarded-host': 'a.example,b.example:8443' }, 'https://b.example:8443', 'https://b.example'],
+    [{ 'x-forwarded-host': 'b.example:443', 'x-forwarded-proto': 'https, http' }, 'https://b.example', 'https://b.example:80'],
+    [{ 'x-forwarded-host': 'b.example', 'x-forwarded-proto': 'https' }, 'http://b.example', 'http://b.example:443'],
+    [{ 'x-forwarded-host': 'b.example', forwarded: 'host=a.example;proto=https' }, 'https://b.example', 'https://a.example'],
+    [{ forwarded: 'for=192.0.2.1;host="a.example";proto=https' }, 'https://backend:3001', 'https://a.example'],
+    [{ 'x-forwarded-host': 'a.example,' }, 'https://other.example', 'https://a.example']
+  ]
+  for (const trustProxy of [true, '127.0.0.1', '192.0.2.9', false]) {
+    const { url } = await startAsked(t, byCookie, { origins: ['https://other.example'] }, { trustProxy })
+    const isTrusted = trustProxy === true || trustProxy === '127.0.0.1'
+    for (const [headers, own, foreign] of cases) {
+      const page = { host: 'backend:3001', ...headers }
+      const name = `${JSON.stringify(headers)}, trustProxy ${trustProxy}`
+      const isSent = 'x-forwarded-host' in headers && own !== 'https://other.example'
+      t.same(await asPage(t, url(), { ...page, origin: own }), isSent && !isTrusted ? refused : 'in', name)
+      t.same(await asPage(t, url(), { ...page, origin: foreign }), refused, name)
+    }
+  }
 })
 
 t.test('a page that is refused has seen nothing and followed nothing', async (t) => {
@@ -268,13 +291,16 @@ t.test('a wildcard lets pages of every subdomain connect, and of nothing else', 
   ]) t.same(await asPage(t, url(), { origin }), refused, origin)
 })
 
-t.test('the log of a refused page names its origin and the host that it came to', async (t) => {
+t.test('the log of a refused page names its origin, the host that it came to, and the likely cause', async (t) => {
   const { lines, stream } = captureLog()
   const { url } = await startApp(t, { authenticate: byCookie, authorize: true }, { logger: { level: 'info', stream } })
   t.same(await asPage(t, url(), { origin: FOREIGN, host: 'app.example.com' }), refused)
   t.same(await asPage(t, url('?token=unread'), { origin: 'x'.repeat(1000), host: 'app.example.com' }), refused, 'where the token was not read too')
   const logged = lines.filter(({ msg }) => msg === 'client refused')
-  t.match(logged, [{ code: 4501, origin: FOREIGN, host: 'app.example.com' }, { code: 4501, origin: 'x'.repeat(280) }])
+  t.match(logged, [
+    { code: 4501, origin: FOREIGN, host: 'app.example.com', hint: /Host \$http_host.*trustProxy/ },
+    { code: 4501, origin: 'x'.repeat(280), hint: /no host of its own/ }
+  ])
   t.equal(logged.length, 2)
   t.equal((logged[1]!.origin as string).length, 280)
 })

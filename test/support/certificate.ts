@@ -15,17 +15,17 @@ const text = (tag: number, value: string): Buffer => der(tag, Buffer.from(value,
 const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'))
 
 const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'))
-const name = sequence(der(0x31, sequence(oid('550403'), text(0x0c, 'localhost'))))
 const isAuthority = sequence(oid('551d13'), der(0x04, sequence(der(0x01, Buffer.from([0xff])))))
-const alternativeNames = sequence(oid('551d11'), der(0x04, sequence(text(0x82, 'localhost'), der(0x87, Buffer.from([127, 0, 0, 1])))))
 
 /** Seconds of this century as UTCTime writes them. */
 function utcTime (ms: number): Buffer {
   return text(0x17, `${new Date(ms).toISOString().replace(/\D/g, '').slice(2, 14)}Z`)
 }
 
-/** A self-signed certificate for `localhost` and 127.0.0.1 (RFC 5280, section 4.1), good for a day. */
-export function selfSigned (): Certificate {
+/** A self-signed certificate for a host and 127.0.0.1 (RFC 5280, section 4.1), good for a day. */
+export function selfSigned (host = 'localhost'): Certificate {
+  const name = sequence(der(0x31, sequence(oid('550403'), text(0x0c, host))))
+  const alternativeNames = sequence(oid('551d11'), der(0x04, sequence(text(0x82, host), der(0x87, Buffer.from([127, 0, 0, 1])))))
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const day = 24 * 60 * 60 * 1000
   const content = sequence(

@@ -7,6 +7,8 @@ export interface RealPart {
   /** What tests it, for the one who has to decide whether to install it. */
   readonly neededFor: string
   readonly debianPackage: string
+  /** The service that Debian's package brings, which no test needs. */
+  readonly service?: string
   /** Answers how to run it, or undefined when it is not there. */
   readonly find: () => string | undefined
 }
@@ -34,4 +36,22 @@ export const chromium: RealPart = {
   find: () => CHROMIUMS.find((path) => existsSync(path))
 }
 
-export const realParts: readonly RealPart[] = [pythonWebsockets, chromium]
+/** Beside the PATH: where Debian puts servers, which is in root's PATH alone, and where a Mac puts them. */
+const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin']
+
+/** A program that stands between clients and the server. */
+function proxy (name: string, program: string, debianPackage = program): RealPart {
+  return {
+    name,
+    neededFor: `the configuration that the README shows for ${name}`,
+    debianPackage,
+    service: program,
+    find: () => [...(process.env.PATH ?? '').split(':'), ...PLACES].map((place) => `${place}/${program}`).find((path) => existsSync(path))
+  }
+}
+
+export const nginx = proxy('nginx', 'nginx', 'nginx-light')
+export const haproxy = proxy('HAProxy', 'haproxy')
+export const caddy = proxy('Caddy', 'caddy')
+
+export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy]

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { isOriginAllowed, normalizeOrigin } from '../../../lib/routes/origin.js'
+import { hintFor, isOriginAllowed, normalizeOrigin } from '../../../lib/routes/origin.js'
 
 const allowed = (origin: string | undefined, host: string, ...origins: string[]): boolean =>
   isOriginAllowed({ headers: { origin }, host }, new Set(origins))
@@ -16,6 +16,18 @@ t.test('the server\'s own host may always connect, whatever scheme it sees behin
   t.ok(allowed('http://localhost:3001', 'localhost:3001'))
   t.ok(allowed('https://app.example', 'APP.example'))
   t.ok(allowed('http://[::1]:3001', '[::1]:3001'))
+})
+
+t.test('the server\'s own host is the same however a browser or a proxy writes it', async (t) => {
+  for (const [origin, host] of [
+    ['https://app.example.', 'app.example'], ['https://app.example', 'app.example.'], ['https://app.example.:8443', 'app.example:8443'],
+    ['https://app.example', 'app.example.:443'], ['http://[::1]:3001', '[0:0:0:0:0:0:0:1]:3001'], ['https://[2001:db8::1]', '[2001:DB8::1]:443'],
+    ['https://xn--bcher-kva.example', 'bücher.example'], ['https://app.example:8443', 'App.Example:08443']
+  ] as const) t.ok(allowed(origin, host), `${origin} at ${host}`)
+  for (const [origin, host] of [
+    ['https://app.example.:8443', 'app.example'], ['https://app.example..', 'app.example'], ['https://app.example.evil', 'app.example.'],
+    ['https://[::1]:3001', '[::1]'], ['https://[::2]', '[::1]'], ['https://app.example', '.'], ['https://app.example', 'app.example, app.example']
+  ] as const) t.notOk(allowed(origin, host), `${origin} at ${host}`)
 })
 
 t.test('another host may not', async (t) => {
@@ -54,4 +66,31 @@ t.test('origins are written as browsers write them', async (t) => {
     'app.example', 'null', '', 'file:///tmp', 'localhost:5173', '*.example.com', 'https://*', 'https://*.', 'https://*.com', 'https://*example.com',
     'https://app.*.com', 'https://app.*', 'https://*.*.example.com', '*://example.com', 'https://**.example.com', 'https://*.1.2.3.4'
   ]) t.equal(normalizeOrigin(text), undefined, text)
+})
+
+t.test('of a refused page it says what a proxy may have done to the host', async (t) => {
+  const hint = (origin: string | undefined, host: string, headers: Record<string, string> = {}): string | undefined =>
+    hintFor({ headers: { origin, ...headers }, host })
+  const ours = 'https://app.example:8443'
+  t.match(hint(ours, 'app.example'), /lost its port.*proxy_set_header Host \$http_host/)
+  t.match(hint('https://app.example.:8443', 'app.example'), /lost its port/)
+  t.match(hint(ours, 'app.example.'), /lost its port/)
+  for (const host of ['127.0.0.1:3001', 'app.example:3001', '', 'backend', 'app.example@backend']) {
+    t.match(hint(ours, host), /^if it is a page of this app.*Host \$http_host.*trustProxy.*option `origins`/, host)
+  }
+  for (const name of ['app.example:8443', 'APP.example:8443', 'app.example:8443, proxy.example', 'cdn.example,app.example:8443']) {
+    t.match(hint(ours, 'backend', { 'x-forwarded-host': name }), /X-Forwarded-Host.*trustProxy/, name)
+  }
+  t.match(hint('https://app.example', 'backend', { 'x-forwarded-host': 'app.example:443' }), /X-Forwarded-Host/)
+  t.match(hint(ours, 'app.example', { 'x-forwarded-host': 'app.example' }), /lost its port/)
+  for (const forwarded of ['for=192.0.2.1;host="app.example:8443";proto=https', 'for=192.0.2.1, Host="App.example:8443"']) {
+    t.match(hint(ours, 'backend', { forwarded }), /Forwarded, which Fastify does not read.*X-Forwarded-Host/, forwarded)
+  }
+  t.match(hint('https://app.example', 'backend', { forwarded: 'host=app.example' }), /Fastify does not read/)
+  for (const forwarded of ['', ';', 'host', 'host=', 'for="host=app.example:8443"', 'host="evil.example"']) {
+    t.match(hint(ours, 'backend', { forwarded }), /^if it is a page of this app/, forwarded)
+  }
+  for (const origin of ['null', '', 'file://', 'not a url', undefined]) {
+    t.match(hint(origin, 'app.example'), /no host of its own/, String(origin))
+  }
 })
