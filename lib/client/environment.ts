@@ -13,7 +13,7 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike
 
-/** What happens around the page that a connection should know of. */
+/** What happens around the page that a connection should know of. `visible` also stands for a page that runs again. */
 export type WakeEvent = 'online' | 'offline' | 'visible'
 
 /** Everything that the client takes from the world: a test holds it still, and there is no other way out. */
@@ -36,9 +36,15 @@ export interface Environment {
   readonly report: (error: unknown) => void
 }
 
+interface PageEvent {
+  readonly type: string
+  /** Of `pageshow`: whether the page came out of the back/forward cache. */
+  readonly persisted?: boolean
+}
+
 interface Target {
-  addEventListener (type: string, listener: (event: { readonly type: string }) => void): void
-  removeEventListener (type: string, listener: (event: { readonly type: string }) => void): void
+  addEventListener (type: string, listener: (event: PageEvent) => void): void
+  removeEventListener (type: string, listener: (event: PageEvent) => void): void
 }
 
 /** A browser's globals, none of which must be there. */
@@ -62,11 +68,14 @@ export function environmentOf (globals: Globals): Environment {
     random: Math.random,
     isOnline: () => globals.navigator?.onLine !== false,
     watch: (listener) => {
-      const hear = ({ type }: { readonly type: string }): void => {
-        if (type !== 'visibilitychange') listener(type as WakeEvent)
-        else if (document?.visibilityState === 'visible') listener('visible')
+      const hear = ({ type, persisted }: PageEvent): void => {
+        if (type === 'online' || type === 'offline') listener(type)
+        else if (type === 'resume' || (persisted ?? document?.visibilityState === 'visible')) listener('visible')
       }
-      const places = [[globals, 'online'], [globals, 'offline'], [document, 'visibilitychange']] as const
+      // `resume` belongs to the Page Lifecycle API: the browser had frozen the page.
+      const places = [
+        [globals, 'online'], [globals, 'offline'], [globals, 'pageshow'], [document, 'visibilitychange'], [document, 'resume']
+      ] as const
       for (const [target, type] of places) target?.addEventListener?.(type, hear)
       return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
     },

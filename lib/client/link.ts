@@ -2,7 +2,7 @@ import type { Reconnect } from '../protocol/codes.js'
 import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
-import { protocolsFor, Socket } from './socket.js'
+import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
 
 /**
  * - `idle`: nothing has been asked of it.
@@ -87,6 +87,10 @@ export class Link {
   #triedFreshToken = false
   /** Why it is waiting. */
   #rule: Reconnect = 'backoff'
+  /** When the page woke up, if no attempt has begun since. */
+  #wokeAt: number | undefined
+  /** Whether `online` may replace the current attempt: only once, because a network that flaps would let none finish. */
+  #mayReplace = false
 
   constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
     this.#options = options
@@ -126,8 +130,10 @@ export class Link {
     this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
   }
 
-  #open (): void {
+  #open (mayReplace = true): void {
     const { getToken, connectTimeoutMs } = this.#options
+    this.#wokeAt = undefined
+    this.#mayReplace = mayReplace
     if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
     const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
@@ -175,16 +181,22 @@ export class Link {
     else if (!isOffline && !mayRefresh && this.#failed >= maxReconnectAttempts) this.#stop('attempts', info)
     else {
       this.#triedFreshToken ||= mayRefresh
-      // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can
-      // be reached without one.
-      if (!isOffline) this.#failed++
       this.#rule = rule
-      const ms = isOffline ? this.#options.maxReconnectIntervalMs : delayMs(rule, this.#failed, this.#environment.random(), this.#options)
+      const ms = this.#delayMs(rule, isOffline)
       this.#drop()
       this.#timer = this.#restart(ms, () => { this.#open() })
       this.#enter('waiting', isOffline ? 'offline' : reason)
       this.#tell(info)
     }
+  }
+
+  /** The time until the next attempt. */
+  #delayMs (rule: Reconnect, isOffline: boolean): number {
+    // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can be
+    // reached without one.
+    if (isOffline) return this.#options.maxReconnectIntervalMs
+    if (this.#isWaking && rule !== 'later') return 0
+    return delayMs(rule, ++this.#failed, this.#environment.random(), this.#options)
   }
 
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
@@ -205,16 +217,25 @@ export class Link {
     this.#events.emit('close', info)
   }
 
+  /**
+   * Whether the page has just woken up. A browser reports a connection that died during the sleep only some milliseconds
+   * after the wake-up, and may deliver messages that had arrived before.
+   */
+  get #isWaking (): boolean {
+    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= ANSWER_MS
+  }
+
   #wake (event: WakeEvent): void {
     const { state } = this
+    if (event !== 'offline') this.#wokeAt = this.#environment.clock.monotonic()
     if (state === 'connected') {
       this.socket?.probe()
     } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
       this.connect()
-    } else if (event === 'online' && state === 'connecting') {
+    } else if (event === 'online' && state === 'connecting' && this.#mayReplace) {
       // Begun on a network that is no more.
       this.#drop()
-      this.#open()
+      this.#open(false)
     }
   }
 

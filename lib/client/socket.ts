@@ -14,7 +14,7 @@ export interface SocketEvents {
 
 /** So long nothing may come before the client asks whether anybody is there, and so long it waits for an answer. */
 const QUIET_MS = 30_000
-const ANSWER_MS = 5_000
+export const ANSWER_MS = 5_000
 /** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
 const SLOWEST = 8
 

@@ -241,55 +241,6 @@ t.test('a token that comes too late, or after the client was closed, opens nothi
   t.equal(page.sockets.length, 1)
 })
 
-// ---- the browser's events
-
-t.test('coming online, or into sight, it tries at once and from the beginning', async (t) => {
-  for (const event of ['online', 'visible'] as const) {
-    const page = new FakePage()
-    const client = connected(page)
-    page.socket.end()
-    page.clock.advance(1500)
-    page.socket.end()
-    t.equal(client.state, 'waiting')
-    page.wake(event)
-    t.same([client.state, page.sockets.length], ['connecting', 3])
-    page.socket.end()
-    page.clock.advance(1500)
-    t.equal(page.sockets.length, 4, 'with the first, short time')
-  }
-})
-
-t.test('it does not hurry a server that asked for time', async (t) => {
-  const page = new FakePage()
-  const client = connected(page)
-  page.socket.end(1013, 'Try again later')
-  page.wake('visible')
-  t.equal(client.state, 'waiting')
-})
-
-t.test('after all attempts are used up, coming online or into sight starts them anew', async (t) => {
-  for (const event of ['online', 'visible'] as const) {
-    const page = new FakePage()
-    const client = connected(page, { maxReconnectAttempts: 0 })
-    page.socket.end()
-    t.equal(client.reason, 'attempts')
-    page.wake('offline')
-    t.equal(client.state, 'closed')
-    page.wake(event)
-    t.equal(client.state, 'connecting')
-  }
-})
-
-t.test('a network that is back replaces an attempt that began on the old one', async (t) => {
-  const page = new FakePage()
-  const client = clientOn(page)
-  client.connect()
-  page.wake('visible')
-  t.equal(page.sockets.length, 1)
-  page.wake('online')
-  t.same([page.sockets.length, page.sockets[0]!.closedWith, client.state], [2, 1000, 'connecting'])
-})
-
 t.test('a listener that closes the client while it connects gets its way', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
@@ -384,18 +335,6 @@ t.test('a line on which a long message is arriving is not silent', async (t) => 
     page.clock.advance(1)
     t.equal(client.reason, 'silent')
   })
-})
-
-t.test('after a sleep, or on another network, it asks at once', async (t) => {
-  for (const event of ['visible', 'online', 'offline'] as const) {
-    const page = new FakePage()
-    const client = connected(page)
-    page.wake(event)
-    page.wake(event)
-    t.same(page.socket.types, ['ping'])
-    page.clock.advance(5000)
-    t.equal(client.state, 'waiting')
-  }
 })
 
 t.test('a pong that nobody waits for is no round trip', async (t) => {
