@@ -6,7 +6,7 @@ import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
 import { isKnown, parseMessage, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
 import { defaults, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
-import { targetUrl } from './target.js'
+import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
 export type OutgoingMessage = ClientMessage | AppMessage
@@ -130,8 +130,8 @@ export class Client<App extends { type: string } = AppMessage> {
    * @throws `ClientError` `no_url` or `no_websocket`, where the environment has none and none was given
    */
   connect (): void {
-    if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
-      throw new ClientError('no_url', 'there is no page here: give the option "url"')
+    if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
+      throw new ClientError('no_url', 'there is no page here: give an absolute "url"')
     }
     if (this.#options.WebSocket === undefined) {
       throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')

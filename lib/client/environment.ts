@@ -29,12 +29,15 @@ export interface Environment {
   isOnline (): boolean
   /** Calls back at each such event, until the function that it returns is called. */
   watch (listener: (event: WakeEvent) => void): () => void
-  /** The page's address, where there is one. */
+  /** The `http:` or `https:` address to which a relative URL belongs, where there is one. */
   readonly pageUrl: string | undefined
   readonly WebSocket: WebSocketConstructor | undefined
   /** Takes what a listener of the app's threw: it must not stop the client, and it must not go unseen. */
   readonly report: (error: unknown) => void
 }
+
+/** A timer of more milliseconds fires at once. */
+const LONGEST_MS = 2 ** 31 - 1
 
 interface PageEvent {
   readonly type: string
@@ -51,8 +54,9 @@ interface Target {
 interface Globals extends Partial<Target> {
   readonly WebSocket?: WebSocketConstructor
   readonly location?: { readonly href: string }
+  readonly origin?: string
   readonly navigator?: { readonly onLine?: boolean }
-  readonly document?: Partial<Target> & { readonly visibilityState: string }
+  readonly document?: Partial<Target> & { readonly visibilityState: string, readonly baseURI?: string }
 }
 
 export function environmentOf (globals: Globals): Environment {
@@ -61,7 +65,7 @@ export function environmentOf (globals: Globals): Environment {
     clock: {
       monotonic: () => performance.now(),
       after: (ms, callback) => {
-        const timeout = setTimeout(callback, ms)
+        const timeout = setTimeout(callback, Math.min(ms, LONGEST_MS))
         return { cancel: () => { clearTimeout(timeout) } }
       }
     },
@@ -79,7 +83,8 @@ export function environmentOf (globals: Globals): Environment {
       for (const [target, type] of places) target?.addEventListener?.(type, hear)
       return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
     },
-    pageUrl: globals.location?.href,
+    // A worker from a blob has an origin alone; a `srcdoc` or `about:blank` frame has the base of the page around it.
+    pageUrl: [globals.location?.href, document?.baseURI, globals.origin].find((url) => url !== undefined && /^https?:/.test(url)),
     WebSocket: globals.WebSocket,
     report: (error) => { queueMicrotask(() => { throw error }) }
   }
