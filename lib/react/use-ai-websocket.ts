@@ -40,7 +40,9 @@ const noJobs: JobsSnapshot = { latest: undefined, jobs: new Map() }
 const onServer: View = { state: 'idle', reason: undefined, jobs: noJobs }
 
 /** The AI jobs of a session while the component is mounted. Without a session it only connects. */
-export function useAIWebSocket (sessionId: string | undefined, options: HookOptions = {}): UseAIWebSocket {
+export function useAIWebSocket (session: string | null | undefined, given?: HookOptions | null): UseAIWebSocket {
+  const sessionId = session ?? undefined
+  const options = given ?? {}
   const [switched, setSwitched] = useState<{ from: string | undefined, to: string }>()
   const current = switched !== undefined && switched.from === sessionId ? switched.to : sessionId
   const subscribe = useCallback((to: string) => { setSwitched({ from: sessionId, to }) }, [sessionId])

@@ -188,59 +188,6 @@ t.test('without `getToken` there is no fresh token to come back with', async (t)
   t.same([client.state, client.reason], ['closed', 'refused'])
 })
 
-// ---- tokens
-
-t.test('the token rides in the subprotocol, as base64url of any characters', async (t) => {
-  const page = new FakePage()
-  clientOn(page, { getToken: () => 'tökên?>/~' }).connect()
-  await settled()
-  t.same(page.socket.protocols, ['ai-canvas.v1', `ai-canvas.token.${Buffer.from('tökên?>/~').toString('base64url')}`])
-  t.notOk('token' in page.socket.query)
-})
-
-t.test('`getToken` may have none', async (t) => {
-  const page = new FakePage()
-  clientOn(page, { getToken: () => undefined }).connect()
-  await settled()
-  t.same(page.socket.protocols, ['ai-canvas.v1'])
-})
-
-t.test('a token that can\'t be had is a failed attempt, whether it throws or rejects', async (t) => {
-  for (const getToken of [() => { throw new Error('no') }, async () => { throw new Error('no') }]) {
-    const page = new FakePage()
-    const client = clientOn(page, { getToken })
-    client.connect()
-    await settled()
-    t.same([client.state, client.reason, page.sockets.length], ['waiting', 'token', 0])
-    t.match(toldOf(client, 'error')[0], { code: 'token_failed', cause: { message: 'no' } })
-    page.clock.advance(1500)
-    await settled()
-    t.equal(toldOf(client, 'error').filter(({ code }) => code === 'token_failed').length, 2)
-  }
-})
-
-t.test('a token that comes too late, or after the client was closed, opens nothing', async (t) => {
-  const page = new FakePage()
-  const tokens: Array<(token: string) => void> = []
-  const client = clientOn(page, { getToken: () => new Promise<string>((resolve) => { tokens.push(resolve) }) })
-  client.connect()
-  page.clock.advance(10_000)
-  t.equal(client.reason, 'timeout')
-  page.clock.advance(1500)
-  tokens[0]!('late')
-  await settled()
-  t.equal(page.sockets.length, 0)
-  tokens[1]!('in time')
-  await settled()
-  t.equal(page.sockets.length, 1)
-  client.close()
-  client.connect()
-  client.close()
-  tokens[2]!('unwanted')
-  await settled()
-  t.equal(page.sockets.length, 1)
-})
-
 t.test('a listener that closes the client while it connects gets its way', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
