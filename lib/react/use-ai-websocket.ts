@@ -1,3 +1,5 @@
+'use client'
+
 import { useCallback, useState, useSyncExternalStore } from 'react'
 import type {
   AIErrorInfo, AIProgress, AIResult, ConnectionState, JobsSnapshot, JobView, OutgoingMessage, StateReason

@@ -1,3 +1,5 @@
+'use client'
+
 import { useContext } from 'react'
 import type { Client } from '../client/index.js'
 import { givenOptions } from '../client/options.js'

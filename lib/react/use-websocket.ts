@@ -1,3 +1,5 @@
+'use client'
+
 import { useSyncExternalStore } from 'react'
 import type { ConnectionState, OutgoingMessage, StateReason } from '../client/index.js'
 import { Attachment, type HookOptions, type Message } from './attachment.js'
