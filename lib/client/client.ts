@@ -6,8 +6,8 @@ import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
 import { isKnown, parseMessage, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
-import { defaults, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
-import { targetUrl } from './target.js'
+import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
+import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
 export type OutgoingMessage = ClientMessage | AppMessage
@@ -73,13 +73,13 @@ export class Client<App extends { type: string } = AppMessage> {
   #roundTrips = 0
 
   /** @internal */
-  constructor (options: ClientOptions<App>, environment: Environment) {
-    const given = Object.entries(options).filter(([, value]) => value !== undefined)
-    this.#options = { WebSocket: environment.WebSocket, ...defaults, ...Object.fromEntries(given) }
+  constructor (options: ClientOptions<App> | null, environment: Environment) {
+    this.#options = resolveOptions(options, environment)
     this.#environment = environment
     this.#emitter = new Emitter(environment.report)
-    this.userId = options.userId
-    for (const [name, value] of given) {
+    const { userId, sessionId } = this.#options
+    this.userId = userId
+    for (const [name, value] of Object.entries(this.#options)) {
       const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
       if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
     }
@@ -102,7 +102,7 @@ export class Client<App extends { type: string } = AppMessage> {
       state: () => { this.#changed() },
       emit
     })
-    if (options.sessionId !== undefined) this.#follows.add(options.sessionId, this)
+    if (sessionId !== undefined) this.#follows.add(sessionId, this)
   }
 
   get state (): ConnectionState {
@@ -133,8 +133,8 @@ export class Client<App extends { type: string } = AppMessage> {
    * @throws `ClientError` `no_url` or `no_websocket`, where the environment has none and none was given
    */
   connect (): void {
-    if ((this.#options.url ?? this.#environment.pageUrl) === undefined) {
-      throw new ClientError('no_url', 'there is no page here: give the option "url"')
+    if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
+      throw new ClientError('no_url', 'there is no page here: give an absolute "url"')
     }
     if (this.#options.WebSocket === undefined) {
       throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')

@@ -7,8 +7,10 @@ import type { ClientOptions } from './options.js'
 /**
  * Makes a client. It touches nothing before it connects, so it may be made anywhere, also where a page is rendered on a
  * server.
+ *
+ * @throws `ClientError` `invalid_option` for an unknown option, and for a value of another type
  */
-export function createClient<App extends { type: string } = AppMessage> (options: ClientOptions<App> = {}): Client<App> {
+export function createClient<App extends { type: string } = AppMessage> (options: ClientOptions<App> | null = {}): Client<App> {
   return new Client(options, environmentOf(globalThis))
 }
 

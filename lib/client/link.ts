@@ -2,7 +2,9 @@ import type { Reconnect } from '../protocol/codes.js'
 import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
-import { protocolsFor, Socket } from './socket.js'
+import type { Token } from './options.js'
+import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
+import { redacted } from './target.js'
 
 /**
  * - `idle`: nothing has been asked of it.
@@ -45,7 +47,7 @@ export interface CloseInfo {
 }
 
 export interface LinkOptions extends BackoffOptions {
-  readonly getToken?: (() => string | undefined | PromiseLike<string | undefined>) | undefined
+  readonly getToken?: (() => Token | PromiseLike<Token>) | undefined
   readonly reconnect: boolean
   readonly maxReconnectAttempts: number
   readonly connectTimeoutMs: number
@@ -68,6 +70,9 @@ export interface LinkEvents {
   emit (type: 'close' | 'error', event: CloseInfo | ClientError): void
 }
 
+/** The longest header line that nginx and Apache take by default, in bytes. Node.js takes twice as much for all headers. */
+const LONGEST_HEADER = 8192
+
 /** One connection that keeps itself up: attempts, the time between them, and when to give up. */
 export class Link {
   state: ConnectionState = 'idle'
@@ -87,6 +92,13 @@ export class Link {
   #triedFreshToken = false
   /** Why it is waiting. */
   #rule: Reconnect = 'backoff'
+  /** When the page woke up, if no attempt has begun since. */
+  #wokeAt: number | undefined
+  /** Whether `online` may replace the current attempt: only once, because a network that flaps would let none finish. */
+  #mayReplace = false
+  /** Where the latest attempt went, as it may be shown, and the error that it ended with. */
+  #url = 'the server'
+  #cause: unknown
 
   constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
     this.#options = options
@@ -126,8 +138,10 @@ export class Link {
     this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
   }
 
-  #open (): void {
+  #open (mayReplace = true): void {
     const { getToken, connectTimeoutMs } = this.#options
+    this.#wokeAt = this.#cause = undefined
+    this.#mayReplace = mayReplace
     if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
     const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
@@ -135,31 +149,48 @@ export class Link {
     const ifCurrent = (then: () => void): void => { if (this.#timer === attempt && this.state === 'connecting') then() }
     const failed = (cause: unknown): void => {
       ifCurrent(() => {
-        this.#events.emit('error', new ClientError('token_failed', 'getToken failed', { cause }))
+        this.#events.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
         this.#ended('backoff', 'token', 1006, 'no token')
       })
     }
     try {
       if (getToken === undefined) ifCurrent(() => { this.#dial(undefined) })
-      else Promise.resolve(getToken()).then((token) => { ifCurrent(() => { this.#dial(token) }) }, failed)
+      else {
+        Promise.resolve(getToken()).then(checkToken).then((token) => {
+          ifCurrent(() => { this.#warnOfSize(token) })
+          ifCurrent(() => { this.#dial(token) })
+        }, failed)
+      }
     } catch (error) {
       failed(error)
     }
   }
 
+  /** A browser can't see that a header was refused. */
+  #warnOfSize (token: string | undefined): void {
+    const { length } = protocolsFor(token).join(', ')
+    if (length <= LONGEST_HEADER) return
+    this.#events.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+  }
+
   #dial (token: string | undefined): void {
     const { WebSocket } = this.#options
     try {
-      this.socket = WebSocket && new Socket(WebSocket, this.#events.target(), protocolsFor(token), this.#environment.clock, {
+      const url = this.#events.target()
+      this.#url = redacted(url)
+      this.socket = WebSocket && new Socket(WebSocket, url, protocolsFor(token), this.#environment.clock, {
         message: this.#events.message,
         latency: this.#events.latency,
         sent: () => { this.#counts.messagesSent++ },
-        close: (code, reason) => { this.#ended(ruleOf(code), 'lost', code, reason) },
+        close: (code, reason, cause) => {
+          this.#cause = cause
+          this.#ended(ruleOf(code), 'lost', code, reason)
+        },
         silent: () => { this.replace('silent') }
       })
     } catch (cause) {
       // A URL that can't be opened today can't be opened tomorrow.
-      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${String(cause)}`, { cause }))
+      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
@@ -175,16 +206,22 @@ export class Link {
     else if (!isOffline && !mayRefresh && this.#failed >= maxReconnectAttempts) this.#stop('attempts', info)
     else {
       this.#triedFreshToken ||= mayRefresh
-      // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can
-      // be reached without one.
-      if (!isOffline) this.#failed++
       this.#rule = rule
-      const ms = isOffline ? this.#options.maxReconnectIntervalMs : delayMs(rule, this.#failed, this.#environment.random(), this.#options)
+      const ms = this.#delayMs(rule, isOffline)
       this.#drop()
       this.#timer = this.#restart(ms, () => { this.#open() })
       this.#enter('waiting', isOffline ? 'offline' : reason)
       this.#tell(info)
     }
+  }
+
+  /** The time until the next attempt. */
+  #delayMs (rule: Reconnect, isOffline: boolean): number {
+    // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can be
+    // reached without one.
+    if (isOffline) return this.#options.maxReconnectIntervalMs
+    if (this.#isWaking && rule !== 'later') return 0
+    return delayMs(rule, ++this.#failed, this.#environment.random(), this.#options)
   }
 
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
@@ -200,21 +237,32 @@ export class Link {
 
   #tell (info: CloseInfo): void {
     if (!info.wasConnected && this.reason !== 'called') {
-      this.#events.emit('error', new ClientError('connection_failed', `no connection: ${info.code} ${info.reason}`.trim()))
+      const cause = this.#cause
+      const why = info.reason || redacted(messageOf(cause))
+      this.#events.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
     }
     this.#events.emit('close', info)
   }
 
+  /**
+   * Whether the page has just woken up. A browser reports a connection that died during the sleep only some milliseconds
+   * after the wake-up, and may deliver messages that had arrived before.
+   */
+  get #isWaking (): boolean {
+    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= ANSWER_MS
+  }
+
   #wake (event: WakeEvent): void {
     const { state } = this
+    if (event !== 'offline') this.#wokeAt = this.#environment.clock.monotonic()
     if (state === 'connected') {
       this.socket?.probe()
     } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
       this.connect()
-    } else if (event === 'online' && state === 'connecting') {
+    } else if (event === 'online' && state === 'connecting' && this.#mayReplace) {
       // Begun on a network that is no more.
       this.#drop()
-      this.#open()
+      this.#open(false)
     }
   }
 
@@ -234,4 +282,16 @@ export class Link {
     this.reason = reason
     this.#events.state()
   }
+}
+
+/** An empty token is none. */
+function checkToken (token: Token): string | undefined {
+  if (typeof (token ?? '') !== 'string') throw new TypeError(`it returned a ${typeof token}`)
+  return token === '' ? undefined : token ?? undefined
+}
+
+/** What an error says. One about several addresses of a host has no message in Node.js, only a code. */
+function messageOf (cause: unknown): string {
+  const { message, code } = Object(cause) as { message?: unknown, code?: unknown }
+  return [cause, message, code].find((text): text is string => typeof text === 'string' && text !== '') ?? ''
 }

@@ -3,7 +3,8 @@ import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './
 export interface SocketEvents {
   /** What came, as text. */
   message (text: string): void
-  close (code: number, reason: string): void
+  /** The cause is the error that came before the close, where the environment gives one. */
+  close (code: number, reason: string, cause: unknown): void
   /** It is open as far as anybody says, and nothing comes through it. */
   silent (): void
   /** A message went out. */
@@ -14,7 +15,7 @@ export interface SocketEvents {
 
 /** So long nothing may come before the client asks whether anybody is there, and so long it waits for an answer. */
 const QUIET_MS = 30_000
-const ANSWER_MS = 5_000
+export const ANSWER_MS = 5_000
 /** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
 const SLOWEST = 8
 
@@ -23,7 +24,7 @@ const SUBPROTOCOL = 'ai-canvas.v1'
 
 export function protocolsFor (token: string | undefined): string[] {
   if (token === undefined) return [SUBPROTOCOL]
-  const bytes = String.fromCharCode(...new TextEncoder().encode(token))
+  const bytes = Array.from(new TextEncoder().encode(token), (byte) => String.fromCharCode(byte)).join('')
   return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
 }
 
@@ -51,12 +52,13 @@ export class Socket {
       this.#answer = undefined
       if (typeof data === 'string') events.message(data)
     }
+    // A close follows. Only servers' environments say here what went wrong, such as ECONNREFUSED.
+    let cause: unknown
+    socket.onerror = ({ error, message }: { error?: unknown, message?: unknown }) => { cause = error ?? message }
     socket.onclose = ({ code, reason }: { code: number, reason: string }) => {
       this.#detach()
-      events.close(code, reason)
+      events.close(code, reason, cause)
     }
-    // A close follows, and that says more.
-    socket.onerror = nothing
   }
 
   /** From now on silence counts. */

@@ -11,16 +11,37 @@ export interface Query {
 /** Some proxies take no longer line. What is left out is sent again, which is never wrong. */
 const MAX_HAVE_LENGTH = 2000
 
-/** The address of one attempt. Throws where the option makes none. */
-export function targetUrl (option: string | undefined, pageUrl: string | undefined, { have, attempt, ...query }: Query): string {
-  const url = new URL(option ?? '/ws', pageUrl)
-  url.protocol = url.protocol.replace('http', 'ws')
+const ABSOLUTE = /^\w+:/
+
+/** Whether the option is an address by itself, or one on the page's host. */
+export function isReachable (option: string | undefined, pageUrl: string | undefined): boolean {
+  return pageUrl !== undefined || (option !== undefined && ABSOLUTE.test(option))
+}
+
+/**
+ * The address of one attempt, without a fragment, which the WebSocket standard ignores. Throws where the option makes none.
+ * It is put together by hand, because React Native's `URL` has only getters and no `searchParams`.
+ */
+export function targetUrl (option = '/ws', pageUrl: string | undefined, { have, attempt, ...query }: Query): string {
+  const address = ABSOLUTE.test(option) ? option : new URL(option, pageUrl).href
+  const [path = '', given = ''] = address.replace(/^http/i, 'ws').replace(/#.*/, '').split(/\?(.*)/)
   const held = have && JSON.stringify(have)
-  const fields = {
+  const fields: Record<string, string | undefined> = {
     ...query,
     have: held !== undefined && held.length <= MAX_HAVE_LENGTH ? held : undefined,
     attempt: attempt > 0 ? String(attempt) : undefined
   }
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) url.searchParams.set(name, value)
-  return url.href
+  const pairs = given.split('&').filter((pair) => pair !== '' && fields[pair.replace(/=.*/, '')] === undefined)
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encoded(value)}`)
+  return pairs.length > 0 ? `${path}?${pairs.join('&')}` : path
+}
+
+/** A text without the password, the query and the fragment of any URL in it: these may be secret. */
+export function redacted (text: string): string {
+  return text.replace(/\/\/[^/?#\s]*@/g, '//').replace(/[?#][^\s'"]*/g, '')
+}
+
+function encoded (text: string): string {
+  // Half of a surrogate pair has no encoding: `encodeURIComponent` would throw.
+  return encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 }

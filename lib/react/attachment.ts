@@ -115,9 +115,9 @@ export class Attachment<View extends object> {
   }
 
   #wait (message: OutgoingMessage): void {
-    const { onError, maxQueuedMessages = defaults.maxQueuedMessages } = this.#options()
+    const { onError, maxQueuedMessages } = this.#options()
     if (this.#wasMounted) onError?.(new ClientError('not_sent', 'the component is not mounted any more'))
-    else if (this.#early.length < maxQueuedMessages) this.#early.push(message)
+    else if (this.#early.length < (maxQueuedMessages ?? defaults.maxQueuedMessages)) this.#early.push(message)
     else throw new ClientError('queue_full', `${this.#early.length} messages wait already: see "maxQueuedMessages"`)
   }
 

@@ -1,3 +1,5 @@
+'use client'
+
 /** The client as React hooks, for React 18 and 19. */
 export { useWebSocket, type UseWebSocket, type UseWebSocketOptions } from './use-websocket.js'
 export { useAIWebSocket, type UseAIWebSocket } from './use-ai-websocket.js'

@@ -1,3 +1,5 @@
+'use client'
+
 import { createContext, createElement, type ReactElement, type ReactNode } from 'react'
 import type { Client } from '../client/index.js'
 

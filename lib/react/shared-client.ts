@@ -6,7 +6,7 @@ export interface ConnectionOptions extends Omit<ClientOptions, 'sessionId' | 'on
    * Who is logged in, where neither `userId` nor `url` says so: with another key it is another connection, so that nobody
    * inherits one. Never sent.
    */
-  userKey?: string | undefined
+  userKey?: string | null | undefined
 }
 
 interface Shared {
@@ -49,8 +49,8 @@ export function acquire (key: string, options: () => ConnectionOptions): { clien
 /** The session and the callbacks are each hook's own. */
 function make (options: ConnectionOptions): Shared {
   const holders = new Set<() => ConnectionOptions>()
-  const shared: ClientOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !/^(?:on[A-Z]|sessionId)/.test(name)))
+  const shared: ClientOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !/^(?:on[A-Z]|sessionId|userKey)/.test(name)))
   // Of the latest render of the latest hook: an older one may close over a token that is no longer true.
-  if (options.getToken !== undefined) shared.getToken = () => [...holders].at(-1)?.().getToken?.()
+  if (typeof options.getToken === 'function') shared.getToken = () => [...holders].at(-1)?.().getToken?.()
   return { client: createClient(shared), holders }
 }

@@ -1,3 +1,5 @@
+'use client'
+
 import { useCallback, useState, useSyncExternalStore } from 'react'
 import type {
   AIErrorInfo, AIProgress, AIResult, ConnectionState, JobsSnapshot, JobView, OutgoingMessage, StateReason, SubscriptionStatus
@@ -54,7 +56,9 @@ export interface UseAIWebSocket extends Shown {
 const onServer: View = { state: 'idle', reason: undefined, session: noJobs }
 
 /** The AI jobs of a session while the component is mounted. Without a session it only connects. */
-export function useAIWebSocket (sessionId: string | undefined, options: HookOptions = {}): UseAIWebSocket {
+export function useAIWebSocket (session: string | null | undefined, given?: HookOptions | null): UseAIWebSocket {
+  const sessionId = session ?? undefined
+  const options = given ?? {}
   const [switched, setSwitched] = useState<{ from: string | undefined, to: string }>()
   const current = switched !== undefined && switched.from === sessionId ? switched.to : sessionId
   const subscribe = useCallback((to: string) => { setSwitched({ from: sessionId, to }) }, [sessionId])

@@ -1,3 +1,5 @@
+'use client'
+
 import { useState } from 'react'
 
 /** As `useMemo`, and for good: while the inputs are the same nothing makes another one, hot reload neither. */

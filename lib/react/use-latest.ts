@@ -1,3 +1,5 @@
+'use client'
+
 import { useInsertionEffect, useRef } from 'react'
 
 /** The latest value, for those who are called later. */

@@ -1,3 +1,5 @@
+'use client'
+
 import { useSyncExternalStore } from 'react'
 import type { ConnectionState, OutgoingMessage, StateReason } from '../client/index.js'
 import { Attachment, type HookOptions, type Message } from './attachment.js'
@@ -7,7 +9,7 @@ import { useLatest } from './use-latest.js'
 
 export interface UseWebSocketOptions extends HookOptions {
   /** A session to follow while the component is mounted. */
-  sessionId?: string | undefined
+  sessionId?: string | null | undefined
 }
 
 interface View {
@@ -39,10 +41,11 @@ const onServer: View = { state: 'idle', reason: undefined, lastMessage: undefine
  * A connection to the server while the component is mounted. Hooks with the same URL, identity and user key share one, which is
  * closed when the last of them is unmounted.
  */
-export function useWebSocket (options: UseWebSocketOptions = {}): UseWebSocket {
+export function useWebSocket (given?: UseWebSocketOptions | null): UseWebSocket {
+  const options = given ?? {}
   const latest = useLatest(options)
   const source = useClient(options, latest)
-  const { sessionId } = options
+  const sessionId = options.sessionId ?? undefined
   const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, sessionId, {
     what: 'messages',
     select: (client, lastMessage) => ({ state: client?.state ?? 'idle', reason: client?.reason, lastMessage })

@@ -10,7 +10,11 @@ import t from 'tap'
 // What an app gets when it installs the package: built, packed, unpacked outside of the repository, where nothing but the
 // declared dependencies can be found beside it.
 
-interface Manifest { dependencies: Record<string, string>, peerDependencies: Record<string, string> }
+interface Manifest {
+  dependencies: Record<string, string>
+  peerDependencies: Record<string, string>
+  peerDependenciesMeta: Record<string, { optional: boolean }>
+}
 
 /** As at a user's: without the loaders that tap puts into every Node.js below it. */
 const run = (command: string, args: readonly string[], { cwd = outside } = {}): Promise<{ stdout: string, stderr: string }> =>
@@ -33,8 +37,8 @@ async function pack (): Promise<string> {
     await cp(join(root, name), join(stage, name), { recursive: true })
   }
   await symlink(join(root, 'node_modules'), join(stage, 'node_modules'))
-  await run('npm', ['run', 'build'], { cwd: stage })
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', outside], { cwd: stage })
+  // Nothing was built: packing does that.
+  const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', outside], { cwd: stage })
   return join(outside, stdout.trim())
 }
 
@@ -217,6 +221,30 @@ t.test('the client runs, and touches nothing before it connects', async (t) => {
   t.same(JSON.parse(stdout), ['idle', 'no_url', 'function'])
 })
 
+t.test('every module with hooks says that it is for client components', async (t) => {
+  const modules = (await readdir(join(unpacked, 'dist/react'))).filter((name) => name.endsWith('.js'))
+  t.ok(modules.includes('index.js'))
+  for (const name of modules) {
+    const source = await readFile(join(unpacked, 'dist/react', name), 'utf8')
+    const isForClients = name === 'index.js' || source.includes('from \'react\'')
+    t.equal(source.startsWith('\'use client\';\n'), isForClients, name)
+  }
+})
+
+t.test('a front-end project without Fastify runs the client and the hooks', async (t) => {
+  const page = join(outside, 'page')
+  await mkdir(join(page, 'node_modules'), { recursive: true })
+  await cp(unpacked, join(page, 'node_modules/ai-canvas-ws'), { recursive: true })
+  await symlink(installed('react'), join(page, 'node_modules/react'))
+  await writeFile(join(page, 'page.mjs'), `
+    import { createClient } from 'ai-canvas-ws/client'
+    import { useAIWebSocket } from 'ai-canvas-ws/react'
+    console.log(createClient().state, typeof useAIWebSocket)
+  `)
+  const { stdout } = await run(process.execPath, ['page.mjs'], { cwd: page })
+  t.equal(stdout, 'idle function\n')
+})
+
 t.test('README\'s bundle for a plain page is a script that needs nothing else', async (t) => {
   const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'README.md'), 'utf8'))![1]!
   await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
@@ -245,5 +273,6 @@ t.test('beside the entry points only package.json can be reached', async (t) => 
 
 t.test('what it declares is what keeps it safe and typed', async (t) => {
   t.match(manifest.peerDependencies, { fastify: /^\^5/ })
+  t.same(manifest.peerDependenciesMeta, { fastify: { optional: true }, react: { optional: true } }, 'a page needs no Fastify, a server no React')
   t.ok(manifest.dependencies['@types/ws'], 'the public options name types of ws')
 })

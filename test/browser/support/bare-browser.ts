@@ -30,6 +30,8 @@ interface BareTab {
   evaluate (expression: string): Promise<unknown>
   /** Resolves when the expression holds, which is asked after each change of the document: a hidden page's timers are slow. */
   until (expression: string): Promise<void>
+  /** Leaves the page by an expression, and resolves when another one is there, of which the second expression holds. */
+  go (leave: string, arrived: string): Promise<void>
   show (): Promise<void>
 }
 
@@ -88,6 +90,11 @@ export async function launchBare (t: Test): Promise<BareBrowser> {
             new MutationObserver(check).observe(document, { subtree: true, childList: true, characterData: true })
             check()
           })`)
+        },
+        async go (leave, arrived) {
+          await evaluate(`setTimeout(() => { ${leave} }), 0`)
+          // A page that is being left does not answer: it is asked again, the next one or this one.
+          while (await evaluate(arrived).catch(() => false) !== true) await new Promise((resolve) => { setTimeout(resolve, 20) })
         },
         async show () {
           await send('Target.activateTarget', { targetId })

@@ -188,108 +188,6 @@ t.test('without `getToken` there is no fresh token to come back with', async (t)
   t.same([client.state, client.reason], ['closed', 'refused'])
 })
 
-// ---- tokens
-
-t.test('the token rides in the subprotocol, as base64url of any characters', async (t) => {
-  const page = new FakePage()
-  clientOn(page, { getToken: () => 'tökên?>/~' }).connect()
-  await settled()
-  t.same(page.socket.protocols, ['ai-canvas.v1', `ai-canvas.token.${Buffer.from('tökên?>/~').toString('base64url')}`])
-  t.notOk('token' in page.socket.query)
-})
-
-t.test('`getToken` may have none', async (t) => {
-  const page = new FakePage()
-  clientOn(page, { getToken: () => undefined }).connect()
-  await settled()
-  t.same(page.socket.protocols, ['ai-canvas.v1'])
-})
-
-t.test('a token that can\'t be had is a failed attempt, whether it throws or rejects', async (t) => {
-  for (const getToken of [() => { throw new Error('no') }, async () => { throw new Error('no') }]) {
-    const page = new FakePage()
-    const client = clientOn(page, { getToken })
-    client.connect()
-    await settled()
-    t.same([client.state, client.reason, page.sockets.length], ['waiting', 'token', 0])
-    t.match(toldOf(client, 'error')[0], { code: 'token_failed', cause: { message: 'no' } })
-    page.clock.advance(1500)
-    await settled()
-    t.equal(toldOf(client, 'error').filter(({ code }) => code === 'token_failed').length, 2)
-  }
-})
-
-t.test('a token that comes too late, or after the client was closed, opens nothing', async (t) => {
-  const page = new FakePage()
-  const tokens: Array<(token: string) => void> = []
-  const client = clientOn(page, { getToken: () => new Promise<string>((resolve) => { tokens.push(resolve) }) })
-  client.connect()
-  page.clock.advance(10_000)
-  t.equal(client.reason, 'timeout')
-  page.clock.advance(1500)
-  tokens[0]!('late')
-  await settled()
-  t.equal(page.sockets.length, 0)
-  tokens[1]!('in time')
-  await settled()
-  t.equal(page.sockets.length, 1)
-  client.close()
-  client.connect()
-  client.close()
-  tokens[2]!('unwanted')
-  await settled()
-  t.equal(page.sockets.length, 1)
-})
-
-// ---- the browser's events
-
-t.test('coming online, or into sight, it tries at once and from the beginning', async (t) => {
-  for (const event of ['online', 'visible'] as const) {
-    const page = new FakePage()
-    const client = connected(page)
-    page.socket.end()
-    page.clock.advance(1500)
-    page.socket.end()
-    t.equal(client.state, 'waiting')
-    page.wake(event)
-    t.same([client.state, page.sockets.length], ['connecting', 3])
-    page.socket.end()
-    page.clock.advance(1500)
-    t.equal(page.sockets.length, 4, 'with the first, short time')
-  }
-})
-
-t.test('it does not hurry a server that asked for time', async (t) => {
-  const page = new FakePage()
-  const client = connected(page)
-  page.socket.end(1013, 'Try again later')
-  page.wake('visible')
-  t.equal(client.state, 'waiting')
-})
-
-t.test('after all attempts are used up, coming online or into sight starts them anew', async (t) => {
-  for (const event of ['online', 'visible'] as const) {
-    const page = new FakePage()
-    const client = connected(page, { maxReconnectAttempts: 0 })
-    page.socket.end()
-    t.equal(client.reason, 'attempts')
-    page.wake('offline')
-    t.equal(client.state, 'closed')
-    page.wake(event)
-    t.equal(client.state, 'connecting')
-  }
-})
-
-t.test('a network that is back replaces an attempt that began on the old one', async (t) => {
-  const page = new FakePage()
-  const client = clientOn(page)
-  client.connect()
-  page.wake('visible')
-  t.equal(page.sockets.length, 1)
-  page.wake('online')
-  t.same([page.sockets.length, page.sockets[0]!.closedWith, client.state], [2, 1000, 'connecting'])
-})
-
 t.test('a listener that closes the client while it connects gets its way', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
@@ -384,18 +282,6 @@ t.test('a line on which a long message is arriving is not silent', async (t) => 
     page.clock.advance(1)
     t.equal(client.reason, 'silent')
   })
-})
-
-t.test('after a sleep, or on another network, it asks at once', async (t) => {
-  for (const event of ['visible', 'online', 'offline'] as const) {
-    const page = new FakePage()
-    const client = connected(page)
-    page.wake(event)
-    page.wake(event)
-    t.same(page.socket.types, ['ping'])
-    page.clock.advance(5000)
-    t.equal(client.state, 'waiting')
-  }
 })
 
 t.test('a pong that nobody waits for is no round trip', async (t) => {

@@ -28,12 +28,41 @@ t.test('the browser\'s events are told, until nobody listens any more', async (t
   globals.dispatchEvent(new Event('online'))
   change('visible')
   change('hidden')
-  t.same(heard, ['offline', 'online', 'visible'], 'going out of sight wakes nobody')
+  t.same(heard.splice(0), ['offline', 'online', 'visible'], 'going out of sight wakes nobody')
+  const show = (persisted: boolean): void => { globals.dispatchEvent(Object.assign(new Event('pageshow'), { persisted })) }
+  show(false)
+  t.same(heard, [], 'a page that was loaded did not sleep')
+  show(true)
+  globals.document.dispatchEvent(new Event('resume'))
+  t.same(heard.splice(0), ['visible', 'visible'], 'one that comes out of the back/forward cache did, and so did a frozen one')
   stop()
   globals.dispatchEvent(new Event('online'))
+  globals.document.dispatchEvent(new Event('resume'))
+  show(true)
   change('visible')
-  t.equal(heard.length, 3)
+  t.same(heard, [])
   t.equal(environment.pageUrl, 'https://app.example/')
+})
+
+t.test('the address to which relative URLs belong is that of the page, or of who made the frame or the worker', async (t) => {
+  const at = (href: string | undefined, baseURI?: string, origin?: string): string | undefined => environmentOf({
+    ...href !== undefined && { location: { href } },
+    ...baseURI !== undefined && { document: { visibilityState: 'visible', baseURI } },
+    ...origin !== undefined && { origin }
+  }).pageUrl
+  const page = 'https://app.example/chat'
+  for (const [name, expected, found] of [
+    ['page', page, at(page, 'https://cdn.example/', 'https://app.example')],
+    ['worker, shared worker, service worker', `${page}/worker.js`, at(`${page}/worker.js`, undefined, 'https://app.example')],
+    ['blob worker', 'https://app.example', at('blob:https://app.example/0-1', undefined, 'https://app.example')],
+    ['srcdoc frame', page, at('about:srcdoc', page, 'https://app.example')],
+    ['sandboxed srcdoc frame', page, at('about:srcdoc', page, 'null')],
+    ['about:blank frame', page, at('about:blank', page, 'https://app.example')],
+    ['data: frame', undefined, at('data:text/html,x', 'data:text/html,x', 'null')],
+    ['blob worker of a data: frame', undefined, at('blob:null/0-1', undefined, 'null')],
+    ['file', undefined, at('file:///index.html', 'file:///index.html', 'null')],
+    ['React Native', undefined, at(undefined)]
+  ] as const) t.equal(found, expected, name)
 })
 
 t.test('only a browser that knows that it is offline is', async (t) => {
@@ -50,7 +79,9 @@ t.test('its clock is the world\'s', async (t) => {
   await new Promise<void>((resolve) => { clock.after(1, resolve) })
   t.ok(clock.monotonic() > before)
   clock.after(0, () => { t.fail('it was cancelled') }).cancel()
+  const never = [2 ** 31, 1e20, Infinity].map((ms) => clock.after(ms, () => { t.fail(`${ms} ms are over at once`) }))
   await sleep(5)
+  for (const timer of never) timer.cancel()
   t.ok(random() < 1)
 })
 

@@ -1,0 +1,12 @@
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+
+const ENTRY = fileURLToPath(new URL('../../../lib/client/index.ts', import.meta.url))
+
+/** The client as a script for pages and workers, which makes the global `AICanvas`: README.md's bundle, of the source. */
+export async function clientScript (): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [ENTRY], bundle: true, minify: true, write: false, format: 'iife', globalName: 'AICanvas', target: 'es2022', logLevel: 'silent'
+  })
+  return outputFiles[0]!.text
+}
