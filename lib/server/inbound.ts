@@ -2,7 +2,6 @@ import { TypeCompiler } from '@sinclair/typebox/compiler'
 import { parse } from 'secure-json-parse'
 import type { Clock } from '../clock.js'
 import { isPromise, type MaybePromise } from '../maybe-promise.js'
-import type { ErrorCode } from '../protocol/codes.js'
 import { isId } from '../protocol/ids.js'
 import { Cancel, Ping, Subscribe, Unsubscribe, type ClientMessage, type ConnectionLimits } from '../protocol/messages.js'
 import { parseHave, parseSince } from '../protocol/positions.js'
@@ -13,7 +12,7 @@ import type { Connections } from './connections.js'
 import type { Counters } from './counters.js'
 import type { Follows } from './follows.js'
 import type { Logger } from './logger.js'
-import type { Replies } from './replies.js'
+import type { About, Replies } from './replies.js'
 
 /** A message of a type that the protocol does not know, as the client sent it: checked for nothing but being an object with a string `type`. */
 export interface UnknownMessage {
@@ -103,9 +102,8 @@ export class Inbound {
 
   #dispatch (connection: Connection, message: UnknownMessage): void {
     const { replies, cancellations } = this.#options
-    const fault = this.#batchFault(message)
-    if (fault !== undefined) {
-      replies.error(connection, ...fault, { request: message.type as keyof typeof batches })
+    if (message.sessions !== undefined && isBatch(message.type)) {
+      this.#dispatchBatch(connection, message, message.type)
     } else if (isOf('ping', message)) {
       replies.pong(connection)
     } else if (isOf('subscribe', message)) {
@@ -117,9 +115,32 @@ export class Inbound {
     } else if (isAboutSession(message.type)) {
       replies.error(connection, 'invalid_session_id',
         `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: ${ID_RULE}`,
-        { request: message.type })
+        aboutInvalid(message.type, message.sessionId))
     } else {
       this.#handToApp(connection, message)
+    }
+  }
+
+  /** A message about many sessions. Entries with an invalid id are refused, and the others are carried out. */
+  #dispatchBatch (connection: Connection, message: UnknownMessage, type: keyof typeof batches): void {
+    const { replies, limits: { sessions: most = Infinity } } = this.#options
+    const { sessions } = message
+    const { idOf, example } = batches[type]
+    if (message.sessionId !== undefined) {
+      replies.error(connection, 'invalid_message', `"${type}" takes a "sessionId" or "sessions", and not both`, { request: type })
+    } else if (!Array.isArray(sessions) || sessions.length === 0 || sessions.length > most) {
+      replies.error(connection, 'invalid_message', `"sessions" must be an array such as ${example}, with at least one entry${
+        most === Infinity ? '' : ` and at most ${most}`}: send further ones in another message`, { request: type })
+    } else {
+      for (const [at, entry] of sessions.entries()) {
+        if (isId(idOf(entry))) continue
+        replies.error(connection, 'invalid_session_id', `entry ${at} of "sessions" has no id that is ${ID_RULE}: such an array is ${example}`,
+          aboutInvalid(type, idOf(entry)))
+        if (!this.#within(connection)) return
+      }
+      const valid = { type, sessions: sessions.filter((entry) => isId(idOf(entry))) }
+      if (isOf('subscribe', valid)) this.#subscribe(connection, valid)
+      else if (isOf('unsubscribe', valid)) this.#unsubscribe(connection, valid)
     }
   }
 
@@ -146,22 +167,6 @@ export class Inbound {
     else for (const id of new Set(sessions)) follows.unfollow(connection, id)
   }
 
-  /** What is wrong with a message that is about many sessions, if anything is. Then nothing of it is carried out. */
-  #batchFault (message: UnknownMessage): [code: ErrorCode, message: string] | undefined {
-    const { type, sessions } = message
-    if (sessions === undefined || !isBatch(type)) return undefined
-    if (message.sessionId !== undefined) return ['invalid_message', `"${type}" takes a "sessionId" or "sessions", and not both`]
-    const { idOf, example } = batches[type]
-    const { sessions: most = Infinity } = this.#options.limits
-    if (!Array.isArray(sessions) || sessions.length === 0 || sessions.length > most) {
-      return ['invalid_message', `"sessions" must be an array such as ${example}, with at least one entry${
-        most === Infinity ? '' : ` and at most ${most}`}: send further ones in another message`]
-    }
-    const at = sessions.findIndex((entry) => !isId(idOf(entry)))
-    return at === -1 ? undefined : ['invalid_session_id',
-      `"sessions" must be an array such as ${example}: entry ${at} has no id that is ${ID_RULE}`]
-  }
-
   /** Types that the protocol does not know are the app's, if it takes any. */
   #handToApp (connection: Connection, message: UnknownMessage): void {
     const { onMessage, clientOf, connections, replies, log } = this.#options
@@ -184,6 +189,11 @@ export class Inbound {
     this.#options.replies.error(connection, 'unknown_type',
       `${shown} is not a type that this server takes: send ping, subscribe, unsubscribe or cancel`)
   }
+}
+
+/** An id that is a string is told back, so that the client knows which of its requests was refused. */
+function aboutInvalid (request: Exclude<ClientMessage['type'], 'ping'>, id: unknown): About {
+  return { request, ...(typeof id === 'string' && { sessionId: id }) }
 }
 
 function isBatch (type: string): type is keyof typeof batches {

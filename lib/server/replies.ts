@@ -24,7 +24,7 @@ export function connectionLimits ({ sessionsPerConnection, messagesPerSecond, bu
 }
 
 /** Which message of the client's an error answers. */
-type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
+export type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
 
 /** What the server says to one connection alone. */
 export class Replies {

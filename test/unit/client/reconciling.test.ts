@@ -280,6 +280,15 @@ t.test('a list is sent as one is written, and left as one', async (t) => {
   t.equal(page.socket.sent.length, 2, 'nothing is left to leave')
 })
 
+t.test('an invalid id is refused by itself, and said', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  follow(client, ['a', ''])
+  page.socket.say({ ...refused('', 'invalid_session_id') }, subscribed('a'))
+  t.same([client.jobStore('').getSnapshot().subscription, client.jobStore('a').getSnapshot().subscription], ['refused', 'subscribed'])
+  t.match(toldOf(client, 'error'), [{ code: 'invalid_session_id', sessionId: '' }])
+})
+
 // ---- the state of a session
 
 function statesOf (client: Client, id: string): unknown[] {

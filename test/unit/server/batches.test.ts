@@ -62,7 +62,6 @@ t.test('of several entries for one session the last one counts, and it is answer
 
 t.test('nothing of a batch that can\'t be meant is carried out, and one error says what to do', async (t) => {
   const isArray = /"sessions" must be an array such as \[.*\], with at least one entry and at most 3: send further ones in another message$/
-  const hasId = (at: number): RegExp => new RegExp(`"sessions" must be an array such as .*: entry ${at} has no id that is a string of 1 to 256`)
   const bad: Array<[what: string, fields: object, code: string, message: RegExp]> = [
     ['null', { sessions: null }, 'invalid_message', isArray],
     ['an object', { sessions: { 0: 'a', length: 1 } }, 'invalid_message', isArray],
@@ -70,13 +69,7 @@ t.test('nothing of a batch that can\'t be meant is carried out, and one error sa
     ['an empty array', { sessions: [] }, 'invalid_message', isArray],
     ['too many', { sessions: entries(names(4)) }, 'invalid_message', isArray],
     ['both forms', { sessionId: 'a', sessions: entries(['b']) }, 'invalid_message', /takes a "sessionId" or "sessions", and not both/],
-    ['both forms, one of them null', { sessionId: null, sessions: entries(['b']) }, 'invalid_message', /and not both/],
-    ['an empty id', { sessions: entries(['a', '']) }, 'invalid_session_id', hasId(1)],
-    ['a number', { sessions: [...entries(['a', 'b']), { sessionId: 5 }] }, 'invalid_session_id', hasId(2)],
-    ['a control character', { sessions: entries(['a\nb']) }, 'invalid_session_id', hasId(0)],
-    ['an entry without an id', { sessions: [{}] }, 'invalid_session_id', hasId(0)],
-    ['an entry that is null', { sessions: [null] }, 'invalid_session_id', hasId(0)],
-    ['an entry that is a list', { sessions: [['a']] }, 'invalid_session_id', hasId(0)]
+    ['both forms, one of them null', { sessionId: null, sessions: entries(['b']) }, 'invalid_message', /and not both/]
   ]
   const server = createServer({ limits: { sessionsPerConnection: 3, burst: Infinity } })
   const peer = await server.connect({ sessionId: 'mine' })
@@ -94,8 +87,38 @@ t.test('nothing of a batch that can\'t be meant is carried out, and one error sa
     const ids = Array.isArray(sessions) ? sessions.map((entry) => (entry as { sessionId?: unknown } | null)?.sessionId) : sessions
     refused({ type: 'unsubscribe', ...fields, sessions: ids }, code, text, what)
   }
-  refused({ type: 'subscribe', sessions: ['a'] }, 'invalid_session_id', hasId(0), 'ids alone')
-  refused({ type: 'unsubscribe', sessions: entries(['mine']) }, 'invalid_session_id', hasId(0), 'entries as in a subscribe')
+})
+
+t.test('an entry without a valid id is refused by itself, and the others are carried out', async (t) => {
+  const server = createServer({ limits: { burst: Infinity } })
+  const hasId = (at: number): RegExp => new RegExp(`^entry ${at} of "sessions" has no id that is a string of 1 to 256 .*: such an array is \\[`)
+  const bad: Array<[entry: unknown, sessionId: string | undefined]> = [
+    [{ sessionId: '' }, ''], [{ sessionId: 'a\nb' }, 'a\nb'], [{ sessionId: 'x'.repeat(257) }, 'x'.repeat(257)], [{ sessionId: '\ud800' }, '\ud800'],
+    [{ sessionId: 5 }, undefined], [{}, undefined], [null, undefined], [['a'], undefined], ['a', undefined]
+  ]
+  for (const [entry, sessionId] of bad) {
+    const peer = await server.connect()
+    const answers = peer.ask({ type: 'subscribe', sessions: [{ sessionId: 'a' }, entry, { sessionId: 'b' }] })
+    t.match(answers, [
+      { type: 'error', code: 'invalid_session_id', message: hasId(1), request: 'subscribe', sessionId }, { type: 'subscribed', sessionId: 'a' }, { type: 'subscribed', sessionId: 'b' }
+    ])
+    t.equal('sessionId' in answers[0]!, sessionId !== undefined)
+    const left = peer.ask({ type: 'unsubscribe', sessions: ['a', (entry as { sessionId?: unknown } | null)?.sessionId ?? null, 'b'] })
+    t.match(left, [{ code: 'invalid_session_id', message: hasId(1), request: 'unsubscribe' }, { type: 'unsubscribed' }, { type: 'unsubscribed' }])
+    t.strictSame(peer.connection.sessionIds, [])
+  }
+  const peer = await server.connect()
+  t.match(peer.ask({ type: 'subscribe', sessions: [null, null] }).map(({ code }) => code as unknown), ['invalid_session_id', 'invalid_session_id'])
+  t.match(peer.ask({ type: 'unsubscribe', sessions: entries(['mine']) }), [{ code: 'invalid_session_id', request: 'unsubscribe' }])
+})
+
+t.test('each refused entry costs a message, so that a list of them is no amplifier', async (t) => {
+  const server = createServer({ limits: { burst: 10 } })
+  const peer = await server.connect()
+  const answers = peer.ask({ type: 'subscribe', sessions: Array.from({ length: 200 }, () => null) })
+  t.equal(answers.length, 11)
+  t.match(answers.at(-1), { code: 'rate_limited' })
+  t.match(peer.transport.closedWith, { code: 4001 })
 })
 
 t.test('without a limit a batch may hold any number', async (t) => {
