@@ -22,9 +22,9 @@ export interface Wire {
 }
 
 const lost = (message: string): AIErrorInfo => ({ message, type: 'lost' })
-const UNKNOWN = lost('the server does not know this job any more')
-const UNREACHABLE = lost('there is no connection any more')
-const DENIED = lost('this session may not be followed any more')
+const UNKNOWN = lost('the server has lost this job')
+const UNREACHABLE = lost('the connection is lost')
+const DENIED = lost('access was revoked')
 
 /** The sessions that are followed and the user's own stream: where each is, and what comes of it. */
 export class Follows {
@@ -121,9 +121,13 @@ export class Follows {
   /** Takes any other message. Whether listeners are to be told of it. */
   receive (message: Incoming): boolean {
     const { sessionId, userSeq } = message
-    if (isKnown('unsubscribed', message)) return this.#unsubscribed(sessionId, message.reason)
+    const session = this.#sessions.get(sessionId ?? '')
+    if (isKnown('unsubscribed', message)) {
+      if (message.reason === undefined) this.#reconciler.answered()
+      else if (session !== undefined) this.#deny(session)
+      return true
+    }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
-    const session = this.#sessions.get(sessionId)
     // Of one that was left, something may still be on its way.
     if (session?.isHeld !== true) return false
     const isAnswer = isKnown('subscribed', message)
@@ -174,14 +178,6 @@ export class Follows {
     if (gap !== undefined) this.#gap(session.id, gap)
     if (answer.recovered !== true) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
-  }
-
-  /** Whether listeners are to be told. */
-  #unsubscribed (id: string | undefined, reason: string | undefined): boolean {
-    const session = this.#sessions.get(id ?? '')
-    if (reason === undefined) this.#reconciler.answered()
-    else if (session !== undefined) this.#deny(session)
-    return true
   }
 
   /** A message of a session's stream. */

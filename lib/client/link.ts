@@ -154,11 +154,11 @@ export class Link {
       })
     }
     try {
-      if (getToken === undefined) ifCurrent(() => { this.#dial(undefined) })
+      if (getToken === undefined) ifCurrent(() => { this.#dial(protocolsFor(undefined)) })
       else {
-        Promise.resolve(getToken()).then(checkToken).then((token) => {
-          ifCurrent(() => { this.#warnOfSize(token) })
-          ifCurrent(() => { this.#dial(token) })
+        Promise.resolve(getToken()).then((token) => protocolsFor(checkToken(token))).then((protocols) => {
+          ifCurrent(() => { this.#warnOfSize(protocols) })
+          ifCurrent(() => { this.#dial(protocols) })
         }, failed)
       }
     } catch (error) {
@@ -167,18 +167,18 @@ export class Link {
   }
 
   /** A browser can't see that a header was refused. */
-  #warnOfSize (token: string | undefined): void {
-    const { length } = protocolsFor(token).join(', ')
+  #warnOfSize (protocols: string[]): void {
+    const { length } = protocols.join(', ')
     if (length <= LONGEST_HEADER) return
     this.#events.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
   }
 
-  #dial (token: string | undefined): void {
+  #dial (protocols: string[]): void {
     const { WebSocket } = this.#options
     try {
       const url = this.#events.target()
       this.#url = redacted(url)
-      this.socket = WebSocket && new Socket(WebSocket, url, protocolsFor(token), this.#environment.clock, {
+      this.socket = WebSocket && new Socket(WebSocket, url, protocols, this.#environment.clock, {
         message: this.#events.message,
         latency: this.#events.latency,
         sent: () => { this.#counts.messagesSent++ },

@@ -93,12 +93,10 @@ export type Resolved<App extends { type: string }> =
   { readonly [K in keyof ClientOptions]: NonNullable<ClientOptions<App>[K]> | undefined } &
   { readonly [K in keyof typeof defaults]: NonNullable<ClientOptions[K]> }
 
-const callback = (): void => { /* Only its type counts. */ }
-
 /** A value of the right type for each option. Complete before the compiler. */
 const samples: Readonly<Record<keyof ClientOptions, unknown>> = {
-  ...defaults, url: '', userId: '', sessionId: '', getToken: callback, WebSocket: callback,
-  onMessage: callback, onOpen: callback, onClose: callback, onError: callback, onGap: callback
+  ...defaults, url: '', userId: '', sessionId: '', getToken: Function, WebSocket: Function,
+  onMessage: Function, onOpen: Function, onClose: Function, onError: Function, onGap: Function
 }
 
 /**

@@ -50,10 +50,10 @@ export class Reconciler {
   }
 
   connected (limits: ClientLimits | undefined): void {
-    const { sessions = Infinity, messageBytes = limits && DEFAULT_BYTES } = limits ?? {}
+    const { sessions = Infinity, messageBytes = DEFAULT_BYTES } = limits ?? {}
     this.#isConnected = true
     this.#capacity = sessions
-    this.#batchUnits = (messageBytes ?? 0) * BATCH_SHARE
+    this.#batchUnits = limits === undefined ? 0 : messageBytes * BATCH_SHARE
     this.#unanswered = 0
     this.flush()
   }

@@ -1,4 +1,5 @@
 import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './environment.js'
+import { encoded } from './target.js'
 
 export interface SocketEvents {
   /** What came, as text. */
@@ -24,7 +25,8 @@ const SUBPROTOCOL = 'ai-canvas.v1'
 
 export function protocolsFor (token: string | undefined): string[] {
   if (token === undefined) return [SUBPROTOCOL]
-  const bytes = Array.from(new TextEncoder().encode(token), (byte) => String.fromCharCode(byte)).join('')
+  // The UTF-8 bytes. Jest's jsdom has no `TextEncoder`.
+  const bytes = encoded(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
 }
 
@@ -52,13 +54,21 @@ export class Socket {
       this.#answer = undefined
       if (typeof data === 'string') events.message(data)
     }
-    // A close follows. Only servers' environments say here what went wrong, such as ECONNREFUSED.
+    // Only servers' environments say here what went wrong, such as ECONNREFUSED.
     let cause: unknown
-    socket.onerror = ({ error, message }: { error?: unknown, message?: unknown }) => { cause = error ?? message }
-    socket.onclose = ({ code, reason }: { code: number, reason: string }) => {
+    let isOpen = false
+    const end = (code: number, reason: string): void => {
       this.#detach()
       events.close(code, reason, cause)
     }
+    socket.onopen = () => { isOpen = true }
+    socket.onerror = ({ error, message }: { error?: unknown, message?: unknown }) => {
+      cause = error ?? message
+      // A close follows, but not in Node.js 22 where the connection never opened.
+      if (!isOpen) this.#answer ??= clock.after(0, () => { end(1006, '') })
+    }
+    // Deno has 0 where no close frame came.
+    socket.onclose = ({ code, reason }: { code: number, reason: string }) => { end(code || 1006, reason) }
   }
 
   /** From now on silence counts. */

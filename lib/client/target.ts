@@ -41,7 +41,8 @@ export function redacted (text: string): string {
   return text.replace(/\/\/[^/?#\s]*@/g, '//').replace(/[?#][^\s'"]*/g, '')
 }
 
-function encoded (text: string): string {
+/** A text in UTF-8, with percent signs. */
+export function encoded (text: string): string {
   // Half of a surrogate pair has no encoding: `encodeURIComponent` would throw.
   return encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 }

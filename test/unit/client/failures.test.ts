@@ -5,10 +5,12 @@ import type { Message } from '../../support/ws-client.js'
 
 // What a client says of a connection that could not be made.
 
+const call = (handler: unknown, event: object): void => { (handler as (event: object) => void)(event) }
+
 /** Fails the attempt, as an environment does that says why. */
 function fail (socket: FakeSocket, event: object, code = 1006): void {
-  (socket.onerror as (event: object) => void)(event)
-  ;(socket.onclose as (event: object) => void)({ code, reason: '' })
+  call(socket.onerror, event)
+  call(socket.onclose, { code, reason: '' })
 }
 
 function failedWith (event: object, options: ClientOptions = {}): Message {
@@ -82,4 +84,30 @@ t.test('a connection that was there and ends is no failure', async (t) => {
   const client = connected(page)
   fail(page.socket, { error: new Error('ECONNRESET') })
   t.same(toldOf(client, 'error'), [])
+})
+
+t.test('an error without a close ends an attempt, as in Node.js 22, and only an attempt', async (t) => {
+  const page = new FakePage()
+  const client = clientOn(page)
+  const error = new Error('Received network error or non-101 status code.')
+  client.connect()
+  call(page.socket.onerror, { error })
+  t.equal(client.state, 'connecting', 'a close may follow')
+  page.clock.advance(0)
+  t.match(toldOf(client, 'error'), [{ message: `no connection to wss://app.example/ws: 1006 ${error.message}`, cause: error }])
+  t.same([client.state, page.socket.closedWith], ['waiting', 1000])
+
+  const there = connected(page)
+  call(page.socket.onopen, {})
+  call(page.socket.onerror, { error })
+  page.clock.advance(100)
+  t.equal(there.state, 'connected')
+})
+
+t.test('a close without a code is 1006, as in Deno', async (t) => {
+  const page = new FakePage()
+  const client = clientOn(page)
+  client.connect()
+  fail(page.socket, { message: 'failed to connect' }, 0)
+  t.match(toldOf(client, 'close'), [{ code: 1006 }])
 })

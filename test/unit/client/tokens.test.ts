@@ -1,4 +1,5 @@
 import t from 'tap'
+import { protocolsFor } from '../../../lib/client/socket.js'
 import { clientOn, FakePage, settled, toldOf } from '../../support/fake-page.js'
 
 t.test('the token rides in the subprotocol, as base64url of any characters', async (t) => {
@@ -7,6 +8,22 @@ t.test('the token rides in the subprotocol, as base64url of any characters', asy
   await settled()
   t.same(page.socket.protocols, ['ai-canvas.v1', `ai-canvas.token.${Buffer.from('tökên?>/~').toString('base64url')}`])
   t.notOk('token' in page.socket.query)
+})
+
+t.test('a token is UTF-8, whatever is in it, and needs no `TextEncoder`', async (t) => {
+  for (const token of ['a', '100%', '%41', 'ü😀€', '\ud800x', 'a'.repeat(70_000)]) {
+    t.equal(protocolsFor(token)[1], `ai-canvas.token.${Buffer.from(token).toString('base64url')}`)
+  }
+})
+
+t.test('an environment in which a token can\'t be written is a failed attempt', async (t) => {
+  const page = new FakePage()
+  const client = clientOn(page, { getToken: () => 'x' })
+  t.intercept(globalThis, 'btoa', { value: undefined })
+  client.connect()
+  await settled()
+  t.same([client.state, client.reason], ['waiting', 'token'])
+  t.match(toldOf(client, 'error'), [{ code: 'token_failed', message: /btoa/ }, {}])
 })
 
 t.test('`getToken` may have none: `undefined`, `null` and an empty string', async (t) => {
