@@ -5,8 +5,9 @@ import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
-import { isKnown, parseMessage, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
+import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
+import { PING } from './socket.js'
 import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
@@ -84,9 +85,9 @@ export class Client<App extends { type: string } = AppMessage> {
       if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
     }
     const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
-    this.#allowance = new Allowance(environment.clock)
+    this.#allowance = new Allowance(environment.clock, () => this.#link.socket)
     this.#follows = new Follows(this.#options, environment, this.#allowance, {
-      write: (message) => { this.#link.socket?.send(JSON.stringify(message)) },
+      write: (message) => { this.#write(JSON.stringify(message)) },
       replace: () => { this.#link.replace('lost') },
       message: (message) => { this.#emit(message) },
       emit
@@ -148,9 +149,15 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   subscribe (sessionId: string): () => void {
     const holder = {}
+    const release = (): void => { this.#follows.release(sessionId, holder) }
     this.#follows.add(sessionId, holder)
-    if (this.state === 'idle') this.connect()
-    return () => { this.#follows.release(sessionId, holder) }
+    try {
+      if (this.state === 'idle') this.connect()
+    } catch (error) {
+      release()
+      throw error
+    }
+    return release
   }
 
   /** Leaves a session, whoever follows it; without an id all. */
@@ -179,18 +186,15 @@ export class Client<App extends { type: string } = AppMessage> {
    * @throws `ClientError` `queue_full` when too many wait, `closed` when the client is closed
    */
   send (message: OutgoingMessage): void {
-    const { type, sessionId, sessions } = message as Incoming
-    if (type === 'subscribe' && (typeof sessionId === 'string' || Array.isArray(sessions))) {
-      for (const entry of (sessions ?? [{ sessionId }]) as Array<{ sessionId: string }>) this.#follows.add(entry.sessionId, this, true)
+    const { type } = message
+    const ids = sessionsOf(message)
+    if (type === 'subscribe' && ids !== undefined) {
+      for (const id of ids) this.#follows.add(id, this, true)
       if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
-      if (Array.isArray(sessions)) for (const id of sessions as string[]) this.unsubscribe(id)
-      else this.unsubscribe(sessionId)
+      for (const id of ids ?? [undefined]) this.unsubscribe(id)
     } else {
-      // A message about a session goes behind the `subscribe` for it.
-      if (this.state === 'connected') this.#follows.flush()
-      if (type === 'ping' && this.state === 'connected') this.#link.socket?.ping()
-      else this.#sendOrQueue(JSON.stringify(message))
+      this.#sendOrQueue(JSON.stringify(message))
     }
   }
 
@@ -241,14 +245,22 @@ export class Client<App extends { type: string } = AppMessage> {
   #sendQueued (): void {
     this.#pump?.cancel()
     while (this.state === 'connected' && this.#queue.length > 0) {
+      // A message about a session goes behind the `subscribe` for it, and sessions do not wait behind messages.
+      this.#follows.flush()
       const { waitMs } = this.#allowance
       if (waitMs > 0) {
         this.#pump = this.#environment.clock.after(waitMs, () => { this.#sendQueued() })
         return
       }
-      this.#allowance.spend()
-      this.#link.socket?.send(this.#queue.shift() ?? '')
+      this.#write(this.#queue.shift() ?? PING)
     }
+  }
+
+  #write (text: string): void {
+    const { socket } = this.#link
+    if (text === PING) socket?.ping()
+    else socket?.send(text)
+    this.#allowance.spend()
   }
 
   #changed (): void {

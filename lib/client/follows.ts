@@ -1,5 +1,6 @@
 import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
+import { isId } from '../protocol/ids.js'
 import type { Environment } from './environment.js'
 import type { JobMessage, SubscriptionStatus } from './jobs.js'
 import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
@@ -87,7 +88,8 @@ export class Follows {
 
   /** What the next attempt says in its query. */
   query (): Omit<Query, 'userId' | 'attempt'> {
-    const first = [...this.#sessions.values()].find(({ isWanted }) => isWanted)
+    // An id that is none would end the connection.
+    const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && isId(id))
     this.#inQuery = first
     first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
@@ -110,11 +112,12 @@ export class Follows {
   /** The first message of a connection. Returns what to do when every listener has seen it. */
   connected (message: ConnectionEstablished): () => void {
     const gap = message.user && this.#user.greet(message.user)
+    this.#reconciler.connected(message.limits)
     return () => {
       if (gap !== undefined) this.#gap(undefined, gap)
       const first = this.#inQuery
       if (first?.isWanted === true && message.sessionId === first.id) this.#greet(first, message)
-      this.#reconciler.connected(message.limits)
+      this.flush()
     }
   }
 
@@ -123,15 +126,13 @@ export class Follows {
     const { sessionId, userSeq } = message
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
-      if (message.reason === undefined) this.#reconciler.answered()
-      else if (session !== undefined) this.#deny(session)
+      if (session !== undefined) this.#unsubscribed(session, message.reason)
       return true
     }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
     // Of one that was left, something may still be on its way.
-    if (session?.isHeld !== true) return false
+    if (session?.isHeld !== true || session.leaving > 0) return false
     const isAnswer = isKnown('subscribed', message)
-    if (isAnswer) this.#reconciler.answered()
     if (!session.isWanted) {
       // If somebody wants it again before it is left, it is asked for what was not listened to.
       session.isDue = true
@@ -150,23 +151,19 @@ export class Follows {
   /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking !== true || request !== 'subscribe') return
-    this.#reconciler.answered()
+    if (session?.isAsking !== true || session.leaving > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
-    session.disconnected()
-    if (code === 'too_many_sessions') {
-      this.#reconciler.full()
-      this.#enter(session, 'waiting')
-    } else if (code === 'unavailable') {
+    session.released()
+    if (code === 'too_many_sessions') this.#enter(session, 'waiting')
+    if (code === 'unavailable' || (code === 'too_many_sessions' && !this.#reconciler.full())) {
       // One that was followed before still is.
       session.isHeld = wasSubscribed
-      session.isPaused = true
       const { clock, random } = this.#environment
-      clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
-        session.isPaused = false
+      session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
+        session.pause = undefined
         this.#reconciler.schedule()
       })
-    } else {
+    } else if (code !== 'too_many_sessions') {
       this.#deny(session)
     }
   }
@@ -178,6 +175,16 @@ export class Follows {
     if (gap !== undefined) this.#gap(session.id, gap)
     if (answer.recovered !== true) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
+  }
+
+  /** The server has left a session, as it was asked to or because it took the right back. */
+  #unsubscribed (session: Session, reason: string | undefined): void {
+    if (session.leaving === 0) {
+      if (reason !== undefined) this.#deny(session)
+    } else if (reason === undefined) {
+      session.leaving--
+      this.#reconciler.schedule()
+    }
   }
 
   /** A message of a session's stream. */
@@ -200,8 +207,7 @@ export class Follows {
     if (verdict === 'double') {
       // No news, but a sign of life.
       jobs.see(jobId)
-      if (type === 'ai_start') jobs.revive(jobId)
-      session.changed()
+      if (type === 'ai_start' && jobs.revive(jobId)) session.changed()
     } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
       this.#wire.message(message)
     }
@@ -243,8 +249,8 @@ export class Follows {
   }
 
   #deny (session: Session): void {
-    session.disconnected()
-    session.isDue = false
+    session.released()
+    session.isDue = session.isKnown = false
     session.position.forget()
     this.#enter(session, 'refused')
     this.#lose(session, DENIED, 'all')

@@ -132,10 +132,12 @@ export class Jobs {
     if (job !== undefined) job.unseen = false
   }
 
-  /** The same, of one that runs: it may be one that counts as lost here. */
-  revive (jobId = ''): void {
+  /** The same, of one that runs: it may be one that counts as lost here. Returns whether it was. */
+  revive (jobId = ''): boolean {
     const job = this.#jobs.get(jobId)
-    if (job?.lost === true) this.#change(job, RUNS)
+    if (job?.lost !== true) return false
+    this.#change(job, RUNS)
+    return true
   }
 
   /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */

@@ -43,3 +43,13 @@ export function parseMessage (text: string): Incoming | undefined {
     return undefined
   }
 }
+
+/**
+ * Returns the ids of the sessions that a `subscribe` or an `unsubscribe` is about. Undefined when it names none. What is no
+ * id is left out.
+ */
+export function sessionsOf ({ sessionId, sessions = sessionId }: Incoming): string[] | undefined {
+  if (sessions === undefined) return undefined
+  const ids = ([sessions].flat() as unknown[]).map((entry) => (entry as { sessionId?: unknown } | null)?.sessionId ?? entry)
+  return ids.filter((id) => typeof id === 'string')
+}

@@ -4,26 +4,15 @@ import type { SubscriptionStatus } from './jobs.js'
 import type { ClientLimits } from './messages.js'
 import type { Session } from './session.js'
 
-/** What a message says about one session. */
-interface Entry {
-  readonly sessionId?: string
-  readonly since?: string | undefined
-  readonly have?: object | undefined
-}
-
 export interface ReconcilerOptions {
   readonly clock: Environment['clock']
   readonly allowance: Allowance
   readonly sessions: Map<string, Session>
+  /** Sends a message, which the allowance counts. */
   readonly write: (message: object) => void
   readonly enter: (session: Session, status: SubscriptionStatus) => void
 }
 
-/**
- * Flushes that are sent without an answer to any of them. The network may hold messages back and deliver them together, which
- * exceeds the server's rate limit.
- */
-const MAX_UNANSWERED = 16
 /** The share of the longest message that a batch fills: a UTF-16 unit is up to three bytes of UTF-8. */
 const BATCH_SHARE = 0.25
 /** The longest message that a server takes which does not say. */
@@ -38,24 +27,22 @@ export class Reconciler {
   readonly #options: ReconcilerOptions
   #timer: Timer | undefined
   #isConnected = false
-  /** Sessions that the connection may follow. */
+  /** Sessions that the connection may follow, and whether the server has said so. */
   #capacity = Infinity
+  #isStated = false
   /** The longest batch, in UTF-16 units. 0 for a server that knows no batches: then each session is a message. */
   #batchUnits = 0
-  /** Flushes since the server last answered a message of one. */
-  #unanswered = 0
 
   constructor (options: ReconcilerOptions) {
     this.#options = options
   }
 
   connected (limits: ClientLimits | undefined): void {
-    const { sessions = Infinity, messageBytes = DEFAULT_BYTES } = limits ?? {}
+    const { sessions, messageBytes = DEFAULT_BYTES } = limits ?? {}
     this.#isConnected = true
-    this.#capacity = sessions
+    this.#isStated = sessions !== undefined
+    this.#capacity = sessions ?? Infinity
     this.#batchUnits = limits === undefined ? 0 : messageBytes * BATCH_SHARE
-    this.#unanswered = 0
-    this.flush()
   }
 
   disconnected (): void {
@@ -67,82 +54,81 @@ export class Reconciler {
     this.#timer ??= this.#options.clock.after(ms, () => { this.flush() })
   }
 
-  /** There is no more room than for the sessions that are held. The server did not say so before. */
-  full (): void {
-    this.#capacity = [...this.#options.sessions.values()].filter(({ isHeld }) => isHeld).length
-  }
-
-  /** The server has answered a `subscribe` or an `unsubscribe`. */
-  answered (): void {
-    const isBlocked = this.#unanswered >= MAX_UNANSWERED
-    this.#unanswered = 0
-    if (isBlocked) this.schedule()
+  /** The server had no room for a session. Returns whether it will be known when there is some. */
+  full (): boolean {
+    // If the limit was stated, the server counts sessions of which it is not known here.
+    if (!this.#isStated) this.#capacity = [...this.#options.sessions.values()].filter(({ isHeld }) => isHeld).length
+    return !this.#isStated
   }
 
   flush (): void {
+    const { allowance, write, enter } = this.#options
+    const changes = new Map<Session, SubscriptionStatus>()
     this.#timer?.cancel()
     this.#timer = undefined
-    if (!this.#isConnected) {
-      this.#leave()
-      return
+    for (;;) {
+      const waitMs = this.#isConnected ? allowance.waitMs : 0
+      if (waitMs > 0) {
+        this.schedule(waitMs)
+        break
+      }
+      const message = this.#leave(changes) ?? this.#ask(changes)
+      if (message === undefined) break
+      write(message)
     }
-    const { waitMs } = this.#options.allowance
-    if (waitMs > 0) this.schedule(waitMs)
-    else if (this.#unanswered < MAX_UNANSWERED && this.#leave() + this.#ask() > 0) this.#unanswered++
+    // Last, because a listener may do anything, also flush.
+    for (const [session, status] of changes) enter(session, status)
   }
 
-  /** Returns how many messages that took. */
-  #leave (): number {
-    const { sessions, enter } = this.#options
-    const entries: Entry[] = []
+  /** Returns the next message that leaves sessions. */
+  #leave (changes: Map<Session, SubscriptionStatus>): object | undefined {
+    const { sessions } = this.#options
+    const ids = new Batch<string>(this.#batchUnits)
     for (const session of sessions.values()) {
-      const { id: sessionId, isWanted, isHeld, pace } = session
+      const { id, isWanted, isHeld, pace } = session
       // One in the query of a connection that is being opened can be left only when that is open.
-      if (isWanted || (isHeld && !this.#isConnected)) continue
-      if (isHeld) entries.push({ sessionId })
+      if (isWanted || (isHeld && (!this.#isConnected || !ids.add(id)))) continue
       session.left()
-      enter(session, 'none')
-      if (!pace.isHeard) sessions.delete(sessionId)
+      changes.set(session, 'none')
+      if (session.leaving === 0 && !pace.isHeard) sessions.delete(id)
     }
-    return this.#write('unsubscribe', entries)
+    const [sessionId, ...others] = ids.entries
+    return sessionId === undefined ? undefined : { type: 'unsubscribe', ...(others.length === 0 ? { sessionId } : { sessions: ids.entries }) }
   }
 
-  /** Returns how many messages that took. */
-  #ask (): number {
-    const { sessions, enter } = this.#options
+  /** Returns the next message that asks for sessions. */
+  #ask (changes: Map<Session, SubscriptionStatus>): object | undefined {
+    if (!this.#isConnected) return undefined
+    const { sessions } = this.#options
+    const entries = new Batch<object>(this.#batchUnits)
     const wanted = [...sessions.values()].filter(({ isWanted }) => isWanted)
     let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
-    const entries: Entry[] = []
     for (const session of wanted) {
-      const { id: sessionId, isDue, isHeld, isAsking, isPaused, status, position: { since }, jobs: { have } } = session
-      if (!isDue || isAsking || isPaused) continue
+      const { id: sessionId, isDue, isHeld, isAsking, pause, status, position: { since }, jobs: { have } } = session
+      if (!isDue || isAsking || pause !== undefined) continue
       const hasRoom = isHeld || --room >= 0
-      if (status !== 'subscribed') enter(session, hasRoom ? 'pending' : 'waiting')
-      if (!hasRoom) continue
-      entries.push({ sessionId, since, have })
-      session.asked()
+      if (status !== 'subscribed') changes.set(session, hasRoom ? 'pending' : 'waiting')
+      if (hasRoom && entries.add({ sessionId, since, have })) session.asked()
     }
-    return this.#write('subscribe', entries)
+    const [entry, ...others] = entries.entries
+    return entry === undefined ? undefined : { type: 'subscribe', ...(others.length === 0 ? entry : { sessions: entries.entries }) }
+  }
+}
+
+/** Entries of one message. A message with one entry has the form that every server knows, so that one always fits. */
+class Batch<T> {
+  readonly entries: T[] = []
+  #units: number
+
+  constructor (units: number) {
+    this.#units = units
   }
 
-  /** Sends the entries in as few messages as the server takes. A single one has the form that every server knows. */
-  #write (type: 'subscribe' | 'unsubscribe', entries: readonly Entry[]): number {
-    const batches: Entry[][] = []
-    let room = 0
-    for (const entry of entries) {
-      const { length } = JSON.stringify(entry)
-      room -= length
-      if (room < 0) {
-        batches.push([])
-        room = this.#batchUnits - length
-      }
-      batches.at(-1)?.push(entry)
-    }
-    for (const batch of batches) {
-      const sessions = type === 'subscribe' ? batch : batch.map(({ sessionId }) => sessionId)
-      this.#options.allowance.spend()
-      this.#options.write({ type, ...(batch.length === 1 ? batch[0] : { sessions }) })
-    }
-    return batches.length
+  /** Returns whether there was room for the entry. */
+  add (entry: T): boolean {
+    this.#units -= JSON.stringify(entry).length
+    const fits = this.#units >= 0 || this.entries.length === 0
+    if (fits) this.entries.push(entry)
+    return fits
   }
 }

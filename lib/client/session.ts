@@ -1,3 +1,4 @@
+import type { Timer } from './environment.js'
 import { Jobs, snapshotOf, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
 import type { Answer, GapReason } from './messages.js'
 import type { Pace } from './pace.js'
@@ -18,8 +19,13 @@ export class Session {
   isDue = true
   /** Whether a `subscribe` is not answered yet. */
   isAsking = false
-  /** Whether it is not asked for before some time has passed, because the server could not decide. */
-  isPaused = false
+  /** While it is set, the session is not asked for: the server could not decide. */
+  pause: Timer | undefined
+  /**
+   * How many `unsubscribe` messages are not answered yet. Until they are, what comes of the session belongs to a request from
+   * before them.
+   */
+  leaving = 0
   /** How often in a row the server could not decide. */
   retries = 0
   /** Whether its jobs are known: the present state has come once since it was followed. */
@@ -65,13 +71,22 @@ export class Session {
 
   /** The connection has ended, and the server holds nothing. */
   disconnected (): void {
-    this.isHeld = this.isAsking = this.isPaused = false
-    this.isDue = true
+    this.released()
+    this.leaving = 0
   }
 
-  /** The session was left: what comes of its stream from now on is missed. */
+  /** The server does not hold the session, and is not asked for it. */
+  released (): void {
+    this.isHeld = this.isAsking = false
+    this.isDue = true
+    this.pause?.cancel()
+    this.pause = undefined
+  }
+
+  /** Nobody wants the session. If the server holds it, an `unsubscribe` is sent. */
   left (): void {
-    this.disconnected()
+    if (this.isHeld) this.leaving++
+    this.released()
     this.isKnown = false
     this.position.forget()
   }

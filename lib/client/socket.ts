@@ -20,6 +20,8 @@ export const ANSWER_MS = 5_000
 /** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
 const SLOWEST = 8
 
+export const PING = '{"type":"ping"}'
+
 /** The first subprotocol; a token rides along as a second one, because a browser can set no header here. */
 const SUBPROTOCOL = 'ai-canvas.v1'
 
@@ -35,8 +37,11 @@ export class Socket {
   readonly #socket: WebSocketLike
   readonly #events: SocketEvents
   readonly #clock: Environment['clock']
-  /** When the pings were sent that are not answered yet: answers come in order. */
-  readonly #pings: number[] = []
+  /** Pings that are not answered yet: when each was sent, and how many messages with it. Answers come in order. */
+  readonly #pings: Array<{ readonly at: number, readonly sent: number }> = []
+  /** Messages that were sent, and how many of them the server has certainly read. */
+  #sent = 0
+  #read = 0
   /** When something came last. In the future while a long message may be on its way. */
   #heardAt: number
   #watch: Timer | undefined
@@ -90,17 +95,30 @@ export class Socket {
     this.#answer ??= this.#clock.after(busyMs + ANSWER_MS, () => { this.#events.silent() })
   }
 
+  /** Messages that the server may not have read yet. */
+  get underWay (): number {
+    return this.#sent - this.#read
+  }
+
+  /** Messages that were sent since the last ping. */
+  get sincePing (): number {
+    return this.#sent - (this.#pings.at(-1)?.sent ?? this.#read)
+  }
+
   ping (): void {
-    this.#pings.push(this.#clock.monotonic())
-    this.send('{"type":"ping"}')
+    this.#pings.push({ at: this.#clock.monotonic(), sent: this.#sent + 1 })
+    this.send(PING)
   }
 
   pong (): void {
-    const sentAt = this.#pings.shift()
-    if (sentAt !== undefined) this.#events.latency(this.#clock.monotonic() - sentAt)
+    const ping = this.#pings.shift()
+    if (ping === undefined) return
+    this.#read = ping.sent
+    this.#events.latency(this.#clock.monotonic() - ping.at)
   }
 
   send (text: string): void {
+    this.#sent++
     this.#socket.send(text)
     this.#events.sent()
   }

@@ -1,5 +1,6 @@
 import { ClientError, type AppMessage, type Client, type ClientOptions, type ConnectionEstablished, type OutgoingMessage, type ServerMessage } from '../client/index.js'
 import { environmentOf } from '../client/environment.js'
+import { sessionsOf } from '../client/messages.js'
 import { defaults } from '../client/options.js'
 import { Pace } from '../client/pace.js'
 import type { ConnectionOptions } from './shared-client.js'
@@ -98,14 +99,15 @@ export class Attachment<View extends object> {
    */
   readonly send = (message: OutgoingMessage): void => {
     const client = this.#client
-    const { type, sessionId }: { type: string, sessionId?: unknown } = message
+    const { type } = message
+    const ids = sessionsOf(message)
     if (client === undefined) {
       this.#wait(message)
-    } else if (type === 'subscribe' && typeof sessionId === 'string') {
-      this.#follow(client, sessionId)
+    } else if (type === 'subscribe' && ids !== undefined) {
+      for (const id of ids) this.#follow(client, id)
     } else if (type === 'unsubscribe') {
       for (const [id, leave] of this.#releases) {
-        if (sessionId !== undefined && sessionId !== id) continue
+        if (ids?.includes(id) === false) continue
         leave()
         this.#releases.delete(id)
       }

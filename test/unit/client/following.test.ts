@@ -455,6 +455,8 @@ t.test('a store follows its session while it is observed, and of what nobody fol
   t.equal(page.socket.sent.length, 1, 'as long as it is observed')
   stop()
   t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessionId: 's' })
+  page.socket.say({ type: 'unsubscribed', sessionId: 's', timestamp: 't' })
+  page.clock.advance(0)
   t.equal(store.getSnapshot(), store.getServerSnapshot())
 })
 
