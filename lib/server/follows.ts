@@ -94,13 +94,17 @@ export class Follows {
     this.#options.replies.error(connection, code, refusals[code], { request: 'subscribe', sessionId })
   }
 
-  /** Carries out a `subscribe`. It answers the client itself, whatever happens. Returns false if there was no room for the session. */
+  /**
+   * Carries out a `subscribe`. It answers the client itself, whatever happens. Returns false if it has nothing to decide: there is
+   * no room for the session, or an earlier request for it is being decided.
+   */
   follow (connection: Connection, sessionId: string, request: FollowRequest): boolean {
     const { follows } = connection
     const known = follows.get(sessionId)
     if (known?.asking === true) {
       // The newest alone: a request is not small, and a client can send many while the app decides.
       known.waiting = { request, count: (known.waiting?.count ?? 0) + 1 }
+      return false
     } else if (known === undefined && follows.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })

@@ -156,15 +156,22 @@ export class Inbound {
     // Of two entries for one session the last one counts.
     const entries = new Map(message.sessions.map((entry) => [entry.sessionId, entry]))
     for (const entry of entries.values()) {
-      // A refusal costs a message: otherwise one message could ask for hundreds of them, again and again.
+      // An answer without a decision costs a message: otherwise one message could ask for hundreds of them, again and again.
       if (!follow(entry) && !this.#within(connection)) return
     }
   }
 
   #unsubscribe (connection: Connection, { sessionId, sessions }: Unsubscribe): void {
     const { follows } = this.#options
-    if (sessions === undefined) follows.unfollow(connection, sessionId)
-    else for (const id of new Set(sessions)) follows.unfollow(connection, id)
+    if (sessions === undefined) {
+      follows.unfollow(connection, sessionId)
+      return
+    }
+    for (const id of new Set(sessions)) {
+      const wasFollowed = connection.follows.has(id)
+      follows.unfollow(connection, id)
+      if (!wasFollowed && !this.#within(connection)) return
+    }
   }
 
   /** Types that the protocol does not know are the app's, if it takes any. */

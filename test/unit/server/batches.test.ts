@@ -112,6 +112,19 @@ t.test('an entry without a valid id is refused by itself, and the others are car
   t.match(peer.ask({ type: 'unsubscribe', sessions: entries(['mine']) }), [{ code: 'invalid_session_id', request: 'unsubscribe' }])
 })
 
+t.test('an entry that decides nothing costs a message, so that lists are no amplifier', async (t) => {
+  const { hook } = handHook<[Identity, Action], boolean>()
+  const server = createServer({ authorize: hook, limits: { burst: 10 } })
+  const leaving = await server.connect()
+  t.equal(leaving.ask({ type: 'unsubscribe', sessions: names(200) }).length, 11)
+  t.match(leaving.transport.closedWith, { code: 4001 })
+  const asking = await server.connect()
+  asking.ask(subscribe(names(200)))
+  t.equal(asking.transport.closedWith, undefined)
+  t.match(asking.ask(subscribe(names(200))), [{ code: 'rate_limited' }])
+  t.match(asking.transport.closedWith, { code: 4001 })
+})
+
 t.test('each refused entry costs a message, so that a list of them is no amplifier', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
