@@ -3,9 +3,9 @@ import t from 'tap'
 import { clientOn, FakePage, type FakeSocket } from '../../support/fake-page.js'
 import type { Message } from '../../support/ws-client.js'
 
-const IDS = ['a', 'b', 'c', 'd', 'e', 'f']
+const IDS = ['a', 'b', 'c']
 /** Fewer than there are sessions, so that some wait. */
-const ROOM = 3
+const ROOM = 2
 const LIMITS = { sessions: ROOM, messagesPerSecond: 50, burst: 100, messageBytes: 65_536 }
 
 /**
@@ -40,7 +40,7 @@ class SlowServer {
 
   #travel (direction: 0 | 1, arrive: () => void): void {
     const { clock } = this.#page
-    this.#arrivesAt[direction] = Math.max(this.#arrivesAt[direction]!, clock.monotonic() + this.#latencies())
+    this.#arrivesAt[direction] = Math.max(this.#arrivesAt[direction]! + 1, clock.monotonic() + this.#latencies())
     clock.after(this.#arrivesAt[direction] - clock.monotonic(), () => { if (this.#page.socket === this.#socket) arrive() })
   }
 
@@ -97,8 +97,8 @@ t.test('however wishes, answers, drops and a slow line interleave, client and se
     { weight: 1, arbitrary: fc.record({ do: fc.constant('cut' as const) }) }
   )
   const latencies = fc.infiniteStream(fc.nat(60))
-  const verdicts = fc.infiniteStream(fc.oneof({ weight: 6, arbitrary: fc.constant('yes') }, fc.constantFrom('forbidden', 'unavailable')))
-  await fc.assert(fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(80)), { maxLength: 40 }), latencies, verdicts, async (steps, lags, answers) => {
+  const verdicts = fc.infiniteStream(fc.oneof({ weight: 2, arbitrary: fc.constant('yes') }, fc.constantFrom('forbidden', 'unavailable')))
+  await fc.assert(fc.asyncProperty(fc.array(fc.tuple(step, fc.nat(40)), { maxLength: 40 }), latencies, verdicts, async (steps, lags, answers) => {
     const page = new FakePage()
     const client = clientOn(page, { reconnectInterval: 40, maxReconnectAttempts: 1000 })
     client.connect()
@@ -133,7 +133,7 @@ t.test('however wishes, answers, drops and a slow line interleave, client and se
       pass(ms)
     }
     isCalm = true
-    pass(40_000)
+    pass(35_000)
 
     const statusOf = (id: string): string => client.jobStore(id).getSnapshot().subscription
     const wanted = new Set(holds.map(({ id }) => id))
@@ -143,5 +143,5 @@ t.test('however wishes, answers, drops and a slow line interleave, client and se
       held.every((id) => wanted.has(id) && statusOf(id) === 'subscribed') &&
       held.length === Math.min(ROOM, wanted.size - refused.length) &&
       [...wanted].every((id) => held.includes(id) || ['waiting', 'refused'].includes(statusOf(id)))
-  }), { numRuns: 150 })
+  }), { numRuns: 500 })
 })
