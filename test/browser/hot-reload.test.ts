@@ -46,6 +46,13 @@ export function Job ({ url }) {
 }
 `
 
+/** A message about sessions: one, or several. */
+interface Said {
+  type: string
+  sessionId: string
+  sessions?: Array<string | { sessionId: string }>
+}
+
 t.test('hot reload', { skip: noBrowser, timeout: 240_000 }, async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
@@ -65,8 +72,9 @@ t.test('hot reload', { skip: noBrowser, timeout: 240_000 }, async (t) => {
   /** Who follows a session, as the server knows it. */
   const following = (sessionId: string): Promise<number> =>
     wsManager.broadcastToSession(sessionId, { type: 'note', text: `to ${sessionId}` }, { durable: false }).then(({ recipients }) => recipients)
-  const saidOf = (type: string): string[] => sent.map((text) => JSON.parse(text) as { type: string, sessionId: string })
-    .filter((message) => message.type === type).map(({ sessionId }) => sessionId).sort()
+  const saidOf = (type: string): string[] => sent.map((text) => JSON.parse(text) as Said)
+    .filter((message) => message.type === type)
+    .flatMap(({ sessionId, sessions = [sessionId] }) => sessions.map((entry) => typeof entry === 'string' ? entry : entry.sessionId)).sort()
 
   await says(status, 'connected, idle')
   await page.getByRole('button').click()

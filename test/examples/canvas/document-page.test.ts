@@ -506,5 +506,6 @@ t.test('our own files become pages that a person would use', async (t) => {
   const root = join(import.meta.dirname, '../../..')
   const path = 'lib/protocol/messages.ts'
   const markdown = [...documentFile({ root, path, text: readFileSync(join(root, path), 'utf8') })].join('')
-  t.match(section(markdown, 'Unsubscribe'), "type Unsubscribe = {\n  sessionId?: string\n  type: 'unsubscribe'\n}")
+  t.match(section(markdown, 'Pong'), "type Pong = {\n  type: 'pong'\n  timestamp: string\n}")
+  t.match(section(markdown, 'Unsubscribe'), /\| \{\s+sessions\?: never\s+sessionId\?: string\s+type: 'unsubscribe'\s+\}/)
 })
