@@ -3,7 +3,7 @@ import { newJobId } from '../broker/job-id.js'
 import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
 import { Beats } from '../jobs/beats.js'
-import type { AISource } from '../jobs/track-source.js'
+import type { TrackableSource } from '../jobs/track-source.js'
 import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { fieldOf } from '../safe-error.js'
@@ -105,14 +105,19 @@ export class WebSocketManager {
 
   /**
    * Runs a job from its stream: reports its start, its progress (at most each `throttleMs`, and a last one), and its end,
-   * and passes the chunks through untouched. Takes what the OpenAI and Anthropic SDKs and the AI SDK return, any async or
-   * sync iterable, and a `ReadableStream`.
+   * and passes the chunks through untouched.
    *
-   * The source's error ends the job and is rethrown. Leaving the loop early, an aborted `signal` and a client's cancel end
-   * it as `cancelled`; the latter two also throw, so that nobody takes half a text for the whole.
+   * `source` is a function of the job's signal that returns the stream, or a promise of it: pass the signal to the model's
+   * SDK, so that the model stops when a client cancels, `options.signal` aborts, or the reader leaves. A stream, or a promise
+   * of one, is taken too. A stream is what the OpenAI and Anthropic SDKs and the AI SDK return, any async or sync iterable, or
+   * a `ReadableStream`.
+   *
+   * The source's error ends the job and is rethrown; so is what the function throws. Leaving the loop early, an aborted
+   * `signal` and a client's cancel end it as `cancelled`. **The latter two also throw to the reader**, the signal's reason
+   * (an `AbortError`), so that nobody takes half a text for the whole.
    */
   trackAI<T> (
-    sessionId: string, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> & JobOptions = {}
+    sessionId: string, task: AITask, source: TrackableSource<T>, options: TrackOptions<T> & JobOptions = {}
   ): AsyncGenerator<T, void, undefined> {
     return track(this.startAI(sessionId, task, options), task, source, options, this.#beats)
   }

@@ -155,6 +155,11 @@ export class Notifier {
     }
   }
 
+  /** The source of a job threw while it was aborted. That is no end: the job has one. */
+  closeFailed ({ sessionId, jobId }: { sessionId: string, jobId: string }, err: unknown): void {
+    this.#options.log.warn({ err, sessionId, jobId }, 'the stream of a job threw when it was aborted')
+  }
+
   /** A job that is being watched over: one that has begun, and has not ended. */
   watched (sessionId: string, jobId: string): WatchedJob | undefined {
     return this.#options.watchdog.find(sessionId, jobId)
