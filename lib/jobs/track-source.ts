@@ -161,7 +161,7 @@ function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePro
 }
 
 function noChunks (source: unknown): never {
-  throw new TypeError('trackAI needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), ' +
+  throw new TypeError('the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), ' +
     `not ${source === null ? 'null' : typeof source}: with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch ` +
     'response give the body')
 }

@@ -56,18 +56,18 @@ export interface NotifierOptions {
 const MIN_RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
-const STALLED: Report = {
+export const STALLED = {
   type: 'ai_error', error: { message: 'nothing was heard of the job for too long', type: 'stalled' }, presumed: true
-}
+} as const satisfies Report
 
 /** The end of a job whose own can't be sent. It says nothing of the app. */
-const UNSENDABLE: Report = {
+export const UNSENDABLE = {
   type: 'ai_error', error: { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
-}
+} as const satisfies Report
 
-const INTERRUPTED: Report = {
+export const INTERRUPTED = {
   type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
-}
+} as const satisfies Report
 
 /** Which job a report is about. */
 export interface JobReference {

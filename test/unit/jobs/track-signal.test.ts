@@ -76,7 +76,7 @@ t.test('what a function throws, or rejects with, ends the job and is thrown to t
     t.equal(getEventListeners(signal, 'abort').length, 0, 'and nobody listens to the signal any more')
   }
   const { reporter } = start((() => undefined) as unknown as () => string[])
-  t.match(reporter.ends, [['error', { name: 'TypeError', message: /trackAI needs a stream/ }]], 'one that returns no stream')
+  t.match(reporter.ends, [['error', { name: 'TypeError', message: /the job needs a stream/ }]], 'one that returns no stream')
   t.same(unhandled, [])
 })
 

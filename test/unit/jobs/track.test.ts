@@ -224,7 +224,7 @@ t.test('what the source throws is reported after the last progress, and thrown u
 
 t.test('what can\'t be a source ends the job, also when nobody reads', async (t) => {
   const { reporter, chunks } = start(t, null as unknown as string[])
-  t.match(reporter.ends, [['error', { name: 'TypeError', message: /^trackAI needs a stream .* not null: .*stream: true/ }]])
+  t.match(reporter.ends, [['error', { name: 'TypeError', message: /^the job needs a stream .* not null: .*stream: true/ }]])
   await t.rejects(chunks.next(), TypeError)
   t.same(await chunks.next(), DONE)
 })
