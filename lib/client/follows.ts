@@ -21,7 +21,7 @@ export interface Wire {
   emit (type: 'subscription', event: SubscriptionChange): void
 }
 
-const lost = (message: string): AIErrorInfo => ({ message, type: 'lost' })
+const lost = (message: string): AIErrorInfo => ({ message, type: 'lost', retryable: true })
 const UNKNOWN = lost('the server does not know this job any more')
 const UNREACHABLE = lost('there is no connection any more')
 const DENIED = lost('this session may not be followed any more')

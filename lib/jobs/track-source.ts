@@ -77,7 +77,7 @@ export class TrackSource<T> {
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
       this.#isOver = result.done === true
-      if (this.#isOver && isAborted(this.#trait('controller'))) throw new DOMException('The stream was aborted', 'AbortError')
+      if (this.#isOver) throwIfAborted(this.#trait('controller'))
       return result
     }, (error) => {
       this.#isOver = true
@@ -115,8 +115,11 @@ export class TrackSource<T> {
   }
 }
 
-function isAborted (controller: unknown): boolean {
-  return fieldOf(fieldOf(controller, 'signal'), 'aborted') === true
+/** The cause tells a timeout from a cancel. */
+function throwIfAborted (controller: unknown): void {
+  const signal = fieldOf(controller, 'signal')
+  if (fieldOf(signal, 'aborted') !== true) return
+  throw Object.assign(new DOMException('The stream was aborted', 'AbortError'), { cause: fieldOf(signal, 'reason') })
 }
 
 function traitsOf<T> (source: unknown): Traits<T> {

@@ -5,6 +5,7 @@ import { fieldOf, isError } from '../safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Beats } from './beats.js'
 import { ChunkText, type TextOf } from './chunk-text.js'
+import { isTimeoutError } from './error-type.js'
 import { failureOf, reportable } from './track-failure.js'
 import { TrackProgress } from './track-progress.js'
 import { TrackSource, type AISource, type TrackableSource } from './track-source.js'
@@ -26,7 +27,10 @@ export interface JobReporter {
 }
 
 export interface TrackOptions<T> {
-  /** Ends the job as `cancelled` when it aborts, and throws its reason to the reader of the chunks. */
+  /**
+   * Ends the job as `cancelled` when it aborts, or as `timeout_error` where its reason is a timeout, as `AbortSignal.timeout()`
+   * gives it. Throws its reason to the reader of the chunks.
+   */
   signal?: AbortSignal | undefined
   /**
    * One progress in so many milliseconds at most. Zero: one for each chunk. `Infinity`: one for the first and one for the
@@ -244,7 +248,9 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
-    this.#end(() => this.#reporter.error(this.#failure ?? { message, type: 'cancelled' }), reason, thrown)
+    // A signal of `AbortSignal.timeout()` was aborted by nobody.
+    const type = isTimeoutError(reason) ? 'timeout_error' : 'cancelled'
+    this.#end(() => this.#reporter.error(this.#failure ?? { message, type }), reason, thrown)
   }
 
   /** The one way out. Only the first end counts. */

@@ -248,7 +248,7 @@ t.test('the blocks about sending run', async (t) => {
     ${REPORT}`)
   t.match(messages, [
     { type: 'ai_progress', progress: { chunksReceived: 7 } },
-    { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error' } },
+    { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error', retryable: true } },
     { type: 'batch_update', messages: [{ type: 'cursor', x: 10, y: 20 }, { type: 'cursor', x: 12, y: 20 }] },
     { type: 'ai_complete', result: { chunks: 100 } }
   ])

@@ -169,6 +169,11 @@ t.test('an SDK\'s stream that ends quietly because it was aborted did not end we
   controller.abort()
   await opened.read()
   await t.rejects(Promise.resolve(opened.read()), { name: 'AbortError' })
+
+  const late = new AbortController()
+  const reason = new DOMException('too late', 'TimeoutError')
+  late.abort(reason)
+  await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'and the cause says why')
 })
 
 t.test('a source\'s field of the same name that is no controller is left alone', async (t) => {
