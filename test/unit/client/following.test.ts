@@ -1,4 +1,5 @@
 import t from 'tap'
+import { aiErrorTypes } from '../../../lib/protocol/codes.js'
 import { clientOn, connected, FakePage, toldOf, type Telling } from '../../support/fake-page.js'
 
 const position = { epoch: 'e', recovered: true, replaying: 0 }
