@@ -196,7 +196,9 @@ function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSetti
     onStall: (job) => notifier.stall(job)
   })
   const notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
-  const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
+  const manager = new WebSocketManager({
+    broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: resolved.jobs.maxTextUnits
+  })
 
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),

@@ -22,7 +22,7 @@ export interface Wire {
   emit (type: 'subscription', event: SubscriptionChange): void
 }
 
-const lost = (message: string): AIErrorInfo => ({ message, type: 'lost' })
+const lost = (message: string): AIErrorInfo => ({ message, type: 'lost', retryable: true })
 const UNKNOWN = lost('the server has lost this job')
 const UNREACHABLE = lost('the connection is lost')
 const DENIED = lost('access was revoked')

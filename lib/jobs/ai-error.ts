@@ -1,71 +1,52 @@
+import { aiErrorTypes, isAIErrorType } from '../protocol/codes.js'
 import type { AIErrorInfo } from '../protocol/messages.js'
 import { fieldOf, isError } from '../safe-error.js'
-
-/** The error types that the model providers share, by the HTTP status with which they answer. */
-const typeOfStatus: ReadonlyMap<number, string> = new Map([
-  [400, 'invalid_request_error'],
-  [401, 'authentication_error'],
-  [403, 'permission_error'],
-  [404, 'not_found_error'],
-  [408, 'timeout_error'],
-  [413, 'request_too_large'],
-  [422, 'invalid_request_error'],
-  [429, 'rate_limit_error'],
-  [503, 'overloaded_error'],
-  [529, 'overloaded_error']
-])
+import { lastAttemptOf } from './error-levels.js'
+import { sentenceIn, sentenceOf } from './error-sentence.js'
+import { statusOf, typeOfError } from './error-type.js'
 
 /**
- * What is told of a failed job. `{ message, type }` goes through as it is, further fields too. An `Error` is read as the
- * providers' SDKs throw it: its HTTP status decides (its own, or that of its `response`), then its own `type`, or that of
- * the answer that it holds, then its `code`; an abort is `cancelled`, and what says nothing is an `internal_error`. An
- * `Error`'s other fields, its stack among them, stay on the server. A property of an `Error` whose getter throws counts as
- * absent.
+ * Describes a failed job to clients. `{ message, type }` goes through as it is, further fields too; `retryable` is added where
+ * the type is in the table and the app does not say it. Everything else is read like something thrown: see `describeThrown`.
  *
  * @throws what a getter of an object that is no `Error` throws.
  */
 export function describeError (error: unknown): AIErrorInfo {
-  if (isError(error)) return { message: messageOf(error), type: typeOf(error) }
-  if (typeof error === 'string') return { message: error, type: 'internal_error' }
-  if (typeof error !== 'object' || error === null) return { message: 'unknown error', type: 'internal_error' }
-  const { message, type } = error as Partial<AIErrorInfo>
+  if (isError(error) || typeof error !== 'object' || error === null) return describeThrown(error)
+  const { retryable, ...fields } = error as Partial<AIErrorInfo>
+  const { message = fieldOf(error, 'message'), type = fieldOf(error, 'type') } = fields
   return {
-    ...error,
-    message: typeof message === 'string' ? message : 'unknown error',
-    type: typeof type === 'string' ? type : 'internal_error'
+    ...fields,
+    ...described(typeof message === 'string' ? message : 'unknown error', typeof type === 'string' ? type : 'internal_error'),
+    ...(typeof retryable === 'boolean' && { retryable })
   }
 }
 
-/** The type says that these are texts, and any library may have put something else there. */
-function messageOf (error: Error): string {
-  const [message, name] = [fieldOf(error, 'message'), fieldOf(error, 'name')]
-  return [message, name].find(isGiven) ?? 'unknown error'
+/**
+ * Describes something thrown, as the providers' SDKs do it: its message is the provider's sentence, and its type is found
+ * behind wrappers too. All other fields, its stack among them, stay on the server. A property whose getter throws counts as
+ * absent. Never throws.
+ */
+export function describeThrown (thrown: unknown): AIErrorInfo {
+  return described(sentenceOfThrown(thrown), typeOfError(thrown))
 }
 
-function typeOf (thrown: Error): string {
-  // The SDKs' errors are all named `Error`: only their classes tell them apart.
-  const names = [fieldOf(thrown, 'name'), fieldOf(fieldOf(thrown, 'constructor'), 'name')]
-  if (names.includes('AbortError') || names.includes('APIUserAbortError')) return 'cancelled'
-  const answered = statusOf(thrown)
-  if (answered !== undefined) {
-    const known = typeOfStatus.get(answered)
-    if (known !== undefined) return known
-    if (answered >= 500) return 'api_error'
-  }
-  if (names.includes('TimeoutError') || names.includes('APIConnectionTimeoutError')) return 'timeout_error'
-  // Anthropic answers `{ type: 'error', error: { type, message } }`. In the middle of a stream nothing else tells the type.
-  const answeredType = fieldOf(fieldOf(fieldOf(thrown, 'error'), 'error'), 'type')
-  return [fieldOf(thrown, 'type'), answeredType, fieldOf(thrown, 'code')].find(isGiven) ?? 'internal_error'
+/**
+ * The sentence of the last attempt where an SDK tried several times. A `cause` is not asked: who wrapped an error in one of
+ * its own chose the words.
+ */
+function sentenceOfThrown (thrown: unknown): string {
+  if (typeof thrown === 'string') return sentenceOf(thrown) ?? 'unknown error'
+  const attempt = lastAttemptOf(thrown)
+  const [message, name] = [fieldOf(attempt, 'message'), fieldOf(attempt, 'name')]
+  const status = statusOf(attempt)
+  const told = typeof message === 'string' ? sentenceOf(message, status) : undefined
+  if (told !== undefined) return told
+  if (!isError(attempt)) return sentenceIn(attempt) ?? 'unknown error'
+  if (status !== undefined) return `the model's provider answered with HTTP status ${status}`
+  return typeof name === 'string' && name !== '' ? name : 'unknown error'
 }
 
-/** The HTTP status of an error: its own, or that of the response that it holds, as axios, ky, got and fetch wrappers keep it. */
-function statusOf (thrown: Error): number | undefined {
-  const response = fieldOf(thrown, 'response')
-  return [thrown, response]
-    .flatMap((holder) => [fieldOf(holder, 'status'), fieldOf(holder, 'statusCode')])
-    .find((value): value is number => typeof value === 'number' && value >= 100)
-}
-
-function isGiven (value: unknown): value is string {
-  return typeof value === 'string' && value !== ''
+function described (message: string, type: string): AIErrorInfo {
+  return { message, type, ...(isAIErrorType(type) && { retryable: aiErrorTypes[type].retryable }) }
 }

@@ -76,6 +76,6 @@ export function fieldsOf (value: unknown): Fields {
 }
 
 /** A string; of anything else the empty one. */
-export function stringOf (value: unknown): string {
+function stringOf (value: unknown): string {
   return typeof value === 'string' ? value : ''
 }

@@ -1,6 +1,7 @@
 import type { AIErrorInfo } from '../protocol/messages.js'
-import { fieldOf, isError } from '../safe-error.js'
-import { fieldsOf, stringOf } from './chunk-text.js'
+import { isError } from '../safe-error.js'
+import { describeThrown } from './ai-error.js'
+import { fieldsOf } from './chunk-text.js'
 
 /**
  * The failure that a chunk tells of, in streams that throw nothing and end as if all were well: the AI SDK's
@@ -23,17 +24,9 @@ export function failureOf (chunk: unknown): AIErrorInfo | Error | undefined {
 }
 
 /**
- * Something thrown, as it can be reported. Of what is no `Error` only the message and the type are: a provider's object
- * may hold the request with all that is in it. Never throws.
+ * Something thrown, as it can be reported. An object that is no `Error` is described here, because further fields of such
+ * an object would be sent: a provider's may hold the request with all that is in it. Never throws.
  */
 export function reportable (error: unknown): AIErrorInfo | Error {
-  if (isError(error)) return error
-  return {
-    message: [error, fieldOf(error, 'message')].map(stringOf).find(isGiven) ?? 'unknown error',
-    type: [fieldOf(error, 'type'), fieldOf(error, 'code')].map(stringOf).find(isGiven) ?? 'internal_error'
-  }
-}
-
-function isGiven (text: string): boolean {
-  return text !== ''
+  return isError(error) ? error : describeThrown(error)
 }

@@ -1,4 +1,5 @@
 import { proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
+import { fieldOf } from '../safe-error.js'
 
 /**
  * What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. The type of the
@@ -22,6 +23,16 @@ export type AISource<T> =
   | ReadableStreamLike<T>
   | { readonly fullStream: AsyncIterable<T> | ReadableStreamLike<T> }
 
+/**
+ * What `trackAI` takes: a stream, a promise of one, or a function of the job's signal that returns either. The signal aborts
+ * when the job ends before its stream does: a cancel, an abort, or a reader that leaves. Pass it to the model's SDK, so that
+ * the model stops too.
+ */
+export type TrackableSource<T> =
+  | AISource<T>
+  | PromiseLike<AISource<T>>
+  | ((signal: AbortSignal) => AISource<T> | PromiseLike<AISource<T>>)
+
 interface Chunks<T> {
   next (): MaybePromise<IteratorResult<T, unknown>>
   close (reason: unknown): unknown
@@ -30,6 +41,7 @@ interface Chunks<T> {
 /** Everything that a source may have. */
 interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Partial<ReadableStreamLike<T>> {
   readonly fullStream?: AISource<T>
+  readonly abort?: unknown
   readonly controller?: Partial<AbortController> | undefined
   readonly pipe?: unknown
   readonly destroy?: unknown
@@ -39,12 +51,23 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
 export class TrackSource<T> {
   readonly #source: Traits<T>
   readonly #chunks: Chunks<T>
+  readonly #onFault: (error: unknown) => void
   #isOver = false
 
-  /** @throws TypeError for what is no stream, and whatever the source itself throws when it is opened. */
-  constructor (source: AISource<T>) {
+  /**
+   * `onFault` is called with what the source's own `abort()`, or a getter, throws while the source is closed.
+   *
+   * @throws TypeError for what is no stream, and whatever the source itself throws when it is opened.
+   */
+  constructor (source: AISource<T>, onFault: (error: unknown) => void = ignore) {
+    this.#onFault = onFault
     this.#source = traitsOf(source)
     this.#chunks = chunksOf(this.#source) ?? chunksOf(traitsOf(this.#source.fullStream)) ?? noChunks(source)
+  }
+
+  /** Whether its end, or its error, was read, or it was closed. */
+  get isOver (): boolean {
+    return this.#isOver
   }
 
   /**
@@ -54,7 +77,7 @@ export class TrackSource<T> {
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
       this.#isOver = result.done === true
-      if (this.#isOver && this.#source.controller?.signal?.aborted === true) throw new DOMException('The stream was aborted', 'AbortError')
+      if (this.#isOver) throwIfAborted(this.#trait('controller'))
       return result
     }, (error) => {
       this.#isOver = true
@@ -69,12 +92,34 @@ export class TrackSource<T> {
   close (reason: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    const { controller, pipe, destroy } = this.#source
-    // An iterator in the middle of a read returns only after it: these two end the read.
-    if (typeof controller?.abort === 'function') quietly(() => controller.abort?.(reason))
+    const [controller, abort, pipe, destroy] = [this.#trait('controller'), this.#trait('abort'), this.#trait('pipe'), this.#trait('destroy')]
+    // An iterator in the middle of a read returns only after it: these end the read.
+    this.#attempt(() => { if (typeof controller?.abort === 'function') controller.abort(reason) })
+    if (typeof abort === 'function') this.#attempt(() => abort.call(this.#source) as unknown)
     quietly(() => this.#chunks.close(reason))
     if (typeof pipe === 'function' && typeof destroy === 'function') quietly(() => destroy.call(this.#source) as unknown)
   }
+
+  /** A property of the source's own. A getter that throws counts as an absent property. */
+  #trait<K extends 'controller' | 'abort' | 'pipe' | 'destroy'> (name: K): Traits<T>[K] | undefined {
+    try {
+      return this.#source[name]
+    } catch (error) {
+      this.#onFault(error)
+      return undefined
+    }
+  }
+
+  #attempt (work: () => unknown): void {
+    void proceed(work, ignore, this.#onFault)
+  }
+}
+
+/** The cause tells a timeout from a cancel. */
+function throwIfAborted (controller: unknown): void {
+  const signal = fieldOf(controller, 'signal')
+  if (fieldOf(signal, 'aborted') !== true) return
+  throw Object.assign(new DOMException('The stream was aborted', 'AbortError'), { cause: fieldOf(signal, 'reason') })
 }
 
 function traitsOf<T> (source: unknown): Traits<T> {
@@ -119,7 +164,7 @@ function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePro
 }
 
 function noChunks (source: unknown): never {
-  throw new TypeError('trackAI needs a stream of chunks (an async iterable, a ReadableStream, an iterable, or a promise of one), ' +
+  throw new TypeError('the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), ' +
     `not ${source === null ? 'null' : typeof source}: with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch ` +
     'response give the body')
 }

@@ -5,9 +5,10 @@ import { fieldOf, isError } from '../safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Beats } from './beats.js'
 import { ChunkText, type TextOf } from './chunk-text.js'
+import { isTimeoutError } from './error-type.js'
 import { failureOf, reportable } from './track-failure.js'
 import { TrackProgress } from './track-progress.js'
-import { TrackSource, type AISource } from './track-source.js'
+import { TrackSource, type AISource, type TrackableSource } from './track-source.js'
 
 /** Where a tracked job is reported. The manager's job handle is one. Its methods never throw and never reject unobserved. */
 export interface JobReporter {
@@ -17,6 +18,8 @@ export interface JobReporter {
   heard (): void
   /** @internal Calls back when the job counts as stalled: nothing was heard of it for too long. */
   onceStalled (callback: () => void): void
+  /** @internal The source threw this while it was aborted. It counts as closed all the same. */
+  closeFailed (error: unknown): void
   progress (progress: AIProgress & { delta?: string }): unknown
   /** Ends the job, also with a result that can't be sent: then as a failure. */
   complete (result: AIResult): unknown
@@ -24,7 +27,10 @@ export interface JobReporter {
 }
 
 export interface TrackOptions<T> {
-  /** Ends the job as `cancelled` when it aborts, and throws its reason to the reader of the chunks. */
+  /**
+   * Ends the job as `cancelled` when it aborts, or as `timeout_error` where its reason is a timeout, as `AbortSignal.timeout()`
+   * gives it. Throws its reason to the reader of the chunks.
+   */
   signal?: AbortSignal | undefined
   /**
    * One progress in so many milliseconds at most. Zero: one for each chunk. `Infinity`: one for the first and one for the
@@ -59,15 +65,19 @@ export interface TrackOptions<T> {
  * - one of the signals aborts: the same, at once, in the middle of waiting too; and the signal's reason is thrown to the
  *   reader, so that nobody takes half a text for the whole. So too when the SDK's own `stream.controller` was aborted
  *
- * The source is opened at once and read when the reader begins: what can't be a source, a promise of one that rejects,
- * and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
+ * To close a source is to call its iterator's `return`, its own `abort()` (Ollama) and its `controller.abort()` (OpenAI,
+ * Anthropic), as far as it has them. A source that is a function of a signal has that signal aborted first, in the middle
+ * of opening too. Nothing of this happens after the source has ended or failed by itself.
+ *
+ * The source is opened at once and read when the reader begins: what can't be a source, a function that throws, a promise
+ * that rejects, and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
  * again: the job then ends as `stalled`, and the source is closed. If the reader reads on after all, it is thrown an error
  * with the code `AICW_ERR_STALLED`. A stalled job whose reader waits for a chunk goes on when the chunk comes.
  *
  * The start was reported by the caller.
  */
 export function track<T> (
-  reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, beats: Beats
+  reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, beats: Beats
 ): AsyncGenerator<T, void, undefined> {
   return new TrackedStream(reporter, task, source, options, beats)
 }
@@ -87,7 +97,10 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #onAbort: () => void
   readonly #text: ChunkText<T>
   readonly #progress: TrackProgress
+  /** Undefined where it could not be opened. */
   #source: MaybePromise<TrackSource<T> | undefined>
+  /** Its signal is the one that a source which is a function is given. */
+  #controller: AbortController | undefined
   /** Calls of `next` that wait for their answer, in order. */
   readonly #calls: Array<Call<T>> = []
   /** What a chunk told of the job's end. */
@@ -96,9 +109,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   /** What the reader is thrown next. */
   #thrown: { readonly error: unknown } | undefined
 
-  constructor (
-    reporter: JobReporter, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T>, beats: Beats
-  ) {
+  constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, beats: Beats) {
     const { signal, throttleMs = 100, text = false, sendText = text !== false, result } = options
     this.#reporter = reporter
     this.#task = task
@@ -113,13 +124,28 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       heard: () => { reporter.heard() }
     })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
-    this.#source = proceed(() => open(source), (opened) => this.#source = opened, (error) => {
+    // A job that is cancelled already asks no model. A stream that is there is opened, so that it is closed.
+    if (typeof source === 'function') this.#abort()
+    if (!this.#hasEnded) this.#begin(source)
+  }
+
+  #begin (source: TrackableSource<T>): void {
+    this.#source = proceed(() => this.#open(source), (opened) => this.#source = opened, (error) => {
       this.#fail(error)
       return undefined
     })
+    if (this.#hasEnded) return
     for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
-    reporter.onceStalled(this.#onStalled)
+    this.#reporter.onceStalled(this.#onStalled)
+    // What was aborted while the source was opened was not heard.
     this.#abort()
+  }
+
+  #open (source: TrackableSource<T>): MaybePromise<TrackSource<T>> {
+    const opened = typeof source === 'function' ? source((this.#controller = new AbortController()).signal) : source
+    const read = (stream: AISource<T>): TrackSource<T> => new TrackSource(stream, (error) => { this.#reporter.closeFailed(error) })
+    // Not the thenable's own `then`: only a promise's can be relied on.
+    return isPromise(opened) ? Promise.resolve(opened).then(read) : read(opened)
   }
 
   next (): Promise<IteratorResult<T, undefined>> {
@@ -222,7 +248,9 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
-    this.#end(() => this.#reporter.error(this.#failure ?? { message, type: 'cancelled' }), reason, thrown)
+    // A signal of `AbortSignal.timeout()` was aborted by nobody.
+    const type = isTimeoutError(reason) ? 'timeout_error' : 'cancelled'
+    this.#end(() => this.#reporter.error(this.#failure ?? { message, type }), reason, thrown)
   }
 
   /** The one way out. Only the first end counts. */
@@ -233,6 +261,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort)
     this.#progress.end()
     report()
+    if (isPromise(this.#source) || this.#source?.isOver === false) this.#controller?.abort(reason)
     void whenThere(this.#source, (source) => { source?.close(reason) })
     this.#answer()
   }
@@ -246,11 +275,6 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       else reject(thrown.error)
     }
   }
-}
-
-function open<T> (source: AISource<T> | PromiseLike<AISource<T>>): MaybePromise<TrackSource<T>> {
-  // Not the thenable's own `then`: only a promise's can be relied on.
-  return isPromise(source) ? Promise.resolve(source).then((there) => new TrackSource(there)) : new TrackSource(source)
 }
 
 function messageOf (reason: unknown): string {

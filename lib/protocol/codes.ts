@@ -72,3 +72,33 @@ export const errorCodes = {
 } as const satisfies Record<string, { readonly retry: boolean }>
 
 export type ErrorCode = keyof typeof errorCodes
+
+/**
+ * The `type` of an `ai_error`, and whether the same task can succeed later without a change (`retryable`). An app may send
+ * types of its own. `statuses` are the HTTP statuses of a provider's answer for which an error gets the type, `aliases` the
+ * providers' own words.
+ */
+export const aiErrorTypes = {
+  invalid_request_error: { retryable: false, statuses: [400, 422] },
+  authentication_error: { retryable: false, statuses: [401] },
+  billing_error: { retryable: false, statuses: [402], aliases: ['insufficient_quota'] },
+  permission_error: { retryable: false, statuses: [403] },
+  not_found_error: { retryable: false, statuses: [404] },
+  request_too_large: { retryable: false, statuses: [413] },
+  rate_limit_error: { retryable: true, statuses: [429], aliases: ['rate_limit_exceeded'] },
+  overloaded_error: { retryable: true, statuses: [503, 529] },
+  api_error: { retryable: true, aliases: ['server_error'] },
+  timeout_error: { retryable: true, statuses: [408, 504] },
+  connection_error: { retryable: true },
+  cancelled: { retryable: true },
+  stalled: { retryable: true },
+  interrupted: { retryable: true },
+  internal_error: { retryable: true },
+  lost: { retryable: true }
+} as const satisfies Record<string, { readonly retryable: boolean, readonly statuses?: readonly number[], readonly aliases?: readonly string[] }>
+
+export type AIErrorType = keyof typeof aiErrorTypes
+
+export function isAIErrorType (type: string): type is AIErrorType {
+  return Object.hasOwn(aiErrorTypes, type)
+}

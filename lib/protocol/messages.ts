@@ -156,8 +156,11 @@ export const AIResult = Type.Object({
   targetFile: Type.Optional(Type.String())
 }, open)
 
-/** `type` is for programs (`rate_limit_error`), `message` for people. */
-export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String() }, open)
+/**
+ * `type` is for programs (`rate_limit_error`), `message` for people. `retryable`: whether the same task can succeed later
+ * without a change. It is absent where that is not known, as for a type of the app's own.
+ */
+export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String(), retryable: Type.Optional(Type.Boolean()) }, open)
 
 /**
  * Marks a message from the past. `snapshot`: it is part of the present state. `missed`: the reader's `since` was continued, and

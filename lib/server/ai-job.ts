@@ -66,6 +66,11 @@ export class AIJob implements JobReporter {
   }
 
   /** @internal */
+  closeFailed (error: unknown): void {
+    this.#notifier.closeFailed(this, error)
+  }
+
+  /** @internal */
   stall (): void {
     this.#onStalled?.()
   }

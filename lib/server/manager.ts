@@ -3,14 +3,16 @@ import { newJobId } from '../broker/job-id.js'
 import type { Clock } from '../clock.js'
 import { errors } from '../errors.js'
 import { Beats } from '../jobs/beats.js'
-import type { AISource } from '../jobs/track-source.js'
+import type { TrackableSource } from '../jobs/track-source.js'
+import { reportable } from '../jobs/track-failure.js'
 import { track, type TrackOptions } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { fieldOf } from '../safe-error.js'
 import { AIJob } from './ai-job.js'
+import { AIRun, type AIOutcome } from './ai-run.js'
 import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
 import type { Cancellations } from './cancellations.js'
-import { checkId, readOption, serializeAppMessage, type AppMessage } from './messages.js'
+import { checkBody, checkId, readOption, serialize, serializeAppMessage, type AppMessage } from './messages.js'
 import type { Notifier, Receipt } from './notifier.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
 
@@ -19,6 +21,8 @@ export interface ManagerOptions extends StatsSources {
   readonly clock: Clock
   readonly notifier: Notifier
   readonly cancellations: Cancellations
+  /** How much of its text the outcome of `runAI` holds. */
+  readonly maxTextUnits: number
 }
 
 /** Which job a notification is about. */
@@ -53,6 +57,7 @@ export class WebSocketManager {
   readonly #notifier: Notifier
   readonly #beats: Beats
   readonly #batchers = new Set<Batcher>()
+  readonly #runs = new Set<AIRun>()
 
   /** @internal */
   constructor (options: ManagerOptions) {
@@ -105,16 +110,60 @@ export class WebSocketManager {
 
   /**
    * Runs a job from its stream: reports its start, its progress (at most each `throttleMs`, and a last one), and its end,
-   * and passes the chunks through untouched. Takes what the OpenAI and Anthropic SDKs and the AI SDK return, any async or
-   * sync iterable, and a `ReadableStream`.
+   * and passes the chunks through untouched.
    *
-   * The source's error ends the job and is rethrown. Leaving the loop early, an aborted `signal` and a client's cancel end
-   * it as `cancelled`; the latter two also throw, so that nobody takes half a text for the whole.
+   * `source` is a function of the job's signal that returns the stream, or a promise of it: pass the signal to the model's
+   * SDK, so that the model stops when a client cancels, `options.signal` aborts, or the reader leaves. A stream, or a promise
+   * of one, is taken too. A stream is what the OpenAI and Anthropic SDKs and the AI SDK return, any async or sync iterable, or
+   * a `ReadableStream`.
+   *
+   * The source's error ends the job and is rethrown; so is what the function throws. Leaving the loop early, an aborted
+   * `signal` and a client's cancel end it as `cancelled`. **The latter two also throw to the reader**, the signal's reason
+   * (an `AbortError`), so that nobody takes half a text for the whole.
    */
   trackAI<T> (
-    sessionId: string, task: AITask, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> & JobOptions = {}
+    sessionId: string, task: AITask, source: TrackableSource<T>, options: TrackOptions<T> & JobOptions = {}
   ): AsyncGenerator<T, void, undefined> {
     return track(this.startAI(sessionId, task, options), task, source, options, this.#beats)
+  }
+
+  /**
+   * Runs a job in the background: what `trackAI` does, without a reader. The server reads the stream itself, to its end.
+   *
+   * Resolves with how the job ended, also for a model that fails and for a cancel: see `AIOutcome`. It resolves when the end
+   * was handed to the broker, whatever the broker makes of it. The app need not await it: it never becomes an unhandled
+   * rejection. A stream that falls silent is not given up, though its followers are sent `stalled` meanwhile: bound it with
+   * `signal: AbortSignal.timeout(ms)` where the SDK does not. `app.close()` stops the model, and the outcome is an error of
+   * type `interrupted`; after it no model is asked.
+   *
+   * Rejects with `AICW_ERR_INVALID_ID` for a session or job id that can't be one, `AICW_ERR_INVALID_MESSAGE` and
+   * `AICW_ERR_NOT_SERIALIZABLE` for a task that can't be sent, and with what is wrong with the options. Then no model is
+   * asked, and a rejection is logged.
+   */
+  runAI<T> (
+    sessionId: string, task: AITask, source: TrackableSource<T>, options?: TrackOptions<T> & JobOptions
+  ): Promise<AIOutcome> {
+    let job: AIJob | undefined
+    try {
+      const { jobId, text = false, sendText = text !== false, ...given } = { ...options }
+      checkId('sessionId', sessionId)
+      if (jobId !== undefined) checkId('jobId', jobId)
+      serialize(checkBody('task', task))
+      job = this.startAI(sessionId, task, jobId === undefined ? {} : { jobId })
+      const run = new AIRun({ job, sendText, maxTextUnits: this.#options.maxTextUnits })
+      if (this.#notifier.closed) run.interrupt()
+      return this.#drain(run, track(run, task, source, { ...given, text, sendText: true }, this.#beats))
+    } catch (error) {
+      void job?.error(reportable(error))
+      return this.#notifier.observe('runAI', () => Promise.reject(error as Error))
+    }
+  }
+
+  async #drain (run: AIRun, chunks: AsyncGenerator<unknown, void>): Promise<AIOutcome> {
+    this.#runs.add(run)
+    const outcome = await run.drain(chunks)
+    this.#runs.delete(run)
+    return outcome
   }
 
   /**
@@ -207,6 +256,9 @@ export class WebSocketManager {
   /** @internal Sends what batchers hold, and ends the jobs that this process runs; after it nothing is published. */
   async close (): Promise<void> {
     for (const batcher of this.#batchers) batcher.close()
-    await this.#notifier.close()
+    const closing = this.#notifier.close()
+    // From here on nothing of them is sent: that they were interrupted is what the notifier sends.
+    for (const run of this.#runs) run.interrupt()
+    await closing
   }
 }

@@ -56,18 +56,18 @@ export interface NotifierOptions {
 const MIN_RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
-const STALLED: Report = {
+export const STALLED = {
   type: 'ai_error', error: { message: 'nothing was heard of the job for too long', type: 'stalled' }, presumed: true
-}
+} as const satisfies Report
 
 /** The end of a job whose own can't be sent. It says nothing of the app. */
-const UNSENDABLE: Report = {
+export const UNSENDABLE = {
   type: 'ai_error', error: { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
-}
+} as const satisfies Report
 
-const INTERRUPTED: Report = {
+export const INTERRUPTED = {
   type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
-}
+} as const satisfies Report
 
 /** Which job a report is about. */
 export interface JobReference {
@@ -153,6 +153,11 @@ export class Notifier {
       if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, { jobId })
       throw error
     }
+  }
+
+  /** The source of a job threw while it was aborted. That is no end: the job has one. */
+  closeFailed ({ sessionId, jobId }: { sessionId: string, jobId: string }, err: unknown): void {
+    this.#options.log.warn({ err, sessionId, jobId }, 'the stream of a job threw when it was aborted')
   }
 
   /** A job that is being watched over: one that has begun, and has not ended. */

@@ -15,7 +15,7 @@ const FIRST: Record<Part, readonly string[]> = {
   task: ['mode', 'targetFile', 'prompt'],
   progress: ['chunksReceived', 'contentLength'],
   result: ['mode', 'contentLength', 'chunks', 'targetFile'],
-  error: ['message', 'type']
+  error: ['message', 'type', 'retryable']
 }
 
 /**

@@ -1,7 +1,10 @@
+import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { Value } from '@sinclair/typebox/value'
 import { defaults } from 'ai-canvas-ws'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { defaults as clientDefaults } from '../../lib/client/options.js'
 import { targetUrl } from '../../lib/client/target.js'
 import { errors } from '../../lib/errors.js'
@@ -136,6 +139,11 @@ t.test('the tables of a receipt and of the metrics name every field', async (t) 
   t.same(page.table('Stats, metrics, logs').map(({ field }) => field), Object.keys(app.wsManager.getMetrics()))
 })
 
+t.test('the table of an outcome names every field', async (t) => {
+  const names = ['AICompletion', 'AIFailure'].flatMap((name) => propertiesOf('lib/server/ai-run.ts', name))
+  t.same(page.table('Running a job').map(({ field }) => field).sort(), [...new Set(names)].sort())
+})
+
 t.test('the stats are what the route answers', async (t) => {
   const [example] = below('Stats, metrics, logs', 'json').map((text) => JSON.parse(text) as object)
   t.ok(Value.Check(StatsSchema, example))
@@ -248,10 +256,91 @@ t.test('the blocks about sending run', async (t) => {
     ${REPORT}`)
   t.match(messages, [
     { type: 'ai_progress', progress: { chunksReceived: 7 } },
-    { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error' } },
+    { type: 'ai_error', error: { message: 'slow down', type: 'rate_limit_error', retryable: true } },
     { type: 'batch_update', messages: [{ type: 'cursor', x: 10, y: 20 }, { type: 'cursor', x: 12, y: 20 }] },
     { type: 'ai_complete', result: { chunks: 100 } }
   ])
+})
+
+/** A model behind OpenAI's API, for programs that are given this environment. `ends`: whether it comes to an end by itself. */
+async function modelFor (t: Test, { ends }: { ends: boolean }): Promise<{ env: NodeJS.ProcessEnv, stopped: Promise<void> }> {
+  let stop: () => void = () => undefined
+  const stopped = new Promise<void>((resolve) => { stop = resolve })
+  const model = createServer((request, response) => {
+    request.resume()
+    response.setHeader('content-type', 'text/event-stream')
+    for (const content of ['Once ', 'upon']) response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`)
+    if (ends) response.end('data: [DONE]\n\n')
+    response.on('close', stop)
+  })
+  model.listen(0, '127.0.0.1')
+  await once(model, 'listening')
+  t.teardown(() => {
+    model.closeAllConnections()
+    model.close()
+  })
+  const { port } = model.address() as AddressInfo
+  return { env: { OPENAI_API_KEY: 'none', OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` }, stopped }
+}
+
+t.test('the blocks about a job in the background run: the page hears of its end, also of a cancel', async (t) => {
+  const [server, browser, awaited] = below('Running a job')
+  const listen = `
+    await app.register(aiCanvasWs, { allowCancel: true })
+    ${server!}
+    await app.listen({ port: 0, host: '127.0.0.1' })
+    listening(app)
+    process.on('unhandledRejection', () => { console.log('unhandled') })
+    ${browser!.replace('\'http://localhost:3001', '\'http://127.0.0.1:\' + app.server.address().port + \'')}
+    const seen = []
+    ws.on('message', (data) => seen.push(JSON.parse(String(data))))
+    const next = async (type) => {
+      while (!seen.some((message) => message.type === type)) await once(ws, 'message')
+      return seen.find((message) => message.type === type)
+    }`
+  const well = await modelFor(t, { ends: true })
+  t.equal(await runSnippet(t, `${APP}${listen}
+    await next('ai_complete')
+    await app.close()`, well.env), 'Background task completed!\n')
+
+  const endless = await modelFor(t, { ends: false })
+  t.equal(await runSnippet(t, `${APP}${listen}
+    await next('ai_start')
+    ws.send('{"type":"cancel","sessionId":"background_task_123"}')
+    console.log(JSON.stringify((await next('ai_error')).error))
+    await app.close()`, endless.env), '{"message":"the job was cancelled","type":"cancelled","retryable":true}\n')
+  await endless.stopped
+
+  t.equal(await runSnippet(t, `${APP}
+    await app.register(aiCanvasWs)
+    ${awaited!}
+    await app.close()
+    await (async () => { ${awaited!} })()`), 'Once upon a time { contentLength: 16, chunks: 3 }\nerror interrupted true\n')
+})
+
+t.test('the block about reading the stream runs, and a cancel does not end the process', async (t) => {
+  const [imports] = below('Running a job')
+  const [server] = below('Reading the stream')
+  const program = (end: string): string => `${APP}
+    await app.register(aiCanvasWs, { allowCancel: true })
+    ${imports!.slice(0, imports!.indexOf('app.post'))}
+    ${server!}
+    ${FOLLOW}
+    const answer = fetch('http://127.0.0.1:' + app.server.address().port + '/api/agent/stream', {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"sessionId":"s","prompt":"x"}'
+    })
+    ${end}
+    console.log(await (await answer).text())
+    await app.close()
+    console.log(messages.at(-1).type)`
+  const well = await modelFor(t, { ends: true })
+  t.equal(await runSnippet(t, program(''), well.env), 'Once upon\nai_complete\n')
+  const endless = await modelFor(t, { ends: false })
+  t.equal(await runSnippet(t, program(`
+    while (!messages.some(({ type }) => type === 'ai_progress')) await once(client, 'message')
+    await answer
+    client.send('{"type":"cancel","sessionId":"s"}')`), endless.env), 'Once upon\nai_error\n')
+  await endless.stopped
 })
 
 t.test('the blocks about messages from clients run', async (t) => {

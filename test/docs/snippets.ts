@@ -12,9 +12,11 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const GLOBALS = `
   import type { FastifyInstance, FastifyRequest } from 'fastify'
   import type aiCanvas from 'ai-canvas-ws'
+  import type OpenAI from 'openai'
   declare global {
     const app: FastifyInstance
     const aiCanvasWs: typeof aiCanvas
+    const openai: OpenAI
     const sessionId: string
     const token: string
     const myQueue: { remove: (jobId: string) => boolean }

@@ -1,4 +1,8 @@
-import t from 'tap'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import OpenAI from 'openai'
+import t, { type Test } from 'tap'
 import { startApp } from '../support/app.js'
 import { connect, type Message } from '../support/ws-client.js'
 
@@ -22,6 +26,62 @@ t.test('a client cancels a tracked job: it is told, the job ends, and its reader
   t.match(await tabs[1]!.nextOf('ai_error'), { jobId, error: { type: 'cancelled' } })
   tabs[0]!.send({ type: 'cancel', sessionId: 's', jobId })
   t.match(await tabs[0]!.next(), { type: 'error', code: 'not_cancellable', sessionId: 's', jobId })
+})
+
+/** A model behind OpenAI's API that says one word and never ends. Returns its client, and the answer that it is writing. */
+async function endlessModel (t: Test): Promise<{ openai: OpenAI, answering: Promise<ServerResponse> }> {
+  const model = createServer((request, response) => {
+    request.resume()
+    response.setHeader('content-type', 'text/event-stream')
+    response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content: 'word' } }] })}\n\n`)
+  })
+  const answering = once(model, 'request').then(([, response]) => response as ServerResponse)
+  model.listen(0, '127.0.0.1')
+  await once(model, 'listening')
+  t.teardown(() => {
+    model.closeAllConnections()
+    model.close()
+  })
+  const { port } = model.address() as AddressInfo
+  return { openai: new OpenAI({ apiKey: 'none', baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 }), answering }
+}
+
+t.test('a cancel ends the request to the model, in a function of the signal and in the SDK\'s own stream', async (t) => {
+  const { app, url } = await startApp(t, { allowCancel: true })
+  const client = await connect(t, url('?sessionId=s'))
+  const ask: OpenAI.ChatCompletionCreateParamsStreaming = { model: 'm', messages: [], stream: true }
+  for (const form of ['function', 'promise'] as const) {
+    const { openai, answering } = await endlessModel(t)
+    const { completions } = openai.chat
+    const source = form === 'function' ? (signal: AbortSignal) => completions.create(ask, { signal }) : completions.create(ask)
+    const running = (async () => {
+      for await (const chunk of app.wsManager.trackAI('s', {}, source, { text: true })) t.equal(chunk.choices[0]!.delta.content, 'word')
+    })()
+    await client.nextOf('ai_progress')
+    const closed = once(await answering, 'close')
+    client.send({ type: 'cancel', sessionId: 's' })
+    await t.rejects(running, { name: 'AbortError' })
+    await closed
+    t.match(await client.nextOf('ai_error'), { error: { type: 'cancelled' } })
+  }
+})
+
+t.test('a cancel before the model has answered ends the request too', async (t) => {
+  const { app, url } = await startApp(t, { allowCancel: true })
+  const client = await connect(t, url('?sessionId=s'))
+  const silent = createServer(() => undefined)
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  t.teardown(() => { silent.close() })
+  const { port } = silent.address() as AddressInfo
+  const openai = new OpenAI({ apiKey: 'none', baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 })
+  const chunks = app.wsManager.trackAI('s', {}, (signal) => openai.chat.completions.create({ model: 'm', messages: [], stream: true }, { signal }))
+  const next = chunks.next()
+  const [, response] = await once(silent, 'request') as [unknown, ServerResponse]
+  const closed = once(response, 'close')
+  client.send({ type: 'cancel', sessionId: 's' })
+  await t.rejects(next, { name: 'AbortError' })
+  await closed
 })
 
 t.test('it is forbidden unless the app allows it', async (t) => {

@@ -153,7 +153,7 @@ t.test('an Error is told with the type that its status means, and without its st
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'))
   await app.wsManager.notifyAIError('s1', Object.assign(new Error('429 too many'), { status: 429, headers: { 'x-request-id': 'secret' } }))
-  t.same((await client.next()).error, { message: '429 too many', type: 'rate_limit_error' })
+  t.same((await client.next()).error, { message: 'too many', type: 'rate_limit_error', retryable: true })
 })
 
 t.test('what can\'t be written as JSON rejects, and nothing of it is sent; an end ends the job', async (t) => {

@@ -121,7 +121,7 @@ t.test('use case 1: a page shows what the AI does', async (t) => {
   t.same(await next(), ['log', 'AI completed!', { mode: 'generate' }])
   t.same([await next(), await next()], [['hideLoadingIndicator'], ['showSuccessNotification']])
   void wsManager.notifyAIError('my_session', { message: 'API rate limit exceeded', type: 'rate_limit_error' })
-  t.same(await next(), ['error', 'AI error:', { message: 'API rate limit exceeded', type: 'rate_limit_error' }])
+  t.same(await next(), ['error', 'AI error:', { message: 'API rate limit exceeded', type: 'rate_limit_error', retryable: true }])
   t.same([await next(), await next()], [['hideLoadingIndicator'], ['showErrorNotification', 'API rate limit exceeded']])
 })
 

@@ -12,6 +12,8 @@ export interface FakeReporter extends JobReporter {
   readonly text: string
   /** How often it was told only that the job still runs. */
   readonly heardTimes: number
+  /** What the source threw while it was aborted. */
+  readonly closeFailures: unknown[]
   /** Cancels the job, as a client does. */
   cancel (reason?: unknown): void
   /** Nothing was heard of it for too long. */
@@ -22,6 +24,7 @@ export function fakeReporter (): FakeReporter {
   const controller = new AbortController()
   const reports: FakeReporter['reports'] = []
   const progresses: FakeReporter['progresses'] = []
+  const closeFailures: unknown[] = []
   let heardTimes = 0
   let stall = (): void => undefined
   return {
@@ -30,6 +33,8 @@ export function fakeReporter (): FakeReporter {
     get ends () { return reports.filter(([name]) => name !== 'progress') },
     get text () { return progresses.map(({ delta = '' }) => delta).join('') },
     get heardTimes () { return heardTimes },
+    closeFailures,
+    closeFailed: (error) => { closeFailures.push(error) },
     signal: controller.signal,
     heard: () => { heardTimes++ },
     onceStalled: (callback) => { stall = callback },

@@ -121,7 +121,9 @@ export class TestServer<B extends Broker = MemoryBroker> {
       onStall: (job) => this.notifier.stall(job)
     })
     const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
-    this.manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters })
+    this.manager = new WebSocketManager({
+      broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: setup.jobs?.maxTextUnits ?? defaults.jobs.maxTextUnits
+    })
     this.node = {
       deliver: (stream, publication) => hub.deliver(stream, publication),
       control: (message) => {

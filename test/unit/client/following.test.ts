@@ -1,4 +1,5 @@
 import t from 'tap'
+import { aiErrorTypes } from '../../../lib/protocol/codes.js'
 import { clientOn, connected, FakePage, toldOf, type Telling } from '../../support/fake-page.js'
 
 const position = { epoch: 'e', recovered: true, replaying: 0 }
@@ -205,7 +206,7 @@ t.test('a running job that a restarted server does not know is lost', async (t) 
   cut(page).admit({ sessionId: 's', epoch: 'f', seq: 1, recovered: false, reason: 'restarted', replaying: 1 })
   page.socket.say(start(1, 'there'))
   const { find } = client.jobStore('s').getSnapshot()
-  t.match(find('gone'), { status: 'error', error: { type: 'lost' } })
+  t.match(find('gone'), { status: 'error', error: { type: 'lost', retryable: aiErrorTypes.lost.retryable } })
   t.match(find('there'), { status: 'processing' })
   t.match(toldOf(client, 'message').filter(({ type }) => type === 'ai_error'), [{ sessionId: 's', jobId: 'gone', error: { type: 'lost' } }])
   t.equal(toldOf(client, 'message').filter(({ type }) => type === 'ai_start').length, 2, 'and what runs on is not told again')

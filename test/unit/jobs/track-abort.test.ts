@@ -125,6 +125,16 @@ for (const [what, abort] of ways) {
   })
 }
 
+t.test('a signal that timed out ends the job as a timeout, which its reader is thrown', async (t) => {
+  const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError')
+  for (const abort of [(job: ReturnType<typeof start>) => { job.caller.abort(reason) }, (job: ReturnType<typeof start>) => { job.reporter.cancel(reason) }]) {
+    const job = start()
+    abort(job)
+    t.same(job.reporter.ends, [['error', { message: reason.message, type: 'timeout_error' }]])
+    t.equal(await job.chunks.next().catch((error: unknown) => error), reason)
+  }
+})
+
 t.test('of two aborts the first counts', async (t) => {
   const job = start()
   job.reporter.cancel('by the client')

@@ -56,7 +56,7 @@ t.test('what is no stream is refused with what to do', (t) => {
   for (const [source, name] of none) {
     t.throws(() => new TrackSource(source as never), {
       name: 'TypeError',
-      message: `trackAI needs a stream of chunks (an async iterable, a ReadableStream, an iterable, or a promise of one), not ${name}: ` +
+      message: `the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), not ${name}: ` +
         'with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch response give the body'
     })
   }
@@ -169,6 +169,11 @@ t.test('an SDK\'s stream that ends quietly because it was aborted did not end we
   controller.abort()
   await opened.read()
   await t.rejects(Promise.resolve(opened.read()), { name: 'AbortError' })
+
+  const late = new AbortController()
+  const reason = new DOMException('too late', 'TimeoutError')
+  late.abort(reason)
+  await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'and the cause says why')
 })
 
 t.test('a source\'s field of the same name that is no controller is left alone', async (t) => {

@@ -217,14 +217,14 @@ t.test('what the source throws is reported after the last progress, and thrown u
     const { reporter, chunks } = start(t, source(), { text: true })
     t.equal(await readAll(chunks).catch((error: unknown) => error), thrown)
     t.equal(reporter.text, 'ab')
-    t.same(reporter.ends, [['error', thrown instanceof Error ? thrown : { message: 'broken', type: 'internal_error' }]])
+    t.same(reporter.ends, [['error', thrown instanceof Error ? thrown : { message: 'broken', type: 'internal_error', retryable: true }]])
     t.same(await chunks.next(), DONE)
   }
 })
 
 t.test('what can\'t be a source ends the job, also when nobody reads', async (t) => {
   const { reporter, chunks } = start(t, null as unknown as string[])
-  t.match(reporter.ends, [['error', { name: 'TypeError', message: /^trackAI needs a stream .* not null: .*stream: true/ }]])
+  t.match(reporter.ends, [['error', { name: 'TypeError', message: /^the job needs a stream .* not null: .*stream: true/ }]])
   await t.rejects(chunks.next(), TypeError)
   t.same(await chunks.next(), DONE)
 })
@@ -342,7 +342,7 @@ t.test('a source that answers something else than results fails with a TypeError
 
 t.test('a failure that was told in a chunk ends the job as an error, whatever comes after it', async (t) => {
   const told = { type: 'error', error: { message: 'Overloaded', type: 'overloaded_error' } }
-  const failed = ['error', { message: 'Overloaded', type: 'overloaded_error' }]
+  const failed = ['error', { message: 'Overloaded', type: 'overloaded_error', retryable: true }]
 
   const read = start(t, [told, { type: 'finish' }])
   t.same(await readAll(read.chunks), [told, { type: 'finish' }])

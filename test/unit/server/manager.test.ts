@@ -32,7 +32,7 @@ t.test('what is told of a job arrives as documented', async (t) => {
     `{"type":"ai_start","sessionId":"session_123","task":{"prompt":"Create a React component","mode":"generate","targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":1}`,
     `{"type":"ai_progress","sessionId":"session_123","progress":{"chunksReceived":25,"contentLength":1250},"timestamp":"${timestamp}","jobId":"${first!}"}`,
     `{"type":"ai_complete","sessionId":"session_123","result":{"mode":"generate","contentLength":5000,"chunks":100,"targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":2}`,
-    `{"type":"ai_error","sessionId":"session_123","error":{"message":"API rate limit exceeded","type":"rate_limit_error"},"timestamp":"${timestamp}","jobId":"${second!}","seq":3}`
+    `{"type":"ai_error","sessionId":"session_123","error":{"message":"API rate limit exceeded","type":"rate_limit_error","retryable":true},"timestamp":"${timestamp}","jobId":"${second!}","seq":3}`
   ])
 })
 
@@ -67,7 +67,7 @@ t.test('an Error is told by its message and type, and nothing else of it', async
   const peer = await server.connect({ sessionId: 's' })
   void server.manager.notifyAIError('s', Object.assign(new Error('too many'), { status: 429, headers: { authorization: 'secret' } }))
   const [message] = peer.take()
-  t.strictSame(message!.error, { message: 'too many', type: 'rate_limit_error' })
+  t.strictSame(message!.error, { message: 'too many', type: 'rate_limit_error', retryable: true })
 })
 
 t.test('broadcasts', async (t) => {
@@ -229,7 +229,7 @@ t.test('a toJSON that answers no object is no message', async (t) => {
   for (const body of Object.values(bodies)) await server.manager.notifyAIError('s', body as never)
   t.strictSame(peer.take().map(({ error }) => error as unknown), [
     '1970-01-01T00:00:00.000Z', 'unknown error', 'text', 'unknown error', 'unknown error'
-  ].map((message) => ({ message, type: 'internal_error' })), 'but of a failure it is told that it failed')
+  ].map((message) => ({ message, type: 'internal_error', retryable: true })), 'but of a failure it is told that it failed')
 
   let asked = 0
   const late = { type: 'note', get toJSON () { return asked++ < 1 ? undefined : () => 'text' } }
@@ -270,7 +270,7 @@ t.test('an Error\'s toJSON is not asked, because some tell everything', async (t
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   await server.manager.notifyAIError('s', Object.assign(new Error('failed'), { toJSON: () => ({ message: 'm', authorization: 'secret' }) }))
-  t.strictSame(peer.take()[0]!.error, { message: 'failed', type: 'internal_error' })
+  t.strictSame(peer.take()[0]!.error, { message: 'failed', type: 'internal_error', retryable: true })
 })
 
 t.test('a toJSON can\'t smuggle in what the server says', async (t) => {
