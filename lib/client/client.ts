@@ -18,7 +18,7 @@ export interface ClientMetrics {
   /** How often it came back, and how often that was tried. */
   readonly reconnects: number
   readonly reconnectAttempts: number
-  /** The latest round trip and their mean, in milliseconds. Undefined before the first `ping`: see `send`. */
+  /** The latest round trip of a `ping` and their mean, in milliseconds. Undefined before the first. */
   readonly latency: number | undefined
   readonly averageLatency: number | undefined
   readonly messagesSent: number
