@@ -387,7 +387,7 @@ t.test('the blocks about the client run, in a page and in Node.js', async (t) =>
   t.match(await runSnippet(t, `${APP}${listen}
     ${store!.replace('\'ws://localhost:3001/ws\'', '`${here.origin}/ws`')}
     const done = new Promise((resolve) => client.on('ai_complete', resolve))
-    await new Promise((resolve) => client.on('subscribed', resolve))
+    await new Promise((resolve) => client.on('open', resolve))
     await app.wsManager.notifyAIComplete(sessionId, { chunks: 100 })
     await done
     stop()
