@@ -1,6 +1,5 @@
 import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
-import { isId } from '../protocol/ids.js'
 import type { Environment } from './environment.js'
 import type { JobMessage, SubscriptionStatus } from './jobs.js'
 import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
@@ -9,7 +8,7 @@ import { Pace } from './pace.js'
 import { Position } from './positions.js'
 import { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
-import type { Query } from './target.js'
+import { ID, type Query } from './target.js'
 
 /** What the follows need of the connection, and of the listeners. */
 export interface Wire {
@@ -89,7 +88,7 @@ export class Follows {
   /** What the next attempt says in its query. */
   query (): Omit<Query, 'userId' | 'attempt'> {
     // An id that is none would end the connection.
-    const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && isId(id))
+    const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && ID.test(id))
     this.#inQuery = first
     first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }

@@ -11,6 +11,9 @@ export interface Query {
 /** Some proxies take no longer line. What is left out is sent again, which is never wrong. */
 const MAX_HAVE_LENGTH = 2000
 
+/** What can be a session's id: the protocol's `isId`, written again so that the bundle holds nothing of the protocol. */
+export const ID = /^[^\p{Cc}\p{Cs}]{1,256}$/u
+
 const ABSOLUTE = /^\w+:/
 
 /** Whether the option is an address by itself, or one on the page's host. */

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { isReachable, redacted, targetUrl } from '../../../lib/client/target.js'
+import { ID, isReachable, redacted, targetUrl } from '../../../lib/client/target.js'
+import { isId } from '../../../lib/protocol/ids.js'
 import { clientOn, FakePage } from '../../support/fake-page.js'
 
 const nothing = { userId: undefined, sessionId: undefined, since: undefined, have: undefined, userSince: undefined, attempt: 0 }
@@ -127,4 +128,10 @@ t.test('what may be shown of an address holds no query, fragment or password', a
   t.equal(redacted('wss://me:secret@x.example/ws'), 'wss://x.example/ws')
   t.equal(redacted('SyntaxError: The URL \'foo://me:secret@x/ws?token=secret\' is invalid.'), 'SyntaxError: The URL \'foo://x/ws\' is invalid.')
   t.equal(redacted('connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1')
+})
+
+t.test('the client knows the same ids as the protocol', async (t) => {
+  for (const id of ['', 'a', ' ', 'a\nb', '\u0085', '\u007f', '\ud800', 'a\udc00', '🎨'.repeat(256), '🎨'.repeat(257), 'x'.repeat(256), 'x'.repeat(257), 'Zoë']) {
+    t.equal(ID.test(id), isId(id), JSON.stringify(id))
+  }
 })
