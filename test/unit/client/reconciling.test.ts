@@ -271,6 +271,21 @@ t.test('an answer that comes while nobody listens is no answer to whoever wants 
   t.same(subscribesOn(page).slice(1), [{ type: 'subscribe', sessionId: 'a' }])
 })
 
+t.test('what came before the answer while nobody listened is asked for again behind the answer', async (t) => {
+  const page = new FakePage()
+  const client = limited(page)
+  const release = client.subscribe('a')
+  t.equal(page.socket.sent.length, 1)
+  for (let n = 0; n < 79; n++) client.send({ type: 'note' })
+  release()
+  page.socket.say({ type: 'news', sessionId: 'a' })
+  client.subscribe('a')
+  page.socket.say(subscribed('a'))
+  t.equal(client.jobStore('a').getSnapshot().subscription, 'subscribed')
+  answerPings(page)
+  t.same(subscribesOn(page).slice(1), [{ type: 'subscribe', sessionId: 'a', since: 'e:0' }])
+})
+
 t.test('a session that was followed and could not be decided anew stays followed, and is asked for again', async (t) => {
   const page = new FakePage()
   const client = limited(page)
