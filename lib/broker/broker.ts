@@ -81,7 +81,7 @@ export interface Publication {
   readonly textAt?: number | undefined
   /** The text that it brings: this stretch, of a text that can be asked for more. */
   readonly text?: TextSpan | undefined
-  /** For whoever frames it: what was made of it for readers that missed it, so that it is made once. */
+  /** The frame for readers that missed it, kept here so that the delivery layer builds it once. The broker never reads it. */
   made?: unknown
 }
 

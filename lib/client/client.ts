@@ -166,8 +166,8 @@ export class Client<App extends { type: string } = AppMessage> {
   }
 
   /**
-   * Asks the server to end a job; without an id the newest one that runs. Its `ai_error` of type `cancelled` follows, or
-   * an `error` event that says why not: the server's, or one of those that `send` throws. Never throws itself.
+   * Asks the server to end a job, or without an id the newest running one. An `ai_error` of type `cancelled` follows, or an
+   * `error` event that says why not: the server's code, or one that `send` throws. This method itself never throws.
    */
   cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
     try {

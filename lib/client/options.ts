@@ -100,7 +100,7 @@ const samples: Readonly<Record<keyof ClientOptions, unknown>> = {
 }
 
 /**
- * Returns the options that are given, without those that are left out: `null` counts as `undefined`.
+ * Checks options, and returns those that have a value. `null` counts as `undefined`.
  *
  * @param more Samples of a hook's own options.
  * @throws `ClientError` `invalid_option` for an unknown name, and for a value of another type

@@ -19,9 +19,9 @@ const BATCH_SHARE = 0.25
 const DEFAULT_BYTES = 65_536
 
 /**
- * Moves what the server holds towards what the page wants. A flush leaves the sessions that nobody wants any more, then asks
- * for those that are wanted, as many as there is room for. Flushes stay below the server's rate limit: when they are paced,
- * what came and went between two of them costs no message.
+ * Moves what the server holds towards what the page wants. A flush unsubscribes from the sessions that nobody wants any
+ * more, then subscribes to wanted ones while there is room. Flushes stay below the server's rate limit. A session that is wanted
+ * and released between two flushes costs no message.
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions

@@ -84,7 +84,7 @@ export class Framing {
   }
 }
 
-/** What the broker decided of a publication, and whether it is from the past, as fields behind those of its body. */
+/** Returns the fields behind those of a publication's body: what the broker decided, and whether the message is a replay. */
 function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
   if (seq === undefined && jobId === undefined && mark === 'live') return undefined
   const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`

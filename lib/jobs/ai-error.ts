@@ -32,8 +32,8 @@ export function describeThrown (thrown: unknown): AIErrorInfo {
 }
 
 /**
- * The sentence of the last attempt where an SDK tried several times. A `cause` is not asked: who wrapped an error in one of
- * its own chose the words.
+ * The sentence of the last attempt where an SDK tried several times. A `cause` is not read: code that wraps an
+ * error in one of its own has chosen its message on purpose.
  */
 function sentenceOfThrown (thrown: unknown): string {
   if (typeof thrown === 'string') return sentenceOf(thrown) ?? 'unknown error'

@@ -40,7 +40,7 @@ export function isTimeoutError (thrown: unknown): boolean {
   return typeOfError(thrown) === 'timeout_error'
 }
 
-/** The HTTP status of an error, where it is one of a failure: its own, or that of the response or the answer that it holds. */
+/** Returns the HTTP status (400 to 599) of an error: its own, or that of its `response` or its provider's `error` body. */
 export function statusOf (level: unknown): number | undefined {
   const holders = [level, fieldOf(level, 'response'), fieldOf(level, 'error')]
   const given = holders.flatMap((holder) => ['status', 'statusCode', 'status_code', 'code'].map((name) => fieldOf(holder, name)))
@@ -67,7 +67,7 @@ function certainTypeOf (level: unknown): AIErrorType | undefined {
 
 function isTimeout (level: unknown): boolean {
   const marks = marksOf(level)
-  // Axios calls its own timeouts so.
+  // Axios reports its own timeouts with the code of an aborted connection.
   if (marks.includes('ECONNABORTED') && String(textOf(level, 'message')).startsWith('timeout')) return true
   return marks.some((mark) => TIMEOUT.test(mark))
 }

@@ -75,8 +75,8 @@ export type ErrorCode = keyof typeof errorCodes
 
 /**
  * The `type` of an `ai_error`, and whether the same task can succeed later without a change (`retryable`). An app may send
- * types of its own. `statuses` are the HTTP statuses of a provider's answer for which an error gets the type, `aliases` the
- * providers' own words.
+ * types of its own. An error gets the type if its provider responded with one of the HTTP `statuses`, or named one of the
+ * `aliases`.
  */
 export const aiErrorTypes = {
   invalid_request_error: { retryable: false, statuses: [400, 422] },

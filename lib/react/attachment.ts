@@ -33,7 +33,7 @@ export class Attachment<View extends object> {
   readonly #sessionId: string | undefined
   readonly #shows: Shows<View>
   readonly #releases = new Map<string, () => void>()
-  /** Messages sent before the hook was mounted: the effects of a child run before those of its parent. */
+  /** Messages sent before the hook was mounted. A child's effects run before its parent's, so a child can send that early. */
   #early: OutgoingMessage[] = []
   #wasMounted = false
   #client: Client | undefined
