@@ -65,9 +65,9 @@ export interface TrackOptions<T> {
  * - one of the signals aborts: the same, at once, in the middle of waiting too; and the signal's reason is thrown to the
  *   reader, so that nobody takes half a text for the whole. So too when the SDK's own `stream.controller` was aborted
  *
- * To close a source is to call its iterator's `return`, its own `abort()` (Ollama) and its `controller.abort()` (OpenAI,
- * Anthropic), as far as it has them. A source that is a function of a signal has that signal aborted first, in the middle
- * of opening too. Nothing of this happens after the source has ended or failed by itself.
+ * Closing a source calls its iterator's `return`, its own `abort()` (Ollama) and its `controller.abort()` (OpenAI,
+ * Anthropic), as far as it has them. If the source is a function of a signal, that signal is aborted first, even while the
+ * function opens the stream. A source that has ended or failed by itself is not closed.
  *
  * The source is opened at once and read when the reader begins: what can't be a source, a function that throws, a promise
  * that rejects, and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
