@@ -32,6 +32,14 @@ export function describeThrown (thrown: unknown): AIErrorInfo {
 }
 
 /**
+ * Something thrown, as it can be reported. An object that is no `Error` is described here, because further fields of such
+ * an object would be sent: a provider's may hold the request with all that is in it. Never throws.
+ */
+export function reportable (error: unknown): AIErrorInfo | Error {
+  return isError(error) ? error : describeThrown(error)
+}
+
+/**
  * The sentence of the last attempt where an SDK tried several times. A `cause` is not read: code that wraps an
  * error in one of its own has chosen its message on purpose.
  */

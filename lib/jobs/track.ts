@@ -3,10 +3,10 @@ import { errors } from '../errors.js'
 import { isPromise, proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
 import { fieldOf, isError } from '../safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
+import { reportable } from './ai-error.js'
 import type { Beats } from './beats.js'
-import { ChunkText, type TextOf } from './chunk-text.js'
 import { isTimeoutError } from './error-type.js'
-import { failureOf, reportable } from './track-failure.js'
+import { StreamReader, type TextOf } from './streams/reader.js'
 import { TrackProgress } from './track-progress.js'
 import { TrackSource, type AISource, type TrackableSource } from './track-source.js'
 
@@ -18,8 +18,8 @@ export interface JobReporter {
   heard (): void
   /** @internal Calls back when the job counts as stalled: nothing was heard of it for too long. */
   onceStalled (callback: () => void): void
-  /** @internal The source threw this while it was aborted. It counts as closed all the same. */
-  closeFailed (error: unknown): void
+  /** @internal Logs something that the app's developer should know of the job's stream. */
+  warn (message: string, fields?: Readonly<Record<string, unknown>>): void
   progress (progress: AIProgress & { delta?: string }): unknown
   /** Ends the job, also with a result that can't be sent: then as a failure. */
   complete (result: AIResult): unknown
@@ -40,7 +40,7 @@ export interface TrackOptions<T> {
   throttleMs?: number
   /**
    * The job's text, sent as it grows: each progress carries `delta`, the text since the last one. `true` reads it from
-   * strings, from bytes in UTF-8, and from the chunks of the OpenAI, Anthropic and AI SDKs. A function reads it from
+   * strings, from bytes in UTF-8, and from the chunks of every protocol in `lib/jobs/streams`. A function reads it from
    * chunks of any other shape; what it throws ends the job as an error, and is thrown to the reader of the chunks.
    * In either case, and without the option too, `contentLength` counts it. @default false
    */
@@ -48,8 +48,8 @@ export interface TrackOptions<T> {
   /** `false`: the text that `text` reads is counted, not sent. @default whether `text` is given */
   sendText?: boolean
   /**
-   * Makes the result. It is given the one that would be sent: the task's `mode` and `targetFile`, `contentLength` and
-   * `chunks`. What it throws ends the job as an error, and is thrown to the reader of the chunks.
+   * Makes the result. It is given the one that would be sent: the task's `mode` and `targetFile`, `contentLength`,
+   * `chunks`, and from a known protocol `finishReason`, `rawFinishReason` and `usage`. What it throws ends the job as an error, and is thrown to the reader of the chunks.
    */
   result?: (result: AIResult) => AIResult
 }
@@ -95,7 +95,8 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #makeResult: TrackOptions<T>['result']
   readonly #signals: readonly AbortSignal[]
   readonly #onAbort: () => void
-  readonly #text: ChunkText<T>
+  readonly #reader: StreamReader<T>
+  readonly #wantsText: boolean
   readonly #progress: TrackProgress
   /** Undefined where it could not be opened. */
   #source: MaybePromise<TrackSource<T> | undefined>
@@ -103,8 +104,6 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   #controller: AbortController | undefined
   /** Calls of `next` that wait for their answer, in order. */
   readonly #calls: Array<Call<T>> = []
-  /** What a chunk told of the job's end. */
-  #failure: AIErrorInfo | Error | undefined
   #hasEnded = false
   /** What the reader is thrown next. */
   #thrown: { readonly error: unknown } | undefined
@@ -114,7 +113,8 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#reporter = reporter
     this.#task = task
     this.#makeResult = result
-    this.#text = new ChunkText(typeof text === 'function' ? text : undefined)
+    this.#reader = new StreamReader(typeof text === 'function' ? text : undefined)
+    this.#wantsText = text === true
     // A beat is shared by many jobs, and a signal is aborted by anybody. What is reported then is this job's all the same.
     const inOwnContext = ownContext()
     this.#onAbort = () => { inOwnContext(this.#abort) }
@@ -143,7 +143,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
 
   #open (source: TrackableSource<T>): MaybePromise<TrackSource<T>> {
     const opened = typeof source === 'function' ? source((this.#controller = new AbortController()).signal) : source
-    const read = (stream: AISource<T>): TrackSource<T> => new TrackSource(stream, (error) => { this.#reporter.closeFailed(error) })
+    const read = (stream: AISource<T>): TrackSource<T> => new TrackSource(stream, (err) => { this.#reporter.warn('the stream of a job threw when it was aborted', { err }) })
     // Not the thenable's own `then`: only a promise's can be relied on.
     return isPromise(opened) ? Promise.resolve(opened).then(read) : read(opened)
   }
@@ -187,7 +187,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     if (this.#hasEnded || read === undefined) return
     try {
       if (read.done === true) this.#complete()
-      else this.#count(read.value)
+      else this.#progress.add(this.#reader.read(read.value))
     } catch (error) {
       this.#fail(error)
     }
@@ -196,15 +196,10 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     if (this.#calls.length > 0) queueMicrotask(this.#read)
   }
 
-  #count (chunk: T): void {
-    const text = this.#text.read(chunk)
-    this.#failure ??= failureOf(chunk)
-    this.#progress.add(text)
-  }
-
   #complete (): void {
-    this.#progress.end(this.#text.end())
-    const failure = this.#failure
+    this.#progress.end(this.#reader.end())
+    if (this.#wantsText) this.#warnOfMissingText()
+    const { failure } = this.#reader.report
     if (failure !== undefined) {
       this.#end(() => this.#reporter.error(failure))
       return
@@ -219,13 +214,24 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       ...(mode !== undefined && { mode }),
       contentLength: this.#progress.contentLength,
       chunks: this.#progress.chunks,
-      ...(targetFile !== undefined && { targetFile })
+      ...(targetFile !== undefined && { targetFile }),
+      ...this.#reader.report.result
     }
     return this.#makeResult === undefined ? result : synchronous('the option "result"', this.#makeResult(result))
   }
 
+  #warnOfMissingText (): void {
+    const { unrecognisedKeys } = this.#reader
+    if (unrecognisedKeys !== undefined && this.#progress.contentLength === 0) {
+      this.#reporter.warn('a job has no text: no known protocol recognises the chunks of its stream. Pass a function as the option "text" that ' +
+        'reads the text of a chunk', { keysOfFirstChunk: unrecognisedKeys })
+    } else if (this.#progress.chunks === 0) {
+      this.#reporter.warn('the stream of a job ended without a chunk. The AI SDK hides failures in its textStream: pass the result of streamText itself')
+    }
+  }
+
   readonly #fail = (error: unknown): void => {
-    this.#end(() => this.#reporter.error(this.#failure ?? reportable(error)), error, { error })
+    this.#end(() => this.#reporter.error(this.#reader.report.failure ?? reportable(error)), error, { error })
   }
 
   #leave (): void {
@@ -250,7 +256,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
     // A signal of `AbortSignal.timeout()` was aborted by nobody.
     const type = isTimeoutError(reason) ? 'timeout_error' : 'cancelled'
-    this.#end(() => this.#reporter.error(this.#failure ?? { message, type }), reason, thrown)
+    this.#end(() => this.#reporter.error(this.#reader.report.failure ?? { message, type }), reason, thrown)
   }
 
   /** The one way out. Only the first end counts. */

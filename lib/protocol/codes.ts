@@ -90,6 +90,8 @@ export const aiErrorTypes = {
   api_error: { retryable: true, aliases: ['server_error'] },
   timeout_error: { retryable: true, statuses: [408, 504] },
   connection_error: { retryable: true },
+  incomplete: { retryable: true },
+  content_filter: { retryable: false },
   cancelled: { retryable: true },
   stalled: { retryable: true },
   interrupted: { retryable: true },
@@ -102,3 +104,23 @@ export type AIErrorType = keyof typeof aiErrorTypes
 export function isAIErrorType (type: string): type is AIErrorType {
   return Object.hasOwn(aiErrorTypes, type)
 }
+
+/** Why a model stopped writing. */
+export const aiFinishReasons = [
+  /** It was done, or wrote a stop sequence. */
+  'stop',
+  /** It reached a limit of tokens. */
+  'length',
+  /** The provider's filter stopped it. */
+  'content_filter',
+  /** It refused the task. The text says so. */
+  'refusal',
+  /** It asks for the results of tools. */
+  'tool_calls',
+  /** The provider paused a long turn, which a further request continues. */
+  'pause',
+  /** The stream did not say, or gave a reason that is not known here. */
+  'unknown'
+] as const
+
+export type AIFinishReason = typeof aiFinishReasons[number]

@@ -1,5 +1,5 @@
 import { Type, type Static } from '@sinclair/typebox'
-import { errorCodes, type ErrorCode } from './codes.js'
+import { aiFinishReasons, errorCodes, type AIFinishReason, type ErrorCode } from './codes.js'
 import { MAX_ID_LENGTH } from './ids.js'
 
 /**
@@ -149,11 +149,25 @@ export const AIProgress = Type.Object({
   truncated: Type.Optional(Type.Boolean())
 }, open)
 
+/** Tokens that the job used, as its provider reports them. */
+export const AIUsage = Type.Object({
+  /** Tokens of the prompt, cached ones included. */
+  inputTokens: Type.Optional(Type.Number()),
+  /** Tokens that the model wrote, reasoning included. */
+  outputTokens: Type.Optional(Type.Number()),
+  totalTokens: Type.Optional(Type.Number())
+}, open)
+
 export const AIResult = Type.Object({
   mode: Type.Optional(Type.String()),
   contentLength: Type.Optional(Type.Number()),
   chunks: Type.Optional(Type.Number()),
-  targetFile: Type.Optional(Type.String())
+  targetFile: Type.Optional(Type.String()),
+  /** Why the model stopped writing. */
+  finishReason: Type.Optional(Type.Unsafe<AIFinishReason>(Type.Union(aiFinishReasons.map((reason) => Type.Literal(reason))))),
+  /** The provider's own word for it. */
+  rawFinishReason: Type.Optional(Type.String()),
+  usage: Type.Optional(AIUsage)
 }, open)
 
 /**
@@ -217,6 +231,7 @@ export type ProtocolError = Static<typeof ProtocolError>
 export type AITask = Static<typeof AITask> & Record<string, unknown>
 export type AIProgress = Static<typeof AIProgress> & Record<string, unknown>
 export type AIResult = Static<typeof AIResult> & Record<string, unknown>
+export type AIUsage = Static<typeof AIUsage> & Record<string, unknown>
 export type AIErrorInfo = Static<typeof AIErrorInfo> & Record<string, unknown>
 export type AIStarted = Static<typeof AIStarted>
 export type AIProgressed = Static<typeof AIProgressed>

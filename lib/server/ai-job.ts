@@ -66,8 +66,8 @@ export class AIJob implements JobReporter {
   }
 
   /** @internal */
-  closeFailed (error: unknown): void {
-    this.#notifier.closeFailed(this, error)
+  warn (message: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#notifier.warn(this, message, fields)
   }
 
   /** @internal */

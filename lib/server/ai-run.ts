@@ -93,8 +93,8 @@ export class AIRun implements JobReporter {
     this.#job.onceStalled(callback)
   }
 
-  closeFailed (error: unknown): void {
-    this.#job.closeFailed(error)
+  warn (message: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#job.warn(message, fields)
   }
 
   progress (progress: AIProgress & { delta?: string }): unknown {

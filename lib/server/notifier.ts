@@ -156,8 +156,8 @@ export class Notifier {
   }
 
   /** The source of a job threw while it was aborted. That is no end: the job has one. */
-  closeFailed ({ sessionId, jobId }: { sessionId: string, jobId: string }, err: unknown): void {
-    this.#options.log.warn({ err, sessionId, jobId }, 'the stream of a job threw when it was aborted')
+  warn ({ sessionId, jobId }: { sessionId: string, jobId: string }, message: string, fields?: Readonly<Record<string, unknown>>): void {
+    this.#options.log.warn({ ...fields, sessionId, jobId }, message)
   }
 
   /** A job that is being watched over: one that has begun, and has not ended. */

@@ -12,8 +12,8 @@ export interface FakeReporter extends JobReporter {
   readonly text: string
   /** How often it was told only that the job still runs. */
   readonly heardTimes: number
-  /** What the source threw while it was aborted. */
-  readonly closeFailures: unknown[]
+  /** What was logged. */
+  readonly warnings: Array<{ readonly message: string, readonly [field: string]: unknown }>
   /** Cancels the job, as a client does. */
   cancel (reason?: unknown): void
   /** Nothing was heard of it for too long. */
@@ -24,7 +24,7 @@ export function fakeReporter (): FakeReporter {
   const controller = new AbortController()
   const reports: FakeReporter['reports'] = []
   const progresses: FakeReporter['progresses'] = []
-  const closeFailures: unknown[] = []
+  const warnings: FakeReporter['warnings'] = []
   let heardTimes = 0
   let stall = (): void => undefined
   return {
@@ -33,8 +33,8 @@ export function fakeReporter (): FakeReporter {
     get ends () { return reports.filter(([name]) => name !== 'progress') },
     get text () { return progresses.map(({ delta = '' }) => delta).join('') },
     get heardTimes () { return heardTimes },
-    closeFailures,
-    closeFailed: (error) => { closeFailures.push(error) },
+    warnings,
+    warn: (message, fields) => { warnings.push({ ...fields, message }) },
     signal: controller.signal,
     heard: () => { heardTimes++ },
     onceStalled: (callback) => { stall = callback },

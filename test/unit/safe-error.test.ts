@@ -1,7 +1,7 @@
 import pino from 'pino'
 import t from 'tap'
 import { describeError } from '../../lib/jobs/ai-error.js'
-import { reportable } from '../../lib/jobs/track-failure.js'
+import { reportable } from '../../lib/jobs/ai-error.js'
 import { fieldOf, isError, messageOf, readableError } from '../../lib/safe-error.js'
 import { safeLogger } from '../../lib/server/logger.js'
 import { captureLog, fakeLogger } from '../support/log.js'

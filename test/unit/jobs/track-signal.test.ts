@@ -210,7 +210,7 @@ t.test('what a source throws while it is aborted is passed on for the log, and s
     await turn()
     t.match(reporter.ends, [['error', { type: 'cancelled' }]], what)
     t.equal(seen.closed, 1, `${what}: the iterator is returned all the same`)
-    t.same(reporter.closeFailures, faults, what)
+    t.same(reporter.warnings.map(({ err }) => err), faults, what)
     await t.rejects(chunks.next(), { name: 'AbortError' })
   }
   t.same(unhandled, [])
@@ -221,7 +221,7 @@ t.test('a getter that throws at the end does not make a failure of it', async (t
   const { reporter, chunks } = start(source)
   t.same(await readAll(chunks), ['a'])
   t.match(reporter.ends, [['complete', {}]])
-  t.match(reporter.closeFailures, [{ message: 'broken' }])
+  t.match(reporter.warnings, [{ message: 'the stream of a job threw when it was aborted', err: { message: 'broken' } }])
 })
 
 t.test('no listener stays on the caller\'s signal, however the job ends', async (t) => {

@@ -1,0 +1,58 @@
+import { arrayOf, fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { FinishReasons, StreamReport } from './report.js'
+
+const REASONS: FinishReasons = {
+  stop: 'stop',
+  length: 'length',
+  content_filter: 'content_filter',
+  tool_calls: 'tool_calls',
+  function_call: 'tool_calls',
+  // Gateways send it, with the error in the choice or in the chunk.
+  error: 'error'
+}
+
+/**
+ * OpenAI's chat completions and legacy completions, and the many hosts that send the same chunks (Groq, gateways, local
+ * servers). Of several choices (`n`) the first is the text. https://platform.openai.com/docs/api-reference/chat-streaming
+ */
+export const openaiChat: StreamProtocol = {
+  name: 'OpenAI chat completions',
+  recognises: ({ choices }) => Array.isArray(choices),
+  open: (report) => (chunk) => Array.isArray(chunk.choices) ? readChunk(chunk, report) : undefined,
+  // Some hosts send no finish reason, only `[DONE]`, which the SDK hides.
+  missingEnd: 'unknown'
+}
+
+function readChunk (chunk: Fields, report: StreamReport): string {
+  const choice = firstChoice(chunk.choices as readonly unknown[])
+  const usage = chunk.usage ?? fieldsOf(chunk.x_groq).usage
+  if (usage !== undefined && usage !== null) noteUsage(fieldsOf(usage), report)
+  const error = choice.error ?? chunk.error
+  if (error !== undefined && error !== null) report.fail(error)
+  const text = textOfDelta(fieldsOf(choice.delta), report)
+  if (choice.finish_reason !== undefined) report.finish(choice.finish_reason, REASONS)
+  return text === '' ? stringOf(choice.text) : text
+}
+
+function firstChoice (choices: readonly unknown[]): Fields {
+  return fieldsOf(choices.find((choice) => (fieldsOf(choice).index ?? 0) === 0))
+}
+
+function textOfDelta ({ content, refusal, audio }: Fields, report: StreamReport): string {
+  if (typeof content === 'string' && content !== '') return content
+  if (typeof refusal === 'string' && refusal !== '') {
+    report.refuse()
+    return refusal
+  }
+  if (content === undefined && audio !== undefined) return stringOf(fieldsOf(audio).transcript)
+  return textOfParts(content)
+}
+
+/** Mistral's models send content in parts where they think. */
+function textOfParts (content: unknown): string {
+  return arrayOf(content).map((part) => fieldsOf(part).type === 'text' ? stringOf(fieldsOf(part).text) : '').join('')
+}
+
+function noteUsage ({ prompt_tokens, completion_tokens, total_tokens }: Fields, report: StreamReport): void {
+  report.setUsage({ input: prompt_tokens, output: completion_tokens, total: total_tokens })
+}

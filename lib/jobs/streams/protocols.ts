@@ -1,0 +1,5 @@
+import { openaiChat } from './openai-chat.js'
+import type { StreamProtocol } from './protocol.js'
+
+/** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
+export const protocols: readonly StreamProtocol[] = [openaiChat]

@@ -1,0 +1,83 @@
+import { synchronous } from '../../maybe-promise.js'
+import { failureOf } from './failure.js'
+import type { Fields, ReadChunk, StreamProtocol } from './protocol.js'
+import { protocols } from './protocols.js'
+import { StreamReport } from './report.js'
+import { WireText } from './wire.js'
+
+/** Reads the text that a chunk brings. `undefined` and the empty string say that it brings none. */
+export type TextOf<T> = (chunk: T) => string | undefined
+
+/** Names of a first chunk's properties in a warning. */
+const MAX_KEYS = 20
+
+/**
+ * Reads the chunks of one stream: their text, and what they report of the stream's end. Strings and bytes (UTF-8, a
+ * character may be cut anywhere) are text, unless they are the wire format of a known protocol; objects are read by the
+ * first protocol that recognises one. A function reads the text of chunks of any other shape.
+ */
+export class StreamReader<T> {
+  readonly report = new StreamReport()
+  readonly #textOf: TextOf<T> | undefined
+  #wire: WireText | undefined
+  #protocol: StreamProtocol | undefined
+  #readChunk: ReadChunk | undefined
+  #firstObject: object | undefined
+
+  constructor (textOf?: TextOf<T>) {
+    this.#textOf = textOf
+  }
+
+  /** Returns the text that the chunk adds. Throws what the function for the text throws. */
+  read (chunk: T): string {
+    const text = this.#readKnown(chunk)
+    if (this.#textOf === undefined) return text
+    const own = synchronous('the option "text"', this.#textOf(chunk))
+    return typeof own === 'string' ? own : ''
+  }
+
+  /** The stream ended. Returns the text that was held back until now: half a character becomes U+FFFD. */
+  end (): string {
+    const rest = this.#wire?.end() ?? ''
+    if (this.#protocol !== undefined) this.report.end(this.#protocol)
+    return this.#textOf === undefined ? rest : ''
+  }
+
+  /** The property names of the first object, if objects came and no protocol recognised one. */
+  get unrecognisedKeys (): readonly string[] | undefined {
+    if (this.#firstObject === undefined || this.#protocol !== undefined) return undefined
+    return Object.keys(this.#firstObject).slice(0, MAX_KEYS)
+  }
+
+  #readKnown (chunk: unknown): string {
+    if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) {
+      this.#wire ??= new WireText({ recognises, readObject: this.#readObject })
+      return this.#wire.read(chunk)
+    }
+    if (typeof chunk !== 'object' || chunk === null) return ''
+    const text = this.#readObject(chunk)
+    return text === '' || this.#wire === undefined ? text : this.#wire.end() + text
+  }
+
+  readonly #readObject = (chunk: object): string => {
+    const fields = chunk as Fields
+    if (this.#readChunk === undefined) {
+      this.#firstObject ??= chunk
+      this.#protocol = protocolOf(fields)
+      this.#readChunk = this.#protocol?.open(this.report)
+    }
+    const text = this.#readChunk?.(fields)
+    if (text !== undefined) return text
+    const failure = failureOf(fields)
+    if (failure !== undefined) this.report.fail(failure)
+    return ''
+  }
+}
+
+function protocolOf (chunk: object): StreamProtocol | undefined {
+  return protocols.find((protocol) => protocol.recognises(chunk as Fields))
+}
+
+function recognises (chunk: object): boolean {
+  return protocolOf(chunk) !== undefined || failureOf(chunk as Fields) !== undefined
+}

@@ -1,0 +1,107 @@
+import type { AIFinishReason } from '../../protocol/codes.js'
+import type { AIErrorInfo, AIResult } from '../../protocol/messages.js'
+import { reportable } from '../ai-error.js'
+import type { StreamProtocol } from './protocol.js'
+
+/** What each of a provider's finish reasons means. `error` and `cancelled` make the job fail. */
+export type FinishReasons = Readonly<Record<string, AIFinishReason | 'error' | 'cancelled'>>
+
+/** Token counts as a provider reports them. What is not a number is left out. */
+export interface ReportedUsage {
+  readonly input?: unknown
+  readonly output?: unknown
+  readonly total?: unknown
+}
+
+type Usage = NonNullable<AIResult['usage']>
+
+/** What a stream has reported beside its text: a failure, why it finished, and what it cost. */
+export class StreamReport {
+  #failure: AIErrorInfo | Error | undefined
+  #reason: AIFinishReason | undefined
+  #rawReason: string | undefined
+  #usage: Usage | undefined
+  #isRefusal = false
+  #isComplete = false
+
+  /** What makes the job fail. Undefined while nothing does. */
+  get failure (): AIErrorInfo | Error | undefined {
+    return this.#failure
+  }
+
+  /** The fields of the job's result. */
+  get result (): Pick<AIResult, 'finishReason' | 'rawFinishReason' | 'usage'> {
+    const reason = this.#isRefusal && (this.#reason === undefined || this.#reason === 'stop') ? 'refusal' : this.#reason
+    return {
+      ...(reason !== undefined && { finishReason: reason }),
+      ...(this.#rawReason !== undefined && { rawFinishReason: this.#rawReason }),
+      ...(this.#usage !== undefined && { usage: this.#usage })
+    }
+  }
+
+  /** The stream reported a failure, as an `Error`, an error body, or a sentence. The first one counts. Never throws. */
+  fail (error: unknown): void {
+    this.#failure ??= reportable(error)
+  }
+
+  /** The stream reported that it was stopped. */
+  cancel (): void {
+    this.fail({ message: 'cancelled', type: 'cancelled' })
+  }
+
+  /**
+   * The model finished, for a reason in the provider's own words. The last one counts. `error`: what the stream says of
+   * the failure, where the reason is one. Anything but a non-empty string says nothing.
+   */
+  finish (rawReason: unknown, reasons: FinishReasons, error?: unknown): void {
+    if (typeof rawReason !== 'string' || rawReason === '') return
+    const reason = Object.hasOwn(reasons, rawReason) ? reasons[rawReason] : undefined
+    if (reason === 'cancelled') {
+      this.cancel()
+    } else if (reason === 'error') {
+      this.fail(error ?? { message: `the model's provider ended the stream with "${rawReason}"`, type: 'api_error' })
+    } else {
+      this.#reason = reason ?? 'unknown'
+      this.#rawReason = rawReason
+    }
+  }
+
+  /** The model refuses: its text is the refusal, also where the provider finishes it like any other text. */
+  refuse (): void {
+    this.#isRefusal = true
+  }
+
+  /** The protocol's last event came. */
+  complete (): void {
+    this.#isComplete = true
+  }
+
+  /** Notes token counts that replace those noted before. */
+  setUsage ({ input, output, total }: ReportedUsage): void {
+    const told = {
+      ...(isCount(input) && { inputTokens: input }), ...(isCount(output) && { outputTokens: output }), ...(isCount(total) && { totalTokens: total })
+    }
+    if (Object.keys(told).length > 0) this.#usage = { ...this.#usage, ...told }
+  }
+
+  /** Notes the token counts of a further call of a model, in a stream of several calls. */
+  addUsage ({ input, output, total }: ReportedUsage): void {
+    const { inputTokens = 0, outputTokens = 0, totalTokens = 0 } = this.#usage ?? {}
+    this.setUsage({
+      ...(isCount(input) && { input: inputTokens + input }), ...(isCount(output) && { output: outputTokens + output }),
+      ...(isCount(total) && { total: totalTokens + total })
+    })
+  }
+
+  /** The stream ended without an error of its own. */
+  end ({ missingEnd }: Pick<StreamProtocol, 'missingEnd'>): void {
+    if (missingEnd === 'incomplete' && !this.#isComplete) {
+      this.fail({ message: 'the stream ended before the model was done', type: 'incomplete' })
+    }
+    this.#reason ??= 'unknown'
+  }
+}
+
+function isCount (value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0
+}

@@ -1,0 +1,4 @@
+import { openaiChat } from './sdks/openai-chat.js'
+import { testSdk } from './suite.js'
+
+testSdk(openaiChat)

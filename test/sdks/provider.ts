@@ -1,0 +1,48 @@
+import { createServer, type ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Wire } from './scenario.js'
+
+export interface Provider {
+  readonly url: string
+  /** How many requests came. */
+  readonly requests: number
+  /** The last response whose end is `open`. */
+  readonly open: ServerResponse | undefined
+  close (): void
+}
+
+/** A local server that sends the same response to each request, on any path. */
+export async function startProvider (wire: Wire): Promise<Provider> {
+  let requests = 0
+  let open: ServerResponse | undefined
+  const server = createServer((request, response) => {
+    requests++
+    if (wire.end === 'open') open = response
+    request.resume()
+    request.once('end', () => { void respond(response, wire) })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    get requests () { return requests },
+    get open () { return open },
+    close: () => {
+      server.close()
+      server.closeAllConnections()
+    }
+  }
+}
+
+async function respond (response: ServerResponse, { status = 200, headers = {}, body, end = 'close' }: Wire): Promise<void> {
+  response.writeHead(status, headers)
+  for (const part of body) {
+    response.write(part)
+    await turn()
+  }
+  if (end === 'close') response.end()
+  // What was written must arrive before the cut.
+  else if (end === 'cut') setTimeout(() => { response.destroy() }, 50)
+}

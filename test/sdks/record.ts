@@ -1,0 +1,15 @@
+import { writeFileSync } from 'node:fs'
+import { sdks } from './sdks.js'
+import { fixtureOf, runSdk } from './suite.js'
+
+// `npm run sdks:record -- <name>…`: writes the fixtures anew, from the chunks that the installed SDKs emit.
+
+const names = process.argv.slice(2)
+for (const sdk of sdks.filter(({ name }) => names.length === 0 || names.includes(name))) {
+  const runs = await runSdk(sdk, 'record')
+  // A chunk a line, so that a difference can be read.
+  const scenarios = runs.flatMap(({ scenario, chunks = [] }) => chunks.length === 0
+    ? []
+    : `  ${JSON.stringify(scenario)}: [\n${chunks.map((chunk) => `    ${JSON.stringify(chunk)}`).join(',\n')}\n  ]`)
+  writeFileSync(fixtureOf(sdk.name), `{\n${scenarios.join(',\n')}\n}\n`)
+}

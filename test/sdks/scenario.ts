@@ -1,0 +1,82 @@
+import type { AIFinishReason } from '../../lib/index.js'
+
+/** What is tried with each SDK. A wire says how its provider sends it, `expected` how the job must end. */
+export const scenarioNames = [
+  'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'clean-cut', 'socket-cut', 'cancel',
+  'refusal', 'length', 'content-filter', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last'
+] as const
+
+export type ScenarioName = typeof scenarioNames[number]
+
+/** A provider's response. */
+export interface Wire {
+  /** @default 200 */
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  /** Sent one by one, each in a packet of its own. */
+  readonly body: readonly string[]
+  /** `close`: the response is complete. `cut`: its socket is destroyed. `open`: nothing more comes. @default close */
+  readonly end?: 'close' | 'cut' | 'open'
+}
+
+export type Wires = Partial<Record<ScenarioName, Wire>>
+
+/** How a job ends. Fields that are not here are not looked at, except that an error's text never is a JSON dump. */
+export interface Expected {
+  readonly status: 'complete' | 'error' | 'cancelled'
+  readonly text: string
+  readonly finishReason?: AIFinishReason
+  readonly rawFinishReason?: string
+  readonly usage?: { readonly inputTokens?: number, readonly outputTokens?: number, readonly totalTokens?: number } | undefined
+  readonly type?: string
+  readonly message?: string | RegExp
+}
+
+export const TEXT = 'Héllo 👋 world'
+const usage = { inputTokens: 9, outputTokens: 5, totalTokens: 14 }
+
+/** What is expected of every SDK, unless its definition says otherwise. */
+export const baseline: Readonly<Record<ScenarioName, Expected>> = {
+  happy: { status: 'complete', text: TEXT, finishReason: 'stop', usage },
+  'error-400': { status: 'error', text: '', type: 'invalid_request_error', message: /^The prompt is too strange\.?$/ },
+  'error-401': { status: 'error', text: '', type: 'authentication_error', message: /^Incorrect API key provided\.?$/ },
+  'error-429': { status: 'error', text: '', type: 'rate_limit_error', message: /^Rate limit reached\.?$/ },
+  'error-500': { status: 'error', text: '', type: 'api_error', message: /^The server had an error\.?$/ },
+  'error-503': { status: 'error', text: '', type: 'overloaded_error', message: /^The model is overloaded\.?$/ },
+  'error-529': { status: 'error', text: '', type: 'overloaded_error', message: /^Overloaded\.?$/ },
+  'error-middle': { status: 'error', text: 'Héllo ', message: /The server had an error/ },
+  'clean-cut': { status: 'error', text: 'Héllo ', type: 'incomplete' },
+  'socket-cut': { status: 'error', text: 'Héllo ', type: 'connection_error' },
+  cancel: { status: 'cancelled', text: 'Héllo ', type: 'cancelled' },
+  refusal: { status: 'complete', text: 'I can\'t help with that.', finishReason: 'refusal' },
+  length: { status: 'complete', text: 'Héllo ', finishReason: 'length' },
+  'content-filter': { status: 'complete', text: 'Héllo ', finishReason: 'content_filter' },
+  'tool-calls': { status: 'complete', text: '', finishReason: 'tool_calls' },
+  reasoning: { status: 'complete', text: TEXT, finishReason: 'stop' },
+  'two-choices': { status: 'complete', text: TEXT, finishReason: 'stop' },
+  empty: { status: 'complete', text: '', finishReason: 'stop' },
+  'usage-last': { status: 'complete', text: TEXT, finishReason: 'stop', usage }
+}
+
+/** One SDK, and one way to read a stream of it. */
+export interface Sdk {
+  /** Also the name of its fixture. */
+  readonly name: string
+  /** The package and the way in which it is used, for the report. */
+  readonly about: string
+  /** The oldest major version of Node.js that runs it. */
+  readonly node: 20 | 22
+  readonly wires: Wires
+  /** Where it differs from the baseline, with a comment that says why. */
+  readonly expected?: Partial<Record<ScenarioName, Expected>>
+  /**
+   * Asks the provider at `url` (without a path), and returns what `runAI` takes. Imports the SDK when it is called. Retries are
+   * off.
+   */
+  open (provider: { readonly url: string, readonly signal: AbortSignal, readonly scenario: ScenarioName }): unknown
+}
+
+/** Server-sent events. */
+export function events (...data: readonly unknown[]): string[] {
+  return data.map((each) => `data: ${typeof each === 'string' ? each : JSON.stringify(each)}\n\n`)
+}
