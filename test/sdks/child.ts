@@ -58,17 +58,18 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   const sessionId = `cancel-${round}`
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
   await once(client, 'open')
-  const closed = Promise.withResolvers<number>()
+  let noteClose = (_at: number): void => undefined
+  const closed = new Promise<number>((resolve) => { noteClose = resolve })
   let cancelledAt: number | undefined
   client.on('message', (data) => {
     if (!String(data).includes('"delta"') || cancelledAt !== undefined) return
-    provider.open?.once('close', () => { closed.resolve(performance.now()) })
+    provider.open?.once('close', () => { noteClose(performance.now()) })
     cancelledAt = performance.now()
     client.send(JSON.stringify({ type: 'cancel', sessionId }))
   })
   const outcome = await app.wsManager.runAI(sessionId, {}, (signal) => sdk.open({ url: provider.url, signal, scenario: 'cancel' }) as AISource<unknown>, { text: true })
-  const timeout = setTimeout(() => { closed.resolve(Infinity) }, 5000)
-  const closedAfterMs = cancelledAt === undefined ? Infinity : await closed.promise - cancelledAt
+  const timeout = setTimeout(() => { noteClose(Infinity) }, 5000)
+  const closedAfterMs = cancelledAt === undefined ? Infinity : await closed - cancelledAt
   clearTimeout(timeout)
   client.close()
   return { scenario: 'cancel', outcome, requests: provider.requests, closedAfterMs }
