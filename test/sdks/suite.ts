@@ -1,15 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { StreamReader } from '../../lib/jobs/streams/reader.js'
 import { describeError } from '../../lib/jobs/ai-error.js'
+import { areSdksInstalled, SDKS } from '../support/real-parts.js'
 import type { ScenarioRun } from './child.js'
 import { baseline, scenarioNames, type Expected, type ScenarioName, type Sdk } from './scenario.js'
 
-/** Where `npm run setup` installs the SDKs. */
-const installed = new URL('node_modules/', import.meta.url)
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 /** What a fixture keeps: per scenario, the chunks that the SDK emits. Recorded with `npm run sdks:record`. */
@@ -75,8 +74,8 @@ function whyNot (sdk: Sdk): string | false {
 
 /** The Node.js that runs an SDK: this one, or the one that the SDKs' folder installs. */
 function nodeFor ({ node }: Sdk): string | undefined {
-  if (!existsSync(installed)) return undefined
-  return Number.parseInt(process.versions.node) >= node ? process.execPath : fileURLToPath(new URL('node/bin/node', installed))
+  if (!areSdksInstalled()) return undefined
+  return Number.parseInt(process.versions.node) >= node ? process.execPath : `${SDKS}node_modules/node/bin/node`
 }
 
 /** Runs the real SDK in a process of its own. */
