@@ -3,9 +3,8 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { StreamReader } from '../../lib/jobs/streams/reader.js'
-import { describeError } from '../../lib/jobs/ai-error.js'
 import { areSdksInstalled, SDKS } from '../support/real-parts.js'
+import { readChunks } from '../support/streams.js'
 import type { ScenarioRun } from './child.js'
 import { baseline, scenarioNames, type Expected, type ScenarioName, type Sdk } from './scenario.js'
 
@@ -46,14 +45,6 @@ function testFixture (sdk: Sdk): void {
       if (expected.status === 'complete' || expected.type === 'incomplete' || !isCut) check(t, scenario, expected, { text, ...end })
     }
   })
-}
-
-/** How a job ends whose stream has these chunks. */
-export function readChunks (chunks: readonly unknown[]): Record<string, unknown> & { readonly status: string, readonly text: string } {
-  const reader = new StreamReader()
-  const text = chunks.map((chunk) => reader.read(chunk)).join('') + reader.end()
-  const { failure, result } = reader.report
-  return failure === undefined ? { status: 'complete', text, ...result } : { status: 'error', text, ...describeError(failure) }
 }
 
 function check (t: Test, scenario: ScenarioName, expected: Expected, found: Record<string, unknown>): void {
