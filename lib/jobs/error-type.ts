@@ -80,8 +80,12 @@ function isTimeout (level: unknown): boolean {
 
 function isFailedFetch (level: unknown): boolean {
   const marks = marksOf(level)
-  if (marks.includes('APIConnectionError') || marks.includes('ConnectionError')) return true
-  return marks.includes('TypeError') && FETCH_FAILED.test(String(textOf(level, 'message')))
+  return marks.includes('APIConnectionError') || marks.includes('ConnectionError') || isFetchError(level)
+}
+
+/** Whether fetch threw it for a failure of the network: its message is for nobody. Never throws. */
+export function isFetchError (thrown: unknown): boolean {
+  return marksOf(thrown).includes('TypeError') && FETCH_FAILED.test(String(textOf(thrown, 'message')))
 }
 
 /** What an error is called: its name, its class, since many SDKs' errors are all named `Error`, and its code. */
