@@ -53,9 +53,16 @@ t.test('a stream is read by one protocol, wherever its reader begins', (t) => {
 t.test('no field of a recorded chunk can be missing, null or of another type so that reading it throws', (t) => {
   for (const { file, scenario, chunks } of streams) {
     for (const chunk of chunks) {
-      for (const broken of brokenCopies(chunk)) t.doesNotThrow(() => readChunks([chunk, broken, chunk]), `${file}, ${scenario}: ${JSON.stringify(broken)}`)
+      for (const broken of brokenCopies(chunk)) {
+        try {
+          readChunks([chunk, broken, chunk])
+        } catch (error) {
+          t.fail(`${file}, ${scenario}: ${String(error)} for ${JSON.stringify(broken)}`)
+        }
+      }
     }
   }
+  t.ok(streams.length > 0)
   t.end()
 })
 
