@@ -2,7 +2,7 @@ import type { AIFinishReason } from '../../lib/index.js'
 
 /** What is tried with each SDK. A wire says how its provider sends it, `expected` how the job must end. */
 export const scenarioNames = [
-  'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'clean-cut', 'socket-cut', 'cancel',
+  'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'run-failed', 'clean-cut', 'socket-cut', 'cancel',
   'refusal', 'length', 'content-filter', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last'
 ] as const
 
@@ -19,7 +19,7 @@ export interface Wire {
   readonly end?: 'close' | 'cut' | 'open'
 }
 
-export type Wires = Partial<Record<ScenarioName, Wire>>
+export type Wires = { readonly [name in ScenarioName]?: Wire | undefined }
 
 /** How a job ends. Fields that are not here are not looked at, except that an error's text never is a JSON dump. */
 export interface Expected {
@@ -45,6 +45,8 @@ export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   'error-503': { status: 'error', text: '', type: 'overloaded_error', message: /^The model is overloaded\.?$/ },
   'error-529': { status: 'error', text: '', type: 'overloaded_error', message: /^Overloaded\.?$/ },
   'error-middle': { status: 'error', text: 'Héllo ', message: /The server had an error/ },
+  // The terminal event says that the model failed.
+  'run-failed': { status: 'error', text: 'Héllo ', type: 'api_error', message: /^The server had an error\.?$/ },
   'clean-cut': { status: 'error', text: 'Héllo ', type: 'incomplete' },
   'socket-cut': { status: 'error', text: 'Héllo ', type: 'connection_error' },
   cancel: { status: 'cancelled', text: 'Héllo ', type: 'cancelled' },

@@ -1,0 +1,4 @@
+import { openaiBytes } from './sdks/openai-bytes.js'
+import { testSdk } from './suite.js'
+
+testSdk(openaiBytes)
