@@ -37,6 +37,8 @@ export async function startProvider (wire: Wire): Promise<Provider> {
 }
 
 async function respond (response: ServerResponse, { status = 200, headers = {}, body, end = 'close' }: Wire): Promise<void> {
+  // Some SDKs put the headers into their chunks, which are recorded.
+  response.sendDate = false
   response.writeHead(status, headers)
   for (const part of body) {
     response.write(part)

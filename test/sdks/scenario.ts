@@ -3,7 +3,7 @@ import type { AIFinishReason } from '../../lib/index.js'
 /** What is tried with each SDK. A wire says how its provider sends it, `expected` how the job must end. */
 export const scenarioNames = [
   'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'run-failed', 'clean-cut', 'socket-cut', 'cancel',
-  'refusal', 'length', 'content-filter', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last'
+  'refusal', 'length', 'content-filter', 'prompt-blocked', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last'
 ] as const
 
 export type ScenarioName = typeof scenarioNames[number]
@@ -53,6 +53,8 @@ export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   refusal: { status: 'complete', text: 'I can\'t help with that.', finishReason: 'refusal' },
   length: { status: 'complete', text: 'Héllo ', finishReason: 'length' },
   'content-filter': { status: 'complete', text: 'Héllo ', finishReason: 'content_filter' },
+  // Nothing is written: the provider's filter rejects the prompt.
+  'prompt-blocked': { status: 'error', text: '', type: 'content_filter' },
   'tool-calls': { status: 'complete', text: '', finishReason: 'tool_calls' },
   reasoning: { status: 'complete', text: TEXT, finishReason: 'stop' },
   'two-choices': { status: 'complete', text: TEXT, finishReason: 'stop' },

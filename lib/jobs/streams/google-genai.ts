@@ -1,0 +1,113 @@
+import { arrayOf, fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { FinishReasons, StreamReport } from './report.js'
+
+const FILTERS = [
+  'SAFETY', 'RECITATION', 'LANGUAGE', 'BLOCKLIST', 'PROHIBITED_CONTENT', 'SPII', 'IMAGE_SAFETY', 'IMAGE_PROHIBITED_CONTENT', 'IMAGE_RECITATION', 'ESCALATION',
+  'MODEL_ARMOR'
+]
+/** The model's answer could not be used, or the account may not have one. */
+const ERRORS = [
+  'MALFORMED_FUNCTION_CALL', 'MALFORMED_RESPONSE', 'UNEXPECTED_TOOL_CALL', 'TOO_MANY_TOOL_CALLS', 'MISSING_THOUGHT_SIGNATURE', 'NO_IMAGE',
+  'PUP_LIMITED_DISABLED'
+]
+const REASONS: FinishReasons = {
+  STOP: 'stop',
+  MAX_TOKENS: 'length',
+  // A further request continues it.
+  CONTINUATION: 'pause',
+  ...Object.fromEntries(FILTERS.map((reason) => [reason, 'content_filter'])),
+  ...Object.fromEntries(ERRORS.map((reason) => [reason, 'error']))
+}
+/** Google says `STOP` where the model asks for tools, too. */
+const REASONS_OF_CALLS: FinishReasons = { ...REASONS, STOP: 'tool_calls' }
+
+/**
+ * Google's Gemini, from `@google/genai` or from the wire. Of several candidates the first is the text. Thoughts, code, its
+ * output and calls of functions are no text. A prompt that was blocked is a failure.
+ * https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
+ */
+export const googleGenai: StreamProtocol = {
+  name: 'Google Gemini',
+  recognises: ({ candidates, promptFeedback, usageMetadata }) => Array.isArray(candidates) || isObject(promptFeedback) || isObject(usageMetadata),
+  open: (report) => {
+    const response = new Response(report)
+    return (chunk) => googleGenai.recognises(chunk) ? response.read(chunk) : undefined
+  },
+  missingEnd: 'incomplete'
+}
+
+/** What is known of the response that is being streamed. */
+class Response {
+  readonly #report: StreamReport
+  #id: unknown
+  #hasCalls = false
+  #isFinished = false
+
+  constructor (report: StreamReport) {
+    this.#report = report
+  }
+
+  read ({ responseId, candidates, promptFeedback, usageMetadata }: Fields): string {
+    if (responseId !== undefined && responseId !== this.#id) this.#continue(responseId)
+    if (promptFeedback !== undefined) this.#block(fieldsOf(promptFeedback))
+    const candidate = firstCandidate(arrayOf(candidates))
+    const text = this.#textOf(fieldsOf(candidate.content))
+    if (typeof candidate.finishReason === 'string') this.#finish(candidate)
+    // Each chunk holds the counts so far.
+    if (this.#isFinished && usageMetadata !== undefined) this.#noteUsage(fieldsOf(usageMetadata))
+    return text
+  }
+
+  /**
+   * The stream goes on with another response: after one that is finished where the SDK called the functions by itself,
+   * otherwise where it resumed the one before, and sums the counts.
+   */
+  #continue (id: unknown): void {
+    this.#id = id
+    if (!this.#isFinished) return
+    this.#report.begin()
+    this.#hasCalls = this.#isFinished = false
+  }
+
+  #block ({ blockReason, blockReasonMessage }: Fields): void {
+    if (typeof blockReason !== 'string' || blockReason === '') return
+    this.#report.fail({ message: stringOf(blockReasonMessage) || `the model's provider blocked the prompt: ${blockReason}`, type: 'content_filter' })
+  }
+
+  #textOf ({ role, parts }: Fields): string {
+    // What the SDK sends to the model: the results of its functions.
+    if (role === 'user') return ''
+    let text = ''
+    for (const part of arrayOf(parts)) {
+      const fields = fieldsOf(part)
+      if (fields.functionCall !== undefined) this.#hasCalls = true
+      if (fields.thought !== true) text += stringOf(fields.text) || stringOf(fieldsOf(fields.audioTranscription).text)
+    }
+    return text
+  }
+
+  #finish ({ finishReason, finishMessage }: Fields): void {
+    const type = finishReason === 'PUP_LIMITED_DISABLED' ? 'permission_error' : 'api_error'
+    const message = stringOf(finishMessage) || `the model's provider ended the stream with "${String(finishReason)}"`
+    this.#report.finish(finishReason, this.#hasCalls ? REASONS_OF_CALLS : REASONS, { message, type })
+    this.#report.complete()
+    this.#isFinished = true
+  }
+
+  #noteUsage ({ promptTokenCount, toolUsePromptTokenCount, candidatesTokenCount, thoughtsTokenCount, totalTokenCount }: Fields): void {
+    this.#report.setUsage({ input: sum(promptTokenCount, toolUsePromptTokenCount), output: sum(candidatesTokenCount, thoughtsTokenCount), total: totalTokenCount })
+  }
+}
+
+function firstCandidate (candidates: readonly unknown[]): Fields {
+  return fieldsOf(candidates.find((candidate) => (fieldsOf(candidate).index ?? 0) === 0))
+}
+
+function sum (...counts: readonly unknown[]): number | undefined {
+  const told = counts.filter((count) => typeof count === 'number')
+  return told.length === 0 ? undefined : told.reduce((sum, count) => sum + count)
+}
+
+function isObject (value: unknown): boolean {
+  return fieldsOf(value) === value
+}

@@ -1,0 +1,4 @@
+import { googleGenai } from './sdks/google-genai.js'
+import { testSdk } from './suite.js'
+
+testSdk(googleGenai)
