@@ -1,0 +1,51 @@
+import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { FinishReasons, StreamReport } from './report.js'
+
+const REASONS: FinishReasons = {
+  COMPLETE: 'stop',
+  STOP_SEQUENCE: 'stop',
+  MAX_TOKENS: 'length',
+  TOOL_CALL: 'tool_calls',
+  ERROR: 'error',
+  TIMEOUT: 'error'
+}
+
+/** Events of calls are left out: the AI SDK has some of the same name. */
+const EVENTS: ReadonlySet<unknown> = new Set([
+  'message-start', 'content-start', 'content-delta', 'content-end', 'tool-plan-delta', 'citation-start', 'citation-end', 'message-end'
+])
+
+/**
+ * Version 2 of Cohere's chat, from their SDK (camelCase) or from the wire (snake_case). Thinking, plans for tools, calls and
+ * citations are no text. https://docs.cohere.com/reference/chat-stream
+ */
+export const cohere: StreamProtocol = {
+  name: 'Cohere chat v2',
+  recognises: ({ type }) => EVENTS.has(type),
+  open: (report) => (chunk) => EVENTS.has(chunk.type) ? readEvent(chunk, report) : undefined,
+  missingEnd: 'incomplete'
+}
+
+function readEvent ({ type, delta }: Fields, report: StreamReport): string {
+  // Content that begins, too, brings text.
+  if (type === 'content-delta' || type === 'content-start') return stringOf(fieldsOf(fieldsOf(fieldsOf(delta).message).content).text)
+  if (type === 'message-start') report.begin()
+  if (type === 'message-end') finish(fieldsOf(delta), report)
+  return ''
+}
+
+function finish ({ finishReason, finish_reason = finishReason, error, usage }: Fields, report: StreamReport): void {
+  const failure = failureOf(finish_reason, error)
+  if (stringOf(error) !== '') report.fail(failure)
+  report.finish(finish_reason, REASONS, failure)
+  report.complete()
+  const { tokens, billedUnits, billed_units = billedUnits } = fieldsOf(usage)
+  const { inputTokens, input_tokens = inputTokens, outputTokens, output_tokens = outputTokens } = fieldsOf(tokens ?? billed_units)
+  report.setUsage({ input: input_tokens, output: output_tokens })
+}
+
+function failureOf (reason: unknown, error: unknown): { message: string, type: string } {
+  const isTimeout = reason === 'TIMEOUT'
+  const message = isTimeout ? 'the model took too long' : `the model's provider ended the stream with "${String(reason)}"`
+  return { message: stringOf(error) || message, type: isTimeout ? 'timeout_error' : 'api_error' }
+}

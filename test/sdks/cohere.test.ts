@@ -1,0 +1,4 @@
+import { cohere } from './sdks/cohere.js'
+import { testSdk } from './suite.js'
+
+testSdk(cohere)
