@@ -5,9 +5,10 @@ import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
 import { cohere } from './sdks/cohere.js'
 import { googleGenai } from './sdks/google-genai.js'
 import { groq } from './sdks/groq.js'
+import { mistral } from './sdks/mistral.js'
 import { openaiFetch } from './sdks/openai-fetch.js'
 import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere]
+export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral]

@@ -4,6 +4,8 @@ import type { FinishReasons, StreamReport } from './report.js'
 const REASONS: FinishReasons = {
   stop: 'stop',
   length: 'length',
+  // Mistral's: the context of the model is full.
+  model_length: 'length',
   content_filter: 'content_filter',
   tool_calls: 'tool_calls',
   function_call: 'tool_calls',
