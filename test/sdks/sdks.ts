@@ -6,9 +6,10 @@ import { cohere } from './sdks/cohere.js'
 import { googleGenai } from './sdks/google-genai.js'
 import { groq } from './sdks/groq.js'
 import { mistral } from './sdks/mistral.js'
+import { ollamaChat, ollamaGenerate } from './sdks/ollama.js'
 import { openaiFetch } from './sdks/openai-fetch.js'
 import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral]
+export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral, ollamaChat, ollamaGenerate]

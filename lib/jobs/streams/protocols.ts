@@ -2,9 +2,10 @@ import { anthropicMessages } from './anthropic-messages.js'
 import { cohere } from './cohere.js'
 import { googleGenai } from './google-genai.js'
 import { mistral } from './mistral.js'
+import { ollama } from './ollama.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages, googleGenai, cohere, mistral]
+export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages, googleGenai, cohere, mistral, ollama]
