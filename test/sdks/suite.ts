@@ -20,7 +20,7 @@ export function fixtureOf (name: string): URL {
 /** Tests that the jobs of an SDK end right: over its recorded chunks, and with the real package against a local provider. */
 export function testSdk (sdk: Sdk): void {
   testFixture(sdk)
-  t.test(`${sdk.about}, against a local provider`, { skip: whyNot(sdk), timeout: 300_000 }, async (t) => {
+  t.test(`${sdk.about}, against a local provider`, { skip: whyNot(), timeout: 300_000 }, async (t) => {
     const runs = await runSdk(sdk)
     t.same(runs.map(({ scenario }) => scenario), scenarioNames.filter((name) => sdk.wires[name] !== undefined), 'every scenario ran')
     for (const { scenario, outcome, closedAfterMs, requests } of runs) {
@@ -58,21 +58,23 @@ function expectedOf ({ expected = {} }: Sdk, scenario: ScenarioName): Expected {
   return expected[scenario] ?? baseline[scenario]
 }
 
-/** Why the real SDK is not tried, or false. */
-function whyNot (sdk: Sdk): string | false {
-  return nodeFor(sdk) === undefined ? 'the SDKs are not installed: npm run setup' : false
+/** Why the real SDKs are not tried, or false. */
+export function whyNot (): string | false {
+  return areSdksInstalled() ? false : 'the SDKs are not installed: npm run setup'
 }
 
-/** The Node.js that runs an SDK: this one, or the one that the SDKs' folder installs. */
-function nodeFor ({ node }: Sdk): string | undefined {
-  if (!areSdksInstalled()) return undefined
-  return Number.parseInt(process.versions.node) >= node ? process.execPath : `${SDKS}node_modules/node/bin/node`
+/** The Node.js that comes with the SDKs: new enough for all of them. */
+export const NODE = `${SDKS}node_modules/node/bin/node`
+
+/** The Node.js that runs an SDK: this one where it is new enough. */
+function nodeFor ({ node }: Sdk): string {
+  return Number.parseInt(process.versions.node) >= node ? process.execPath : NODE
 }
 
 /** Runs the real SDK in a process of its own. */
 export async function runSdk (sdk: Sdk, mode = 'test'): Promise<ScenarioRun[]> {
   const args = ['--import=tsx', '--conditions=@ai-canvas-ws/source', 'test/sdks/child.ts', sdk.name, mode]
-  const child = spawn(nodeFor(sdk)!, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(nodeFor(sdk), args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
   const [code] = await once(child, 'close') as [number | null]
