@@ -1,10 +1,11 @@
 import type { Sdk } from './scenario.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
+import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
 import { groq } from './sdks/groq.js'
 import { openaiFetch } from './sdks/openai-fetch.js'
 import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq]
+export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream]

@@ -1,6 +1,7 @@
+import { anthropicMessages } from './anthropic-messages.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses]
+export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages]
