@@ -58,18 +58,18 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   const sessionId = `cancel-${round}`
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
   await once(client, 'open')
-  const closed = Promise.withResolvers<number>()
   let cancelledAt: number | undefined
-  client.on('message', (data) => {
-    if (!String(data).includes('"delta"') || cancelledAt !== undefined) return
-    provider.open?.once('close', () => { closed.resolve(performance.now()) })
-    cancelledAt = performance.now()
-    client.send(JSON.stringify({ type: 'cancel', sessionId }))
+  const closed = new Promise<number>((resolve) => {
+    client.on('message', (data) => {
+      if (!String(data).includes('"delta"') || cancelledAt !== undefined) return
+      provider.open?.once('close', () => { resolve(performance.now()) })
+      cancelledAt = performance.now()
+      client.send(JSON.stringify({ type: 'cancel', sessionId }))
+    })
   })
   const outcome = await app.wsManager.runAI(sessionId, {}, (signal) => sdk.open({ url: provider.url, signal, scenario: 'cancel' }) as AISource<unknown>, { text: true })
-  const timeout = setTimeout(() => { closed.resolve(Infinity) }, 5000)
-  const closedAfterMs = cancelledAt === undefined ? Infinity : await closed.promise - cancelledAt
-  clearTimeout(timeout)
+  const never = new Promise<number>((resolve) => { setTimeout(resolve, 5000, Infinity).unref() })
+  const closedAfterMs = cancelledAt === undefined ? Infinity : await Promise.race([closed, never]) - cancelledAt
   client.close()
   return { scenario: 'cancel', outcome, requests: provider.requests, closedAfterMs }
 }
@@ -83,7 +83,8 @@ async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): 
   return chunks
 }
 
-/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message. */
+/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message. Bytes are kept as the text that they are. */
 function plain (chunk: unknown): unknown {
+  if (ArrayBuffer.isView(chunk)) return new TextDecoder().decode(chunk)
   return JSON.parse(JSON.stringify(chunk, (_, value: unknown) => value instanceof Error ? { ...value, name: value.name, message: value.message } : value))
 }
