@@ -1,4 +1,5 @@
 import type { Sdk } from './scenario.js'
+import { aiSdk5, aiSdk6, aiSdk7 } from './sdks/ai-sdk.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
 import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
@@ -8,4 +9,6 @@ import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream]
+export const sdks: readonly Sdk[] = [
+  openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, ...aiSdk5, ...aiSdk6, ...aiSdk7
+]

@@ -7,7 +7,7 @@ import { SDKS } from '../support/real-parts.js'
 import { startProvider } from './provider.js'
 import type { Wire, Wires } from './scenario.js'
 import { sdks } from './sdks.js'
-import { NODE, whyNot } from './suite.js'
+import { NODE, whyNot } from './run.js'
 
 // The snippets of lib/jobs/streams/README.md: as they stand, with the real SDKs, against a local provider.
 

@@ -1,7 +1,8 @@
 import { anthropicMessages } from './anthropic-messages.js'
+import { aiSdk } from './ai-sdk.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages]
+export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages, aiSdk]
