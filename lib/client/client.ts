@@ -1,13 +1,11 @@
-import { Allowance } from './allowance.js'
 import { Emitter } from './emitter.js'
-import type { Environment, Timer } from './environment.js'
+import type { Environment } from './environment.js'
 import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
 import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
-import { PING } from './socket.js'
 import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
@@ -65,8 +63,6 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #link: Link
   /** Texts that wait for a connection, or for their turn below the server's rate limit. */
   readonly #queue: string[] = []
-  readonly #allowance: Allowance
-  #pump: Timer | undefined
   readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
     reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
   }
@@ -85,9 +81,8 @@ export class Client<App extends { type: string } = AppMessage> {
       if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
     }
     const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
-    this.#allowance = new Allowance(environment.clock, () => this.#link.socket)
-    this.#follows = new Follows(this.#options, environment, this.#allowance, {
-      write: (message) => { this.#write(JSON.stringify(message)) },
+    this.#follows = new Follows(this.#options, environment, {
+      queue: this.#queue,
       replace: () => { this.#link.replace('lost') },
       message: (message) => { this.#emit(message) },
       emit
@@ -233,34 +228,12 @@ export class Client<App extends { type: string } = AppMessage> {
   #sendOrQueue (text: string): void {
     if (this.state === 'idle') this.connect()
     if (this.state === 'closed') throw new ClientError('closed', 'the client is closed: call connect() first')
-    const mustWait = this.state !== 'connected' || this.#queue.length > 0 || this.#allowance.waitMs > 0
-    if (mustWait && this.#queue.length >= this.#options.maxQueuedMessages) {
-      throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)
-    }
-    this.#queue.push(text)
-    this.#sendQueued()
-  }
-
-  /** Sends the messages that wait, as far as the server's rate limit allows. */
-  #sendQueued (): void {
-    this.#pump?.cancel()
-    while (this.state === 'connected' && this.#queue.length > 0) {
-      // A message about a session goes behind the `subscribe` for it, and sessions do not wait behind messages.
-      this.#follows.flush()
-      const { waitMs } = this.#allowance
-      if (waitMs > 0) {
-        this.#pump = this.#environment.clock.after(waitMs, () => { this.#sendQueued() })
-        return
-      }
-      this.#write(this.#queue.shift() ?? PING)
-    }
-  }
-
-  #write (text: string): void {
-    const { socket } = this.#link
-    if (text === PING) socket?.ping()
-    else socket?.send(text)
-    this.#allowance.spend()
+    const queue = this.#queue
+    queue.push(text)
+    if (this.state === 'connected') this.#follows.flush()
+    if (queue.length <= this.#options.maxQueuedMessages) return
+    queue.pop()
+    throw new ClientError('queue_full', `${queue.length} messages wait already: see "maxQueuedMessages"`)
   }
 
   #changed (): void {
@@ -279,13 +252,11 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
-      this.#allowance.begin(message.limits ?? {})
-      const greet = this.#follows.connected(message)
-      this.#link.connected()
+      const greet = this.#follows.connected(message, this.#link.socket)
+      this.#link.connected(message.limits)
       this.#emit(message)
       this.#emitter.emit('open', message)
       greet()
-      this.#sendQueued()
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
       this.#emit(message)

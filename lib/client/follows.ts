@@ -1,4 +1,3 @@
-import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
 import type { Environment } from './environment.js'
 import type { JobMessage, SubscriptionStatus } from './jobs.js'
@@ -8,12 +7,13 @@ import { Pace } from './pace.js'
 import { Position } from './positions.js'
 import { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
+import type { Socket } from './socket.js'
 import { ID, type Query } from './target.js'
 
 /** What the follows need of the connection, and of the listeners. */
 export interface Wire {
-  /** Sends a message over the connection, which is there. */
-  readonly write: (message: object) => void
+  /** Texts that wait for a connection, or for their turn below the server's rate limit. */
+  readonly queue: string[]
   /** Takes another connection in the place of this one. */
   replace (): void
   message (message: Incoming): void
@@ -37,15 +37,14 @@ export class Follows {
   /** The session in the query of this connection. */
   #inQuery: Session | undefined
 
-  constructor (options: BackoffOptions, environment: Environment, allowance: Allowance, wire: Wire) {
+  constructor (options: BackoffOptions, environment: Environment, wire: Wire) {
     this.#options = options
     this.#environment = environment
     this.#wire = wire
     this.#reconciler = new Reconciler({
       clock: environment.clock,
-      allowance,
       sessions: this.#sessions,
-      write: wire.write,
+      queue: wire.queue,
       enter: (session, status) => { this.#enter(session, status) }
     })
   }
@@ -80,7 +79,7 @@ export class Follows {
     return this.#session(id).pace.listen(listener)
   }
 
-  /** Asks now for what has to be asked, so that it comes before a message of the app's. */
+  /** Sends now what has to be sent. */
   flush (): void {
     this.#reconciler.flush()
   }
@@ -109,9 +108,9 @@ export class Follows {
   }
 
   /** The first message of a connection. Returns what to do when every listener has seen it. */
-  connected (message: ConnectionEstablished): () => void {
+  connected (message: ConnectionEstablished, socket: Socket | undefined): () => void {
     const gap = message.user && this.#user.greet(message.user)
-    this.#reconciler.connected(message.limits)
+    this.#reconciler.connected(message.limits, socket)
     return () => {
       if (gap !== undefined) this.#gap(undefined, gap)
       const first = this.#inQuery

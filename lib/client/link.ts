@@ -2,6 +2,7 @@ import type { Reconnect } from '../protocol/codes.js'
 import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
+import type { ClientLimits } from './messages.js'
 import type { Token } from './options.js'
 import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
 import { redacted } from './target.js'
@@ -117,19 +118,19 @@ export class Link {
   }
 
   /** The `connection` message has come: only now it is known that somebody serves this connection. */
-  connected (): void {
+  connected (limits: ClientLimits | undefined): void {
     this.#timer?.cancel()
     this.#failed = 0
     this.#triedFreshToken = false
     if (this.#wasConnected) this.#counts.reconnects++
     this.#wasConnected = true
-    this.socket?.watch()
+    this.socket?.admit(limits)
     this.#enter('connected')
   }
 
   /** Takes another connection in the place of this one, which can't be trusted any more. */
-  replace (reason: StateReason, rule: Reconnect = 'soon'): void {
-    this.#ended(rule, reason, 1006, '')
+  replace (reason: StateReason): void {
+    this.#ended('soon', reason, 1006, '')
   }
 
   close (): void {

@@ -1,15 +1,14 @@
-import type { Allowance } from './allowance.js'
 import type { Environment, Timer } from './environment.js'
 import type { SubscriptionStatus } from './jobs.js'
 import type { ClientLimits } from './messages.js'
 import type { Session } from './session.js'
+import type { Socket } from './socket.js'
 
 export interface ReconcilerOptions {
   readonly clock: Environment['clock']
-  readonly allowance: Allowance
   readonly sessions: Map<string, Session>
-  /** Sends a message, which the allowance counts. */
-  readonly write: (message: object) => void
+  /** The app's own messages, which go behind those about sessions. */
+  readonly queue: string[]
   readonly enter: (session: Session, status: SubscriptionStatus) => void
 }
 
@@ -26,7 +25,8 @@ const DEFAULT_BYTES = 65_536
 export class Reconciler {
   readonly #options: ReconcilerOptions
   #timer: Timer | undefined
-  #isConnected = false
+  /** That of the connection, if there is one. */
+  #socket: Socket | undefined
   /** Sessions that the connection may follow, and whether the server has said so. */
   #capacity = Infinity
   #isStated = false
@@ -37,16 +37,16 @@ export class Reconciler {
     this.#options = options
   }
 
-  connected (limits: ClientLimits | undefined): void {
+  connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
     const { sessions, messageBytes = DEFAULT_BYTES } = limits ?? {}
-    this.#isConnected = true
+    this.#socket = socket
     this.#isStated = sessions !== undefined
     this.#capacity = sessions ?? Infinity
     this.#batchUnits = limits === undefined ? 0 : messageBytes * BATCH_SHARE
   }
 
   disconnected (): void {
-    this.#isConnected = false
+    this.#socket = undefined
   }
 
   /** What is wanted has changed. Everything that changes within one turn of the event loop is one flush. */
@@ -62,45 +62,44 @@ export class Reconciler {
   }
 
   flush (): void {
-    const { allowance, write, enter } = this.#options
+    const { queue, enter } = this.#options
+    const socket = this.#socket
     const changes = new Map<Session, SubscriptionStatus>()
     this.#timer?.cancel()
     this.#timer = undefined
     for (;;) {
-      const waitMs = this.#isConnected ? allowance.waitMs : 0
+      const waitMs = socket?.waitMs ?? 0
       if (waitMs > 0) {
         this.schedule(waitMs)
         break
       }
-      const message = this.#leave(changes) ?? this.#ask(changes)
-      if (message === undefined) break
-      write(message)
+      const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? queue.shift()))
+      if (text === undefined) break
+      socket?.send(text)
     }
     // Last, because a listener may do anything, also flush.
     for (const [session, status] of changes) enter(session, status)
   }
 
   /** Returns the next message that leaves sessions. */
-  #leave (changes: Map<Session, SubscriptionStatus>): object | undefined {
+  #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const { sessions } = this.#options
-    const ids = new Batch<string>(this.#batchUnits)
+    const ids = new Batch('unsubscribe', this.#batchUnits)
     for (const session of sessions.values()) {
       const { id, isWanted, isHeld, pace } = session
       // One in the query of a connection that is being opened can be left only when that is open.
-      if (isWanted || (isHeld && (!this.#isConnected || !ids.add(id)))) continue
+      if (isWanted || (isHeld && (this.#socket === undefined || !ids.add({ sessionId: id })))) continue
       session.left()
       changes.set(session, 'none')
       if (session.leaving === 0 && !pace.isHeard) sessions.delete(id)
     }
-    const [sessionId, ...others] = ids.entries
-    return sessionId === undefined ? undefined : { type: 'unsubscribe', ...(others.length === 0 ? { sessionId } : { sessions: ids.entries }) }
+    return ids.text
   }
 
   /** Returns the next message that asks for sessions. */
-  #ask (changes: Map<Session, SubscriptionStatus>): object | undefined {
-    if (!this.#isConnected) return undefined
+  #ask (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const { sessions } = this.#options
-    const entries = new Batch<object>(this.#batchUnits)
+    const entries = new Batch('subscribe', this.#batchUnits)
     const wanted = [...sessions.values()].filter(({ isWanted }) => isWanted)
     let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
     for (const session of wanted) {
@@ -110,25 +109,40 @@ export class Reconciler {
       if (status !== 'subscribed') changes.set(session, hasRoom ? 'pending' : 'waiting')
       if (hasRoom && entries.add({ sessionId, since, have })) session.asked()
     }
-    const [entry, ...others] = entries.entries
-    return entry === undefined ? undefined : { type: 'subscribe', ...(others.length === 0 ? entry : { sessions: entries.entries }) }
+    return entries.text
   }
 }
 
-/** Entries of one message. A message with one entry has the form that every server knows, so that one always fits. */
-class Batch<T> {
-  readonly entries: T[] = []
+interface Entry {
+  readonly sessionId: string
+  readonly since?: string | undefined
+  readonly have?: Record<string, number> | undefined
+}
+
+/** A message about sessions. With one entry it has the form that every server knows, so that one always fits. */
+class Batch {
+  readonly #type: 'subscribe' | 'unsubscribe'
+  readonly #entries: Entry[] = []
   #units: number
 
-  constructor (units: number) {
+  constructor (type: 'subscribe' | 'unsubscribe', units: number) {
+    this.#type = type
     this.#units = units
   }
 
+  /** Undefined without entries. */
+  get text (): string | undefined {
+    const type = this.#type
+    const [first, ...others] = this.#entries
+    const sessions = type === 'subscribe' ? this.#entries : this.#entries.map(({ sessionId }) => sessionId)
+    return first && JSON.stringify({ type, ...(others.length === 0 ? first : { sessions }) })
+  }
+
   /** Returns whether there was room for the entry. */
-  add (entry: T): boolean {
+  add (entry: Entry): boolean {
     this.#units -= JSON.stringify(entry).length
-    const fits = this.#units >= 0 || this.entries.length === 0
-    if (fits) this.entries.push(entry)
+    const fits = this.#units >= 0 || this.#entries.length === 0
+    if (fits) this.#entries.push(entry)
     return fits
   }
 }
