@@ -140,31 +140,30 @@ export class Link {
   }
 
   #open (mayReplace = true): void {
-    const { getToken, connectTimeoutMs } = this.#options
     this.#wokeAt = this.#cause = undefined
     this.#mayReplace = mayReplace
     if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
-    const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
+    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
     // What an attempt brings that was given up meanwhile is of no interest.
-    const ifCurrent = (then: () => void): void => { if (this.#timer === attempt && this.state === 'connecting') then() }
-    const failed = (cause: unknown): void => {
-      ifCurrent(() => {
-        this.#events.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
-        this.#ended('backoff', 'token', 1006, 'no token')
-      })
-    }
+    void this.#prepare(() => this.#timer === attempt)
+  }
+
+  /** Does not wait where there is no `getToken`. Never rejects. */
+  async #prepare (isCurrent: () => boolean): Promise<void> {
+    const { getToken } = this.#options
+    let protocols
     try {
-      if (getToken === undefined) ifCurrent(() => { this.#dial(protocolsFor(undefined)) })
-      else {
-        Promise.resolve(getToken()).then((token) => protocolsFor(checkToken(token))).then((protocols) => {
-          ifCurrent(() => { this.#warnOfSize(protocols) })
-          ifCurrent(() => { this.#dial(protocols) })
-        }, failed)
-      }
-    } catch (error) {
-      failed(error)
+      if (!isCurrent()) return
+      protocols = protocolsFor(getToken && checkToken(await getToken()))
+    } catch (cause) {
+      if (!isCurrent()) return
+      this.#events.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
+      this.#ended('backoff', 'token', 1006, 'no token')
+      return
     }
+    if (isCurrent()) this.#warnOfSize(protocols)
+    if (isCurrent()) this.#dial(protocols)
   }
 
   /** A browser can't see that a header was refused. */
@@ -210,7 +209,7 @@ export class Link {
       this.#rule = rule
       const ms = this.#delayMs(rule, isOffline)
       this.#drop()
-      this.#timer = this.#restart(ms, () => { this.#open() })
+      this.#restart(ms, () => { this.#open() })
       this.#enter('waiting', isOffline ? 'offline' : reason)
       this.#tell(info)
     }
@@ -228,6 +227,7 @@ export class Link {
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
     this.#drop()
     this.#timer?.cancel()
+    this.#timer = undefined
     if (reason !== 'attempts') {
       this.#unwatch?.()
       this.#unwatch = undefined
@@ -275,7 +275,7 @@ export class Link {
 
   #restart (ms: number, callback: () => void): Timer {
     this.#timer?.cancel()
-    return this.#environment.clock.after(ms, callback)
+    return this.#timer = this.#environment.clock.after(ms, callback)
   }
 
   #enter (state: ConnectionState, reason?: StateReason): void {
