@@ -252,11 +252,11 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
-      const greet = this.#follows.connected(message, this.#link.socket)
+      this.#follows.connected(message.limits, this.#link.socket)
       this.#link.connected(message.limits)
       this.#emit(message)
       this.#emitter.emit('open', message)
-      greet()
+      this.#follows.greet(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
       this.#emit(message)

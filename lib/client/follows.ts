@@ -1,10 +1,10 @@
 import { delayMs, type BackoffOptions } from './backoff.js'
 import type { Environment } from './environment.js'
-import type { JobMessage, SubscriptionStatus } from './jobs.js'
-import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
+import type { JobMessage, Loss, SubscriptionStatus } from './jobs.js'
+import { isKnown, type Answer, type ClientLimits, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
 import type { Gap, SubscriptionChange } from './options.js'
 import { Pace } from './pace.js'
-import { Position } from './positions.js'
+import { Position, type Verdict } from './positions.js'
 import { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
 import type { Socket } from './socket.js'
@@ -21,10 +21,12 @@ export interface Wire {
   emit (type: 'subscription', event: SubscriptionChange): void
 }
 
-const lost = (message: string): AIErrorInfo => ({ message, type: 'lost', retryable: true })
-const UNKNOWN = lost('the server has lost this job')
-const UNREACHABLE = lost('the connection is lost')
-const DENIED = lost('access was revoked')
+/** Why nobody knows how jobs go on. */
+const LOST: Readonly<Record<Loss, string>> = {
+  unseen: 'the server has lost this job',
+  suspended: 'the connection is lost',
+  all: 'access was revoked'
+}
 
 /** The sessions that are followed and the user's own stream: where each is, and what comes of it. */
 export class Follows {
@@ -34,8 +36,6 @@ export class Follows {
   readonly #sessions = new Map<string, Session>()
   readonly #reconciler: Reconciler
   readonly #user = new Position()
-  /** The session in the query of this connection. */
-  #inQuery: Session | undefined
 
   constructor (options: BackoffOptions, environment: Environment, wire: Wire) {
     this.#options = options
@@ -88,7 +88,6 @@ export class Follows {
   query (): Omit<Query, 'userId' | 'attempt'> {
     // An id that is none would end the connection.
     const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && ID.test(id))
-    this.#inQuery = first
     first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
@@ -104,19 +103,19 @@ export class Follows {
 
   /** There will be no connection for now: nobody knows how the jobs go on. */
   suspend (): void {
-    for (const session of this.#sessions.values()) this.#lose(session, UNREACHABLE, 'suspended')
+    for (const session of this.#sessions.values()) this.#lose(session, 'suspended')
   }
 
-  /** The first message of a connection. Returns what to do when every listener has seen it. */
-  connected (message: ConnectionEstablished, socket: Socket | undefined): () => void {
-    const gap = message.user && this.#user.greet(message.user)
-    this.#reconciler.connected(message.limits, socket)
-    return () => {
-      if (gap !== undefined) this.#gap(undefined, gap)
-      const first = this.#inQuery
-      if (first?.isWanted === true && message.sessionId === first.id) this.#greet(first, message)
-      this.flush()
-    }
+  connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
+    this.#reconciler.connected(limits, socket)
+  }
+
+  /** The first message of a connection, which every listener has seen. It answers for the session of the query. */
+  greet ({ user, sessionId = '', ...answer }: ConnectionEstablished): void {
+    this.#gap(undefined, user && this.#user.greet(user))
+    const session = this.#sessions.get(sessionId)
+    if (session?.isAsking === true && session.isWanted) this.#greet(session, answer)
+    this.flush()
   }
 
   /** Takes any other message. Whether listeners are to be told of it. */
@@ -170,7 +169,7 @@ export class Follows {
     const gap = session.greet(answer)
     session.changed()
     this.#enter(session, 'subscribed')
-    if (gap !== undefined) this.#gap(session.id, gap)
+    this.#gap(session.id, gap)
     if (answer.recovered !== true) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
   }
@@ -193,14 +192,10 @@ export class Follows {
     // It comes again behind the answer.
     if ((session.isAsking || session.isDue) && (seq !== undefined || isOfJob)) return
     const wasSettled = position.settled
-    const verdict = position.take(seq)
+    const verdict = this.#take(position, seq, session.id)
     if (verdict === 'hole') {
-      if (position.mayAskAbout()) {
-        this.#askAgain(session)
-        return
-      }
-      position.jump(seq)
-      this.#gap(session.id, 'overflow')
+      this.#askAgain(session)
+      return
     }
     if (verdict === 'double') {
       // No news, but a sign of life.
@@ -229,16 +224,19 @@ export class Follows {
 
   /** Whether listeners are to be told. */
   #ofUser (seq: number): boolean {
-    const verdict = this.#user.take(seq)
-    if (verdict !== 'hole') return verdict === 'new'
+    const verdict = this.#take(this.#user, seq)
     // There is no asking again for a user's stream but to come back.
-    if (this.#user.mayAskAbout()) {
-      this.#wire.replace()
-      return false
-    }
-    this.#user.jump(seq)
-    this.#gap(undefined, 'overflow')
-    return true
+    if (verdict === 'hole') this.#wire.replace()
+    return verdict === 'new'
+  }
+
+  /** Takes a number of a stream. A `hole` is worth a question: any other is accepted as a gap. */
+  #take (position: Position, seq: number | undefined, sessionId?: string): Verdict {
+    const verdict = position.take(seq)
+    if (verdict !== 'hole' || position.mayAskAbout()) return verdict
+    position.jump(seq)
+    this.#gap(sessionId, 'overflow')
+    return 'new'
   }
 
   #askAgain (session: Session): void {
@@ -251,7 +249,7 @@ export class Follows {
     session.isDue = session.isKnown = false
     session.position.forget()
     this.#enter(session, 'refused')
-    this.#lose(session, DENIED, 'all')
+    this.#lose(session, 'all')
     // There is room for another one.
     this.#reconciler.schedule()
   }
@@ -259,7 +257,7 @@ export class Follows {
   /** When the present state is complete: a job that it does not mention does not run. */
   #reconcile (session: Session): void {
     if (!session.position.settled) return
-    this.#lose(session, UNKNOWN, 'unseen')
+    this.#lose(session, 'unseen')
     if (session.isKnown) return
     session.isKnown = true
     session.changed()
@@ -272,7 +270,8 @@ export class Follows {
     this.#wire.emit('subscription', { sessionId: session.id, status })
   }
 
-  #lose (session: Session, error: AIErrorInfo, which: 'unseen' | 'suspended' | 'all'): void {
+  #lose (session: Session, which: Loss): void {
+    const error = { message: LOST[which], type: 'lost', retryable: true }
     const timestamp = new Date().toISOString()
     for (const jobId of session.jobs.lose(error, timestamp, which)) {
       session.changed()
@@ -280,8 +279,8 @@ export class Follows {
     }
   }
 
-  #gap (sessionId: string | undefined, reason: GapReason): void {
-    this.#wire.emit('gap', { sessionId, reason })
+  #gap (sessionId: string | undefined, reason: GapReason | undefined): void {
+    if (reason !== undefined) this.#wire.emit('gap', { sessionId, reason })
   }
 
   #session (id: string): Session {

@@ -56,6 +56,9 @@ export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
  */
 export type Outcome = 'told' | 'dropped' | 'gap'
 
+/** Jobs that are given up: those that the present state did not mention, those that may still be recovered, or all. */
+export type Loss = 'unseen' | 'suspended' | 'all'
+
 /** Ended jobs that are remembered in a session. */
 const MAX_ENDED = 32
 
@@ -146,7 +149,7 @@ export class Jobs {
   }
 
   /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
-  lose (error: AIErrorInfo, endedAt: string, which: 'unseen' | 'suspended' | 'all'): string[] {
+  lose (error: AIErrorInfo, endedAt: string, which: Loss): string[] {
     const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
     for (const job of lost) {
       this.#end(job, { status: 'error', error, endedAt })
