@@ -78,7 +78,7 @@ export class Client<App extends { type: string } = AppMessage> {
     this.userId = userId
     for (const [name, value] of Object.entries(this.#options)) {
       const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
-      if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
+      if (type) this.#emitter.on(type.toLowerCase(), value as () => void)
     }
     const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
     this.#follows = new Follows(this.#options, environment, {
@@ -132,7 +132,7 @@ export class Client<App extends { type: string } = AppMessage> {
     if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
       throw new ClientError('no_url', 'there is no page here: give an absolute "url"')
     }
-    if (this.#options.WebSocket === undefined) {
+    if (!this.#options.WebSocket) {
       throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')
     }
     this.#link.connect()
@@ -166,7 +166,7 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
     try {
-      this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
+      this.send({ type: 'cancel', sessionId, ...(jobId && { jobId }) })
     } catch (error) {
       const { code, message } = error as ClientError
       this.#emitter.emit('error', new ClientError(code, message, { cause: error, sessionId, jobId }))
@@ -183,7 +183,7 @@ export class Client<App extends { type: string } = AppMessage> {
   send (message: OutgoingMessage): void {
     const { type } = message
     const ids = sessionsOf(message)
-    if (type === 'subscribe' && ids !== undefined) {
+    if (type === 'subscribe' && ids) {
       for (const id of ids) this.#follows.add(id, this, true)
       if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
@@ -248,7 +248,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   #receive (text: string): void {
     const message = parseMessage(text)
-    if (message === undefined) return
+    if (!message) return
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message

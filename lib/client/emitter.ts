@@ -25,7 +25,7 @@ export class Emitter {
     // Those that listen now. One that is added meanwhile is not called for this event, one that is removed neither.
     for (const listener of [...listeners ?? []]) {
       try {
-        if (listeners?.has(listener) === true) listener.call(event as never)
+        if (listeners?.has(listener)) listener.call(event as never)
       } catch (error) {
         this.#report(error)
       }

@@ -114,7 +114,7 @@ export class Follows {
   greet ({ user, sessionId = '', ...answer }: ConnectionEstablished): void {
     this.#gap(undefined, user && this.#user.greet(user))
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking === true && session.isWanted) this.#greet(session, answer)
+    if (session?.isAsking && session.isWanted) this.#greet(session, answer)
     this.flush()
   }
 
@@ -123,12 +123,12 @@ export class Follows {
     const { sessionId, userSeq } = message
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
-      if (session !== undefined) this.#unsubscribed(session, message.reason)
+      if (session) this.#unsubscribed(session, message.reason)
       return true
     }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
     // Of one that was left, something may still be on its way.
-    if (session?.isHeld !== true || session.leaving > 0) return false
+    if (!session?.isHeld || session.leaving > 0) return false
     const isAnswer = isKnown('subscribed', message)
     if (!session.isWanted) {
       // If somebody wants it again before it is left, it is asked for what was not listened to.
@@ -148,7 +148,7 @@ export class Follows {
   /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking !== true || session.leaving > 0 || request !== 'subscribe') return
+    if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
     session.released()
     if (code === 'too_many_sessions') this.#enter(session, 'waiting')
@@ -170,15 +170,15 @@ export class Follows {
     session.changed()
     this.#enter(session, 'subscribed')
     this.#gap(session.id, gap)
-    if (answer.recovered !== true) this.#reconcile(session)
+    if (!answer.recovered) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
   }
 
   /** The server has left a session, as it was asked to or because it took the right back. */
   #unsubscribed (session: Session, reason: string | undefined): void {
     if (session.leaving === 0) {
-      if (reason !== undefined) this.#deny(session)
-    } else if (reason === undefined) {
+      if (reason) this.#deny(session)
+    } else if (!reason) {
       session.leaving--
       this.#reconciler.schedule()
     }
@@ -280,7 +280,7 @@ export class Follows {
   }
 
   #gap (sessionId: string | undefined, reason: GapReason | undefined): void {
-    if (reason !== undefined) this.#wire.emit('gap', { sessionId, reason })
+    if (reason) this.#wire.emit('gap', { sessionId, reason })
   }
 
   #session (id: string): Session {

@@ -107,10 +107,10 @@ export class Jobs {
     this.see(jobId)
     if (type === 'ai_progress') return this.#progress(message, known, mayJump)
     if (type === 'ai_start') {
-      if (known !== undefined && known.lost === undefined) return 'dropped'
+      if (known && !known.lost) return 'dropped'
       this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
     } else {
-      if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
+      if (known && hasEnded(known) && !message.supersedes) return 'dropped'
       this.#end(known ?? this.#open(jobId), {
         ...(type === 'ai_complete'
           ? { status: 'complete', result: message.result, error: undefined }
@@ -136,7 +136,7 @@ export class Jobs {
   /** The same, of one that runs: it may be one that counts as lost here. Returns whether it was. */
   revive (jobId = ''): boolean {
     const job = this.#jobs.get(jobId)
-    if (job?.lost === undefined) return false
+    if (!job?.lost) return false
     this.#change(job, RUNS)
     return true
   }
@@ -161,7 +161,7 @@ export class Jobs {
     const job = known ?? this.#open(jobId)
     let { text } = job.view
     if (offset > job.end) {
-      if (!mayJump && truncated !== true) return 'gap'
+      if (!mayJump && !truncated) return 'gap'
       text = ''
       job.end = offset
     }
@@ -169,14 +169,14 @@ export class Jobs {
     text += news
     job.end += news.length
     const streamed = { text, truncated: text.length < job.end }
-    if (known !== undefined && hasEnded(known)) {
+    if (known && hasEnded(known)) {
       // What the text lacked when the end came. The numbers and the state are the end's.
       this.#change(job, streamed, false)
       return 'dropped'
     }
     // One that runs is the latest when it reports, unless another one that runs is.
-    const isLatest = known === undefined || job.lost !== undefined || this.#latest === undefined || !isRunning(this.#latest)
-    this.#change(job, { ...streamed, ...(job.lost !== undefined && RUNS), progress }, isLatest)
+    const isLatest = !(known && !job.lost && this.#latest && isRunning(this.#latest))
+    this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
     return 'told'
   }
 
@@ -201,7 +201,7 @@ export class Jobs {
 
   #change (job: Job, news: Partial<JobView>, isLatest = true): void {
     job.view = Object.freeze({ ...job.view, ...news })
-    if (news.status !== undefined) job.lost = undefined
+    if (news.status) job.lost = undefined
     if (isLatest) this.#latest = job
   }
 
@@ -227,5 +227,5 @@ function isRunning ({ view }: Job): boolean {
 
 /** Whether its end is more than presumed. */
 function hasEnded (job: Job): boolean {
-  return !isRunning(job) && job.lost === undefined
+  return !isRunning(job) && !job.lost
 }

@@ -233,7 +233,7 @@ export class Link {
       this.#unwatch = undefined
     }
     this.#enter('closed', reason)
-    if (info !== undefined) this.#tell(info)
+    if (info) this.#tell(info)
   }
 
   #tell (info: CloseInfo): void {

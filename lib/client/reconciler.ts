@@ -42,7 +42,7 @@ export class Reconciler {
     this.#socket = socket
     this.#isStated = sessions !== undefined
     this.#capacity = sessions ?? Infinity
-    this.#batchUnits = limits === undefined ? 0 : messageBytes * BATCH_SHARE
+    this.#batchUnits = limits ? messageBytes * BATCH_SHARE : 0
   }
 
   disconnected (): void {
@@ -74,7 +74,7 @@ export class Reconciler {
         break
       }
       const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? queue.shift()))
-      if (text === undefined) break
+      if (!text) break
       socket?.send(text)
     }
     // Last, because a listener may do anything, also flush.
@@ -88,7 +88,7 @@ export class Reconciler {
     for (const session of sessions.values()) {
       const { id, isWanted, isHeld, pace } = session
       // One in the query of a connection that is being opened can be left only when that is open.
-      if (isWanted || (isHeld && (this.#socket === undefined || !ids.add({ sessionId: id })))) continue
+      if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
       session.left()
       changes.set(session, 'none')
       if (session.leaving === 0 && !pace.isHeard) sessions.delete(id)
@@ -104,7 +104,7 @@ export class Reconciler {
     let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
     for (const session of wanted) {
       const { id: sessionId, isDue, isHeld, isAsking, pause, status, position: { since }, jobs: { have } } = session
-      if (!isDue || isAsking || pause !== undefined) continue
+      if (!isDue || isAsking || pause) continue
       const hasRoom = isHeld || --room >= 0
       if (status !== 'subscribed') changes.set(session, hasRoom ? 'pending' : 'waiting')
       if (hasRoom && entries.add({ sessionId, since, have })) session.asked()

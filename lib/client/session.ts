@@ -64,7 +64,7 @@ export class Session {
     this.isAsking = false
     this.retries = 0
     const gap = this.position.greet(answer)
-    if (answer.recovered === true) this.jobs.resume()
+    if (answer.recovered) this.jobs.resume()
     else this.jobs.expectState()
     return gap
   }

@@ -97,7 +97,7 @@ export class Socket {
   admit (limits: ClientLimits = {}): void {
     const { burst = Infinity, messagesPerSecond } = limits
     this.#allowance = new Allowance(this.#clock, limits)
-    if (messagesPerSecond !== undefined && burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
+    if (messagesPerSecond && burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
     this.#watch()
   }
 
@@ -114,7 +114,7 @@ export class Socket {
 
   /** Asks whether anybody is there. Any message is an answer. */
   probe (): void {
-    if (this.#answer === undefined) this.send(PING)
+    if (!this.#answer) this.send(PING)
     const busyMs = Math.max(0, this.#heardAt - this.#clock.monotonic())
     this.#answer ??= this.#clock.after(busyMs + ANSWER_MS, () => { this.#events.silent() })
   }
@@ -126,7 +126,7 @@ export class Socket {
 
   pong (): void {
     const ping = this.#pings.shift()
-    if (ping === undefined) return
+    if (!ping) return
     this.#read = ping.sent
     this.#events.latency(this.#clock.monotonic() - ping.at)
   }
