@@ -4,8 +4,9 @@ import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
-import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
+import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
+import { Reconciler } from './reconciler.js'
 import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
@@ -44,9 +45,6 @@ export type EventOf<App extends { type: string }, T extends string> =
     : T extends ServerMessage['type'] ? Extract<ServerMessage, { type: T }>
       : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
 
-/** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
-const EVENT_NAMES = /^(?:message|open|close|error|gap|subscription|state)$/
-
 /**
  * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
  * `subscribe` or `send`.
@@ -60,6 +58,7 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #environment: Environment
   readonly #emitter: Emitter
   readonly #follows: Follows
+  readonly #reconciler: Reconciler
   readonly #link: Link
   /** Texts that wait for a connection, or for their turn below the server's rate limit. */
   readonly #queue: string[] = []
@@ -73,21 +72,16 @@ export class Client<App extends { type: string } = AppMessage> {
   constructor (options: ClientOptions<App> | null, environment: Environment) {
     this.#options = resolveOptions(options, environment)
     this.#environment = environment
-    this.#emitter = new Emitter(environment.report)
+    const emitter = this.#emitter = new Emitter(environment.report)
+    this.#reconciler = new Reconciler(environment.clock, this.#queue)
     const { userId, sessionId } = this.#options
     this.userId = userId
     for (const [name, value] of Object.entries(this.#options)) {
       const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
-      if (type) this.#emitter.on(type.toLowerCase(), value as () => void)
+      if (type) emitter.on(type.toLowerCase(), value as () => void)
     }
-    const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
-    this.#follows = new Follows(this.#options, environment, {
-      queue: this.#queue,
-      replace: () => { this.#link.replace('lost') },
-      message: (message) => { this.#emit(message) },
-      emit
-    })
-    this.#link = new Link(this.#options, environment, this.#metrics, {
+    this.#follows = new Follows(this.#options, environment, emitter, this.#reconciler, () => { this.#link.replace('lost') })
+    this.#link = new Link(this.#options, environment, this.#metrics, emitter, {
       target: () => this.#target(),
       message: (text) => { this.#receive(text) },
       latency: (ms) => {
@@ -95,8 +89,7 @@ export class Client<App extends { type: string } = AppMessage> {
         this.#metrics.latency = ms
         this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
       },
-      state: () => { this.#changed() },
-      emit
+      state: () => { this.#changed() }
     })
     if (sessionId !== undefined) this.#follows.add(sessionId, this)
   }
@@ -230,7 +223,7 @@ export class Client<App extends { type: string } = AppMessage> {
     if (this.state === 'closed') throw new ClientError('closed', 'the client is closed: call connect() first')
     const queue = this.#queue
     queue.push(text)
-    if (this.state === 'connected') this.#follows.flush()
+    if (this.state === 'connected') this.#reconciler.flush()
     if (queue.length <= this.#options.maxQueuedMessages) return
     queue.pop()
     throw new ClientError('queue_full', `${queue.length} messages wait already: see "maxQueuedMessages"`)
@@ -252,26 +245,21 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
-      this.#follows.connected(message.limits, this.#link.socket)
+      this.#reconciler.connected(message.limits, this.#link.socket)
       this.#link.connected(message.limits)
-      this.#emit(message)
+      this.#emitter.tell(message)
       this.#emitter.emit('open', message)
       this.#follows.greet(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
-      this.#emit(message)
+      this.#emitter.tell(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
       this.#follows.refused(message)
     } else if (isKnown('large_message', message)) {
       this.#link.socket?.expect(message.bytes)
     } else {
       if (message.type === 'pong') this.#link.socket?.pong()
-      if (this.#follows.receive(message)) this.#emit(message)
+      if (this.#follows.receive(message)) this.#emitter.tell(message)
     }
-  }
-
-  #emit (message: Incoming | AppMessage): void {
-    if (!EVENT_NAMES.test(message.type)) this.#emitter.emit(message.type, message)
-    this.#emitter.emit('message', message)
   }
 }

@@ -1,25 +1,13 @@
 import { delayMs, type BackoffOptions } from './backoff.js'
+import type { Emitter } from './emitter.js'
 import type { Environment } from './environment.js'
-import type { JobMessage, Loss, SubscriptionStatus } from './jobs.js'
-import { isKnown, type Answer, type ClientLimits, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
-import type { Gap, SubscriptionChange } from './options.js'
-import { Pace } from './pace.js'
+import type { JobMessage, Loss } from './jobs.js'
+import { isKnown, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
+import type { Gap } from './options.js'
 import { Position, type Verdict } from './positions.js'
-import { Reconciler } from './reconciler.js'
+import type { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
-import type { Socket } from './socket.js'
 import { ID, type Query } from './target.js'
-
-/** What the follows need of the connection, and of the listeners. */
-export interface Wire {
-  /** Texts that wait for a connection, or for their turn below the server's rate limit. */
-  readonly queue: string[]
-  /** Takes another connection in the place of this one. */
-  replace (): void
-  message (message: Incoming): void
-  emit (type: 'gap', event: Gap): void
-  emit (type: 'subscription', event: SubscriptionChange): void
-}
 
 /** Why nobody knows how jobs go on. */
 const LOST: Readonly<Record<Loss, string>> = {
@@ -32,21 +20,20 @@ const LOST: Readonly<Record<Loss, string>> = {
 export class Follows {
   readonly #options: BackoffOptions
   readonly #environment: Environment
-  readonly #wire: Wire
-  readonly #sessions = new Map<string, Session>()
+  readonly #emitter: Emitter
   readonly #reconciler: Reconciler
+  /** Takes another connection in the place of this one. */
+  readonly #replace: () => void
+  readonly #sessions: Map<string, Session>
   readonly #user = new Position()
 
-  constructor (options: BackoffOptions, environment: Environment, wire: Wire) {
+  constructor (options: BackoffOptions, environment: Environment, emitter: Emitter, reconciler: Reconciler, replace: () => void) {
     this.#options = options
     this.#environment = environment
-    this.#wire = wire
-    this.#reconciler = new Reconciler({
-      clock: environment.clock,
-      sessions: this.#sessions,
-      queue: wire.queue,
-      enter: (session, status) => { this.#enter(session, status) }
-    })
+    this.#emitter = emitter
+    this.#reconciler = reconciler
+    this.#sessions = reconciler.sessions
+    this.#replace = replace
   }
 
   find (id: string): Session | undefined {
@@ -58,7 +45,7 @@ export class Follows {
     const session = this.#session(id)
     session.holders.add(holder)
     if (!session.isHeld || (anew && !session.isAsking)) session.isDue = true
-    if (session.status === 'none' || session.status === 'refused') this.#enter(session, 'pending')
+    if (session.status === 'none' || session.status === 'refused') session.enter('pending')
     this.#reconciler.schedule()
   }
 
@@ -79,11 +66,6 @@ export class Follows {
     return this.#session(id).pace.listen(listener)
   }
 
-  /** Sends now what has to be sent. */
-  flush (): void {
-    this.#reconciler.flush()
-  }
-
   /** What the next attempt says in its query. */
   query (): Omit<Query, 'userId' | 'attempt'> {
     // An id that is none would end the connection.
@@ -97,7 +79,7 @@ export class Follows {
     this.#reconciler.disconnected()
     for (const session of this.#sessions.values()) {
       session.disconnected()
-      if (session.isWanted) this.#enter(session, 'pending')
+      if (session.isWanted) session.enter('pending')
     }
   }
 
@@ -106,16 +88,12 @@ export class Follows {
     for (const session of this.#sessions.values()) this.#lose(session, 'suspended')
   }
 
-  connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
-    this.#reconciler.connected(limits, socket)
-  }
-
   /** The first message of a connection, which every listener has seen. It answers for the session of the query. */
   greet ({ user, sessionId = '', ...answer }: ConnectionEstablished): void {
     this.#gap(undefined, user && this.#user.greet(user))
     const session = this.#sessions.get(sessionId)
     if (session?.isAsking && session.isWanted) this.#greet(session, answer)
-    this.flush()
+    this.#reconciler.flush()
   }
 
   /** Takes any other message. Whether listeners are to be told of it. */
@@ -135,7 +113,7 @@ export class Follows {
       session.isDue = true
       if (isAnswer) session.isAsking = false
     } else if (isAnswer) {
-      this.#wire.message(message)
+      this.#emitter.tell(message)
       this.#greet(session, message)
     } else if (message.type === 'cancelling') {
       return true
@@ -151,7 +129,7 @@ export class Follows {
     if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
     session.released()
-    if (code === 'too_many_sessions') this.#enter(session, 'waiting')
+    if (code === 'too_many_sessions') session.enter('waiting')
     if (code === 'unavailable' || (code === 'too_many_sessions' && !this.#reconciler.full())) {
       // One that was followed before still is.
       session.isHeld = wasSubscribed
@@ -168,7 +146,7 @@ export class Follows {
   #greet (session: Session, answer: Answer): void {
     const gap = session.greet(answer)
     session.changed()
-    this.#enter(session, 'subscribed')
+    session.enter('subscribed')
     this.#gap(session.id, gap)
     if (!answer.recovered) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
@@ -202,7 +180,7 @@ export class Follows {
       jobs.see(jobId)
       if (type === 'ai_start' && jobs.revive(jobId)) session.changed()
     } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
-      this.#wire.message(message)
+      this.#emitter.tell(message)
     }
     if (!wasSettled) this.#reconcile(session)
   }
@@ -226,7 +204,7 @@ export class Follows {
   #ofUser (seq: number): boolean {
     const verdict = this.#take(this.#user, seq)
     // There is no asking again for a user's stream but to come back.
-    if (verdict === 'hole') this.#wire.replace()
+    if (verdict === 'hole') this.#replace()
     return verdict === 'new'
   }
 
@@ -248,7 +226,7 @@ export class Follows {
     session.released()
     session.isDue = session.isKnown = false
     session.position.forget()
-    this.#enter(session, 'refused')
+    session.enter('refused')
     this.#lose(session, 'all')
     // There is room for another one.
     this.#reconciler.schedule()
@@ -263,28 +241,21 @@ export class Follows {
     session.changed()
   }
 
-  #enter (session: Session, status: SubscriptionStatus): void {
-    if (session.status === status) return
-    session.status = status
-    session.changed()
-    this.#wire.emit('subscription', { sessionId: session.id, status })
-  }
-
   #lose (session: Session, which: Loss): void {
     const error = { message: LOST[which], type: 'lost', retryable: true }
     const timestamp = new Date().toISOString()
     for (const jobId of session.jobs.lose(error, timestamp, which)) {
       session.changed()
-      this.#wire.message({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
+      this.#emitter.tell({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
     }
   }
 
   #gap (sessionId: string | undefined, reason: GapReason | undefined): void {
-    if (reason) this.#wire.emit('gap', { sessionId, reason })
+    if (reason) this.#emitter.emit('gap', { sessionId, reason } satisfies Gap)
   }
 
   #session (id: string): Session {
-    const session = this.#sessions.get(id) ?? new Session(id, new Pace(this.#environment))
+    const session = this.#sessions.get(id) ?? new Session(id, this.#environment, this.#emitter)
     this.#sessions.set(id, session)
     return session
   }

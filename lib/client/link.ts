@@ -1,5 +1,6 @@
 import type { Reconnect } from '../protocol/codes.js'
 import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
+import type { Emitter } from './emitter.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
 import type { ClientLimits } from './messages.js'
@@ -68,7 +69,6 @@ export interface LinkEvents {
   readonly message: (text: string) => void
   readonly latency: (ms: number) => void
   state (): void
-  emit (type: 'close' | 'error', event: CloseInfo | ClientError): void
 }
 
 /** The longest header line that nginx and Apache take by default, in bytes. Node.js takes twice as much for all headers. */
@@ -82,6 +82,7 @@ export class Link {
   socket: Socket | undefined
   readonly #options: LinkOptions
   readonly #counts: LinkCounts
+  readonly #emitter: Emitter
   readonly #events: LinkEvents
   readonly #environment: Environment
   /** The deadline of an attempt, or the time until the next. */
@@ -101,10 +102,11 @@ export class Link {
   #url = 'the server'
   #cause: unknown
 
-  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
+  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, emitter: Emitter, events: LinkEvents) {
     this.#options = options
     this.#counts = counts
     this.#environment = environment
+    this.#emitter = emitter
     this.#events = events
   }
 
@@ -158,7 +160,7 @@ export class Link {
       protocols = protocolsFor(getToken && checkToken(await getToken()))
     } catch (cause) {
       if (!isCurrent()) return
-      this.#events.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
+      this.#emitter.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
       this.#ended('backoff', 'token', 1006, 'no token')
       return
     }
@@ -170,7 +172,7 @@ export class Link {
   #warnOfSize (protocols: string[]): void {
     const { length } = protocols.join(', ')
     if (length <= LONGEST_HEADER) return
-    this.#events.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
   }
 
   #dial (protocols: string[]): void {
@@ -190,7 +192,7 @@ export class Link {
       })
     } catch (cause) {
       // A URL that can't be opened today can't be opened tomorrow.
-      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
+      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
@@ -240,9 +242,9 @@ export class Link {
     if (!info.wasConnected && this.reason !== 'called') {
       const cause = this.#cause
       const why = info.reason || redacted(messageOf(cause))
-      this.#events.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
+      this.#emitter.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
     }
-    this.#events.emit('close', info)
+    this.#emitter.emit('close', info)
   }
 
   /**

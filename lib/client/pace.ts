@@ -37,6 +37,6 @@ export class Pace {
       this.#frame = undefined
       if (this.#due) this.tell(false)
     })
-    this.#emitter.emit('', undefined)
+    this.#emitter.emit('')
   }
 }

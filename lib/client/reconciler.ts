@@ -4,14 +4,6 @@ import type { ClientLimits } from './messages.js'
 import type { Session } from './session.js'
 import type { Socket } from './socket.js'
 
-export interface ReconcilerOptions {
-  readonly clock: Environment['clock']
-  readonly sessions: Map<string, Session>
-  /** The app's own messages, which go behind those about sessions. */
-  readonly queue: string[]
-  readonly enter: (session: Session, status: SubscriptionStatus) => void
-}
-
 /** The share of the longest message that a batch fills: a UTF-16 unit is up to three bytes of UTF-8. */
 const BATCH_SHARE = 0.25
 /** The longest message that a server takes which does not say. */
@@ -23,7 +15,10 @@ const DEFAULT_BYTES = 65_536
  * and released between two flushes costs no message.
  */
 export class Reconciler {
-  readonly #options: ReconcilerOptions
+  readonly sessions = new Map<string, Session>()
+  readonly #clock: Environment['clock']
+  /** The app's own messages, which go behind those about sessions. */
+  readonly #queue: string[]
   #timer: Timer | undefined
   /** That of the connection, if there is one. */
   #socket: Socket | undefined
@@ -33,8 +28,9 @@ export class Reconciler {
   /** The longest batch, in UTF-16 units. 0 for a server that knows no batches: then each session is a message. */
   #batchUnits = 0
 
-  constructor (options: ReconcilerOptions) {
-    this.#options = options
+  constructor (clock: Environment['clock'], queue: string[]) {
+    this.#clock = clock
+    this.#queue = queue
   }
 
   connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
@@ -51,18 +47,17 @@ export class Reconciler {
 
   /** What is wanted has changed. Everything that changes within one turn of the event loop is one flush. */
   schedule (ms = 0): void {
-    this.#timer ??= this.#options.clock.after(ms, () => { this.flush() })
+    this.#timer ??= this.#clock.after(ms, () => { this.flush() })
   }
 
   /** The server had no room for a session. Returns whether it will be known when there is some. */
   full (): boolean {
     // If the limit was stated, the server counts sessions of which it is not known here.
-    if (!this.#isStated) this.#capacity = [...this.#options.sessions.values()].filter(({ isHeld }) => isHeld).length
+    if (!this.#isStated) this.#capacity = [...this.sessions.values()].filter(({ isHeld }) => isHeld).length
     return !this.#isStated
   }
 
   flush (): void {
-    const { queue, enter } = this.#options
     const socket = this.#socket
     const changes = new Map<Session, SubscriptionStatus>()
     this.#timer?.cancel()
@@ -73,34 +68,32 @@ export class Reconciler {
         this.schedule(waitMs)
         break
       }
-      const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? queue.shift()))
+      const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? this.#queue.shift()))
       if (!text) break
       socket?.send(text)
     }
     // Last, because a listener may do anything, also flush.
-    for (const [session, status] of changes) enter(session, status)
+    for (const [session, status] of changes) session.enter(status)
   }
 
   /** Returns the next message that leaves sessions. */
   #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
-    const { sessions } = this.#options
     const ids = new Batch('unsubscribe', this.#batchUnits)
-    for (const session of sessions.values()) {
+    for (const session of this.sessions.values()) {
       const { id, isWanted, isHeld, pace } = session
       // One in the query of a connection that is being opened can be left only when that is open.
       if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
       session.left()
       changes.set(session, 'none')
-      if (session.leaving === 0 && !pace.isHeard) sessions.delete(id)
+      if (session.leaving === 0 && !pace.isHeard) this.sessions.delete(id)
     }
     return ids.text
   }
 
   /** Returns the next message that asks for sessions. */
   #ask (changes: Map<Session, SubscriptionStatus>): string | undefined {
-    const { sessions } = this.#options
     const entries = new Batch('subscribe', this.#batchUnits)
-    const wanted = [...sessions.values()].filter(({ isWanted }) => isWanted)
+    const wanted = [...this.sessions.values()].filter(({ isWanted }) => isWanted)
     let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
     for (const session of wanted) {
       const { id: sessionId, isDue, isHeld, isAsking, pause, status, position: { since }, jobs: { have } } = session
