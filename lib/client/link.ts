@@ -136,9 +136,7 @@ export class Link {
   }
 
   close (): void {
-    if (this.reason === 'called') return
-    const wasConnected = this.state === 'connected'
-    this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
+    if (this.reason !== 'called') this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected: this.state === 'connected' })
   }
 
   #open (mayReplace = true): void {

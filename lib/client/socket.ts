@@ -1,4 +1,3 @@
-import { Allowance } from './allowance.js'
 import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './environment.js'
 import type { ClientLimits } from './messages.js'
 import { encoded } from './target.js'
@@ -22,6 +21,8 @@ export const ANSWER_MS = 5_000
 /** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
 const SLOWEST = 8
 
+/** The client's share of the server's rate limit. The rest is room for messages that a slow network delivers together. */
+const SHARE = 0.8
 /**
  * The share of the burst that may be under way, and the share of that after which a ping asks how far the server has read. The
  * network may hold messages back and deliver them together, which exceeds the rate limit however evenly they were sent.
@@ -55,7 +56,14 @@ export class Socket {
   /** Messages that were sent, and how many of them the server has certainly read. */
   #sent = 0
   #read = 0
-  #allowance: Allowance
+  /**
+   * The rate limit, past which the server closes the connection, by the generic cell rate algorithm: a token bucket with one
+   * number for a state. Milliseconds between two messages in the long run, by how many they may come ahead of that, and when
+   * the next one would be due if all came at the interval.
+   */
+  #intervalMs = 0
+  #aheadMs = 0
+  #dueAt = 0
   /** Messages that may be under way. */
   #window = Infinity
   /** When something came last. In the future while a long message may be on its way. */
@@ -68,7 +76,6 @@ export class Socket {
     this.#clock = clock
     this.#events = events
     this.#heardAt = clock.monotonic()
-    this.#allowance = new Allowance(clock)
     const socket = this.#socket = new WebSocket(url, protocols)
     socket.onmessage = ({ data }: { data: unknown }) => {
       this.#heardAt = clock.monotonic()
@@ -93,11 +100,13 @@ export class Socket {
     socket.onclose = ({ code, reason }: { code: number, reason: string }) => { end(code || 1006, reason) }
   }
 
-  /** The server has let the client in. From now on silence counts, and the server's limits do. */
-  admit (limits: ClientLimits = {}): void {
-    const { burst = Infinity, messagesPerSecond } = limits
-    this.#allowance = new Allowance(this.#clock, limits)
-    if (messagesPerSecond && burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
+  /** The server has let the client in. From now on silence counts, and so do the server's limits, if it states any. */
+  admit ({ burst = Number.MAX_SAFE_INTEGER, messagesPerSecond }: ClientLimits = {}): void {
+    if (messagesPerSecond) {
+      this.#intervalMs = 1000 / messagesPerSecond / SHARE
+      this.#aheadMs = this.#intervalMs * Math.max(0, burst * SHARE - 1)
+      if (burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
+    }
     this.#watch()
   }
 
@@ -121,7 +130,7 @@ export class Socket {
 
   /** Milliseconds until the next message may be sent; not above 0 if it may be sent now. */
   get waitMs (): number {
-    return this.#sent - this.#read >= this.#window ? WINDOW_RETRY_MS : this.#allowance.waitMs
+    return this.#sent - this.#read >= this.#window ? WINDOW_RETRY_MS : this.#dueAt - this.#aheadMs - this.#clock.monotonic()
   }
 
   pong (): void {
@@ -136,7 +145,7 @@ export class Socket {
     if (text === PING) this.#pings.push({ at: this.#clock.monotonic(), sent: this.#sent })
     this.#socket.send(text)
     this.#events.sent()
-    this.#allowance.spend()
+    this.#dueAt = Math.max(this.#dueAt, this.#clock.monotonic()) + this.#intervalMs
     const sincePing = this.#sent - (this.#pings.at(-1)?.sent ?? this.#read)
     if (sincePing >= this.#window * PING_SHARE) this.send(PING)
   }
