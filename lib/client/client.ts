@@ -157,7 +157,7 @@ export class Client<App extends { type: string } = AppMessage> {
    * Asks the server to end a job, or without an id the newest running one. An `ai_error` of type `cancelled` follows, or an
    * `error` event that says why not: the server's code, or one that `send` throws. This method itself never throws.
    */
-  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
+  cancel (sessionId: string, jobId = this.#reconciler.sessions.get(sessionId)?.jobs.running): void {
     try {
       this.send({ type: 'cancel', sessionId, ...(jobId && { jobId }) })
     } catch (error) {
@@ -193,7 +193,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** The jobs of a session, as a store that follows the session while it is observed. */
   jobStore (sessionId: string): JobStore {
-    const getSnapshot = (): JobsSnapshot => this.#follows.find(sessionId)?.snapshot ?? noJobs
+    const getSnapshot = (): JobsSnapshot => this.#reconciler.sessions.get(sessionId)?.snapshot ?? noJobs
     return {
       getSnapshot,
       getServerSnapshot: () => noJobs,

@@ -36,10 +36,6 @@ export class Follows {
     this.#replace = replace
   }
 
-  find (id: string): Session | undefined {
-    return this.#sessions.get(id)
-  }
-
   /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
   add (id: string, holder: object, anew = false): void {
     const session = this.#session(id)
@@ -78,7 +74,8 @@ export class Follows {
   disconnected (): void {
     this.#reconciler.disconnected()
     for (const session of this.#sessions.values()) {
-      session.disconnected()
+      session.released()
+      session.leaving = 0
       if (session.isWanted) session.enter('pending')
     }
   }
@@ -101,7 +98,13 @@ export class Follows {
     const { sessionId, userSeq } = message
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
-      if (session) this.#unsubscribed(session, message.reason)
+      // As it was asked to, or because the server took the right back.
+      if (session?.leaving === 0) {
+        if (message.reason) this.#deny(session)
+      } else if (session && !message.reason) {
+        session.leaving--
+        this.#reconciler.schedule()
+      }
       return true
     }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
@@ -129,37 +132,33 @@ export class Follows {
     if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
     session.released()
-    if (code === 'too_many_sessions') session.enter('waiting')
-    if (code === 'unavailable' || (code === 'too_many_sessions' && !this.#reconciler.full())) {
-      // One that was followed before still is.
-      session.isHeld = wasSubscribed
-      const { clock, random } = this.#environment
-      session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
-        session.pause = undefined
-        this.#reconciler.schedule()
-      })
-    } else if (code !== 'too_many_sessions') {
+    if (code === 'too_many_sessions') {
+      session.enter('waiting')
+      if (this.#reconciler.full()) return
+    } else if (code !== 'unavailable') {
       this.#deny(session)
+      return
     }
+    // One that was followed before still is.
+    session.isHeld = wasSubscribed
+    const { clock, random } = this.#environment
+    session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
+      session.pause = undefined
+      this.#reconciler.schedule()
+    })
   }
 
   #greet (session: Session, answer: Answer): void {
-    const gap = session.greet(answer)
+    const gap = session.position.greet(answer)
+    session.isAsking = false
+    session.retries = 0
+    if (answer.recovered) session.jobs.resume()
+    else session.jobs.expectState()
     session.changed()
     session.enter('subscribed')
     this.#gap(session.id, gap)
     if (!answer.recovered) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
-  }
-
-  /** The server has left a session, as it was asked to or because it took the right back. */
-  #unsubscribed (session: Session, reason: string | undefined): void {
-    if (session.leaving === 0) {
-      if (reason) this.#deny(session)
-    } else if (!reason) {
-      session.leaving--
-      this.#reconciler.schedule()
-    }
   }
 
   /** A message of a session's stream. */

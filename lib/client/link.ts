@@ -285,10 +285,9 @@ export class Link {
   }
 }
 
-/** An empty token is none. */
-function checkToken (token: Token): string | undefined {
+function checkToken (token: Token): string {
   if (typeof (token ?? '') !== 'string') throw new TypeError(`it returned a ${typeof token}`)
-  return token === '' ? undefined : token ?? undefined
+  return token ?? ''
 }
 
 /** What an error says. One about several addresses of a host has no message in Node.js, only a code. */

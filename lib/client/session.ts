@@ -1,7 +1,6 @@
 import type { Emitter } from './emitter.js'
 import type { Environment, Timer } from './environment.js'
 import { Jobs, snapshotOf, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
-import type { Answer, GapReason } from './messages.js'
 import type { SubscriptionChange } from './options.js'
 import { Pace } from './pace.js'
 import { Position } from './positions.js'
@@ -68,22 +67,6 @@ export class Session {
   asked (): void {
     this.isHeld = this.isAsking = true
     this.isDue = false
-  }
-
-  /** The server follows the session for this client. */
-  greet (answer: Answer): GapReason | undefined {
-    this.isAsking = false
-    this.retries = 0
-    const gap = this.position.greet(answer)
-    if (answer.recovered) this.jobs.resume()
-    else this.jobs.expectState()
-    return gap
-  }
-
-  /** The connection has ended, and the server holds nothing. */
-  disconnected (): void {
-    this.released()
-    this.leaving = 0
   }
 
   /** The server does not hold the session, and is not asked for it. */

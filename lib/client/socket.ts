@@ -39,8 +39,9 @@ const PING = '{"type":"ping"}'
 /** The first subprotocol; a token rides along as a second one, because a browser can set no header here. */
 const SUBPROTOCOL = 'ai-canvas.v1'
 
+/** An empty token is none. */
 export function protocolsFor (token: string | undefined): string[] {
-  if (token === undefined) return [SUBPROTOCOL]
+  if (!token) return [SUBPROTOCOL]
   // The UTF-8 bytes. Jest's jsdom has no `TextEncoder`.
   const bytes = encoded(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
