@@ -86,10 +86,11 @@ export class Follows {
   }
 
   /** The first message of a connection, which every listener has seen. It answers for the session of the query. */
-  greet ({ user, sessionId = '', ...answer }: ConnectionEstablished): void {
+  greet (message: ConnectionEstablished): void {
+    const { user, sessionId = '' } = message
     this.#gap(undefined, user && this.#user.greet(user))
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking && session.isWanted) this.#greet(session, answer)
+    if (session?.isAsking && session.isWanted) this.#greet(session, message)
     this.#reconciler.flush()
   }
 

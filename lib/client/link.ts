@@ -155,22 +155,21 @@ export class Link {
     let protocols
     try {
       if (!isCurrent()) return
-      protocols = protocolsFor(getToken && checkToken(await getToken()))
+      const token: unknown = (getToken && await getToken()) ?? ''
+      if (typeof token !== 'string') throw new TypeError(`it returned a ${typeof token}`)
+      protocols = protocolsFor(token)
     } catch (cause) {
       if (!isCurrent()) return
       this.#emitter.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
       this.#ended('backoff', 'token', 1006, 'no token')
       return
     }
-    if (isCurrent()) this.#warnOfSize(protocols)
-    if (isCurrent()) this.#dial(protocols)
-  }
-
-  /** A browser can't see that a header was refused. */
-  #warnOfSize (protocols: string[]): void {
     const { length } = protocols.join(', ')
-    if (length <= LONGEST_HEADER) return
-    this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    // A browser can't see that a header was refused.
+    if (length > LONGEST_HEADER && isCurrent()) {
+      this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    }
+    if (isCurrent()) this.#dial(protocols)
   }
 
   #dial (protocols: string[]): void {
@@ -283,11 +282,6 @@ export class Link {
     this.reason = reason
     this.#events.state()
   }
-}
-
-function checkToken (token: Token): string {
-  if (typeof (token ?? '') !== 'string') throw new TypeError(`it returned a ${typeof token}`)
-  return token ?? ''
 }
 
 /** What an error says. One about several addresses of a host has no message in Node.js, only a code. */

@@ -40,7 +40,7 @@ const PING = '{"type":"ping"}'
 const SUBPROTOCOL = 'ai-canvas.v1'
 
 /** An empty token is none. */
-export function protocolsFor (token: string | undefined): string[] {
+export function protocolsFor (token: string): string[] {
   if (!token) return [SUBPROTOCOL]
   // The UTF-8 bytes. Jest's jsdom has no `TextEncoder`.
   const bytes = encoded(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
