@@ -154,7 +154,6 @@ export class Link {
     const { getToken } = this.#options
     let protocols
     try {
-      if (!isCurrent()) return
       const token: unknown = (getToken && await getToken()) ?? ''
       if (typeof token !== 'string') throw new TypeError(`it returned a ${typeof token}`)
       protocols = protocolsFor(token)
