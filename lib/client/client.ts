@@ -1,13 +1,12 @@
-import { Allowance } from './allowance.js'
 import { Emitter } from './emitter.js'
-import type { Environment, Timer } from './environment.js'
+import type { Environment } from './environment.js'
 import { ClientError } from './errors.js'
 import { Follows } from './follows.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
 import { Link, type ConnectionState, type StateReason } from './link.js'
-import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type Incoming, type ServerMessage } from './messages.js'
+import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
-import { PING } from './socket.js'
+import { Reconciler } from './reconciler.js'
 import { isReachable, targetUrl } from './target.js'
 
 /** What `send` takes: the protocol's messages, and the app's own. */
@@ -46,9 +45,6 @@ export type EventOf<App extends { type: string }, T extends string> =
     : T extends ServerMessage['type'] ? Extract<ServerMessage, { type: T }>
       : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
 
-/** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
-const EVENT_NAMES = /^(?:message|open|close|error|gap|subscription|state)$/
-
 /**
  * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
  * `subscribe` or `send`.
@@ -62,11 +58,10 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #environment: Environment
   readonly #emitter: Emitter
   readonly #follows: Follows
+  readonly #reconciler: Reconciler
   readonly #link: Link
   /** Texts that wait for a connection, or for their turn below the server's rate limit. */
   readonly #queue: string[] = []
-  readonly #allowance: Allowance
-  #pump: Timer | undefined
   readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
     reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
   }
@@ -77,22 +72,16 @@ export class Client<App extends { type: string } = AppMessage> {
   constructor (options: ClientOptions<App> | null, environment: Environment) {
     this.#options = resolveOptions(options, environment)
     this.#environment = environment
-    this.#emitter = new Emitter(environment.report)
+    const emitter = this.#emitter = new Emitter(environment.report)
+    this.#reconciler = new Reconciler(environment.clock, this.#queue)
     const { userId, sessionId } = this.#options
     this.userId = userId
     for (const [name, value] of Object.entries(this.#options)) {
       const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
-      if (type !== undefined) this.#emitter.on(type.toLowerCase(), value as () => void)
+      if (type) emitter.on(type.toLowerCase(), value as () => void)
     }
-    const emit = (type: string, event: unknown): void => { this.#emitter.emit(type, event) }
-    this.#allowance = new Allowance(environment.clock, () => this.#link.socket)
-    this.#follows = new Follows(this.#options, environment, this.#allowance, {
-      write: (message) => { this.#write(JSON.stringify(message)) },
-      replace: () => { this.#link.replace('lost') },
-      message: (message) => { this.#emit(message) },
-      emit
-    })
-    this.#link = new Link(this.#options, environment, this.#metrics, {
+    this.#follows = new Follows(this.#options, environment, emitter, this.#reconciler, () => { this.#link.replace('lost') })
+    this.#link = new Link(this.#options, environment, this.#metrics, emitter, {
       target: () => this.#target(),
       message: (text) => { this.#receive(text) },
       latency: (ms) => {
@@ -100,8 +89,7 @@ export class Client<App extends { type: string } = AppMessage> {
         this.#metrics.latency = ms
         this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
       },
-      state: () => { this.#changed() },
-      emit
+      state: () => { this.#changed() }
     })
     if (sessionId !== undefined) this.#follows.add(sessionId, this)
   }
@@ -137,7 +125,7 @@ export class Client<App extends { type: string } = AppMessage> {
     if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
       throw new ClientError('no_url', 'there is no page here: give an absolute "url"')
     }
-    if (this.#options.WebSocket === undefined) {
+    if (!this.#options.WebSocket) {
       throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')
     }
     this.#link.connect()
@@ -169,9 +157,9 @@ export class Client<App extends { type: string } = AppMessage> {
    * Asks the server to end a job, or without an id the newest running one. An `ai_error` of type `cancelled` follows, or an
    * `error` event that says why not: the server's code, or one that `send` throws. This method itself never throws.
    */
-  cancel (sessionId: string, jobId = this.#follows.find(sessionId)?.jobs.running): void {
+  cancel (sessionId: string, jobId = this.#reconciler.sessions.get(sessionId)?.jobs.running): void {
     try {
-      this.send({ type: 'cancel', sessionId, ...(jobId !== undefined && jobId !== '' && { jobId }) })
+      this.send({ type: 'cancel', sessionId, ...(jobId && { jobId }) })
     } catch (error) {
       const { code, message } = error as ClientError
       this.#emitter.emit('error', new ClientError(code, message, { cause: error, sessionId, jobId }))
@@ -188,7 +176,7 @@ export class Client<App extends { type: string } = AppMessage> {
   send (message: OutgoingMessage): void {
     const { type } = message
     const ids = sessionsOf(message)
-    if (type === 'subscribe' && ids !== undefined) {
+    if (type === 'subscribe' && ids) {
       for (const id of ids) this.#follows.add(id, this, true)
       if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
@@ -205,7 +193,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** The jobs of a session, as a store that follows the session while it is observed. */
   jobStore (sessionId: string): JobStore {
-    const getSnapshot = (): JobsSnapshot => this.#follows.find(sessionId)?.snapshot ?? noJobs
+    const getSnapshot = (): JobsSnapshot => this.#reconciler.sessions.get(sessionId)?.snapshot ?? noJobs
     return {
       getSnapshot,
       getServerSnapshot: () => noJobs,
@@ -233,34 +221,12 @@ export class Client<App extends { type: string } = AppMessage> {
   #sendOrQueue (text: string): void {
     if (this.state === 'idle') this.connect()
     if (this.state === 'closed') throw new ClientError('closed', 'the client is closed: call connect() first')
-    const mustWait = this.state !== 'connected' || this.#queue.length > 0 || this.#allowance.waitMs > 0
-    if (mustWait && this.#queue.length >= this.#options.maxQueuedMessages) {
-      throw new ClientError('queue_full', `${this.#queue.length} messages wait already: see "maxQueuedMessages"`)
-    }
-    this.#queue.push(text)
-    this.#sendQueued()
-  }
-
-  /** Sends the messages that wait, as far as the server's rate limit allows. */
-  #sendQueued (): void {
-    this.#pump?.cancel()
-    while (this.state === 'connected' && this.#queue.length > 0) {
-      // A message about a session goes behind the `subscribe` for it, and sessions do not wait behind messages.
-      this.#follows.flush()
-      const { waitMs } = this.#allowance
-      if (waitMs > 0) {
-        this.#pump = this.#environment.clock.after(waitMs, () => { this.#sendQueued() })
-        return
-      }
-      this.#write(this.#queue.shift() ?? PING)
-    }
-  }
-
-  #write (text: string): void {
-    const { socket } = this.#link
-    if (text === PING) socket?.ping()
-    else socket?.send(text)
-    this.#allowance.spend()
+    const queue = this.#queue
+    queue.push(text)
+    if (this.state === 'connected') this.#reconciler.flush()
+    if (queue.length <= this.#options.maxQueuedMessages) return
+    queue.pop()
+    throw new ClientError('queue_full', `${queue.length} messages wait already: see "maxQueuedMessages"`)
   }
 
   #changed (): void {
@@ -275,32 +241,25 @@ export class Client<App extends { type: string } = AppMessage> {
 
   #receive (text: string): void {
     const message = parseMessage(text)
-    if (message === undefined) return
+    if (!message) return
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
-      this.#allowance.begin(message.limits ?? {})
-      const greet = this.#follows.connected(message)
-      this.#link.connected()
-      this.#emit(message)
+      this.#reconciler.connected(message.limits, this.#link.socket)
+      this.#link.connected(message.limits)
+      this.#emitter.tell(message)
       this.#emitter.emit('open', message)
-      greet()
-      this.#sendQueued()
+      this.#follows.greet(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
-      this.#emit(message)
+      this.#emitter.tell(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
       this.#follows.refused(message)
     } else if (isKnown('large_message', message)) {
       this.#link.socket?.expect(message.bytes)
     } else {
       if (message.type === 'pong') this.#link.socket?.pong()
-      if (this.#follows.receive(message)) this.#emit(message)
+      if (this.#follows.receive(message)) this.#emitter.tell(message)
     }
-  }
-
-  #emit (message: Incoming | AppMessage): void {
-    if (!EVENT_NAMES.test(message.type)) this.#emitter.emit(message.type, message)
-    this.#emitter.emit('message', message)
   }
 }

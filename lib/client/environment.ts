@@ -84,7 +84,7 @@ export function environmentOf (globals: Globals): Environment {
       return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
     },
     // A worker from a blob has an origin alone; a `srcdoc` or `about:blank` frame has the base of the page around it.
-    pageUrl: [globals.location?.href, document?.baseURI, globals.origin].find((url) => url !== undefined && /^https?:/.test(url)),
+    pageUrl: [globals.location?.href, document?.baseURI, globals.origin].find((url) => url && /^https?:/.test(url)),
     WebSocket: globals.WebSocket,
     report: (error) => { queueMicrotask(() => { throw error }) }
   }

@@ -1,57 +1,39 @@
-import type { Allowance } from './allowance.js'
 import { delayMs, type BackoffOptions } from './backoff.js'
+import type { Emitter } from './emitter.js'
 import type { Environment } from './environment.js'
-import type { JobMessage, SubscriptionStatus } from './jobs.js'
-import { isKnown, type AIErrorInfo, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
-import type { Gap, SubscriptionChange } from './options.js'
-import { Pace } from './pace.js'
-import { Position } from './positions.js'
-import { Reconciler } from './reconciler.js'
+import type { JobMessage, Loss } from './jobs.js'
+import { isKnown, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
+import type { Gap } from './options.js'
+import { Position, type Verdict } from './positions.js'
+import type { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
 import { ID, type Query } from './target.js'
 
-/** What the follows need of the connection, and of the listeners. */
-export interface Wire {
-  /** Sends a message over the connection, which is there. */
-  readonly write: (message: object) => void
-  /** Takes another connection in the place of this one. */
-  replace (): void
-  message (message: Incoming): void
-  emit (type: 'gap', event: Gap): void
-  emit (type: 'subscription', event: SubscriptionChange): void
+/** Why nobody knows how jobs go on. */
+const LOST: Readonly<Record<Loss, string>> = {
+  unseen: 'the server has lost this job',
+  suspended: 'the connection is lost',
+  all: 'access was revoked'
 }
-
-const lost = (message: string): AIErrorInfo => ({ message, type: 'lost', retryable: true })
-const UNKNOWN = lost('the server has lost this job')
-const UNREACHABLE = lost('the connection is lost')
-const DENIED = lost('access was revoked')
 
 /** The sessions that are followed and the user's own stream: where each is, and what comes of it. */
 export class Follows {
   readonly #options: BackoffOptions
   readonly #environment: Environment
-  readonly #wire: Wire
-  readonly #sessions = new Map<string, Session>()
+  readonly #emitter: Emitter
   readonly #reconciler: Reconciler
+  /** Takes another connection in the place of this one. */
+  readonly #replace: () => void
+  readonly #sessions: Map<string, Session>
   readonly #user = new Position()
-  /** The session in the query of this connection. */
-  #inQuery: Session | undefined
 
-  constructor (options: BackoffOptions, environment: Environment, allowance: Allowance, wire: Wire) {
+  constructor (options: BackoffOptions, environment: Environment, emitter: Emitter, reconciler: Reconciler, replace: () => void) {
     this.#options = options
     this.#environment = environment
-    this.#wire = wire
-    this.#reconciler = new Reconciler({
-      clock: environment.clock,
-      allowance,
-      sessions: this.#sessions,
-      write: wire.write,
-      enter: (session, status) => { this.#enter(session, status) }
-    })
-  }
-
-  find (id: string): Session | undefined {
-    return this.#sessions.get(id)
+    this.#emitter = emitter
+    this.#reconciler = reconciler
+    this.#sessions = reconciler.sessions
+    this.#replace = replace
   }
 
   /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
@@ -59,7 +41,7 @@ export class Follows {
     const session = this.#session(id)
     session.holders.add(holder)
     if (!session.isHeld || (anew && !session.isAsking)) session.isDue = true
-    if (session.status === 'none' || session.status === 'refused') this.#enter(session, 'pending')
+    if (session.status === 'none' || session.status === 'refused') session.enter('pending')
     this.#reconciler.schedule()
   }
 
@@ -80,16 +62,10 @@ export class Follows {
     return this.#session(id).pace.listen(listener)
   }
 
-  /** Asks now for what has to be asked, so that it comes before a message of the app's. */
-  flush (): void {
-    this.#reconciler.flush()
-  }
-
   /** What the next attempt says in its query. */
   query (): Omit<Query, 'userId' | 'attempt'> {
     // An id that is none would end the connection.
     const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && ID.test(id))
-    this.#inQuery = first
     first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
@@ -98,26 +74,24 @@ export class Follows {
   disconnected (): void {
     this.#reconciler.disconnected()
     for (const session of this.#sessions.values()) {
-      session.disconnected()
-      if (session.isWanted) this.#enter(session, 'pending')
+      session.released()
+      session.leaving = 0
+      if (session.isWanted) session.enter('pending')
     }
   }
 
   /** There will be no connection for now: nobody knows how the jobs go on. */
   suspend (): void {
-    for (const session of this.#sessions.values()) this.#lose(session, UNREACHABLE, 'suspended')
+    for (const session of this.#sessions.values()) this.#lose(session, 'suspended')
   }
 
-  /** The first message of a connection. Returns what to do when every listener has seen it. */
-  connected (message: ConnectionEstablished): () => void {
-    const gap = message.user && this.#user.greet(message.user)
-    this.#reconciler.connected(message.limits)
-    return () => {
-      if (gap !== undefined) this.#gap(undefined, gap)
-      const first = this.#inQuery
-      if (first?.isWanted === true && message.sessionId === first.id) this.#greet(first, message)
-      this.flush()
-    }
+  /** The first message of a connection, which every listener has seen. It answers for the session of the query. */
+  greet (message: ConnectionEstablished): void {
+    const { user, sessionId = '' } = message
+    this.#gap(undefined, user && this.#user.greet(user))
+    const session = this.#sessions.get(sessionId)
+    if (session?.isAsking && session.isWanted) this.#greet(session, message)
+    this.#reconciler.flush()
   }
 
   /** Takes any other message. Whether listeners are to be told of it. */
@@ -125,19 +99,25 @@ export class Follows {
     const { sessionId, userSeq } = message
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
-      if (session !== undefined) this.#unsubscribed(session, message.reason)
+      // As it was asked to, or because the server took the right back.
+      if (session?.leaving === 0) {
+        if (message.reason) this.#deny(session)
+      } else if (session && !message.reason) {
+        session.leaving--
+        this.#reconciler.schedule()
+      }
       return true
     }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
     // Of one that was left, something may still be on its way.
-    if (session?.isHeld !== true || session.leaving > 0) return false
+    if (!session?.isHeld || session.leaving > 0) return false
     const isAnswer = isKnown('subscribed', message)
     if (!session.isWanted) {
       // If somebody wants it again before it is left, it is asked for what was not listened to.
       session.isDue = true
       if (isAnswer) session.isAsking = false
     } else if (isAnswer) {
-      this.#wire.message(message)
+      this.#emitter.tell(message)
       this.#greet(session, message)
     } else if (message.type === 'cancelling') {
       return true
@@ -150,40 +130,36 @@ export class Follows {
   /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking !== true || session.leaving > 0 || request !== 'subscribe') return
+    if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
     session.released()
-    if (code === 'too_many_sessions') this.#enter(session, 'waiting')
-    if (code === 'unavailable' || (code === 'too_many_sessions' && !this.#reconciler.full())) {
-      // One that was followed before still is.
-      session.isHeld = wasSubscribed
-      const { clock, random } = this.#environment
-      session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
-        session.pause = undefined
-        this.#reconciler.schedule()
-      })
-    } else if (code !== 'too_many_sessions') {
+    if (code === 'too_many_sessions') {
+      session.enter('waiting')
+      if (this.#reconciler.full()) return
+    } else if (code !== 'unavailable') {
       this.#deny(session)
+      return
     }
+    // One that was followed before still is.
+    session.isHeld = wasSubscribed
+    const { clock, random } = this.#environment
+    session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
+      session.pause = undefined
+      this.#reconciler.schedule()
+    })
   }
 
   #greet (session: Session, answer: Answer): void {
-    const gap = session.greet(answer)
+    const gap = session.position.greet(answer)
+    session.isAsking = false
+    session.retries = 0
+    if (answer.recovered) session.jobs.resume()
+    else session.jobs.expectState()
     session.changed()
-    this.#enter(session, 'subscribed')
-    if (gap !== undefined) this.#gap(session.id, gap)
-    if (answer.recovered !== true) this.#reconcile(session)
+    session.enter('subscribed')
+    this.#gap(session.id, gap)
+    if (!answer.recovered) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
-  }
-
-  /** The server has left a session, as it was asked to or because it took the right back. */
-  #unsubscribed (session: Session, reason: string | undefined): void {
-    if (session.leaving === 0) {
-      if (reason !== undefined) this.#deny(session)
-    } else if (reason === undefined) {
-      session.leaving--
-      this.#reconciler.schedule()
-    }
   }
 
   /** A message of a session's stream. */
@@ -194,21 +170,17 @@ export class Follows {
     // It comes again behind the answer.
     if ((session.isAsking || session.isDue) && (seq !== undefined || isOfJob)) return
     const wasSettled = position.settled
-    const verdict = position.take(seq)
+    const verdict = this.#take(position, seq, session.id)
     if (verdict === 'hole') {
-      if (position.mayAskAbout()) {
-        this.#askAgain(session)
-        return
-      }
-      position.jump(seq)
-      this.#gap(session.id, 'overflow')
+      this.#askAgain(session)
+      return
     }
     if (verdict === 'double') {
       // No news, but a sign of life.
       jobs.see(jobId)
       if (type === 'ai_start' && jobs.revive(jobId)) session.changed()
     } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
-      this.#wire.message(message)
+      this.#emitter.tell(message)
     }
     if (!wasSettled) this.#reconcile(session)
   }
@@ -230,16 +202,19 @@ export class Follows {
 
   /** Whether listeners are to be told. */
   #ofUser (seq: number): boolean {
-    const verdict = this.#user.take(seq)
-    if (verdict !== 'hole') return verdict === 'new'
+    const verdict = this.#take(this.#user, seq)
     // There is no asking again for a user's stream but to come back.
-    if (this.#user.mayAskAbout()) {
-      this.#wire.replace()
-      return false
-    }
-    this.#user.jump(seq)
-    this.#gap(undefined, 'overflow')
-    return true
+    if (verdict === 'hole') this.#replace()
+    return verdict === 'new'
+  }
+
+  /** Takes a number of a stream. A `hole` is worth a question: any other is accepted as a gap. */
+  #take (position: Position, seq: number | undefined, sessionId?: string): Verdict {
+    const verdict = position.take(seq)
+    if (verdict !== 'hole' || position.mayAskAbout()) return verdict
+    position.jump(seq)
+    this.#gap(sessionId, 'overflow')
+    return 'new'
   }
 
   #askAgain (session: Session): void {
@@ -251,8 +226,8 @@ export class Follows {
     session.released()
     session.isDue = session.isKnown = false
     session.position.forget()
-    this.#enter(session, 'refused')
-    this.#lose(session, DENIED, 'all')
+    session.enter('refused')
+    this.#lose(session, 'all')
     // There is room for another one.
     this.#reconciler.schedule()
   }
@@ -260,33 +235,27 @@ export class Follows {
   /** When the present state is complete: a job that it does not mention does not run. */
   #reconcile (session: Session): void {
     if (!session.position.settled) return
-    this.#lose(session, UNKNOWN, 'unseen')
+    this.#lose(session, 'unseen')
     if (session.isKnown) return
     session.isKnown = true
     session.changed()
   }
 
-  #enter (session: Session, status: SubscriptionStatus): void {
-    if (session.status === status) return
-    session.status = status
-    session.changed()
-    this.#wire.emit('subscription', { sessionId: session.id, status })
-  }
-
-  #lose (session: Session, error: AIErrorInfo, which: 'unseen' | 'suspended' | 'all'): void {
+  #lose (session: Session, which: Loss): void {
+    const error = { message: LOST[which], type: 'lost', retryable: true }
     const timestamp = new Date().toISOString()
     for (const jobId of session.jobs.lose(error, timestamp, which)) {
       session.changed()
-      this.#wire.message({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
+      this.#emitter.tell({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
     }
   }
 
-  #gap (sessionId: string | undefined, reason: GapReason): void {
-    this.#wire.emit('gap', { sessionId, reason })
+  #gap (sessionId: string | undefined, reason: GapReason | undefined): void {
+    if (reason) this.#emitter.emit('gap', { sessionId, reason } satisfies Gap)
   }
 
   #session (id: string): Session {
-    const session = this.#sessions.get(id) ?? new Session(id, new Pace(this.#environment))
+    const session = this.#sessions.get(id) ?? new Session(id, this.#environment, this.#emitter)
     this.#sessions.set(id, session)
     return session
   }

@@ -56,6 +56,12 @@ export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
  */
 export type Outcome = 'told' | 'dropped' | 'gap'
 
+/**
+ * Why jobs are given up: the present state did not mention them (`unseen`), there is no connection (`suspended`: recovered
+ * without a gap, they run on), or all of the session's are.
+ */
+export type Loss = 'unseen' | 'suspended' | 'all'
+
 /** Ended jobs that are remembered in a session. */
 const MAX_ENDED = 32
 
@@ -63,18 +69,16 @@ interface Job {
   view: JobView
   /** Where in the job's text the known part ends, in UTF-16 units. */
   end: number
-  /** Its end was only presumed here: any news of the job overrules it. */
-  lost: boolean
-  /** Lost only because there was no connection: recovered without a gap, it runs on. */
-  suspended: boolean
-  /** Not mentioned yet in the present state that is coming. */
-  unseen: boolean
+  /** Why its end was presumed here, if it was: any news of the job overrules it. */
+  lost: Loss | undefined
 }
 
 /** The jobs of one session, as far as messages have told. */
 export class Jobs {
   readonly #jobs = new Map<string, Job>()
   #latest: Job | undefined
+  /** Jobs that the present state which is coming has not mentioned yet. */
+  #unseen = new Set<string>()
 
   get latest (): JobView | undefined {
     return this.#latest?.view
@@ -103,10 +107,10 @@ export class Jobs {
     this.see(jobId)
     if (type === 'ai_progress') return this.#progress(message, known, mayJump)
     if (type === 'ai_start') {
-      if (known?.lost === false) return 'dropped'
+      if (known && !known.lost) return 'dropped'
       this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
     } else {
-      if (known !== undefined && hasEnded(known) && message.supersedes !== true) return 'dropped'
+      if (known && hasEnded(known) && !message.supersedes) return 'dropped'
       this.#end(known ?? this.#open(jobId), {
         ...(type === 'ai_complete'
           ? { status: 'complete', result: message.result, error: undefined }
@@ -120,38 +124,34 @@ export class Jobs {
 
   /** The present state comes, and with it every job that runs. */
   expectState (): void {
-    for (const job of this.#jobs.values()) {
-      job.unseen = true
-      job.suspended = false
-    }
+    this.#unseen = new Set(this.#jobs.keys())
+    for (const job of this.#jobs.values()) job.lost &&= 'unseen'
   }
 
   /** The server speaks of this job. */
   see (jobId = ''): void {
-    const job = this.#jobs.get(jobId)
-    if (job !== undefined) job.unseen = false
+    this.#unseen.delete(jobId)
   }
 
   /** The same, of one that runs: it may be one that counts as lost here. Returns whether it was. */
   revive (jobId = ''): boolean {
     const job = this.#jobs.get(jobId)
-    if (job?.lost !== true) return false
+    if (!job?.lost) return false
     this.#change(job, RUNS)
     return true
   }
 
   /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */
   resume (): void {
-    for (const { suspended, view } of this.#select()) if (suspended) this.revive(view.jobId)
+    for (const { lost, view } of this.#select()) if (lost === 'suspended') this.revive(view.jobId)
   }
 
   /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
-  lose (error: AIErrorInfo, endedAt: string, which: 'unseen' | 'suspended' | 'all'): string[] {
-    const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || job.unseen))
+  lose (error: AIErrorInfo, endedAt: string, which: Loss): string[] {
+    const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || this.#unseen.has(job.view.jobId)))
     for (const job of lost) {
       this.#end(job, { status: 'error', error, endedAt })
-      job.lost = true
-      job.suspended = which === 'suspended'
+      job.lost = which
     }
     return lost.map(({ view }) => view.jobId)
   }
@@ -161,7 +161,7 @@ export class Jobs {
     const job = known ?? this.#open(jobId)
     let { text } = job.view
     if (offset > job.end) {
-      if (!mayJump && truncated !== true) return 'gap'
+      if (!mayJump && !truncated) return 'gap'
       text = ''
       job.end = offset
     }
@@ -169,20 +169,20 @@ export class Jobs {
     text += news
     job.end += news.length
     const streamed = { text, truncated: text.length < job.end }
-    if (known !== undefined && hasEnded(known)) {
+    if (known && hasEnded(known)) {
       // What the text lacked when the end came. The numbers and the state are the end's.
       this.#change(job, streamed, false)
       return 'dropped'
     }
     // One that runs is the latest when it reports, unless another one that runs is.
-    const isLatest = known === undefined || job.lost || this.#latest === undefined || !isRunning(this.#latest)
+    const isLatest = !(known && !job.lost && this.#latest && isRunning(this.#latest))
     this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
     return 'told'
   }
 
   #open (jobId: string): Job {
     const view: JobView = { jobId, status: 'processing', text: '', truncated: false, endTruncated: false }
-    const job = { view, end: 0, lost: false, suspended: false, unseen: false }
+    const job: Job = { view, end: 0, lost: undefined }
     this.#put(job)
     return job
   }
@@ -201,7 +201,7 @@ export class Jobs {
 
   #change (job: Job, news: Partial<JobView>, isLatest = true): void {
     job.view = Object.freeze({ ...job.view, ...news })
-    if (news.status !== undefined) job.lost = job.suspended = false
+    if (news.status) job.lost = undefined
     if (isLatest) this.#latest = job
   }
 

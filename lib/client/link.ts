@@ -1,7 +1,9 @@
 import type { Reconnect } from '../protocol/codes.js'
 import { delayMs, ruleOf, type BackoffOptions } from './backoff.js'
+import type { Emitter } from './emitter.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
+import type { ClientLimits } from './messages.js'
 import type { Token } from './options.js'
 import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
 import { redacted } from './target.js'
@@ -67,7 +69,6 @@ export interface LinkEvents {
   readonly message: (text: string) => void
   readonly latency: (ms: number) => void
   state (): void
-  emit (type: 'close' | 'error', event: CloseInfo | ClientError): void
 }
 
 /** The longest header line that nginx and Apache take by default, in bytes. Node.js takes twice as much for all headers. */
@@ -81,6 +82,7 @@ export class Link {
   socket: Socket | undefined
   readonly #options: LinkOptions
   readonly #counts: LinkCounts
+  readonly #emitter: Emitter
   readonly #events: LinkEvents
   readonly #environment: Environment
   /** The deadline of an attempt, or the time until the next. */
@@ -100,10 +102,11 @@ export class Link {
   #url = 'the server'
   #cause: unknown
 
-  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, events: LinkEvents) {
+  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, emitter: Emitter, events: LinkEvents) {
     this.#options = options
     this.#counts = counts
     this.#environment = environment
+    this.#emitter = emitter
     this.#events = events
   }
 
@@ -117,60 +120,55 @@ export class Link {
   }
 
   /** The `connection` message has come: only now it is known that somebody serves this connection. */
-  connected (): void {
+  connected (limits: ClientLimits | undefined): void {
     this.#timer?.cancel()
     this.#failed = 0
     this.#triedFreshToken = false
     if (this.#wasConnected) this.#counts.reconnects++
     this.#wasConnected = true
-    this.socket?.watch()
+    this.socket?.admit(limits)
     this.#enter('connected')
   }
 
   /** Takes another connection in the place of this one, which can't be trusted any more. */
-  replace (reason: StateReason, rule: Reconnect = 'soon'): void {
-    this.#ended(rule, reason, 1006, '')
+  replace (reason: StateReason): void {
+    this.#ended('soon', reason, 1006, '')
   }
 
   close (): void {
-    if (this.reason === 'called') return
-    const wasConnected = this.state === 'connected'
-    this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected })
+    if (this.reason !== 'called') this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected: this.state === 'connected' })
   }
 
   #open (mayReplace = true): void {
-    const { getToken, connectTimeoutMs } = this.#options
     this.#wokeAt = this.#cause = undefined
     this.#mayReplace = mayReplace
     if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
-    const attempt = this.#timer = this.#restart(connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
+    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
     // What an attempt brings that was given up meanwhile is of no interest.
-    const ifCurrent = (then: () => void): void => { if (this.#timer === attempt && this.state === 'connecting') then() }
-    const failed = (cause: unknown): void => {
-      ifCurrent(() => {
-        this.#events.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
-        this.#ended('backoff', 'token', 1006, 'no token')
-      })
-    }
-    try {
-      if (getToken === undefined) ifCurrent(() => { this.#dial(protocolsFor(undefined)) })
-      else {
-        Promise.resolve(getToken()).then((token) => protocolsFor(checkToken(token))).then((protocols) => {
-          ifCurrent(() => { this.#warnOfSize(protocols) })
-          ifCurrent(() => { this.#dial(protocols) })
-        }, failed)
-      }
-    } catch (error) {
-      failed(error)
-    }
+    void this.#prepare(() => this.#timer === attempt)
   }
 
-  /** A browser can't see that a header was refused. */
-  #warnOfSize (protocols: string[]): void {
+  /** Does not wait where there is no `getToken`. Never rejects. */
+  async #prepare (isCurrent: () => boolean): Promise<void> {
+    const { getToken } = this.#options
+    let protocols
+    try {
+      const token: unknown = (getToken && await getToken()) ?? ''
+      if (typeof token !== 'string') throw new TypeError(`it returned a ${typeof token}`)
+      protocols = protocolsFor(token)
+    } catch (cause) {
+      if (!isCurrent()) return
+      this.#emitter.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
+      this.#ended('backoff', 'token', 1006, 'no token')
+      return
+    }
     const { length } = protocols.join(', ')
-    if (length <= LONGEST_HEADER) return
-    this.#events.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    // A browser can't see that a header was refused.
+    if (length > LONGEST_HEADER && isCurrent()) {
+      this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    }
+    if (isCurrent()) this.#dial(protocols)
   }
 
   #dial (protocols: string[]): void {
@@ -190,7 +188,7 @@ export class Link {
       })
     } catch (cause) {
       // A URL that can't be opened today can't be opened tomorrow.
-      this.#events.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
+      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
@@ -209,7 +207,7 @@ export class Link {
       this.#rule = rule
       const ms = this.#delayMs(rule, isOffline)
       this.#drop()
-      this.#timer = this.#restart(ms, () => { this.#open() })
+      this.#restart(ms, () => { this.#open() })
       this.#enter('waiting', isOffline ? 'offline' : reason)
       this.#tell(info)
     }
@@ -227,21 +225,22 @@ export class Link {
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
     this.#drop()
     this.#timer?.cancel()
+    this.#timer = undefined
     if (reason !== 'attempts') {
       this.#unwatch?.()
       this.#unwatch = undefined
     }
     this.#enter('closed', reason)
-    if (info !== undefined) this.#tell(info)
+    if (info) this.#tell(info)
   }
 
   #tell (info: CloseInfo): void {
     if (!info.wasConnected && this.reason !== 'called') {
       const cause = this.#cause
       const why = info.reason || redacted(messageOf(cause))
-      this.#events.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
+      this.#emitter.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
     }
-    this.#events.emit('close', info)
+    this.#emitter.emit('close', info)
   }
 
   /**
@@ -274,7 +273,7 @@ export class Link {
 
   #restart (ms: number, callback: () => void): Timer {
     this.#timer?.cancel()
-    return this.#environment.clock.after(ms, callback)
+    return this.#timer = this.#environment.clock.after(ms, callback)
   }
 
   #enter (state: ConnectionState, reason?: StateReason): void {
@@ -282,12 +281,6 @@ export class Link {
     this.reason = reason
     this.#events.state()
   }
-}
-
-/** An empty token is none. */
-function checkToken (token: Token): string | undefined {
-  if (typeof (token ?? '') !== 'string') throw new TypeError(`it returned a ${typeof token}`)
-  return token === '' ? undefined : token ?? undefined
 }
 
 /** What an error says. One about several addresses of a host has no message in Node.js, only a code. */

@@ -30,13 +30,13 @@ export class Pace {
 
   /** Tells everyone: now if it is `urgent` or nothing was told in this frame, otherwise at the frame's end. */
   tell (urgent: boolean): void {
-    this.#due = this.#frame !== undefined && !urgent
+    this.#due = !urgent && this.#frame !== undefined
     if (this.#due || !this.isHeard) return
     this.#frame?.cancel()
     this.#frame = this.#clock.after(FRAME_MS, () => {
       this.#frame = undefined
       if (this.#due) this.tell(false)
     })
-    this.#emitter.emit('', undefined)
+    this.#emitter.emit('')
   }
 }

@@ -33,7 +33,7 @@ export class Position {
 
   /** Takes the server's answer. Returns why something was missed; undefined when nothing was, or nothing was known before. */
   greet ({ epoch, seq = 0, recovered, replaying = 0, reason = 'expired' }: Answer): GapReason | undefined {
-    if (recovered === true) {
+    if (recovered) {
       this.#left = 0
       return undefined
     }

@@ -1,12 +1,14 @@
-import type { Timer } from './environment.js'
+import type { Emitter } from './emitter.js'
+import type { Environment, Timer } from './environment.js'
 import { Jobs, snapshotOf, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
-import type { Answer, GapReason } from './messages.js'
-import type { Pace } from './pace.js'
+import type { SubscriptionChange } from './options.js'
+import { Pace } from './pace.js'
 import { Position } from './positions.js'
 
 /** One session: what the page wants of it, what the server holds, where its stream is, and its jobs. */
 export class Session {
   readonly id: string
+  readonly #emitter: Emitter
   readonly position = new Position()
   readonly jobs = new Jobs()
   /** Listeners to the jobs and the status. */
@@ -33,9 +35,10 @@ export class Session {
   status: SubscriptionStatus = 'none'
   #snapshot: JobsSnapshot | undefined
 
-  constructor (id: string, pace: Pace) {
+  constructor (id: string, environment: Environment, emitter: Emitter) {
     this.id = id
-    this.pace = pace
+    this.pace = new Pace(environment)
+    this.#emitter = emitter
   }
 
   get isWanted (): boolean {
@@ -53,26 +56,17 @@ export class Session {
     this.pace.tell(urgent)
   }
 
+  enter (status: SubscriptionStatus): void {
+    if (this.status === status) return
+    this.status = status
+    this.changed()
+    this.#emitter.emit('subscription', { sessionId: this.id, status } satisfies SubscriptionChange)
+  }
+
   /** A `subscribe` is sent. */
   asked (): void {
     this.isHeld = this.isAsking = true
     this.isDue = false
-  }
-
-  /** The server follows the session for this client. */
-  greet (answer: Answer): GapReason | undefined {
-    this.isAsking = false
-    this.retries = 0
-    const gap = this.position.greet(answer)
-    if (answer.recovered === true) this.jobs.resume()
-    else this.jobs.expectState()
-    return gap
-  }
-
-  /** The connection has ended, and the server holds nothing. */
-  disconnected (): void {
-    this.released()
-    this.leaving = 0
   }
 
   /** The server does not hold the session, and is not asked for it. */

@@ -31,10 +31,10 @@ export function targetUrl (option = '/ws', pageUrl: string | undefined, { have, 
   const held = have && JSON.stringify(have)
   const fields: Record<string, string | undefined> = {
     ...query,
-    have: held !== undefined && held.length <= MAX_HAVE_LENGTH ? held : undefined,
+    have: held && held.length <= MAX_HAVE_LENGTH ? held : undefined,
     attempt: attempt > 0 ? String(attempt) : undefined
   }
-  const pairs = given.split('&').filter((pair) => pair !== '' && fields[pair.replace(/=.*/, '')] === undefined)
+  const pairs = given.split('&').filter((pair) => pair && fields[pair.replace(/=.*/, '')] === undefined)
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encoded(value)}`)
   return pairs.length > 0 ? `${path}?${pairs.join('&')}` : path
 }

@@ -1,4 +1,5 @@
 import type { Sdk } from './scenario.js'
+import { aiSdk5, aiSdk6, aiSdk7 } from './sdks/ai-sdk.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
 import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
@@ -12,4 +13,7 @@ import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral, ollamaChat, ollamaGenerate]
+export const sdks: readonly Sdk[] = [
+  openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral, ollamaChat,
+  ollamaGenerate, ...aiSdk5, ...aiSdk6, ...aiSdk7
+]

@@ -1,3 +1,4 @@
+import { aiSdk } from './ai-sdk.js'
 import { anthropicMessages } from './anthropic-messages.js'
 import { cohere } from './cohere.js'
 import { googleGenai } from './google-genai.js'
@@ -8,4 +9,4 @@ import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages, googleGenai, cohere, mistral, ollama]
+export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, anthropicMessages, aiSdk, googleGenai, cohere, mistral, ollama]

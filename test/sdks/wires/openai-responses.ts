@@ -3,6 +3,11 @@ import { openaiChat } from './openai-chat.js'
 
 // The API of OpenAI's responses: https://platform.openai.com/docs/api-reference/responses-streaming
 
+interface Event {
+  readonly type: string
+  readonly [field: string]: unknown
+}
+
 const SSE = { 'content-type': 'text/event-stream' }
 const usage = { input_tokens: 9, input_tokens_details: { cached_tokens: 0 }, output_tokens: 5, output_tokens_details: { reasoning_tokens: 0 }, total_tokens: 14 }
 
@@ -16,7 +21,7 @@ function response (status: string, fields: object = {}): object {
 const place = { item_id: 'msg_1', output_index: 0, content_index: 0 }
 const item = (status: string, content: readonly object[] = []): object => ({ id: 'msg_1', type: 'message', role: 'assistant', status, content })
 const text = (text: string): object => ({ type: 'output_text', text, annotations: [], logprobs: [] })
-const delta = (delta: string): object => ({ type: 'response.output_text.delta', ...place, delta, logprobs: [] })
+const delta = (delta: string): Event => ({ type: 'response.output_text.delta', ...place, delta, logprobs: [] })
 const call = { id: 'fc_1', type: 'function_call', status: 'completed', name: 'find', call_id: 'call_1', arguments: '{"query":"x"}' }
 
 const opening = [
@@ -29,7 +34,7 @@ const message = [
 ]
 const begun = [...opening, ...message, delta('Héllo ')]
 
-function messageDone (whole: string): object[] {
+function messageDone (whole: string): Event[] {
   return [
     { type: 'response.output_text.done', ...place, text: whole, logprobs: [] },
     { type: 'response.content_part.done', ...place, part: text(whole) },
@@ -37,15 +42,14 @@ function messageDone (whole: string): object[] {
   ]
 }
 
-function end (whole: string): object[] {
+function end (whole: string): Event[] {
   return [...messageDone(whole), { type: 'response.completed', response: response('completed', { output: [item('completed', [text(whole)])], usage }) }]
 }
 
 /** A response's events, each with its number and its name. */
-function stream (events: readonly object[], end?: Wire['end']): Wire {
+function stream (events: readonly Event[], end?: Wire['end']): Wire {
   const body = events.map((event, number) => {
-    const numbered = { ...event, sequence_number: number } as { type: string }
-    return `event: ${numbered.type}\ndata: ${JSON.stringify(numbered)}\n\n`
+    return `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number: number })}\n\n`
   })
   return { headers: SSE, body, ...(end !== undefined && { end }) }
 }

@@ -121,3 +121,15 @@ t.test('a token that comes too late, or after the client was closed, opens nothi
   await settled()
   t.equal(page.sockets.length, 1)
 })
+
+t.test('a token that fails after the client was closed is no error', async (t) => {
+  const page = new FakePage()
+  let fail: ((error: Error) => void) | undefined
+  const client = clientOn(page, { getToken: () => new Promise<string>((_resolve, reject) => { fail = reject }) })
+  client.connect()
+  client.close()
+  client.told.length = 0
+  fail!(new Error('too late'))
+  await settled()
+  t.same(client.told, [])
+})

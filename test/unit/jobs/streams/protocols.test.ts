@@ -77,7 +77,7 @@ function brokenCopies (value: unknown): unknown[] {
   }))
 }
 
-t.test('text and end are the same, however a stream\'s chunks are split in time', async (t) => {
+t.test('text and end are the same, however a stream\'s chunks are split in time', async () => {
   const run = fc.record({ stream: fc.constantFrom(...streams), waits: fc.array(fc.nat(150)), throttleMs: fc.constantFrom(0, 100, Infinity) })
   await fc.assert(fc.asyncProperty(run, async ({ stream: { chunks }, waits, throttleMs }) => {
     const { status, text, ...expected } = readChunks(chunks)
