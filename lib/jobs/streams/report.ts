@@ -21,6 +21,8 @@ export class StreamReport {
   #reason: AIFinishReason | undefined
   #rawReason: string | undefined
   #usage: Usage | undefined
+  /** The usage of the model's calls before this one. */
+  #earlier: Usage | undefined
   #isRefusal = false
   #isComplete = false
 
@@ -31,11 +33,12 @@ export class StreamReport {
 
   /** The fields of the job's result. */
   get result (): Pick<AIResult, 'finishReason' | 'rawFinishReason' | 'usage'> {
+    const usage = sumOf(this.#earlier, this.#usage)
     const reason = this.#isRefusal && (this.#reason === undefined || this.#reason === 'stop') ? 'refusal' : this.#reason
     return {
       ...(reason !== undefined && { finishReason: reason }),
       ...(this.#rawReason !== undefined && { rawFinishReason: this.#rawReason }),
-      ...(this.#usage !== undefined && { usage: this.#usage })
+      ...(usage !== undefined && { usage })
     }
   }
 
@@ -71,6 +74,16 @@ export class StreamReport {
     this.#isRefusal = true
   }
 
+  /**
+   * A message begins. Until it is complete the stream is not, even if another one was. In a stream of several, the usage of
+   * this one is added to that of those before, and why they finished does not count.
+   */
+  begin (): void {
+    this.#earlier = sumOf(this.#earlier, this.#usage)
+    this.#usage = this.#reason = this.#rawReason = undefined
+    this.#isRefusal = this.#isComplete = false
+  }
+
   /** The protocol's last event came. */
   complete (): void {
     this.#isComplete = true
@@ -84,13 +97,12 @@ export class StreamReport {
     if (Object.keys(told).length > 0) this.#usage = { ...this.#usage, ...told }
   }
 
-  /** Notes the token counts of a further call of a model, in a stream of several calls. */
-  addUsage ({ input, output, total }: ReportedUsage): void {
-    const { inputTokens = 0, outputTokens = 0, totalTokens = 0 } = this.#usage ?? {}
-    this.setUsage({
-      ...(isCount(input) && { input: inputTokens + input }), ...(isCount(output) && { output: outputTokens + output }),
-      ...(isCount(total) && { total: totalTokens + total })
-    })
+  /** Notes token counts that are added to those noted before. */
+  addUsage (usage: ReportedUsage): void {
+    const before = this.#usage
+    this.#usage = undefined
+    this.setUsage(usage)
+    this.#usage = sumOf(before, this.#usage)
   }
 
   /** The stream ended without an error of its own. */
@@ -100,6 +112,16 @@ export class StreamReport {
     }
     this.#reason ??= 'unknown'
   }
+}
+
+function sumOf (a: Usage | undefined, b: Usage | undefined): Usage | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  const sum = { ...a }
+  for (const name of ['inputTokens', 'outputTokens', 'totalTokens'] as const) {
+    const count = b[name]
+    if (count !== undefined) sum[name] = (a[name] ?? 0) + count
+  }
+  return sum
 }
 
 function isCount (value: unknown): value is number {
