@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
-import { realParts, type RealPart } from './support/real-parts.js'
+import { areSdksInstalled, areSdksOutdated, realParts, SDKS, type RealPart } from './support/real-parts.js'
 
 // Brings the programs that tests talk to and npm does not: `npm run setup`. Where it can't, it says what to install, and
 // fails only where nobody is there to read that.
@@ -38,6 +38,13 @@ if (absent.length > 0 && existsSync('/etc/debian_version') && process.getuid?.()
   // Otherwise they would start with the machine. Tests run the programs themselves.
   const services = absent.flatMap(({ service, find }) => service !== undefined && find() !== undefined ? service : [])
   if (services.length > 0) spawnSync('systemctl', ['disable', '--quiet', ...services])
+}
+
+// The SDKs come from npm, apart from this package's own dependencies.
+if (areSdksOutdated()) spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: SDKS, stdio: 'inherit' })
+if (!areSdksInstalled()) {
+  process.stdout.write(`The SDKs of the model providers are missing (jobs over their streams): run "npm ci" in ${SDKS}\n`)
+  if (process.env.CI === 'true') process.exitCode = 1
 }
 
 for (const { name, neededFor, debianPackage } of missing()) {

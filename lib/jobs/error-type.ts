@@ -6,6 +6,12 @@ const rows = Object.entries(aiErrorTypes) as Array<[AIErrorType, { readonly stat
 const typeOfStatus: ReadonlyMap<number, AIErrorType> = new Map(rows.flatMap(([type, { statuses = [] }]) => statuses.map((status) => [status, type] as const)))
 const typeOfAlias: ReadonlyMap<string, AIErrorType> = new Map(rows.flatMap(([type, { aliases = [] }]) => aliases.map((alias) => [alias, type] as const)))
 
+/**
+ * What a provider's word says better than its HTTP status: OpenAI sends `insufficient_quota` with a 429, though no later attempt
+ * succeeds before somebody pays, and hosts send `content_filter` with a 400.
+ */
+const PRECISE: ReadonlySet<string> = new Set<AIErrorType>(['billing_error', 'content_filter'])
+
 /** Aborts, by the names and codes of the DOM, undici, axios, got, and the SDKs. */
 const ABORTS: ReadonlySet<unknown> = new Set([
   'AbortError', 'APIUserAbortError', 'RequestAbortedError', 'ResponseAborted', 'CanceledError', 'CancelError',
@@ -53,8 +59,8 @@ function toStatus (value: unknown): number | undefined {
 }
 
 function certainTypeOf (level: unknown): AIErrorType | undefined {
-  // OpenAI sends it with a 429, and no later attempt succeeds before somebody pays.
-  if (wordsOf(level).some((word) => typeOfAlias.get(word) === 'billing_error')) return 'billing_error'
+  const precise = wordsOf(level).map((word) => typeOfAlias.get(word) ?? word).find((type) => PRECISE.has(type))
+  if (precise !== undefined) return precise as AIErrorType
   const status = statusOf(level)
   const known = status === undefined ? undefined : typeOfStatus.get(status) ?? (status >= 500 ? 'api_error' : undefined)
   if (known !== undefined) return known
@@ -74,8 +80,12 @@ function isTimeout (level: unknown): boolean {
 
 function isFailedFetch (level: unknown): boolean {
   const marks = marksOf(level)
-  if (marks.includes('APIConnectionError') || marks.includes('ConnectionError')) return true
-  return marks.includes('TypeError') && FETCH_FAILED.test(String(textOf(level, 'message')))
+  return marks.includes('APIConnectionError') || marks.includes('ConnectionError') || isFetchError(level)
+}
+
+/** Whether fetch threw it for a failure of the network: its message is for nobody. Never throws. */
+export function isFetchError (thrown: unknown): boolean {
+  return marksOf(thrown).includes('TypeError') && FETCH_FAILED.test(String(textOf(thrown, 'message')))
 }
 
 /** What an error is called: its name, its class, since many SDKs' errors are all named `Error`, and its code. */

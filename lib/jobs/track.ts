@@ -221,12 +221,14 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   #warnOfMissingText (): void {
-    const { unrecognisedKeys } = this.#reader
-    if (unrecognisedKeys !== undefined && this.#progress.contentLength === 0) {
-      this.#reporter.warn('a job has no text: no known protocol recognises the chunks of its stream. Pass a function as the option "text" that ' +
-        'reads the text of a chunk', { keysOfFirstChunk: unrecognisedKeys })
-    } else if (this.#progress.chunks === 0) {
-      this.#reporter.warn('the stream of a job ended without a chunk. The AI SDK hides failures in its textStream: pass the result of streamText itself')
+    if (this.#progress.contentLength > 0) return
+    const { unrecognisedKeys, isTextOnly } = this.#reader
+    if (unrecognisedKeys !== undefined) {
+      this.#reporter.warn('a job has no text: no known protocol recognises the chunks of its stream. Pass as the option "text" a function ' +
+        'that returns the text of a chunk', { keysOfFirstChunk: unrecognisedKeys })
+    } else if (isTextOnly) {
+      this.#reporter.warn('a job has no text: its stream ended empty. If it is the textStream of the AI SDK, which hides failures, ' +
+        'pass the result of streamText itself')
     }
   }
 

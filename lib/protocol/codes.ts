@@ -79,7 +79,7 @@ export type ErrorCode = keyof typeof errorCodes
  * `aliases`.
  */
 export const aiErrorTypes = {
-  invalid_request_error: { retryable: false, statuses: [400, 422] },
+  invalid_request_error: { retryable: false, statuses: [400, 422], aliases: ['invalid_prompt'] },
   authentication_error: { retryable: false, statuses: [401] },
   billing_error: { retryable: false, statuses: [402], aliases: ['insufficient_quota'] },
   permission_error: { retryable: false, statuses: [403] },
@@ -91,7 +91,7 @@ export const aiErrorTypes = {
   timeout_error: { retryable: true, statuses: [408, 504] },
   connection_error: { retryable: true },
   incomplete: { retryable: true },
-  content_filter: { retryable: false },
+  content_filter: { retryable: false, aliases: ['content_policy_violation', 'bio_policy', 'misalignment_policy_violation'] },
   cancelled: { retryable: true },
   stalled: { retryable: true },
   interrupted: { retryable: true },

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import type { TObject } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
 import { defaults } from 'ai-canvas-ws'
-import { aiErrorTypes, ClientMessage, closeCodes, errorCodes, MAX_ID_LENGTH, reconnectRule, reservedTypes, ServerMessage } from 'ai-canvas-ws/protocol'
+import { aiErrorTypes, aiFinishReasons, ClientMessage, closeCodes, errorCodes, MAX_ID_LENGTH, reconnectRule, reservedTypes, ServerMessage } from 'ai-canvas-ws/protocol'
 import t from 'tap'
 import { startApp } from '../support/app.js'
 import { connect, open, type Message } from '../support/ws-client.js'
@@ -56,6 +56,7 @@ t.test('the table of error codes is that of the code', async (t) => {
 })
 
 t.test('the table of the types of ai_error is that of the code', async (t) => {
+  t.same(page.table('ai_complete').map(({ finishReason }) => finishReason), [...aiFinishReasons])
   t.same(page.table('ai_error').map(({ type, retryable, 'HTTP status': statuses }) => [type, retryable === 'yes', statuses]),
     Object.entries(aiErrorTypes).map(([type, row]) => [type, row.retryable, type === 'api_error' ? 'other 5xx' : 'statuses' in row ? row.statuses.join(', ') : '']))
 })

@@ -61,7 +61,7 @@ t.test('calls that name only the session: one spinner, however they come', async
 })
 
 for (const [name, about] of [
-  ['openai-chat', 'OpenAI chat completions'], ['openai-responses', 'OpenAI responses'], ['anthropic-messages', 'Anthropic messages'],
+  ['openai-chat-azure', 'OpenAI chat completions'], ['openai-responses-tools', 'OpenAI responses'], ['anthropic-messages', 'Anthropic messages'],
   ['ai-sdk-5', 'the AI SDK\'s fullStream']
 ] as const) {
   t.test(`trackAI brings the text of ${about} to every tab`, async (t) => {

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import WebSocket from 'ws'
 import aiCanvasWs, { type AIOutcome, type AISource } from '../../lib/index.js'
@@ -58,20 +59,25 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   const sessionId = `cancel-${round}`
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
   await once(client, 'open')
-  const closed = Promise.withResolvers<number>()
-  let cancelledAt: number | undefined
+  let [cancelledAt, closedAt] = [Infinity, Infinity]
   client.on('message', (data) => {
-    if (!String(data).includes('"delta"') || cancelledAt !== undefined) return
-    provider.open?.once('close', () => { closed.resolve(performance.now()) })
+    if (!String(data).includes('"delta"') || cancelledAt !== Infinity) return
+    provider.open?.once('close', () => { closedAt = performance.now() })
     cancelledAt = performance.now()
     client.send(JSON.stringify({ type: 'cancel', sessionId }))
   })
   const outcome = await app.wsManager.runAI(sessionId, {}, (signal) => sdk.open({ url: provider.url, signal, scenario: 'cancel' }) as AISource<unknown>, { text: true })
-  const timeout = setTimeout(() => { closed.resolve(Infinity) }, 5000)
-  const closedAfterMs = cancelledAt === undefined ? Infinity : await closed.promise - cancelledAt
-  clearTimeout(timeout)
   client.close()
+  // JSON knows no Infinity.
+  const closedAfterMs = await isClosed(provider) ? closedAt - cancelledAt : 1e9
   return { scenario: 'cancel', outcome, requests: provider.requests, closedAfterMs }
+}
+
+/** Waits for the end of the request that is open, for 5 s at most. */
+async function isClosed ({ open }: Provider): Promise<boolean> {
+  if (open === undefined) return false
+  if (open.closed) return true
+  return await Promise.race([once(open, 'close').then(() => true), delay(5000, false, { ref: false })])
 }
 
 async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): Promise<unknown[]> {
@@ -83,7 +89,8 @@ async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): 
   return chunks
 }
 
-/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message. */
+/** A chunk as a fixture keeps it: bytes as a string. `JSON.stringify` forgets an error's message. */
 function plain (chunk: unknown): unknown {
+  if (chunk instanceof Uint8Array) return Buffer.from(chunk).toString()
   return JSON.parse(JSON.stringify(chunk, (_, value: unknown) => value instanceof Error ? { ...value, name: value.name, message: value.message } : value))
 }

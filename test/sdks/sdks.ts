@@ -7,4 +7,4 @@ import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiResponses, openaiCompletions]
+export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq]

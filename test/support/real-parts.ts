@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 /** A program that some test talks to, and that npm does not bring. `npm run setup` installs what is missing. */
 export interface RealPart {
@@ -55,3 +56,17 @@ export const haproxy = proxy('HAProxy', 'haproxy')
 export const caddy = proxy('Caddy', 'caddy')
 
 export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy]
+
+/** The folder of the SDKs whose streams the tests follow. They have a lock file of their own. */
+export const SDKS = fileURLToPath(new URL('../sdks/', import.meta.url))
+
+const INSTALLED = `${SDKS}node_modules/.package-lock.json`
+
+export function areSdksInstalled (): boolean {
+  return existsSync(INSTALLED)
+}
+
+/** Whether what is installed is older than the lock file. */
+export function areSdksOutdated (): boolean {
+  return !areSdksInstalled() || statSync(INSTALLED).mtimeMs < statSync(`${SDKS}package-lock.json`).mtimeMs
+}

@@ -43,6 +43,11 @@ export class StreamReader<T> {
     return this.#textOf === undefined ? rest : ''
   }
 
+  /** Whether no object came: the stream was of strings or bytes, or empty. */
+  get isTextOnly (): boolean {
+    return this.#firstObject === undefined
+  }
+
   /** The property names of the first object, if objects came and no protocol recognised one. */
   get unrecognisedKeys (): readonly string[] | undefined {
     if (this.#firstObject === undefined || this.#protocol !== undefined) return undefined

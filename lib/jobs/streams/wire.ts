@@ -99,7 +99,8 @@ export class WireText {
 function formatOf (text: string, recognises: (chunk: object) => boolean): Format {
   if (text.length > MAX_HELD_UNITS) return 'text'
   const lines = text.split(LINE_END)
-  const tail = lines.pop() ?? ''
+  // Its line feed may follow.
+  const tail = (lines.pop() ?? '').replace(/\r$/, '')
   if (text.startsWith('{')) {
     const first = parseObject(lines[0] ?? '')
     if (first !== undefined) return recognises(first) ? 'lines' : 'text'

@@ -124,6 +124,7 @@ t.test('the message is the provider\'s sentence', async (t) => {
     ['several lines', failed('\n  The first.  \nThe second.'), 'The first.', 'internal_error'],
     ['another number in front', failed('404 pages are missing', { status: 500 }), '404 pages are missing', 'api_error'],
     ['HTML', failed('<!doctype html><html><body>oh no</body></html>', { status: 503 }), 'the model\'s provider answered with HTTP status 503', 'overloaded_error'],
+    ['fetch, whose words are for nobody', new TypeError('terminated', { cause: failed('other side closed', { code: 'UND_ERR_SOCKET' }) }), 'the connection to the model\'s provider failed', 'connection_error'],
     ['a name in the place of a message', failed('{"id":7}', { name: 'ModelError' }), 'ModelError', 'internal_error'],
     ['nothing', failed('---', { name: '' }), 'unknown error', 'internal_error']
   ]

@@ -1,0 +1,53 @@
+import t from 'tap'
+import { readStream } from '../../../fixtures/streams/read.js'
+import { readChunks } from '../../../support/streams.js'
+
+function chunk (choice: object, fields: object = {}): object {
+  return { object: 'chat.completion.chunk', choices: [{ index: 0, ...choice }], ...fields }
+}
+
+for (const name of ['openai-chat-azure', 'openai-compatible']) {
+  const { about, text, chunks } = readStream(name)
+  t.test(`the text of ${about}`, (t) => {
+    t.match(readChunks(chunks), { status: 'complete', text })
+    t.end()
+  })
+}
+
+t.test('content in parts is its text parts', (t) => {
+  const content = [{ type: 'thinking', thinking: [{ type: 'text', text: 'hm' }] }, { type: 'text', text: 'a' }, null, { type: 'text' }, { type: 'text', text: 'b' }]
+  t.match(readChunks([chunk({ delta: { content } })]), { text: 'ab' })
+  t.end()
+})
+
+t.test('the transcript of audio is text', (t) => {
+  t.match(readChunks([chunk({ delta: { audio: { id: 'a', data: 'AAAA', transcript: 'Hé' } } }), chunk({ delta: { audio: { transcript: 'llo' } } }), chunk({ delta: { audio: null } })]), { text: 'Héllo' })
+  t.end()
+})
+
+t.test('gateways report failures in the choice, or beside it', (t) => {
+  const error = { code: 502, message: 'Upstream failed' }
+  const failed = { status: 'error', message: 'Upstream failed', type: 'api_error', text: 'a' }
+  t.match(readChunks([chunk({ delta: { content: 'a' } }), chunk({ delta: {}, finish_reason: 'error', error })]), failed)
+  t.match(readChunks([chunk({ delta: { content: 'a' } }), chunk({ delta: { content: '' }, finish_reason: 'error' }, { error })]), failed)
+  t.match(readChunks([chunk({ delta: { content: 'a' } }), chunk({ delta: {}, error })]), failed)
+  t.match(readChunks([chunk({ delta: {}, finish_reason: 'error' })]), { status: 'error', type: 'api_error', message: /ended the stream with "error"/ })
+  t.match(readChunks([chunk({ delta: { content: 'a' }, error: null }, { error: null })]), { status: 'complete' })
+  t.end()
+})
+
+t.test('finish reasons', (t) => {
+  for (const [raw, finishReason] of Object.entries({ function_call: 'tool_calls', tool_calls: 'tool_calls', eos: 'unknown', content_filter: 'content_filter' })) {
+    t.match(readChunks([chunk({ delta: {}, finish_reason: raw })]), { finishReason, rawFinishReason: raw })
+  }
+  t.end()
+})
+
+t.test('garbage adds no text', (t) => {
+  const garbage = [
+    { choices: [] }, { choices: [null, 1, {}] }, { choices: [{ delta: 'a' }] }, { choices: [{ index: 1, delta: { content: 'a' } }] }, { choices: 'a' },
+    chunk({ delta: { content: 7, refusal: 7 } }), chunk({ delta: { refusal: '' } }), chunk({ delta: { audio: 'a' } }), chunk({ text: 7 }), chunk({}, { usage: null, x_groq: null }), {}
+  ]
+  t.match(readChunks(garbage), { status: 'complete', text: '', finishReason: 'unknown' })
+  t.end()
+})

@@ -1,0 +1,35 @@
+import t from 'tap'
+import { Beats } from '../../../lib/jobs/beats.js'
+import { track, type TrackOptions } from '../../../lib/jobs/track.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
+
+/** What is logged of a job with these chunks. */
+async function warningsOf<T> (chunks: Iterable<T>, options: TrackOptions<T> = { text: true }): Promise<FakeReporter['warnings']> {
+  const reporter = fakeReporter()
+  for await (const chunk of track(reporter, {}, chunks, options, new Beats(new FakeClock()))) void chunk
+  t.equal(reporter.ends.length, 1)
+  return reporter.warnings
+}
+
+t.test('a stream of unknown chunks is warned of once, with the keys of the first one', async (t) => {
+  const warnings = await warningsOf([{ token: 'a', index: 0 }, { token: 'b', index: 1 }, { token: 'c', index: 2 }])
+  t.match(warnings, [{ message: /"text" a function that returns the text/, keysOfFirstChunk: ['token', 'index'] }])
+  t.equal(warnings.length, 1)
+})
+
+t.test('nobody is warned who asks for no text, or reads it with a function', async (t) => {
+  t.same(await warningsOf([{ token: 'a' }], {}), [])
+  t.same(await warningsOf([{ token: 'a' }], { text: () => '' }), [])
+  t.same(await warningsOf([], { text: false }), [])
+})
+
+t.test('an empty stream of text is warned of, as the AI SDK\'s textStream ends when its model fails', async (t) => {
+  t.match(await warningsOf([]), [{ message: /pass the result of streamText itself/ }])
+  t.match(await warningsOf(['']), [{ message: /pass the result of streamText itself/ }])
+})
+
+t.test('a model that answers nothing, or with a tool call, is no mistake', async (t) => {
+  t.same(await warningsOf([{ choices: [{ index: 0, delta: {}, finish_reason: 'tool_calls' }] }]), [])
+  t.same(await warningsOf([{ token: 'a' }, 'text']), [])
+})
