@@ -43,6 +43,7 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
   readonly fullStream?: AISource<T>
   readonly abort?: unknown
   readonly controller?: Partial<AbortController> | undefined
+  readonly cancelled?: unknown
   readonly pipe?: unknown
   readonly destroy?: unknown
 }
@@ -71,13 +72,13 @@ export class TrackSource<T> {
   }
 
   /**
-   * Its next chunk. Throws or rejects with what the source does, and where the OpenAI and Anthropic SDKs' streams end as if
-   * that were all: after their own `stream.controller` was aborted.
+   * Its next chunk. Throws or rejects with what the source does, and where an SDK's stream ends as if that were all: after
+   * its own `controller` was aborted (OpenAI, Anthropic), or where it says that it was `cancelled` (OpenAI's agents).
    */
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
       this.#isOver = result.done === true
-      if (this.#isOver) throwIfAborted(this.#trait('controller'))
+      if (this.#isOver) throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
       return result
     }, (error) => {
       this.#isOver = true
@@ -101,7 +102,7 @@ export class TrackSource<T> {
   }
 
   /** A property of the source's own. A getter that throws counts as an absent property. */
-  #trait<K extends 'controller' | 'abort' | 'pipe' | 'destroy'> (name: K): Traits<T>[K] | undefined {
+  #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy'> (name: K): Traits<T>[K] | undefined {
     try {
       return this.#source[name]
     } catch (error) {
@@ -116,9 +117,9 @@ export class TrackSource<T> {
 }
 
 /** The cause tells a timeout from a cancel. */
-function throwIfAborted (controller: unknown): void {
+function throwIfAborted (controller: unknown, cancelled: unknown): void {
   const signal = fieldOf(controller, 'signal')
-  if (fieldOf(signal, 'aborted') !== true) return
+  if (fieldOf(signal, 'aborted') !== true && cancelled !== true) return
   throw Object.assign(new DOMException('The stream was aborted', 'AbortError'), { cause: fieldOf(signal, 'reason') })
 }
 
