@@ -1,3 +1,6 @@
+import { langchain, langchainEvents, langchainParser, langchainResponses } from './sdks/langchain.js'
+import { langgraphEvents, langgraphMessages, langgraphModes, langgraphResponses, langgraphUpdates, langgraphValues } from './sdks/langgraph.js'
+import { openaiAgentsChat, openaiAgentsResponses } from './sdks/openai-agents.js'
 import type { Sdk } from './scenario.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
@@ -7,4 +10,9 @@ import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
-export const sdks: readonly Sdk[] = [openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq]
+export const sdks: readonly Sdk[] = [
+  openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq,
+  langchain, langchainResponses, langchainEvents, langchainParser,
+  langgraphMessages, langgraphResponses, langgraphModes, langgraphEvents, langgraphUpdates, langgraphValues,
+  openaiAgentsChat, openaiAgentsResponses
+]

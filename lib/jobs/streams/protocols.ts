@@ -1,6 +1,10 @@
+import { langChain } from './langchain.js'
+import { langChainEvents } from './langchain-events.js'
+import { langGraph } from './langgraph.js'
+import { openaiAgents } from './openai-agents.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses]
+export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, openaiAgents, langChain, langChainEvents, langGraph]

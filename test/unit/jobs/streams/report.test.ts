@@ -71,6 +71,24 @@ t.test('usage is replaced, or added up over several calls of a model', (t) => {
   t.end()
 })
 
+t.test('each of several messages has an end of its own, and their usage is added up', (t) => {
+  const report = new StreamReport()
+  report.begin()
+  report.setUsage({ input: 1, total: 1 })
+  report.setUsage({ output: 2 })
+  report.refuse()
+  report.finish('max', reasons)
+  report.complete()
+  report.begin()
+  t.same(report.result, { usage: { inputTokens: 1, outputTokens: 2, totalTokens: 1 } })
+  report.setUsage({ input: 5, output: 5, total: 10 })
+  report.finish('stop', reasons)
+  t.same(report.result, { finishReason: 'stop', rawFinishReason: 'stop', usage: { inputTokens: 6, outputTokens: 7, totalTokens: 11 } })
+  report.end({ missingEnd: 'incomplete' })
+  t.match(report.failure, { type: 'incomplete' })
+  t.end()
+})
+
 t.test('a stream without its last event is incomplete, or ended for an unknown reason', (t) => {
   const cut = new StreamReport()
   cut.end({ missingEnd: 'incomplete' })
