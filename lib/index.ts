@@ -25,4 +25,5 @@ export type { ClientStats, Metrics, Stats, StatsFilter } from './server/stats.js
 export type {
   Broker, BrokerNode, ControlMessage, Evicted, Joined, Position, Publication, Published, PublishOptions, Stream, Stub, TextSpan, Unrecovered
 } from './broker/broker.js'
+export type { AIFinishReason } from './protocol/codes.js'
 export type { AIErrorInfo, AIProgress, AIResult, AITask, AIUsage } from './protocol/messages.js'

@@ -44,6 +44,9 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
   readonly abort?: unknown
   readonly controller?: Partial<AbortController> | undefined
   readonly cancelled?: unknown
+  readonly errored?: unknown
+  readonly aborted?: unknown
+  readonly done?: unknown
   readonly pipe?: unknown
   readonly destroy?: unknown
 }
@@ -73,13 +76,13 @@ export class TrackSource<T> {
 
   /**
    * Its next chunk. Throws or rejects with what the source does, and where an SDK's stream ends as if that were all: after
-   * its own `controller` was aborted (OpenAI, Anthropic), or where it says that it was `cancelled` (OpenAI's agents).
+   * its own `controller` was aborted (OpenAI, Anthropic), where it says that it was `cancelled` (OpenAI's agents), and after
+   * an error that came while nobody waited for a chunk.
    */
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
       this.#isOver = result.done === true
-      if (this.#isOver) throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
-      return result
+      return this.#isOver ? this.#end(result) : result
     }, (error) => {
       this.#isOver = true
       throw error
@@ -101,8 +104,17 @@ export class TrackSource<T> {
     if (typeof pipe === 'function' && typeof destroy === 'function') quietly(() => destroy.call(this.#source) as unknown)
   }
 
+  /** The end of a stream, unless it is one that hides why it ended. */
+  #end (result: IteratorResult<T, unknown>): MaybePromise<IteratorResult<T, unknown>> {
+    const done = this.#trait('errored') === true && this.#trait('aborted') !== true ? this.#trait('done') : undefined
+    // Rejects with the error, in the SDKs' `MessageStream` and `ChatCompletionStream`.
+    if (typeof done === 'function') return whenThere(done.call(this.#source) as MaybePromise<unknown>, () => result)
+    throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
+    return result
+  }
+
   /** A property of the source's own. A getter that throws counts as an absent property. */
-  #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy'> (name: K): Traits<T>[K] | undefined {
+  #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): Traits<T>[K] | undefined {
     try {
       return this.#source[name]
     } catch (error) {

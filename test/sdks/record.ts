@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
+import { fixtureOf, runSdk } from './run.js'
 import { sdks } from './sdks.js'
-import { fixtureOf, runSdk } from './suite.js'
 
 // `npm run sdks:record -- <name>…`: writes the fixtures anew, from the chunks that the installed SDKs emit.
 

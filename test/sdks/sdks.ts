@@ -2,8 +2,10 @@ import { langchain, langchainEvents, langchainParser, langchainResponses } from 
 import { langgraphEvents, langgraphMessages, langgraphModes, langgraphResponses, langgraphUpdates, langgraphValues } from './sdks/langgraph.js'
 import { openaiAgentsChat, openaiAgentsResponses } from './sdks/openai-agents.js'
 import type { Sdk } from './scenario.js'
+import { aiSdk5, aiSdk6, aiSdk7 } from './sdks/ai-sdk.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
+import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
 import { groq } from './sdks/groq.js'
 import { openaiFetch } from './sdks/openai-fetch.js'
 import { openaiBytes } from './sdks/openai-bytes.js'
@@ -11,7 +13,7 @@ import { openaiCompletions } from './sdks/openai-completions.js'
 
 /** Every SDK that is tried. */
 export const sdks: readonly Sdk[] = [
-  openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq,
+  openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, ...aiSdk5, ...aiSdk6, ...aiSdk7,
   langchain, langchainResponses, langchainEvents, langchainParser,
   langgraphMessages, langgraphResponses, langgraphModes, langgraphEvents, langgraphUpdates, langgraphValues,
   openaiAgentsChat, openaiAgentsResponses

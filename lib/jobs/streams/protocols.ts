@@ -1,3 +1,5 @@
+import { anthropicMessages } from './anthropic-messages.js'
+import { aiSdk } from './ai-sdk.js'
 import { langChain } from './langchain.js'
 import { langChainEvents } from './langchain-events.js'
 import { langGraph } from './langgraph.js'
@@ -7,4 +9,6 @@ import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
-export const protocols: readonly StreamProtocol[] = [openaiChat, openaiResponses, openaiAgents, langChain, langChainEvents, langGraph]
+export const protocols: readonly StreamProtocol[] = [
+  openaiChat, openaiResponses, anthropicMessages, aiSdk, openaiAgents, langChain, langChainEvents, langGraph
+]

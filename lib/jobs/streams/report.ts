@@ -3,8 +3,8 @@ import type { AIErrorInfo, AIResult } from '../../protocol/messages.js'
 import { reportable } from '../ai-error.js'
 import type { StreamProtocol } from './protocol.js'
 
-/** What each of a provider's finish reasons means. `error` and `cancelled` make the job fail. */
-export type FinishReasons = Readonly<Record<string, AIFinishReason | 'error' | 'cancelled'>>
+/** What each of a provider's finish reasons means. `error`, `incomplete` and `cancelled` make the job fail. */
+export type FinishReasons = Readonly<Record<string, AIFinishReason | 'error' | 'incomplete' | 'cancelled'>>
 
 /** Token counts as a provider reports them. What is not a number is left out. */
 export interface ReportedUsage {
@@ -52,20 +52,28 @@ export class StreamReport {
     this.fail({ message: 'cancelled', type: 'cancelled' })
   }
 
+  /** The stream was cut off before the model was done. */
+  interrupt (): void {
+    this.fail({ message: 'the stream ended before the model was done', type: 'incomplete' })
+  }
+
   /**
    * The model finished, for a reason in the provider's own words. The last one counts. `error`: what the stream says of
-   * the failure, where the reason is one. Anything but a non-empty string says nothing.
+   * the failure, where the reason is one. `rawReason`: the provider's own word, where an SDK gives its own as well.
+   * Anything but a non-empty string says nothing.
    */
-  finish (rawReason: unknown, reasons: FinishReasons, error?: unknown): void {
-    if (typeof rawReason !== 'string' || rawReason === '') return
-    const reason = Object.hasOwn(reasons, rawReason) ? reasons[rawReason] : undefined
+  finish (word: unknown, reasons: FinishReasons, error?: unknown, rawReason: unknown = word): void {
+    if (typeof word !== 'string' || word === '') return
+    const reason = Object.hasOwn(reasons, word) ? reasons[word] : undefined
     if (reason === 'cancelled') {
       this.cancel()
+    } else if (reason === 'incomplete') {
+      this.interrupt()
     } else if (reason === 'error') {
-      this.fail(error ?? { message: `the model's provider ended the stream with "${rawReason}"`, type: 'api_error' })
+      this.fail(error ?? { message: `the model's provider ended the stream with "${word}"`, type: 'api_error' })
     } else {
       this.#reason = reason ?? 'unknown'
-      this.#rawReason = rawReason
+      this.#rawReason = typeof rawReason === 'string' ? rawReason : word
     }
   }
 
@@ -84,9 +92,9 @@ export class StreamReport {
     this.#isRefusal = this.#isComplete = false
   }
 
-  /** The protocol's last event came. */
-  complete (): void {
-    this.#isComplete = true
+  /** Whether the stream may end here: the protocol's last event came, or, with `false`, something must follow. */
+  complete (isComplete = true): void {
+    this.#isComplete = isComplete
   }
 
   /** Notes token counts that replace those noted before. */
@@ -107,9 +115,7 @@ export class StreamReport {
 
   /** The stream ended without an error of its own. */
   end ({ missingEnd }: Pick<StreamProtocol, 'missingEnd'>): void {
-    if (missingEnd === 'incomplete' && !this.#isComplete) {
-      this.fail({ message: 'the stream ended before the model was done', type: 'incomplete' })
-    }
+    if (missingEnd === 'incomplete' && !this.#isComplete) this.interrupt()
     this.#reason ??= 'unknown'
   }
 }

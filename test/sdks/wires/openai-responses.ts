@@ -16,7 +16,7 @@ function response (status: string, fields: object = {}): object {
 const place = { item_id: 'msg_1', output_index: 0, content_index: 0 }
 const item = (status: string, content: readonly object[] = []): object => ({ id: 'msg_1', type: 'message', role: 'assistant', status, content })
 const text = (text: string): object => ({ type: 'output_text', text, annotations: [], logprobs: [] })
-const delta = (delta: string): object => ({ type: 'response.output_text.delta', ...place, delta, logprobs: [] })
+const delta = (delta: string): { type: string } => ({ type: 'response.output_text.delta', ...place, delta, logprobs: [] })
 const call = { id: 'fc_1', type: 'function_call', status: 'completed', name: 'find', call_id: 'call_1', arguments: '{"query":"x"}' }
 
 const opening = [
@@ -29,7 +29,7 @@ const message = [
 ]
 const begun = [...opening, ...message, delta('Héllo ')]
 
-function messageDone (whole: string): object[] {
+function messageDone (whole: string): Array<{ type: string }> {
   return [
     { type: 'response.output_text.done', ...place, text: whole, logprobs: [] },
     { type: 'response.content_part.done', ...place, part: text(whole) },
@@ -37,15 +37,14 @@ function messageDone (whole: string): object[] {
   ]
 }
 
-function end (whole: string): object[] {
+function end (whole: string): Array<{ type: string }> {
   return [...messageDone(whole), { type: 'response.completed', response: response('completed', { output: [item('completed', [text(whole)])], usage }) }]
 }
 
 /** A response's events, each with its number and its name. */
-function stream (events: readonly object[], end?: Wire['end']): Wire {
+function stream (events: ReadonlyArray<{ readonly type: string }>, end?: Wire['end']): Wire {
   const body = events.map((event, number) => {
-    const numbered = { ...event, sequence_number: number } as { type: string }
-    return `event: ${numbered.type}\ndata: ${JSON.stringify(numbered)}\n\n`
+    return `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number: number })}\n\n`
   })
   return { headers: SSE, body, ...(end !== undefined && { end }) }
 }

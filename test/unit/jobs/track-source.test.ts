@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
+import { ChatCompletionStream } from 'openai/lib/ChatCompletionStream'
+import type { ChatCompletionChunk } from 'openai/resources'
 import t from 'tap'
 import { TrackSource, type AISource } from '../../../lib/jobs/track-source.js'
 
@@ -176,6 +178,33 @@ t.test('an SDK\'s stream that ends quietly because it was aborted did not end we
   await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'and the cause says why')
   await t.rejects(readAll(Object.assign(watched([]), { cancelled: true })), { name: 'AbortError' }, 'an SDK without a controller says it itself')
   t.same(await readAll(Object.assign(watched([]), { cancelled: 'never' })), ['a', 'b'])
+})
+
+/** An SDK's stream that had one chunk, and then failed, before anybody asked for the chunk. */
+async function failedEarly (): Promise<TrackSource<ChatCompletionChunk>> {
+  const chunk = { id: '1', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta: { content: 'a' }, finish_reason: null }] }
+  const { readable, writable } = new TransformStream<string, Uint8Array>({ transform: (line, controller) => { controller.enqueue(Buffer.from(line)) } })
+  const stream = ChatCompletionStream.fromReadableStream(readable)
+  const source = new TrackSource<ChatCompletionChunk>(stream)
+  const writer = writable.getWriter()
+  stream.once('chunk', () => { void writer.abort(new Error('broken')) })
+  const failed = stream.emitted('error')
+  await writer.write(`${JSON.stringify(chunk)}\n`)
+  await failed
+  return source
+}
+
+t.test('an error that an SDK hides when nobody waited for it ends the reading, too', async (t) => {
+  const source = await failedEarly()
+  t.match(await source.read(), { done: false, value: { choices: [{ delta: { content: 'a' } }] } })
+  await t.rejects(Promise.resolve(source.read()), { message: 'broken' })
+  t.ok(source.isOver)
+})
+
+t.test('a source\'s fields of these names that mean something else are left alone', async (t) => {
+  for (const fields of [{ errored: true }, { errored: true, done: true }, { errored: null, done: () => { throw new Error('not asked') } }]) {
+    t.same(await readAll(Object.assign(watched([]), fields)), ['a', 'b'])
+  }
 })
 
 t.test('a source\'s field of the same name that is no controller is left alone', async (t) => {

@@ -53,9 +53,16 @@ t.test('a stream is read by one protocol, wherever its reader begins', (t) => {
 t.test('no field of a recorded chunk can be missing, null or of another type so that reading it throws', (t) => {
   for (const { file, scenario, chunks } of streams) {
     for (const chunk of chunks) {
-      for (const broken of brokenCopies(chunk)) t.doesNotThrow(() => readChunks([chunk, broken, chunk]), `${file}, ${scenario}: ${JSON.stringify(broken)}`)
+      for (const broken of brokenCopies(chunk)) {
+        try {
+          readChunks([chunk, broken, chunk])
+        } catch (error) {
+          t.fail(`${file}, ${scenario}: ${String(error)} for ${JSON.stringify(broken)}`)
+        }
+      }
     }
   }
+  t.ok(streams.length > 0)
   t.end()
 })
 
@@ -70,7 +77,7 @@ function brokenCopies (value: unknown): unknown[] {
   }))
 }
 
-t.test('text and end are the same, however a stream\'s chunks are split in time', async (t) => {
+t.test('text and end are the same, however a stream\'s chunks are split in time', async () => {
   const run = fc.record({ stream: fc.constantFrom(...streams), waits: fc.array(fc.nat(150)), throttleMs: fc.constantFrom(0, 100, Infinity) })
   await fc.assert(fc.asyncProperty(run, async ({ stream: { chunks }, waits, throttleMs }) => {
     const { status, text, ...expected } = readChunks(chunks)

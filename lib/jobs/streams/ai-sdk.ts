@@ -1,0 +1,98 @@
+import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { FinishReasons, StreamReport } from './report.js'
+
+const REASONS: FinishReasons = {
+  stop: 'stop',
+  length: 'length',
+  'content-filter': 'content_filter',
+  'tool-calls': 'tool_calls',
+  error: 'error',
+  // Version 7: the provider's stream ended without its last event.
+  interrupted: 'incomplete',
+  // Words of providers that the SDK calls `content-filter` and `other`.
+  refusal: 'refusal',
+  pause_turn: 'pause'
+}
+/** Providers' words that say more than the SDK's. */
+const TELLING: ReadonlySet<unknown> = new Set(['refusal', 'pause_turn'])
+
+const TIMEOUT = /time(?:d )?-?out/i
+
+/** Types of no other protocol. `error`, `ping` and `custom` are left out: each stream begins with a chunk of these. */
+const TYPES: ReadonlySet<unknown> = new Set([
+  'start', 'start-step', 'finish-step', 'finish', 'abort', 'stream-start', 'message-metadata', 'reset-step', 'steering-message',
+  'text-start', 'text-delta', 'text-end', 'reasoning-start', 'reasoning-delta', 'reasoning-end', 'reasoning-file',
+  'tool-input-start', 'tool-input-delta', 'tool-input-end', 'tool-input-available', 'tool-input-error', 'tool-call', 'tool-result', 'tool-error',
+  'tool-output-available', 'tool-output-error', 'tool-output-denied', 'tool-approval-request', 'tool-approval-response',
+  'source', 'source-url', 'source-document', 'file', 'raw',
+  // Version 4.
+  'step-start', 'step-finish', 'reasoning', 'reasoning-signature', 'redacted-reasoning', 'tool-call-streaming-start'
+])
+
+/**
+ * The AI SDK, versions 4 to 7: `fullStream` (the result of `streamText`), and the stream for its UI (`toUIMessageStream()`), whose
+ * response has the same chunks as server-sent events. A tool's error is the model's to handle, and no failure of the run.
+ * https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
+ */
+export const aiSdk: StreamProtocol = {
+  name: 'AI SDK',
+  // Mastra uses the same types, with a payload.
+  recognises: ({ type, payload, errorText }) => (TYPES.has(type) && payload === undefined) || (type === 'error' && typeof errorText === 'string'),
+  open: (report) => {
+    let openParts = 0
+    return (chunk) => {
+      switch (chunk.type) {
+        case 'text-delta': return textOf(chunk)
+        case 'text-start':
+        case 'start-step':
+          openParts++
+          report.complete(false)
+          return ''
+        case 'text-end':
+        case 'finish-step':
+          openParts--
+          // A stream for the UI that the app writes by itself needs no `finish`.
+          report.complete(openParts <= 0)
+          return ''
+        case 'finish':
+          readFinish(chunk, report)
+          return ''
+        case 'abort':
+          readAbort(chunk.reason, report)
+          return ''
+        case 'error':
+          report.fail(chunk.error ?? chunk.errorText)
+          return ''
+        default: return typeof chunk.type === 'string' ? '' : undefined
+      }
+    }
+  },
+  missingEnd: 'incomplete'
+}
+
+/** `fullStream`, the stream for the UI, and version 4. */
+function textOf ({ text, delta, textDelta }: Fields): string {
+  if (typeof text === 'string') return text
+  return typeof delta === 'string' ? delta : stringOf(textDelta)
+}
+
+function readFinish (chunk: Fields, report: StreamReport): void {
+  const { finishReason, rawFinishReason, totalUsage, usage } = chunk
+  report.complete()
+  const word = isRefusal(chunk) ? 'refusal' : TELLING.has(rawFinishReason) ? rawFinishReason : finishReason
+  report.finish(word, REASONS, undefined, rawFinishReason ?? finishReason)
+  const { inputTokens, outputTokens, totalTokens, promptTokens, completionTokens } = fieldsOf(totalUsage ?? usage)
+  report.setUsage({ input: inputTokens ?? promptTokens, output: outputTokens ?? completionTokens, total: totalTokens })
+}
+
+/** Versions 6 and 7 call it `content-filter` when OpenAI's model refuses, and OpenAI's own word says that nothing was filtered. */
+function isRefusal (chunk: Fields): boolean {
+  if (chunk.finishReason !== 'content-filter') return false
+  return chunk.rawFinishReason === 'stop' || (chunk.rawFinishReason === undefined && 'rawFinishReason' in chunk)
+}
+
+/** The reason is the message of what aborted the signal. Version 5 says none. */
+function readAbort (reason: unknown, report: StreamReport): void {
+  if (typeof reason !== 'string' || reason === '') report.cancel()
+  else report.fail({ message: reason, type: TIMEOUT.test(reason) ? 'timeout_error' : 'cancelled' })
+}

@@ -1,0 +1,36 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { areSdksInstalled, SDKS } from '../support/real-parts.js'
+import type { ScenarioRun } from './child.js'
+import type { Sdk } from './scenario.js'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+export function fixtureOf (name: string): URL {
+  return new URL(`../fixtures/streams/${name}.json`, import.meta.url)
+}
+
+/** Why the real SDKs are not tried, or false. */
+export function whyNot (): string | false {
+  return areSdksInstalled() ? false : 'the SDKs are not installed: npm run setup'
+}
+
+/** The Node.js that comes with the SDKs: new enough for all of them. */
+export const NODE = `${SDKS}node_modules/node/bin/node`
+
+/** The Node.js that runs an SDK: this one where it is new enough. */
+function nodeFor ({ node }: Sdk): string {
+  return Number.parseInt(process.versions.node) >= node ? process.execPath : NODE
+}
+
+/** Runs the real SDK in a process of its own. */
+export async function runSdk (sdk: Sdk, mode = 'test'): Promise<ScenarioRun[]> {
+  const args = ['--import=tsx', '--conditions=@ai-canvas-ws/source', 'test/sdks/child.ts', sdk.name, mode]
+  const child = spawn(nodeFor(sdk), args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
+  const [code] = await once(child, 'close') as [number | null]
+  if (code !== 0) throw new Error(`${sdk.name} ended with ${code}, after: ${output}`)
+  return output.split('\n').filter((line) => line.startsWith('{"scenario"')).map((line) => JSON.parse(line) as ScenarioRun)
+}
