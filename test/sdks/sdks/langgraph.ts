@@ -9,20 +9,20 @@ type Mode = 'messages' | 'updates' | 'values'
 
 const input = { messages: [{ role: 'user', content: 'Hello' }] }
 
-/** A graph of one node that asks the model; for the tool's loop an agent. With `greets`, another node speaks before it. */
+/** A graph of one node that asks the model. In the tool's loop another one answers its call; with `greets` one speaks before it. */
 async function graphOf ({ url, scenario }: Open, { useResponsesApi = false, greets = false } = {}) {
+  const { END, MessagesAnnotation, START, StateGraph } = await import('@langchain/langgraph')
+  const { AIMessage, ToolMessage } = await import('@langchain/core/messages')
   const model = await modelOf(url, useResponsesApi)
-  if (scenario === 'tool-loop') {
-    const { createReactAgent } = await import('@langchain/langgraph/prebuilt')
-    const { tool } = await import('@langchain/core/tools')
-    const schema = { type: 'object', properties: { query: { type: 'string' } } } as const
-    return createReactAgent({ llm: model, tools: [tool(() => 'A tool\'s result is no text', { name: 'find', description: 'Finds something', schema })] })
-  }
-  const { StateGraph, MessagesAnnotation, START } = await import('@langchain/langgraph')
-  const { AIMessage } = await import('@langchain/core/messages')
+  const callsOf = (message: unknown) => AIMessage.isInstance(message) ? message.tool_calls ?? [] : []
   const graph = new StateGraph(MessagesAnnotation).addNode('agent', async ({ messages }) => ({ messages: [await model.invoke(messages)] }))
-  if (!greets) return graph.addEdge(START, 'agent').compile()
-  return graph.addNode('greeter', () => ({ messages: [new AIMessage('Héllo ')] })).addEdge(START, 'greeter').addEdge('greeter', 'agent').compile()
+  if (greets) return graph.addNode('greeter', () => ({ messages: [new AIMessage('Héllo ')] })).addEdge(START, 'greeter').addEdge('greeter', 'agent').compile()
+  if (scenario !== 'tool-loop') return graph.addEdge(START, 'agent').compile()
+  return graph
+    .addNode('tools', ({ messages }) => ({ messages: callsOf(messages.at(-1)).map(({ id = '' }) => new ToolMessage('A tool\'s result is no text', id)) }))
+    .addEdge(START, 'agent').addEdge('tools', 'agent')
+    .addConditionalEdges('agent', ({ messages }) => callsOf(messages.at(-1)).length > 0 ? 'tools' : END)
+    .compile()
 }
 
 /** The pieces that a node's `model.invoke` emits lack the finish reason, and the index of their choice. */

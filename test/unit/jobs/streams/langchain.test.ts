@@ -123,7 +123,7 @@ t.test('graphs: a message is text once, in whatever mode', (t) => {
   t.same(readChunks(values), all)
   const mixed = [...pieces.map((data) => ['messages', data]), ...updates.map((data) => ['updates', data]), ...values.slice(1).map((data) => ['values', data]), ['custom', { text: 'x' }]]
   t.same(readChunks(mixed), all)
-  t.same(readChunks([...mixed].reverse()).usage, usage, 'whichever comes first')
+  t.same(readChunks(mixed.slice(0, 8).reverse()).usage, usage, 'whichever comes first')
   t.same(readChunks(mixed.map(([mode, data]) => [['tools:1'], mode, data])), all, 'with namespaces')
   t.same(readChunks(pieces.map((data) => [[], data])), all, 'of one mode with namespaces')
   t.same(readChunks(updates.map((data) => [[], data])), all)

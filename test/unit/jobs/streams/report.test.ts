@@ -54,6 +54,10 @@ t.test('a refusal replaces the reason of an ordinary end only', (t) => {
   t.same(report.result, { finishReason: 'refusal', rawFinishReason: 'stop' })
   report.finish('max', reasons)
   t.same(report.result, { finishReason: 'length', rawFinishReason: 'max' })
+  const silent = new StreamReport()
+  silent.refuse()
+  silent.end({ missingEnd: 'unknown' })
+  t.same(silent.result, { finishReason: 'refusal' }, 'a host that sends no finish reason')
   t.end()
 })
 
