@@ -12,9 +12,16 @@ const typeOfAlias: ReadonlyMap<string, AIErrorType> = new Map(rows.flatMap(([typ
  */
 const PRECISE: ReadonlySet<string> = new Set<AIErrorType>(['billing_error', 'content_filter'])
 
+/** What the class of an SDK's error says: refusals and blocked requests, and runs that ended before the model had an answer. */
+const CLASSES: ReadonlyMap<string, AIErrorType> = new Map([
+  ['ModelRefusalError', 'content_filter'],
+  ...['Input', 'Output', 'ToolInput', 'ToolOutput'].map((place) => [`${place}GuardrailTripwireTriggered`, 'content_filter'] as const),
+  ['ModelBehaviorError', 'incomplete'], ['MaxTurnsExceededError', 'incomplete'], ['GraphRecursionError', 'incomplete']
+])
+
 /** Aborts, by the names and codes of the DOM, undici, axios, got, and the SDKs. */
 const ABORTS: ReadonlySet<unknown> = new Set([
-  'AbortError', 'APIUserAbortError', 'RequestAbortedError', 'ResponseAborted', 'CanceledError', 'CancelError',
+  'AbortError', 'APIUserAbortError', 'RequestAbortedError', 'ResponseAborted', 'ModelAbortError', 'CanceledError', 'CancelError',
   'ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_CANCELED'
 ])
 const TIMEOUT = /Timeout(?:Error|Exception)?$|TIMEOUT$|TIMEDOUT$/
@@ -67,6 +74,8 @@ function certainTypeOf (level: unknown): AIErrorType | undefined {
   if (isTimeout(level)) return 'timeout_error'
   if (marksOf(level).some((mark) => ABORTS.has(mark))) return 'cancelled'
   if (marksOf(level).some((mark) => CONNECTION.test(mark))) return 'connection_error'
+  const ofClass = marksOf(level).map((mark) => CLASSES.get(mark)).find((type) => type !== undefined)
+  if (ofClass !== undefined) return ofClass
   const own = textOf(level, 'type')
   return own !== undefined && isAIErrorType(own) ? own : undefined
 }

@@ -43,6 +43,7 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
   readonly fullStream?: AISource<T>
   readonly abort?: unknown
   readonly controller?: Partial<AbortController> | undefined
+  readonly cancelled?: unknown
   readonly errored?: unknown
   readonly aborted?: unknown
   readonly done?: unknown
@@ -74,9 +75,9 @@ export class TrackSource<T> {
   }
 
   /**
-   * Its next chunk. Throws or rejects with what the source does, and where the OpenAI and Anthropic SDKs' streams end as if
-   * that were all: after their own `stream.controller` was aborted, and after an error that came while nobody waited for a
-   * chunk.
+   * Its next chunk. Throws or rejects with what the source does, and where an SDK's stream ends as if that were all: after
+   * its own `controller` was aborted (OpenAI, Anthropic), where it says that it was `cancelled` (OpenAI's agents), and after
+   * an error that came while nobody waited for a chunk.
    */
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
@@ -108,12 +109,12 @@ export class TrackSource<T> {
     const done = this.#trait('errored') === true && this.#trait('aborted') !== true ? this.#trait('done') : undefined
     // Rejects with the error, in the SDKs' `MessageStream` and `ChatCompletionStream`.
     if (typeof done === 'function') return whenThere(done.call(this.#source) as MaybePromise<unknown>, () => result)
-    throwIfAborted(this.#trait('controller'))
+    throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
     return result
   }
 
   /** A property of the source's own. A getter that throws counts as an absent property. */
-  #trait<K extends 'controller' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): Traits<T>[K] | undefined {
+  #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): Traits<T>[K] | undefined {
     try {
       return this.#source[name]
     } catch (error) {
@@ -128,9 +129,9 @@ export class TrackSource<T> {
 }
 
 /** The cause tells a timeout from a cancel. */
-function throwIfAborted (controller: unknown): void {
+function throwIfAborted (controller: unknown, cancelled: unknown): void {
   const signal = fieldOf(controller, 'signal')
-  if (fieldOf(signal, 'aborted') !== true) return
+  if (fieldOf(signal, 'aborted') !== true && cancelled !== true) return
   throw Object.assign(new DOMException('The stream was aborted', 'AbortError'), { cause: fieldOf(signal, 'reason') })
 }
 

@@ -54,17 +54,20 @@ async function ended (sdk: Sdk, provider: Provider, scenario: ScenarioName): Pro
   return { scenario, outcome, requests: provider.requests, ...(chunks !== undefined && { chunks }) }
 }
 
-/** A client cancels the job when it has its first words. */
+/** A client cancels the job when it has its first words, and the model is writing. */
 async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<ScenarioRun> {
   const sessionId = `cancel-${round}`
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
   await once(client, 'open')
   let [cancelledAt, closedAt] = [Infinity, Infinity]
   client.on('message', (data) => {
-    if (!String(data).includes('"delta"') || cancelledAt !== Infinity) return
-    provider.open?.once('close', () => { closedAt = performance.now() })
-    cancelledAt = performance.now()
-    client.send(JSON.stringify({ type: 'cancel', sessionId }))
+    if (!String(data).includes('"delta"')) return
+    void provider.opened.then((response) => {
+      if (cancelledAt !== Infinity) return
+      response.once('close', () => { closedAt = performance.now() })
+      cancelledAt = performance.now()
+      client.send(JSON.stringify({ type: 'cancel', sessionId }))
+    })
   })
   const outcome = await app.wsManager.runAI(sessionId, {}, (signal) => sdk.open({ url: provider.url, signal, scenario: 'cancel' }) as AISource<unknown>, { text: true })
   client.close()

@@ -10,18 +10,25 @@ export interface Provider {
   readonly requests: number
   /** The last response whose end is `open`. */
   readonly open: ServerResponse | undefined
+  /** Resolves when there is one. */
+  readonly opened: Promise<ServerResponse>
   close (): void
 }
 
-/** A local server that sends the same response to each request, on any path. */
+/** A local server that answers requests on any path, the last response of a wire to all further ones. */
 export async function startProvider (wire: Wire): Promise<Provider> {
   let requests = 0
   let open: ServerResponse | undefined
+  let next = wire
+  let resolve: (response: ServerResponse) => void
+  const opened = new Promise<ServerResponse>((resolveOpened) => { resolve = resolveOpened })
   const server = createServer((request, response) => {
     requests++
-    if (wire.end === 'open') open = response
+    const current = next
+    next = current.next ?? current
+    if (current.end === 'open') resolve(open = response)
     request.resume()
-    request.once('end', () => { void respond(response, wire) })
+    request.once('end', () => { void respond(response, current) })
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -29,6 +36,7 @@ export async function startProvider (wire: Wire): Promise<Provider> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     get requests () { return requests },
     get open () { return open },
+    opened,
     close: () => {
       server.close()
       server.closeAllConnections()

@@ -3,7 +3,7 @@ import type { AIFinishReason } from '../../lib/index.js'
 /** What is tried with each SDK. A wire says how its provider sends it, `expected` how the job must end. */
 export const scenarioNames = [
   'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'run-failed', 'clean-cut', 'socket-cut', 'cancel',
-  'refusal', 'length', 'content-filter', 'prompt-blocked', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last'
+  'refusal', 'length', 'content-filter', 'prompt-blocked', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last', 'tool-loop'
 ] as const
 
 export type ScenarioName = typeof scenarioNames[number]
@@ -17,6 +17,8 @@ export interface Wire {
   readonly body: readonly string[]
   /** `close`: the response is complete. `cut`: its socket is destroyed. `open`: nothing more comes. @default close */
   readonly end?: 'close' | 'cut' | 'open'
+  /** The response to the next request. @default the same again */
+  readonly next?: Wire
 }
 
 export type Wires = { readonly [name in ScenarioName]?: Wire | undefined }
@@ -30,6 +32,11 @@ export interface Expected {
   readonly usage?: { readonly inputTokens?: number, readonly outputTokens?: number, readonly totalTokens?: number } | undefined
   readonly type?: string
   readonly message?: string | RegExp
+}
+
+/** How many requests a wire's scenario takes. */
+export function requestsOf (wire: Wire): number {
+  return wire.next === undefined ? 1 : 1 + requestsOf(wire.next)
 }
 
 export const TEXT = 'Héllo 👋 world'
@@ -59,7 +66,9 @@ export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   reasoning: { status: 'complete', text: TEXT, finishReason: 'stop' },
   'two-choices': { status: 'complete', text: TEXT, finishReason: 'stop' },
   empty: { status: 'complete', text: '', finishReason: 'stop' },
-  'usage-last': { status: 'complete', text: TEXT, finishReason: 'stop', usage }
+  'usage-last': { status: 'complete', text: TEXT, finishReason: 'stop', usage },
+  // A tool is called, and with its result the model is called again.
+  'tool-loop': { status: 'complete', text: TEXT, finishReason: 'stop', usage: { inputTokens: 18, outputTokens: 10, totalTokens: 28 } }
 }
 
 /** One SDK, and one way to read a stream of it. */
@@ -71,6 +80,8 @@ export interface Sdk {
   /** The oldest major version of Node.js that runs it. */
   readonly node: 20 | 22
   readonly wires: Wires
+  /** The scenarios that its fixture keeps, of an SDK whose chunks are large. @default all */
+  readonly recorded?: readonly ScenarioName[]
   /** Where it differs from the baseline, with a comment that says why. */
   readonly expected?: Partial<Record<ScenarioName, Expected>>
   /**
@@ -78,6 +89,11 @@ export interface Sdk {
    * off.
    */
   open (provider: { readonly url: string, readonly signal: AbortSignal, readonly scenario: ScenarioName }): unknown
+}
+
+/** A wire whose ids are others, for a further response of the same conversation. */
+export function further (wire: Wire): Wire {
+  return { ...wire, body: wire.body.map((part) => part.replaceAll(/(chatcmpl|resp|msg)(-|_)\d/g, '$1$29')) }
 }
 
 /** Server-sent events. */

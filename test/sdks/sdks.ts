@@ -1,3 +1,6 @@
+import { langchain, langchainEvents, langchainParser, langchainResponses } from './sdks/langchain.js'
+import { langgraphEvents, langgraphMessages, langgraphModes, langgraphResponses, langgraphUpdates, langgraphValues } from './sdks/langgraph.js'
+import { openaiAgentsChat, openaiAgentsResponses } from './sdks/openai-agents.js'
 import type { Sdk } from './scenario.js'
 import { aiSdk5, aiSdk6, aiSdk7 } from './sdks/ai-sdk.js'
 import { openaiChat } from './sdks/openai-chat.js'
@@ -15,5 +18,8 @@ import { openaiCompletions } from './sdks/openai-completions.js'
 /** Every SDK that is tried. */
 export const sdks: readonly Sdk[] = [
   openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral, ollamaChat,
-  ollamaGenerate, ...aiSdk5, ...aiSdk6, ...aiSdk7
+  ollamaGenerate, ...aiSdk5, ...aiSdk6, ...aiSdk7,
+  langchain, langchainResponses, langchainEvents, langchainParser,
+  langgraphMessages, langgraphResponses, langgraphModes, langgraphEvents, langgraphUpdates, langgraphValues,
+  openaiAgentsChat, openaiAgentsResponses
 ]

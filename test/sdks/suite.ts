@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { readChunks } from '../support/streams.js'
 import { fixtureOf, runSdk, whyNot } from './run.js'
-import { baseline, scenarioNames, type Expected, type ScenarioName, type Sdk } from './scenario.js'
+import { baseline, requestsOf, scenarioNames, type Expected, type ScenarioName, type Sdk } from './scenario.js'
 
 /** What a fixture keeps: per scenario, the chunks that the SDK emits. Recorded with `npm run sdks:record`. */
 export type Fixture = Partial<Record<ScenarioName, readonly unknown[]>>
@@ -20,7 +20,7 @@ export function testSdk (sdk: Sdk): void {
       const error = outcome.status === 'complete' ? undefined : outcome.error
       const result = outcome.status === 'complete' ? outcome.result : {}
       check(t, scenario, expectedOf(sdk, scenario), { status: outcome.status, text: outcome.text, ...result, ...error })
-      t.equal(requests, 1, `${scenario}: the provider was asked once`)
+      t.equal(requests, requestsOf(sdk.wires[scenario]!), `${scenario}: requests to the provider`)
       if (closedAfterMs !== undefined) t.ok(closedAfterMs <= 200, `the provider's request was closed after ${closedAfterMs} ms`)
     }
   })

@@ -116,7 +116,7 @@ export class StreamReport {
   /** The stream ended without an error of its own. */
   end ({ missingEnd }: Pick<StreamProtocol, 'missingEnd'>): void {
     if (missingEnd === 'incomplete' && !this.#isComplete) this.interrupt()
-    this.#reason ??= 'unknown'
+    this.#reason ??= this.#isRefusal ? 'refusal' : 'unknown'
   }
 }
 

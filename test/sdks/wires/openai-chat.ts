@@ -1,4 +1,4 @@
-import { events, type Wire, type Wires } from '../scenario.js'
+import { events, further, type Wire, type Wires } from '../scenario.js'
 
 // The API of OpenAI's chat completions, which many hosts speak: https://platform.openai.com/docs/api-reference/chat-streaming
 
@@ -56,3 +56,12 @@ export const openaiChat: Wires = {
   empty: stream(opening, end()),
   'usage-last': stream(opening, hello, ...world, end(), usageOnly)
 }
+
+const calls = [
+  opening,
+  chunk([choice({ tool_calls: [{ index: 0, id: 'call_1', type: 'function', function: { name: 'find', arguments: '{"query":"x"}' } }] })]),
+  end('tool_calls'), usageOnly
+]
+
+/** For frameworks that call tools by themselves: a tool call, and the reply to its result. */
+export const toolLoop: Wire = { ...stream(...calls), next: further(openaiChat.happy!) }

@@ -1,4 +1,4 @@
-import type { Wire, Wires } from '../scenario.js'
+import { further, type Wire, type Wires } from '../scenario.js'
 import { openaiChat } from './openai-chat.js'
 
 // The API of OpenAI's responses: https://platform.openai.com/docs/api-reference/responses-streaming
@@ -64,6 +64,17 @@ function incomplete (reason: string): Wire {
 const whole = [...begun, delta('👋'), delta(' world'), ...end('Héllo 👋 world')]
 const refusal = 'I can\'t help with that.'
 
+const calls = [
+  ...opening, { type: 'response.output_item.added', output_index: 0, item: { ...call, status: 'in_progress', arguments: '' } },
+  { type: 'response.function_call_arguments.delta', item_id: 'fc_1', output_index: 0, delta: '{"query":"x"}' },
+  { type: 'response.function_call_arguments.done', item_id: 'fc_1', output_index: 0, name: 'find', arguments: '{"query":"x"}' },
+  { type: 'response.output_item.done', output_index: 0, item: call },
+  { type: 'response.completed', response: response('completed', { output: [call], usage }) }
+]
+
+/** For frameworks that call tools by themselves: a tool call, and the reply to its result. */
+export const toolLoop: Wire = { ...stream(calls), next: further(stream(whole)) }
+
 export const openaiResponses: Wires = {
   ...openaiChat,
   happy: stream(whole),
@@ -82,13 +93,7 @@ export const openaiResponses: Wires = {
   ]),
   length: incomplete('max_output_tokens'),
   'content-filter': incomplete('content_filter'),
-  'tool-calls': stream([
-    ...opening, { type: 'response.output_item.added', output_index: 0, item: { ...call, status: 'in_progress', arguments: '' } },
-    { type: 'response.function_call_arguments.delta', item_id: 'fc_1', output_index: 0, delta: '{"query":"x"}' },
-    { type: 'response.function_call_arguments.done', item_id: 'fc_1', output_index: 0, name: 'find', arguments: '{"query":"x"}' },
-    { type: 'response.output_item.done', output_index: 0, item: call },
-    { type: 'response.completed', response: response('completed', { output: [call], usage }) }
-  ]),
+  'tool-calls': stream(calls),
   reasoning: stream([
     ...opening, { type: 'response.output_item.added', output_index: 0, item: { id: 'rs_1', type: 'reasoning', summary: [] } },
     { type: 'response.reasoning_summary_part.added', item_id: 'rs_1', output_index: 0, summary_index: 0, part: { type: 'summary_text', text: '' } },

@@ -103,6 +103,15 @@ t.test('a timeout is a timeout wherever it is, and never a cancel', async (t) =>
   for (const error of aborts) t.equal(typeOf(error), 'cancelled')
 })
 
+t.test('the class of an SDK\'s error is a type, unless something inside says more', async (t) => {
+  const rows: Array<[name: string, type: string]> = [
+    ['ModelRefusalError', 'content_filter'], ['InputGuardrailTripwireTriggered', 'content_filter'], ['ToolOutputGuardrailTripwireTriggered', 'content_filter'],
+    ['ModelBehaviorError', 'incomplete'], ['MaxTurnsExceededError', 'incomplete'], ['GraphRecursionError', 'incomplete'], ['ModelAbortError', 'cancelled']
+  ]
+  for (const [name, type] of rows) t.equal(typeOf(failed('m', { name })), type, name)
+  t.equal(typeOf(failed('m', { name: 'ModelBehaviorError', status: 429 })), 'rate_limit_error')
+})
+
 t.test('the message is the provider\'s sentence', async (t) => {
   const body = { type: 'error', error: { type: 'rate_limit_error', message: 'This request would exceed your rate limit.' } }
   const google = JSON.stringify({ error: { code: 429, message: 'Resource has been exhausted.', status: 'RESOURCE_EXHAUSTED' } })

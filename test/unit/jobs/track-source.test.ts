@@ -176,6 +176,8 @@ t.test('an SDK\'s stream that ends quietly because it was aborted did not end we
   const reason = new DOMException('too late', 'TimeoutError')
   late.abort(reason)
   await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'and the cause says why')
+  await t.rejects(readAll(Object.assign(watched([]), { cancelled: true })), { name: 'AbortError' }, 'an SDK without a controller says it itself')
+  t.same(await readAll(Object.assign(watched([]), { cancelled: 'never' })), ['a', 'b'])
 })
 
 /** An SDK's stream that had one chunk, and then failed, before anybody asked for the chunk. */

@@ -1,0 +1,109 @@
+import { INTERRUPT, INTERRUPTED } from './langchain-events.js'
+import { addUsage, isMessage, modelMessageOf, readMessage } from './langchain-message.js'
+import { arrayOf, fieldsOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { StreamReport } from './report.js'
+
+const MODES: ReadonlySet<unknown> = new Set(['messages', 'updates', 'values', 'custom', 'debug', 'tasks', 'checkpoints', 'tools'])
+
+/**
+ * What `.stream()` of a LangGraph graph emits, in the modes `messages`, `updates` and `values`, in several of them
+ * (`[mode, data]`), and with `subgraphs` (`[namespace, mode, data]`). A message is text once, however many modes, nodes and
+ * subgraphs tell of it. Other modes add no text. https://docs.langchain.com/oss/javascript/langgraph/streaming
+ */
+export const langGraph: StreamProtocol = {
+  name: 'LangGraph',
+  recognises: isGraphChunk,
+  open: (report) => {
+    const graph = new GraphMessages(report)
+    // It has no last chunk, except where a response of OpenAI's begins.
+    report.complete()
+    return (chunk) => graph.read(chunk)
+  },
+  missingEnd: 'incomplete'
+}
+
+function isGraphChunk (chunk: unknown): boolean {
+  if (!Array.isArray(chunk)) return isState(fieldsOf(chunk)) || isUpdate(fieldsOf(chunk))
+  const [first, second] = chunk as readonly unknown[]
+  if (Array.isArray(first)) return chunk.length === 3 ? MODES.has(second) : chunk.length === 2 && isGraphChunk(second)
+  return chunk.length === 2 && fieldsOf(second) === second && (MODES.has(first) || isMessage(first))
+}
+
+/** Whether it is the whole state: its messages are values of its own. */
+function isState (chunk: Fields): boolean {
+  return isMessage(arrayOf(chunk.messages)[0])
+}
+
+/** Whether it is what a node did: `{ node: { messages } }`. Its first key tells. */
+function isUpdate (chunk: Fields): boolean {
+  for (const node in chunk) return node === INTERRUPT || Object.values(fieldsOf(chunk[node])).some((value) => isMessage(value) || isMessage(arrayOf(value)[0]))
+  return false
+}
+
+class GraphMessages {
+  readonly #report: StreamReport
+  /** By its id: whether a message came in pieces. Without an id the message itself is the key. */
+  readonly #told = new Map<unknown, boolean>()
+  #hasState = false
+
+  constructor (report: StreamReport) {
+    this.#report = report
+  }
+
+  read (chunk: unknown): string | undefined {
+    if (!Array.isArray(chunk)) return this.#readWhole(fieldsOf(chunk))
+    const parts: readonly unknown[] = Array.isArray(chunk[0]) ? chunk.slice(1) : chunk
+    const [first, second] = parts
+    if (parts.length === 1) return this.read(first)
+    if (typeof first !== 'string') return this.#readPiece(first)
+    if (first === 'messages') return this.#readPiece(arrayOf(second)[0])
+    return first === 'updates' || first === 'values' ? this.#readWhole(fieldsOf(second), first) : ''
+  }
+
+  /** A chunk of a message, or a whole one that was not streamed. */
+  #readPiece (value: unknown): string {
+    const message = modelMessageOf(value)
+    if (message === undefined) return ''
+    const key = message.id ?? value
+    if (this.#told.get(key) === false) return ''
+    this.#told.set(key, true)
+    addUsage(message, this.#report)
+    return readMessage(message, this.#report)
+  }
+
+  #readWhole (chunk: Fields, mode = isState(chunk) ? 'values' : 'updates'): string {
+    if (chunk[INTERRUPT] !== undefined) {
+      this.#report.finish('interrupt', INTERRUPTED)
+      return ''
+    }
+    if (mode === 'updates') return Object.values(chunk).map((update) => this.#readUpdate(update)).join('')
+    // The state before the run: the conversation until now.
+    if (!this.#hasState) this.#eachMessage(chunk, (key) => { if (!this.#told.has(key)) this.#told.set(key, false) })
+    this.#hasState = true
+    return this.#readMessages(chunk)
+  }
+
+  #readUpdate (update: unknown): string {
+    return Array.isArray(update) ? update.map((each) => this.#readMessages(fieldsOf(each))).join('') : this.#readMessages(fieldsOf(update))
+  }
+
+  #readMessages (channels: Fields): string {
+    let text = ''
+    this.#eachMessage(channels, (key, message) => {
+      if (this.#told.has(key)) return
+      this.#told.set(key, false)
+      addUsage(message, this.#report)
+      text += readMessage(message, this.#report)
+    })
+    return text
+  }
+
+  #eachMessage (channels: Fields, call: (key: unknown, message: Fields) => void): void {
+    for (const channel of Object.values(channels)) {
+      for (const value of Array.isArray(channel) ? channel as readonly unknown[] : [channel]) {
+        const message = modelMessageOf(value)
+        if (message !== undefined) call(message.id ?? value, message)
+      }
+    }
+  }
+}
