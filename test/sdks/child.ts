@@ -83,8 +83,11 @@ async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): 
   return chunks
 }
 
-/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message. Bytes are kept as the text that they are. */
+/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message, and a stack has paths. Bytes are kept as the text that they are. */
 function plain (chunk: unknown): unknown {
   if (ArrayBuffer.isView(chunk)) return new TextDecoder().decode(chunk)
-  return JSON.parse(JSON.stringify(chunk, (_, value: unknown) => value instanceof Error ? { ...value, name: value.name, message: value.message } : value))
+  return JSON.parse(JSON.stringify(chunk, (key, value: unknown) => {
+    if (key === 'stack') return undefined
+    return value instanceof Error ? { ...value, name: value.name, message: value.message } : value
+  }))
 }
