@@ -92,8 +92,11 @@ async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): 
   return chunks
 }
 
-/** A chunk as a fixture keeps it: bytes as a string. `JSON.stringify` forgets an error's message. */
+/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message, and a stack has paths. Bytes are kept as the text that they are. */
 function plain (chunk: unknown): unknown {
   if (chunk instanceof Uint8Array) return Buffer.from(chunk).toString()
-  return JSON.parse(JSON.stringify(chunk, (_, value: unknown) => value instanceof Error ? { ...value, name: value.name, message: value.message } : value))
+  return JSON.parse(JSON.stringify(chunk, (key, value: unknown) => {
+    if (key === 'stack') return undefined
+    return value instanceof Error ? { ...value, name: value.name, message: value.message } : value
+  }))
 }

@@ -3,6 +3,7 @@ import { langgraphEvents, langgraphMessages, langgraphModes, langgraphResponses,
 import { openaiAgentsChat, openaiAgentsResponses } from './sdks/openai-agents.js'
 import type { Sdk } from './scenario.js'
 import { aiSdk5, aiSdk6, aiSdk7 } from './sdks/ai-sdk.js'
+import { mastra } from './sdks/mastra.js'
 import { openaiChat } from './sdks/openai-chat.js'
 import { openaiResponses } from './sdks/openai-responses.js'
 import { anthropicCreate, anthropicStream } from './sdks/anthropic-messages.js'
@@ -14,6 +15,7 @@ import { ollamaChat, ollamaGenerate } from './sdks/ollama.js'
 import { openaiFetch } from './sdks/openai-fetch.js'
 import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
+import { tanstackAi } from './sdks/tanstack-ai.js'
 
 /** Every SDK that is tried. */
 export const sdks: readonly Sdk[] = [
@@ -21,5 +23,6 @@ export const sdks: readonly Sdk[] = [
   ollamaGenerate, ...aiSdk5, ...aiSdk6, ...aiSdk7,
   langchain, langchainResponses, langchainEvents, langchainParser,
   langgraphMessages, langgraphResponses, langgraphModes, langgraphEvents, langgraphUpdates, langgraphValues,
-  openaiAgentsChat, openaiAgentsResponses
+  openaiAgentsChat, openaiAgentsResponses,
+  mastra, tanstackAi
 ]

@@ -1,3 +1,4 @@
+import { agUi } from './ag-ui.js'
 import { aiSdk } from './ai-sdk.js'
 import { anthropicMessages } from './anthropic-messages.js'
 import { cohere } from './cohere.js'
@@ -8,6 +9,7 @@ import { langChain } from './langchain.js'
 import { langChainEvents } from './langchain-events.js'
 import { langGraph } from './langgraph.js'
 import { openaiAgents } from './openai-agents.js'
+import { mastra } from './mastra.js'
 import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
@@ -15,5 +17,5 @@ import type { StreamProtocol } from './protocol.js'
 /** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
 export const protocols: readonly StreamProtocol[] = [
   openaiChat, openaiResponses, anthropicMessages, aiSdk, googleGenai, cohere, mistral, ollama,
-  openaiAgents, langChain, langChainEvents, langGraph
+  openaiAgents, langChain, langChainEvents, langGraph, mastra, agUi
 ]

@@ -56,7 +56,7 @@ export class StreamReader<T> {
 
   #readKnown (chunk: unknown): string {
     if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) {
-      this.#wire ??= new WireText({ recognises, readObject: this.#readObject })
+      this.#wire ??= new WireText({ recognises, readObject: this.#readObject, onLast: () => { this.report.complete() } })
       return this.#wire.read(chunk)
     }
     if (typeof chunk !== 'object' || chunk === null) return ''

@@ -2,18 +2,24 @@
 const MAX_HELD_UNITS = 64 * 1024
 
 /** A line of server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream */
-const EVENT_LINE = /^(?:data: ?[{[].*|event: ?[\w.-]*|id: ?\S*|retry: ?\d*|:.*)?$/
+const EVENT_LINE = /^(?:data: ?(?:\{.*|\[(?:D(?:O(?:N(?:E(?:\])?)?)?)?)?)|event: ?[\w.-]*|id: ?\S*|retry: ?\d*|:.*)?$/s
+/** The same, after a line of data that is not complete JSON. */
+const NEXT_LINE = /^(?:(?:data|event|id|retry)?:.*)$/s
 const EVENT_FIELDS = ['data:', 'event:', 'id:', 'retry:']
 /** JSON as providers begin it. A model that writes other JSON is not held back. */
 const JSON_LINE = /^\{"(?:type|id|object|model|event|candidates|choices|created|error)":/
 const JSON_FIELDS = ['{"type":', '{"id":', '{"object":', '{"model":', '{"event":', '{"candidates":', '{"choices":', '{"created":', '{"error":']
 const LINE_END = /\r\n|\n|\r(?!$)/
+/** Hosts that speak like OpenAI, and the AI SDK, end with it. */
+const LAST_DATA = '[DONE]'
 
 export interface WireTextOptions {
   /** Whether an object is a chunk of a known protocol. */
   readonly recognises: (chunk: object) => boolean
   /** Reads an object of the wire, and returns its text. */
   readonly readObject: (chunk: object) => string
+  /** The data came that says that nothing follows. */
+  readonly onLast: () => void
 }
 
 type Format = 'undecided' | 'text' | 'events' | 'lines'
@@ -69,10 +75,12 @@ export class WireText {
 
   #decide (text: string): string {
     this.#held = text
-    this.#format = formatOf(text, this.#options.recognises)
+    // A byte order mark is no part of the events.
+    const wire = text.startsWith('\ufeff') ? text.slice(1) : text
+    this.#format = formatOf(wire, this.#options.recognises)
     if (this.#format === 'undecided') return ''
     this.#held = ''
-    return this.#format === 'text' ? text : this.#readLines(text)
+    return this.#format === 'text' ? text : this.#readLines(wire)
   }
 
   #readLines (text: string): string {
@@ -82,10 +90,11 @@ export class WireText {
   }
 
   #readEventLine (line: string): string {
-    if (line.startsWith('data:')) this.#data.push(line.slice(line.startsWith('data: ') ? 6 : 5))
+    if (line.startsWith('data:')) this.#data.push(dataOf(line))
     if (line !== '') return ''
     const data = this.#data.join('\n')
     this.#data = []
+    if (data === LAST_DATA) this.#options.onLast()
     return this.#readJSON(data)
   }
 
@@ -99,31 +108,39 @@ export class WireText {
 function formatOf (text: string, recognises: (chunk: object) => boolean): Format {
   if (text.length > MAX_HELD_UNITS) return 'text'
   const lines = text.split(LINE_END)
-  // Its line feed may follow.
-  const tail = (lines.pop() ?? '').replace(/\r$/, '')
+  const tail = lines.pop() ?? ''
   if (text.startsWith('{')) {
     const first = parseObject(lines[0] ?? '')
     if (first !== undefined) return recognises(first) ? 'lines' : 'text'
     return lines.length === 0 && mayBecome(tail, JSON_LINE, JSON_FIELDS) ? 'undecided' : 'text'
   }
+  const data: string[] = []
   for (const line of lines) {
-    if (!EVENT_LINE.test(line)) return 'text'
-    if (line.startsWith('data:')) return parseObject(line.slice(5)) === undefined ? 'text' : 'events'
+    if (!(data.length === 0 ? EVENT_LINE : NEXT_LINE).test(line)) return 'text'
+    if (line.startsWith('data:')) data.push(dataOf(line))
+    if (isEventData(data.join('\n'))) return 'events'
   }
-  // Blank lines are the beginning of many texts.
-  const isEvent = lines.length === 0 || lines.some((line) => line !== '')
-  return isEvent && mayBecome(tail, EVENT_LINE, EVENT_FIELDS) ? 'undecided' : 'text'
+  return mayBecome(tail, data.length === 0 ? EVENT_LINE : NEXT_LINE, EVENT_FIELDS) ? 'undecided' : 'text'
 }
 
-/** Whether an incomplete line can still become one that matches. */
-function mayBecome (line: string, pattern: RegExp, fields: readonly string[]): boolean {
+/** Whether an incomplete line can still become one that matches. Its last character may be half of a line's end. */
+function mayBecome (tail: string, pattern: RegExp, fields: readonly string[]): boolean {
+  const line = tail.endsWith('\r') ? tail.slice(0, -1) : tail
   return pattern.test(line) || line === 'data: ' || fields.some((field) => field.startsWith(line))
+}
+
+function dataOf (line: string): string {
+  return line.slice(line.startsWith('data: ') ? 6 : 5)
+}
+
+function isEventData (data: string): boolean {
+  return data === LAST_DATA || parseObject(data) !== undefined
 }
 
 function parseObject (json: string): object | undefined {
   try {
     const value: unknown = JSON.parse(json)
-    return typeof value === 'object' && value !== null ? value : undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
   } catch {
     return undefined
   }

@@ -1,0 +1,90 @@
+import { arrayOf, fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
+import type { FinishReasons, StreamReport } from './report.js'
+
+const REASONS: FinishReasons = {
+  stop: 'stop',
+  length: 'length',
+  content_filter: 'content_filter',
+  tool_calls: 'tool_calls',
+  // Outcomes of a run.
+  success: 'stop',
+  interrupt: 'pause',
+  cancelled: 'cancelled'
+}
+
+const EVENT = /^(?:RUN|STEP|TEXT_MESSAGE|REASONING|THINKING|TOOL_CALL|STATE|MESSAGES|ACTIVITY|SUBAGENT)_[A-Z_]+$/
+/** TanStack AI passes on what OpenAI's SDK threw as a message alone. */
+const STATUS_IN_FRONT = /^([45]\d\d) (?=\S)/
+
+/**
+ * AG-UI events, which TanStack AI's `chat()` streams too. The text is what the assistant says: not the messages of other
+ * roles, and not those of subagents. https://docs.ag-ui.com/concepts/events
+ */
+export const agUi: StreamProtocol = {
+  name: 'AG-UI',
+  recognises: ({ type }) => typeof type === 'string' && EVENT.test(type),
+  open: (report) => {
+    const otherRoles = new Set<unknown>()
+    let openMessage: unknown
+    const opened = ({ messageId, role }: Fields): void => {
+      openMessage = messageId
+      if (role !== undefined && role !== 'assistant') otherRoles.add(messageId)
+    }
+    return (event) => {
+      switch (event.type) {
+        case 'TEXT_MESSAGE_START':
+          opened(event)
+          return ''
+        case 'TEXT_MESSAGE_CHUNK':
+          // Only a message's first chunk needs its id.
+          if (event.messageId !== undefined && event.messageId !== openMessage) opened(event)
+          return textOf(event, openMessage, otherRoles)
+        case 'TEXT_MESSAGE_CONTENT': return textOf(event, event.messageId, otherRoles)
+        case 'RUN_STARTED':
+          report.complete(false)
+          return ''
+        case 'RUN_FINISHED':
+          readFinish(event, report)
+          return ''
+        case 'RUN_ERROR':
+          readError(event, report)
+          return ''
+        default: return typeof event.type === 'string' ? '' : undefined
+      }
+    }
+  },
+  missingEnd: 'incomplete'
+}
+
+function textOf (event: Fields, messageId: unknown, otherRoles: ReadonlySet<unknown>): string {
+  if (event.subagentRunId !== undefined || (otherRoles.size > 0 && otherRoles.has(messageId))) return ''
+  return stringOf(event.delta)
+}
+
+function readFinish (event: Fields, report: StreamReport): void {
+  const { outcome, finishReason, metadata } = event
+  report.complete()
+  const reason = finishReason ?? fieldsOf(fieldsOf(metadata).tanstack).finishReason
+  report.finish(reason, REASONS)
+  // TanStack AI's reason says more than that the run succeeded.
+  const { type } = fieldsOf(outcome)
+  if (type !== 'success' || typeof reason !== 'string') report.finish(type, REASONS)
+  noteUsage(event, report)
+}
+
+function noteUsage ({ usage }: Fields, report: StreamReport): void {
+  // AG-UI has an entry for each model, TanStack AI has one.
+  for (const entry of Array.isArray(usage) ? arrayOf(usage) : [usage]) {
+    const { inputTokens, outputTokens, promptTokens, completionTokens, totalTokens } = fieldsOf(entry)
+    report.addUsage({ input: inputTokens ?? promptTokens, output: outputTokens ?? completionTokens, total: totalTokens })
+  }
+}
+
+/** `rawEvent` is the provider's error body. */
+function readError (event: Fields, report: StreamReport): void {
+  const message = stringOf(event.message)
+  const status = STATUS_IN_FRONT.exec(message)?.[1]
+  // Of what fetch throws there is only the message.
+  const name = event.code === undefined && status === undefined ? { name: 'TypeError' } : {}
+  report.fail({ message: status === undefined ? message : message.slice(4), ...(status !== undefined && { status }), code: event.code, error: event.rawEvent, ...name })
+}

@@ -1,0 +1,4 @@
+import { tanstackAi } from './sdks/tanstack-ai.js'
+import { testSdk } from './suite.js'
+
+testSdk(tanstackAi)
