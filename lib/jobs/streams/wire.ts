@@ -2,7 +2,7 @@
 const MAX_HELD_UNITS = 64 * 1024
 
 /** A line of server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream */
-const EVENT_LINE = /^(?:data: ?(?:\{.*|\[(?:D(?:O(?:N(?:E(?:\])?)?)?)?)?)|event: ?[\w.-]*|id: ?\S*|retry: ?\d*|:.*)?$/s
+const EVENT_LINE = /^(?:data: ?[{[].*|event: ?[\w.-]*|id: ?\S*|retry: ?\d*|:.*)?$/s
 /** The same, after a line of data that is not complete JSON. */
 const NEXT_LINE = /^(?:(?:data|event|id|retry)?:.*)$/s
 const EVENT_FIELDS = ['data:', 'event:', 'id:', 'retry:']
@@ -118,7 +118,7 @@ function formatOf (text: string, recognises: (chunk: object) => boolean): Format
   for (const line of lines) {
     if (!(data.length === 0 ? EVENT_LINE : NEXT_LINE).test(line)) return 'text'
     if (line.startsWith('data:')) data.push(dataOf(line))
-    if (isEventData(data.join('\n'))) return 'events'
+    if (isEventData(data.join('\n'), recognises)) return 'events'
   }
   return mayBecome(tail, data.length === 0 ? EVENT_LINE : NEXT_LINE, EVENT_FIELDS) ? 'undecided' : 'text'
 }
@@ -133,14 +133,16 @@ function dataOf (line: string): string {
   return line.slice(line.startsWith('data: ') ? 6 : 5)
 }
 
-function isEventData (data: string): boolean {
-  return data === LAST_DATA || parseObject(data) !== undefined
+/** Arrays are events only where a protocol has such: LangGraph's. */
+function isEventData (data: string, recognises: (chunk: object) => boolean): boolean {
+  const chunk = parseObject(data)
+  return data === LAST_DATA || (chunk !== undefined && (!Array.isArray(chunk) || recognises(chunk)))
 }
 
 function parseObject (json: string): object | undefined {
   try {
     const value: unknown = JSON.parse(json)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
+    return typeof value === 'object' && value !== null ? value : undefined
   } catch {
     return undefined
   }
