@@ -3,7 +3,7 @@ import type { AIErrorInfo } from '../protocol/messages.js'
 import { fieldOf, isError } from '../safe-error.js'
 import { lastAttemptOf } from './error-levels.js'
 import { sentenceIn, sentenceOf } from './error-sentence.js'
-import { isFetchError, statusOf, typeOfError } from './error-type.js'
+import { isCutOff, isFetchError, statusOf, typeOfError } from './error-type.js'
 
 /**
  * Describes a failed job to clients. `{ message, type }` goes through as it is, further fields too; `retryable` is added where
@@ -47,6 +47,7 @@ function sentenceOfThrown (thrown: unknown): string {
   if (typeof thrown === 'string') return sentenceOf(thrown) ?? 'unknown error'
   const attempt = lastAttemptOf(thrown)
   if (isFetchError(attempt)) return 'the connection to the model\'s provider failed'
+  if (isCutOff(attempt)) return 'the stream ended before the model was done'
   const [message, name] = [fieldOf(attempt, 'message'), fieldOf(attempt, 'name')]
   const status = statusOf(attempt)
   const told = typeof message === 'string' ? sentenceOf(message, status) : undefined

@@ -30,13 +30,16 @@ const CONNECTION = new RegExp('^(?:ECONN(?:REFUSED|RESET|ABORTED)|EPIPE|ENOTFOUN
   '|UND_ERR_(?:SOCKET|CLOSED|DESTROYED)|ERR_NETWORK|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP2_(?:STREAM|SESSION)_ERROR)$')
 /** What fetch throws for each failure of the network. Its `cause`, if there is any, says more. */
 const FETCH_FAILED = /^(?:fetch failed|terminated|Failed to fetch|Load failed)$/
+/** What SDKs throw for a response that ended too early: Ollama's, Google's, OpenAI's and Anthropic's. */
+const CUT_OFF = new RegExp('^(?:Did not receive done or success response in stream\\.|Incomplete JSON segment at the end' +
+  '|request ended without sending any chunks|missing finish_reason for choice \\d+)$')
 
 /**
  * The type of something thrown: the first of these that one of its levels tells, the outermost level first.
  *
  * 1. its HTTP status; a timeout; an abort, unless an inner level is a timeout; the code of a failed connection; a `type` of
  *    the table
- * 2. that it is a failed connection, without a code
+ * 2. that it is a failed connection, without a code, or a response that was cut off
  * 3. the provider's own word for it
  *
  * What says nothing is an `internal_error`. Never throws.
@@ -45,7 +48,7 @@ export function typeOfError (thrown: unknown): string {
   const levels = levelsOf(thrown)
   const certain = first(levels, certainTypeOf)
   if (certain === 'cancelled' && levels.some(isTimeout)) return 'timeout_error'
-  return certain ?? first(levels, (level) => isFailedFetch(level) ? 'connection_error' : undefined) ?? first(levels, wordOf) ?? 'internal_error'
+  return certain ?? first(levels, uncertainTypeOf) ?? first(levels, wordOf) ?? 'internal_error'
 }
 
 /** Whether it says that something took too long. Never throws. */
@@ -85,6 +88,16 @@ function isTimeout (level: unknown): boolean {
   // Axios reports its own timeouts with the code of an aborted connection.
   if (marks.includes('ECONNABORTED') && String(textOf(level, 'message')).startsWith('timeout')) return true
   return marks.some((mark) => TIMEOUT.test(mark))
+}
+
+function uncertainTypeOf (level: unknown): AIErrorType | undefined {
+  if (isFailedFetch(level)) return 'connection_error'
+  return isCutOff(level) ? 'incomplete' : undefined
+}
+
+/** Whether an SDK threw it because the response ended too early, in words for developers. Never throws. */
+export function isCutOff (thrown: unknown): boolean {
+  return CUT_OFF.test(String(textOf(thrown, 'message')))
 }
 
 function isFailedFetch (level: unknown): boolean {

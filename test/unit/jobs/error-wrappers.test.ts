@@ -188,3 +188,15 @@ t.test('errors of the real SDK against a real server', async (t) => {
   t.match(describeError(await fetched.catch((error: unknown) => error)), { type: 'connection_error' })
   t.match(describeError(await fetch('http://127.0.0.1:9/', { signal: await timedOut() }).catch((error: unknown) => error)), { type: 'timeout_error' })
 })
+
+t.test('what an SDK throws for a response that was cut off is no internal error', async (t) => {
+  const messages = [
+    'Did not receive done or success response in stream.', 'Incomplete JSON segment at the end', 'request ended without sending any chunks',
+    'missing finish_reason for choice 0'
+  ]
+  for (const message of messages) {
+    t.strictSame(describeThrown(new Error(message)), { message: 'the stream ended before the model was done', type: 'incomplete', retryable: true })
+    t.equal(typeOf(failed(message, { status: 500 })), 'api_error', 'a status says more')
+  }
+  t.equal(typeOf(new Error('the app is missing finish_reason for choice 0')), 'internal_error')
+})
