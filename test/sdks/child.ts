@@ -61,7 +61,7 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   let cancelledAt: number | undefined
   const closed = new Promise<number>((resolve) => {
     client.on('message', (data) => {
-      if (!String(data).includes('"delta"') || cancelledAt !== undefined) return
+      if (!(data as Buffer).toString().includes('"delta"') || cancelledAt !== undefined) return
       provider.open?.once('close', () => { resolve(performance.now()) })
       cancelledAt = performance.now()
       client.send(JSON.stringify({ type: 'cancel', sessionId }))
@@ -88,6 +88,6 @@ function plain (chunk: unknown): unknown {
   if (ArrayBuffer.isView(chunk)) return new TextDecoder().decode(chunk)
   return JSON.parse(JSON.stringify(chunk, (key, value: unknown) => {
     if (key === 'stack') return undefined
-    return value instanceof Error ? { ...value, name: value.name, message: value.message } : value
+    return value instanceof Error ? { ...(value as object), name: value.name, message: value.message } : value
   }))
 }
