@@ -97,6 +97,6 @@ function plain (chunk: unknown): unknown {
   if (chunk instanceof Uint8Array) return Buffer.from(chunk).toString()
   return JSON.parse(JSON.stringify(chunk, (key, value: unknown) => {
     if (key === 'stack') return undefined
-    return value instanceof Error ? { ...value, name: value.name, message: value.message } : value
+    return value instanceof Error ? { ...(value as object), name: value.name, message: value.message } : value
   }))
 }

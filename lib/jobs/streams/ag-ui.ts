@@ -34,13 +34,16 @@ export const agUi: StreamProtocol = {
       switch (event.type) {
         case 'TEXT_MESSAGE_START':
           opened(event)
+          report.complete(false)
           return ''
         case 'TEXT_MESSAGE_CHUNK':
           // Only a message's first chunk needs its id.
           if (event.messageId !== undefined && event.messageId !== openMessage) opened(event)
           return textOf(event, openMessage, otherRoles)
         case 'TEXT_MESSAGE_CONTENT': return textOf(event, event.messageId, otherRoles)
+        // TanStack AI finishes a run each time that the model asks for tools, and goes on without a new start.
         case 'RUN_STARTED':
+        case 'TOOL_CALL_START':
           report.complete(false)
           return ''
         case 'RUN_FINISHED':

@@ -91,8 +91,8 @@ function isRefusal (chunk: Fields): boolean {
   return chunk.rawFinishReason === 'stop' || (chunk.rawFinishReason === undefined && 'rawFinishReason' in chunk)
 }
 
-/** The reason is the message of what aborted the signal. Version 5 says none. */
+/** The reason is the message of what aborted the signal, in version 7 after its name. Version 5 says none. */
 function readAbort (reason: unknown, report: StreamReport): void {
   if (typeof reason !== 'string' || reason === '') report.cancel()
-  else report.fail({ message: reason, type: TIMEOUT.test(reason) ? 'timeout_error' : 'cancelled' })
+  else report.fail({ message: reason.replace(/^\w*Error: /, ''), type: TIMEOUT.test(reason) ? 'timeout_error' : 'cancelled' })
 }

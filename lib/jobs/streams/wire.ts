@@ -85,7 +85,7 @@ export class WireText {
 
   #readLines (text: string): string {
     const lines = (this.#held + text).split(LINE_END)
-    this.#held = lines.pop() ?? ''
+    this.#held = lines.splice(-1).join('')
     return lines.map((line) => this.#format === 'lines' ? this.#readJSON(line) : this.#readEventLine(line)).join('')
   }
 
@@ -108,7 +108,7 @@ export class WireText {
 function formatOf (text: string, recognises: (chunk: object) => boolean): Format {
   if (text.length > MAX_HELD_UNITS) return 'text'
   const lines = text.split(LINE_END)
-  const tail = lines.pop() ?? ''
+  const tail = lines.splice(-1).join('')
   if (text.startsWith('{')) {
     const first = parseObject(lines[0] ?? '')
     if (first !== undefined) return recognises(first) ? 'lines' : 'text'

@@ -53,6 +53,15 @@ t.test('how a run ends', async (t) => {
   t.match(readChunks([START, FINISHED, START, text('Hé')]), { status: 'error', type: 'incomplete' }, 'a second run that was cut')
 })
 
+t.test('a run that calls tools has an end for each call of the model', async (t) => {
+  const finished = (finishReason: string): object => ({ ...FINISHED, usage: { promptTokens: 9, completionTokens: 5, totalTokens: 14 }, finishReason })
+  const events = [START, { type: 'TOOL_CALL_START', toolCallId: '1' }, finished('tool_calls'), { type: 'TOOL_CALL_RESULT', toolCallId: '1', content: 'x' }]
+  t.match(readChunks(events), { status: 'complete', finishReason: 'tool_calls' }, 'no further call is allowed')
+  const next = [...events, { type: 'TEXT_MESSAGE_START', messageId: 'm' }, text('Hé')]
+  t.match(readChunks(next), { status: 'error', type: 'incomplete' })
+  t.match(readChunks([...next, finished('stop')]), { status: 'complete', text: 'Hé', finishReason: 'stop', usage: { inputTokens: 18, outputTokens: 10, totalTokens: 28 } })
+})
+
 t.test('the usage of all models is told', async (t) => {
   const usage = [{ model: 'a', inputTokens: 9, outputTokens: 5, totalTokens: 14 }, { model: 'b', inputTokens: 1, outputTokens: 2 }]
   t.same(readChunks([START, { ...FINISHED, usage }]).usage, { inputTokens: 10, outputTokens: 7, totalTokens: 14 })

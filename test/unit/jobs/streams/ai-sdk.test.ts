@@ -48,6 +48,7 @@ t.test('the usage of the whole run is told', async (t) => {
 t.test('an abort that a timeout made is a timeout', async (t) => {
   const aborted = (reason?: unknown): object => readChunks([...HELLO, { type: 'abort', ...(reason !== undefined && { reason }) }])
   t.match(aborted('The operation was aborted due to timeout'), { type: 'timeout_error' })
+  t.match(aborted('TimeoutError: The operation was aborted due to timeout'), { message: 'The operation was aborted due to timeout', type: 'timeout_error' })
   t.match(aborted('Step timeout of 10ms exceeded'), { type: 'timeout_error' })
   t.match(aborted('the person left'), { message: 'the person left', type: 'cancelled' })
   for (const reason of [undefined, '', 7, null]) t.match(aborted(reason), { message: 'cancelled', type: 'cancelled' })
@@ -65,8 +66,11 @@ t.test('a tool that failed is no failure of the run, and nothing but text is tex
 })
 
 t.test('a chunk that reports a failure makes the run fail', async (t) => {
+  const slowDown = Object.assign(new Error('Slow down'), { statusCode: 429 })
+  const retryError = Object.assign(new Error('Failed after 2 attempts. Last error: Slow down'), { name: 'AI_RetryError', errors: [slowDown, slowDown], lastError: slowDown })
   const errors: Array<[chunk: object, end: object]> = [
-    [{ type: 'error', error: Object.assign(new Error('Slow down'), { statusCode: 429 }) }, { message: 'Slow down', type: 'rate_limit_error' }],
+    [{ type: 'error', error: slowDown }, { message: 'Slow down', type: 'rate_limit_error' }],
+    [{ type: 'error', error: retryError }, { message: 'Slow down', type: 'rate_limit_error' }],
     [{ type: 'error', error: 'text part 0 not found' }, { message: 'text part 0 not found' }],
     [{ type: 'error', errorText: 'An error occurred.' }, { message: 'An error occurred.' }],
     [{ type: 'error' }, { message: 'unknown error' }],

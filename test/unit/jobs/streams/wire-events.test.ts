@@ -30,8 +30,8 @@ t.test('wherever the recorded bytes are cut, text and end are the same', async (
           assert.deepStrictEqual(readChunks(cut(bytes, places)), expected)
         }), { numRuns: 15 })
       }
-      t.same(readChunks([...encoder.encode(wire)].map((byte) => Uint8Array.of(byte))), expected, `${name}, ${scenario}: each byte alone`)
-      t.same(readChunks([...wire]), expected, `${name}, ${scenario}: strings, each character alone`)
+      t.same(readChunks(Array.from(encoder.encode(wire)).map((byte) => Uint8Array.of(byte))), expected, `${name}, ${scenario}: each byte alone`)
+      t.same(readChunks(Array.from(wire)), expected, `${name}, ${scenario}: strings, each character alone`)
     }
   }
 })
@@ -55,7 +55,7 @@ t.test('server-sent events in all their forms', async (t) => {
   ]
   for (const [what, wire] of rows) {
     t.match(readChunks([wire]), DONE, what)
-    t.match(readChunks([...wire]), DONE, `${what}, each character alone`)
+    t.match(readChunks(Array.from(wire)), DONE, `${what}, each character alone`)
   }
 })
 
@@ -63,7 +63,7 @@ t.test('lines of JSON', async (t) => {
   const lines = ui.slice(0, -1).map((line) => line.slice(6))
   for (const end of ['\n', '\r\n', '\n\n']) {
     t.match(readChunks([lines.join(end)]), DONE)
-    t.match(readChunks([...lines.join(end)]), DONE, 'each character alone')
+    t.match(readChunks(Array.from(lines.join(end))), DONE, 'each character alone')
   }
 })
 
@@ -87,8 +87,8 @@ t.test('text that merely looks like it is text', async (t) => {
   ]
   for (const text of texts) {
     t.equal(readChunks([text]).text, text, JSON.stringify(text.slice(0, 60)))
-    t.equal(readChunks([...text.slice(0, 200), text.slice(200)]).text, text, 'each character alone')
-    const bytes = [...encoder.encode(text.slice(0, 200))].map((byte) => Uint8Array.of(byte))
+    t.equal(readChunks([...Array.from(text.slice(0, 200)), text.slice(200)]).text, text, 'each character alone')
+    const bytes = Array.from(encoder.encode(text.slice(0, 200))).map((byte) => Uint8Array.of(byte))
     t.equal(readChunks([...bytes, encoder.encode(text.slice(200))]).text, text, 'each byte alone')
   }
 })
@@ -96,5 +96,17 @@ t.test('text that merely looks like it is text', async (t) => {
 t.test('of events of an unknown protocol nothing is shown', async (t) => {
   t.match(readChunks(['data: {"a":1}\n\n']), { status: 'complete', text: '' })
   t.match(readChunks(['data: [DONE]\n\n']), { status: 'complete', text: '' })
-  t.match(readChunks([...'data: [DONE]']), { text: 'data: [DONE]' }, 'a line that never ends')
+  t.match(readChunks(Array.from('data: [DONE]')), { text: 'data: [DONE]' }, 'a line that never ends')
+})
+
+t.test('strings, bytes and objects may come mixed', async (t) => {
+  const half = encoder.encode('👋').subarray(0, 2)
+  const texts: Array<[chunks: unknown[], text: string]> = [
+    [[half, '', encoder.encode('👋').subarray(2)], '👋'],
+    [[half, 'Hé'], '\ufffdHé'],
+    [['data:', { type: 'text-delta', id: '0', text: 'Hé' }], 'data:Hé'],
+    [['data:', { type: 'start' }, ' x'], 'data: x'],
+    [[null, 7, 'Hé'], 'Hé']
+  ]
+  for (const [chunks, text] of texts) t.equal(readChunks(chunks).text, text)
 })
