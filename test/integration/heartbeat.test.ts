@@ -5,7 +5,8 @@ import { captureLog } from '../support/log.js'
 import { RawClient } from '../support/raw-client.js'
 import { connect, type TestClient } from '../support/ws-client.js'
 
-const INTERVAL_MS = 500
+/** Long enough that a busy machine does not make a peer silent that is not. */
+const INTERVAL_MS = 1_000
 
 /** The next rounds reach this peer: so long the others have lived too. */
 async function rounds (client: TestClient, count: number): Promise<void> {
