@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 import { stripAll } from './loader/strip.mjs'
 import { TapLog } from './support/tap-log.js'
@@ -13,6 +14,9 @@ const RESULTS = '.tap/results.tap'
 const args = process.argv.slice(2)
 // On a developer's machine a program may be missing. In CI, a test that did not run is one that failed.
 if (process.env.CI === 'true') args.push('--fail-skip', '--fail-todo')
+
+// Many tests wait for a deadline or a browser: one job more than there are processors fills that time.
+if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 1}`)
 
 // Here, once: otherwise each test file's process would load the compiler.
 await stripAll()
