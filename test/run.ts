@@ -1,23 +1,32 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { createInterface } from 'node:readline'
+import { stripAll } from './loader/strip.mjs'
+import { TapLog } from './support/tap-log.js'
 
-// `npm test`: tap, and after it one plain line that says how it went, for those who read a log from its end. Arguments go
-// to tap: `npm test -- --disable-coverage test/unit/clock.test.ts`.
+// `npm test`: runs tap, and ends with one plain line that says how it went. Arguments go to tap:
+// `npm test -- --disable-coverage test/unit/clock.test.ts`.
 
 const RESULTS = '.tap/results.tap'
 
 const args = process.argv.slice(2)
-// At a desk a part may be missing; where nobody looks, a test that did not run is one that failed.
+// On a developer's machine a program may be missing. In CI, a test that did not run is one that failed.
 if (process.env.CI === 'true') args.push('--fail-skip', '--fail-todo')
 
+// Many tests wait for a deadline or a browser: one job more than there are processors fills that time.
+if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 1}`)
+
+// Here, once: otherwise each test file's process would load the compiler.
+await stripAll()
 const { code, results } = process.stdout.isTTY ? await drawn() : await plain()
 process.stdout.write(`${closingLine(results, code === 0)}\n`)
 process.exitCode = code ?? 1
 
 interface Run { code: number | null, results: string }
 
-/** On a terminal tap draws, and what it says goes into a file. */
+/** On a terminal tap draws its own report, and writes its TAP into a file. */
 async function drawn (): Promise<Run> {
   mkdirSync('.tap', { recursive: true })
   rmSync(RESULTS, { force: true })
@@ -26,19 +35,21 @@ async function drawn (): Promise<Run> {
   return { code, results: readFileSync(RESULTS, 'utf8') }
 }
 
-/** In a log it writes what it says. With a file beside it, it would write everything twice. */
+/** A log gets a line per test file. tap leaves the whole TAP of each in `.tap/test-results`. */
 async function plain (): Promise<Run> {
   const child = spawn('tap', args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const closed = once(child, 'close') as Promise<[number | null]>
+  const log = new TapLog()
   let results = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    results += text
-    process.stdout.write(text)
-  })
-  const [code] = await once(child, 'close') as [number | null]
+  for await (const line of createInterface(child.stdout)) {
+    results += `${line}\n`
+    for (const shown of log.take(line)) process.stdout.write(`${shown}\n`)
+  }
+  const [code] = await closed
   return { code, results }
 }
 
-/** Of a whole run's TAP: its last lines say `# { total: 7, pass: 6, fail: 1 }` and `# time=13021.001ms`. */
+/** The last lines of a run's TAP are `# { total: 7, pass: 6, fail: 1 }` and `# time=13021.001ms`. */
 function closingLine (results: string, passed: boolean): string {
   const totals = /^# \{ (.*) \}$/m.exec(results)?.[1] ?? ''
   const count = (name: string): number => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0)

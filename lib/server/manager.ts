@@ -1,6 +1,7 @@
 import type { Broker, ControlMessage, PublishOptions } from '../broker/broker.js'
 import { newJobId } from '../broker/job-id.js'
 import type { Clock } from '../clock.js'
+import type { TIMED_OUT } from '../deadline.js'
 import { errors } from '../errors.js'
 import { Beats } from '../jobs/beats.js'
 import type { TrackableSource } from '../jobs/track-source.js'
@@ -254,11 +255,11 @@ export class WebSocketManager {
   }
 
   /** @internal Sends what batchers hold, and ends the jobs that this process runs; after it nothing is published. */
-  async close (): Promise<void> {
+  async close (): Promise<typeof TIMED_OUT | undefined> {
     for (const batcher of this.#batchers) batcher.close()
     const closing = this.#notifier.close()
     // From here on nothing of them is sent: that they were interrupted is what the notifier sends.
     for (const run of this.#runs) run.interrupt()
-    await closing
+    return await closing
   }
 }

@@ -1,6 +1,6 @@
 import type { Broker, Published, PublishOptions, Stream, Stub } from '../broker/broker.js'
 import { isoTimestamps, type Clock } from '../clock.js'
-import { withDeadline } from '../deadline.js'
+import { TIMED_OUT, withDeadline } from '../deadline.js'
 import type { DropReason } from '../jobs/job.js'
 import { isPromise, proceed, type MaybePromise } from '../maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
@@ -93,15 +93,17 @@ export class Notifier {
 
   /**
    * Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment.
-   * Resolves when every outcome is known, and after `closeTimeoutMs` at the latest.
+   * Resolves when every outcome is known, and after `closeTimeoutMs` at the latest: with `TIMED_OUT` if the broker left a
+   * report unanswered.
    */
-  async close (): Promise<void> {
+  async close (): Promise<typeof TIMED_OUT | undefined> {
     this.#closed = true
     const { clock, watchdog, closeTimeoutMs } = this.#options
     const endsAt = clock.monotonic() + closeTimeoutMs
     // A report that the broker never answers must not keep the others from being told.
-    if (this.#underWay.size > 0) await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#underWay))
+    const answers = this.#underWay.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#underWay)) : undefined
     await Promise.all(watchdog.stop().map((job) => this.#interrupt(job, endsAt)))
+    return answers === TIMED_OUT ? TIMED_OUT : undefined
   }
 
   /** Ends a job of which nothing was heard for too long. Rejects while it is not known that its followers were told. */

@@ -60,7 +60,7 @@ const page = (place: string): string => `<!doctype html><title>${place}</title><
   ${places[place]!(`(${follow.toString()})`)}
 </script>`
 
-t.test('places where a browser runs scripts', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('places where a browser runs scripts', { skip: noBrowser }, async (t) => {
   const script = await clientScript()
   const { app: { wsManager }, origin } = await startApp(t, {}, {}, (app) => {
     const serve = (path: string, type: string, text: string): void => { app.get(path, (_request, reply) => reply.type(type).send(text)) }

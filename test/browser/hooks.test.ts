@@ -6,8 +6,6 @@ import { says } from './support/canvas-page.js'
 import { layLine } from './support/line.js'
 import { openWorkshop } from './support/workshop.js'
 
-t.setTimeout(240_000)
-
 // What of the hooks depends on how a real browser paces a page: its frames, its tasks, and the tabs that nobody looks at.
 
 const MAIN = `
@@ -17,7 +15,7 @@ import { App } from './app.jsx'
 createRoot(document.getElementById('root')).render(<App url={new URLSearchParams(location.search).get('server')} />)
 `
 
-t.test('a tab that is hidden', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('a tab that is hidden', { skip: noBrowser }, async (t) => {
   const { app: { wsManager }, origin } = await startApp(t)
   const line = await layLine(t, Number(new URL(origin).port))
   const workshop = await openWorkshop(t, {
@@ -77,7 +75,7 @@ interface Seen extends Record<'job' | 'latest' | 'naive' | 'began' | 'ended', nu
   shownAtEnd: string
 }
 
-t.test('a thousand messages in a second', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('a thousand messages in a second', { skip: noBrowser }, async (t) => {
   const { app: { wsManager }, url } = await startApp(t)
   const workshop = await openWorkshop(t, {
     'main.jsx': MAIN,

@@ -6,8 +6,6 @@ import { launch, noBrowser, openTab } from './support/browser.js'
 import { says } from './support/canvas-page.js'
 import { openWorkshop } from './support/workshop.js'
 
-t.setTimeout(240_000)
-
 // React's Fast Refresh runs every effect and every memo of an edited component anew, and keeps its state. A file that adds
 // or takes away a hook is mounted anew.
 
@@ -53,7 +51,7 @@ interface Said {
   sessions?: Array<string | { sessionId: string }>
 }
 
-t.test('hot reload', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('hot reload', { skip: noBrowser }, async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const workshop = await openWorkshop(t, { 'main.jsx': MAIN, 'app.jsx': APP, 'job.jsx': JOB })

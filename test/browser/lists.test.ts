@@ -4,8 +4,6 @@ import { startApp } from '../support/app.js'
 import { launch, noBrowser, openTab } from './support/browser.js'
 import { openWorkshop } from './support/workshop.js'
 
-t.setTimeout(240_000)
-
 // A page with a long list, of which each row follows a session of its own while it is in sight.
 
 const ROWS = 1000
@@ -72,7 +70,7 @@ interface List {
   waiting: number
 }
 
-t.test('1,000 rows that are scrolled at random for 20 seconds', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('1,000 rows that are scrolled at random for 20 seconds', { skip: noBrowser }, async (t) => {
   const { app: { wsManager }, url } = await startApp(t)
   const workshop = await openWorkshop(t, { 'main.jsx': MAIN, 'app.jsx': APP })
   let version = 0

@@ -24,7 +24,7 @@ const PAGE = `<!doctype html><title>page</title><p></p><script src="/client.js">
   client.connect()
 </script>`
 
-t.test('a page that comes back from the back/forward cache reconnects at once', { skip: noBrowser, timeout: 240_000 }, async (t) => {
+t.test('a page that comes back from the back/forward cache reconnects at once', { skip: noBrowser }, async (t) => {
   const script = await clientScript()
   const { app: { wsManager }, origin } = await startApp(t, {}, {}, (app) => {
     app.get('/client.js', (_request, reply) => reply.type('text/javascript').send(script))

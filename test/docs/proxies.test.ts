@@ -14,8 +14,6 @@ import { captureLog, type Line } from '../support/log.js'
 import { open as openRaw, type Message } from '../support/ws-client.js'
 import { certificate, chapter, HOST, proxies, startProxy, type Proxy, type ProxyKind } from './proxies.js'
 
-// Twelve programs and their clients at once: on a busy machine that takes its time.
-t.setTimeout(180_000)
 t.jobs = proxies.length
 
 const TOKEN = 'a-secret-token-of-this-test'

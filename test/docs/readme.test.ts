@@ -16,9 +16,6 @@ import { bounds, others } from '../package/size.js'
 import { Page } from './markdown.js'
 import { documentedDefaultsOf, propertiesOf, runSnippet, typeErrors } from './snippets.js'
 
-// Programs are compiled and started: on a busy machine that takes its time.
-t.setTimeout(240_000)
-
 const page = new Page('README.md')
 const pages = new Map([['README.md', page], ['lib/protocol/README.md', new Page('lib/protocol/README.md')]])
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')

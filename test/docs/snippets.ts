@@ -3,6 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import ts from 'typescript'
+import { strip } from '../loader/strip.mjs'
+import { RUN_TYPESCRIPT } from '../support/child.js'
 
 // Code blocks of a page, checked by the compiler and run as they stand.
 
@@ -28,23 +30,8 @@ const GLOBALS = `
 
 /** What the compiler has against the blocks, by name. They are checked as strictly as the code, with a browser's types. */
 export function typeErrors (blocks: ReadonlyMap<string, string>): string[] {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
-  Object.assign(options, {
-    lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
-    moduleDetection: ts.ModuleDetectionKind.Force,
-    noUnusedLocals: false
-  } satisfies ts.CompilerOptions)
   const files = new Map([...blocks, ['globals', GLOBALS]].map(([name, text]) => [`${root}test/docs/${name!}.ts`, text!]))
-  const host = ts.createCompilerHost(options)
-  const onDisk = { ...host }
-  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path)
-  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path)
-  host.getSourceFile = (path, languageVersion) => {
-    const text = host.readFile(path)
-    return text === undefined ? undefined : ts.createSourceFile(path, text, languageVersion)
-  }
-  const program = ts.createProgram([...files.keys()], options, host)
+  const program = programOf([...files.keys()], files)
   return [...files.keys()].flatMap((path) => {
     const file = program.getSourceFile(path)
     const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
@@ -53,6 +40,33 @@ export function typeErrors (blocks: ReadonlyMap<string, string>): string[] {
       return `${path.slice(root.length)}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`
     })
   })
+}
+
+const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
+const options: ts.CompilerOptions = {
+  ...ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root).options,
+  lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
+  moduleDetection: ts.ModuleDetectionKind.Force,
+  noUnusedLocals: false
+}
+
+/** The files on disk that a program has read. The next program shares them: most of the time goes into parsing. */
+const parsed = new Map<string, ts.SourceFile>()
+
+/** A program of some files of the package, or of files that are not on disk. */
+function programOf (paths: readonly string[], files: ReadonlyMap<string, string> = new Map()): ts.Program {
+  const host = ts.createCompilerHost(options)
+  const onDisk = { ...host }
+  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path)
+  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path)
+  host.getSourceFile = (path, languageVersion) => {
+    const text = files.get(path)
+    if (text !== undefined) return ts.createSourceFile(path, text, languageVersion)
+    const file = parsed.get(path) ?? onDisk.getSourceFile(path, languageVersion)
+    if (file !== undefined) parsed.set(path, file)
+    return file
+  }
+  return ts.createProgram(paths, options, host)
 }
 
 /** The public properties of an exported interface or class of a file of lib/. */
@@ -69,7 +83,7 @@ export function documentedDefaultsOf (path: string, name: string): Record<string
 }
 
 function symbolsOf (path: string, name: string): ts.Symbol[] {
-  const program = ts.createProgram([`${root}${path}`], { module: ts.ModuleKind.NodeNext, skipLibCheck: true, strict: true })
+  const program = programOf([`${root}${path}`])
   const checker = program.getTypeChecker()
   const symbol = checker.getSymbolAtLocation(program.getSourceFile(`${root}${path}`)!)
   const exported = checker.getExportsOfModule(symbol!).find((entry) => entry.name === name)
@@ -81,11 +95,11 @@ function symbolsOf (path: string, name: string): ts.Symbol[] {
  * it wrote; rejects when it fails.
  */
 export async function runSnippet (t: Test, code: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const directory = t.testdir({ 'snippet.ts': code })
-  const node = [process.execPath, '--import', 'tsx', '--conditions=@ai-canvas-ws/source', `${directory}/snippet.ts`]
+  const directory = t.testdir({ 'snippet.mjs': await strip(code) })
+  const node = [process.execPath, ...RUN_TYPESCRIPT, `${directory}/snippet.mjs`]
   // As at a user's: without what tap loads into every Node.js below it.
   const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', ...node], {
-    cwd: root, env: { ...process.env, ...env }, timeout: 60_000
+    cwd: root, env: { ...process.env, ...env }, timeout: 300_000
   })
   return stdout
 }

@@ -7,9 +7,6 @@ import { Wscat } from '../support/wscat.js'
 import { Page } from './markdown.js'
 import { meets } from './transcript.js'
 
-// The example and a wscat are started, twice: on a busy machine that takes its time.
-t.setTimeout(120_000)
-
 const session = new Page('README.md').blocks('text').find(({ heading, text }) => heading === 'Reconnecting' && text.startsWith('$ '))
 
 t.test('the session at the terminal goes as printed: the client is killed in the middle of a job, and finds it again', async (t) => {

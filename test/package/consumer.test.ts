@@ -27,8 +27,6 @@ const outside = await mkdtemp(join(tmpdir(), 'ai-canvas-ws-'))
 const app = join(outside, 'app')
 const unpacked = join(app, 'node_modules/ai-canvas-ws')
 t.teardown(() => rm(outside, { recursive: true, force: true }))
-// A build, a pack and two type checks on a busy machine.
-t.setTimeout(240_000)
 
 async function pack (): Promise<string> {
   const stage = join(outside, 'stage')

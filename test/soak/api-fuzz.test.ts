@@ -2,8 +2,6 @@ import t from 'tap'
 import { fuzzApi } from './api-fuzz.js'
 import { freshSeed } from './random.js'
 
-t.setTimeout(180_000)
-
 for (const seed of [13, freshSeed()]) {
   t.test(`whatever an app calls and its hooks do, the server lives and every job ends (seed ${seed})`, async (t) => {
     const { calls, jobs } = await fuzzApi({ seed, rounds: 12 })

@@ -4,8 +4,6 @@ import { freshSeed } from './random.js'
 
 // The short form of `npm run soak`: one seed that never changes, and one that nobody chose, which is printed.
 
-t.setTimeout(180_000)
-
 for (const seed of [11, freshSeed()]) {
   t.test(`every tab sees everything through kills, restarts and bad lines (seed ${seed})`, async (t) => {
     const { deliveries, kills, restarts } = await runChaos({ seed, durationMs: 2_000, maxFaultMs: 800 })

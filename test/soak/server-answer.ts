@@ -1,4 +1,4 @@
-import { inflateRawSync } from 'node:zlib'
+import { constants, inflateRawSync } from 'node:zlib'
 import { closeCodes } from '../../lib/protocol/codes.js'
 import type { Message } from '../support/ws-client.js'
 
@@ -62,7 +62,7 @@ export class ServerAnswer {
     if ((first & 0xb0) !== 0x80 || (isDeflated && (!this.#mayDeflate || opcode !== 1))) throw new Error(`a frame that begins with 0x${first.toString(16)}`)
     if (this.closedWith !== undefined) throw new Error('a frame after the close frame')
     if (opcode === 1) {
-      const text = new TextDecoder('utf-8', { fatal: true }).decode(isDeflated ? inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])])) : payload)
+      const text = new TextDecoder('utf-8', { fatal: true }).decode(isDeflated ? inflated(payload) : payload)
       const message = this.#read(text)
       if ((message.type === 'connection') !== (this.messages.length === 0)) throw new Error(`connection is not the first message, or not the only one: ${text}`)
       this.messages.push(message)
@@ -75,4 +75,9 @@ export class ServerAnswer {
       throw new Error(`a frame with opcode ${opcode}`)
     }
   }
+}
+
+/** Such a message has no final block: the sender leaves its last four bytes out (RFC 7692, section 7.2.1). */
+function inflated (payload: Buffer): Buffer {
+  return inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH })
 }

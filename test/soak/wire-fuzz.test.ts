@@ -2,8 +2,6 @@ import t from 'tap'
 import { freshSeed } from './random.js'
 import { fuzzWire } from './wire-fuzz.js'
 
-t.setTimeout(180_000)
-
 for (const seed of [12, freshSeed()]) {
   t.test(`whatever bytes come, the server lives, leaks nothing and answers by the protocol (seed ${seed})`, async (t) => {
     const { inputs, answers } = await fuzzWire({ seed, connections: 300 })

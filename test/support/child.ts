@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 
 /**
- * tsx makes other JavaScript of a file than tap's loader does. Counted together, lines of the one hide lines of the other,
- * so what runs under tsx stays out of the coverage.
+ * Keeps a child process out of the coverage. tsx and esbuild make other JavaScript of a file than the tests' loader does:
+ * counted together, lines of the one would hide lines of the other.
  */
 export const NOT_MEASURED = { _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
@@ -51,7 +51,10 @@ export class Child {
   }
 }
 
-/** Runs a TypeScript file of this directory's neighbours, as `npm start` runs the example. */
+/** Arguments with which Node.js runs a TypeScript file as the tests run: with the sources of this package, and no build. */
+export const RUN_TYPESCRIPT = [`--import=${new URL('../loader/register.mjs', import.meta.url).href}`, '--conditions=@ai-canvas-ws/source']
+
+/** Runs a TypeScript file in a process of its own. */
 export function runScript (t: Test, file: URL, env?: NodeJS.ProcessEnv): Child {
-  return new Child(t, process.execPath, ['--import', 'tsx', '--conditions=@ai-canvas-ws/source', file.pathname], { ...process.env, ...NOT_MEASURED, ...env })
+  return new Child(t, process.execPath, [...RUN_TYPESCRIPT, file.pathname], { ...process.env, ...NOT_MEASURED, ...env })
 }

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { chromium } from '../../support/real-parts.js'
 
 /** How long anything may take that will come. Far longer than it takes: the machine may have other things to do. */
-const PATIENCE_MS = 45_000
+const PATIENCE_MS = 120_000
 
 const executablePath = chromium.find()
 

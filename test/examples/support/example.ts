@@ -19,21 +19,21 @@ export interface Example {
 type Ended = [code: number | null, signal: string | null, errors: string]
 
 /**
- * Runs an example, by default the one of `npm start`, as the script of `npm start` does. npm itself would only stand
- * between the example and our signals.
+ * Runs an example, by default the one of `npm start`, with the arguments of that script. npm would stand between the example
+ * and our signals; so would the command of tsx, which ends early when a busy machine answers a signal late.
  */
 export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Example {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
-  const [command = '', ...args] = scripts.start.split(' ')
+  const [command, ...args] = scripts.start.split(' ')
+  if (command !== 'tsx') throw new Error(`npm start runs ${String(command)}, not tsx`)
   if (file !== undefined) args.splice(-1, 1, file)
   const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
-  const child = spawn(join(ROOT, 'node_modules/.bin', command), args, {
+  const child = spawn(process.execPath, ['--import=tsx', ...args], {
     cwd: ROOT, env: { ...Object.fromEntries(given), ...NOT_MEASURED, ...env }
   })
   let errors = ''
   child.stderr.on('data', (data: Buffer) => { errors += data.toString() })
   const ended = end(child).then(([code, signal]): Ended => [code, signal, errors])
-  // What was spawned passes SIGTERM on to the example itself, which SIGKILL would leave alone and running
   t.teardown(async () => {
     child.kill('SIGTERM')
     await ended

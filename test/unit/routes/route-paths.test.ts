@@ -43,8 +43,9 @@ t.test('of several routes any will do, and of none none', (t) => {
 
 t.test('the longest URL that Node takes is matched in no time', (t) => {
   const set = paths('/:a-:b-:c/:d-:e/ws', '/x/:y/*')
-  const since = performance.now()
+  // What this process computes, whatever else the machine does
+  const since = process.cpuUsage()
   for (const url of ['/'.repeat(16_000), `/${'-'.repeat(16_000)}`, '/-'.repeat(8000)]) t.equal(set.mayMatch(`${url}!`), false)
-  t.ok(performance.now() - since < 1000)
+  t.ok(process.cpuUsage(since).user < 1_000_000)
   t.end()
 })

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { TIMED_OUT } from '../../../lib/deadline.js'
 import { Watchdog } from '../../../lib/server/watchdog.js'
 import { turn } from '../../support/hand-broker.js'
 import { createFarServer, createServer } from '../../support/server.js'
@@ -387,6 +388,7 @@ t.test('closed, the server gives up in time', async (t) => {
       await turn()
     }
     t.equal(isClosed, true)
+    t.equal(await closed, TIMED_OUT, 'and says so, for the log')
     if (answers === 'failed') t.ok(tries > 3 && tries < 8, `${tries} tries`)
     else t.equal(tries, 1)
   }

@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { strip } from './strip.mjs'
+
+// Module hooks: https://nodejs.org/api/module.html#customization-hooks
+
+/** Imports name the JavaScript file that the compiler writes. Beside it, or instead of it, is the source. */
+export function resolve (specifier, context, next) {
+  if (/^(?:\.|file:).*\.js(?:\?|$)/.test(specifier)) {
+    for (const extension of ['.ts', '.tsx']) {
+      const source = new URL(specifier.replace(/\.js(?=\?|$)/, extension), context.parentURL)
+      if (existsSync(fileURLToPath(source))) return next(source.href, context)
+    }
+  }
+  return next(specifier, context)
+}
+
+/** A mock of tap's is the file with a query. */
+export async function load (url, context, next) {
+  const [extension] = /\.tsx?(?=\?|$)/.exec(url) ?? []
+  if (extension === undefined) return await next(url, context)
+  const { source } = await next(url, { ...context, format: 'module' })
+  return { format: 'module', source: await (extension === '.ts' ? strip : transformJsx)(String(source)), shortCircuit: true }
+}
+
+/** JSX has to be compiled, not just stripped. No source that is measured holds any. */
+async function transformJsx (source) {
+  const { transform } = await import('esbuild')
+  const { code } = await transform(source, { loader: 'tsx', jsx: 'automatic', sourcemap: 'inline' })
+  return code
+}

@@ -1,0 +1,4 @@
+import { register } from 'node:module'
+
+// Runs TypeScript in Node.js: `node --import=./test/loader/register.mjs file.ts`.
+register('./hooks.mjs', import.meta.url)

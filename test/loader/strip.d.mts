@@ -1,0 +1,2 @@
+export function strip (source: string): Promise<string>
+export function stripAll (): Promise<void>

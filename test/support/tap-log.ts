@@ -1,0 +1,35 @@
+/**
+ * Shortens the TAP of a whole run to one line per test file. Below a file follows what failed in it, with the diff, and what
+ * was skipped. Everything that is not about a test file stays, such as the table of missing coverage.
+ */
+export class TapLog {
+  /** The lines of the present file that are worth showing if it fails. */
+  #details: string[] = []
+  /** Whether the YAML block of a failed file follows. */
+  #inDiagnostic = false
+
+  /** Takes one line of TAP and returns the lines to print. */
+  take (line: string): string[] {
+    if (this.#inDiagnostic && line.startsWith('  ')) {
+      this.#inDiagnostic = line !== '  ...'
+      return [line]
+    }
+    const [, not, file, ms, directive = ''] = /^(not )?ok \d+ - (.+?)(?: # time=([\d.]+)ms)?( # (?:SKIP|TODO).*)?$/.exec(line) ?? []
+    if (file !== undefined) {
+      const details = this.#details
+      this.#details = []
+      this.#inDiagnostic = not !== undefined
+      const seconds = (Number(ms ?? 0) / 1000).toFixed(1).padStart(6)
+      return [`${not === undefined ? 'ok  ' : 'FAIL'} ${seconds} s  ${file}${directive}`,
+        ...not === undefined ? details.filter(isDirective) : details]
+    }
+    if (/^(?:TAP version|1\.\.|# Subtest: |$)/.test(line)) return []
+    if (!line.startsWith('    ')) return [line]
+    if (!/^ +(?:ok \d|# Subtest: |1\.\.\d|# time=|$)/.test(line) && line.trim() !== '' || isDirective(line)) this.#details.push(line)
+    return []
+  }
+}
+
+function isDirective (line: string): boolean {
+  return /^ +(?:not )?ok \d.* # (?:SKIP|TODO)/.test(line)
+}
