@@ -60,8 +60,8 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
   await once(client, 'open')
   let [cancelledAt, closedAt] = [Infinity, Infinity]
-  client.on('message', (data) => {
-    if (!String(data).includes('"delta"')) return
+  client.on('message', (data: Buffer) => {
+    if (!data.toString().includes('"delta"')) return
     void provider.opened.then((response) => {
       if (cancelledAt !== Infinity) return
       response.once('close', () => { closedAt = performance.now() })

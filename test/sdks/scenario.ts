@@ -21,7 +21,7 @@ export interface Wire {
   readonly next?: Wire
 }
 
-export type Wires = { readonly [name in ScenarioName]?: Wire | undefined }
+export type Wires = Readonly<Partial<Record<ScenarioName, Wire | undefined>>>
 
 /** How a job ends. Fields that are not here are not looked at, except that an error's text never is a JSON dump. */
 export interface Expected {

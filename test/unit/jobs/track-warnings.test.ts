@@ -7,7 +7,8 @@ import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 /** What is logged of a job with these chunks. */
 async function warningsOf<T> (chunks: Iterable<T>, options: TrackOptions<T> = { text: true }): Promise<FakeReporter['warnings']> {
   const reporter = fakeReporter()
-  for await (const chunk of track(reporter, {}, chunks, options, new Beats(new FakeClock()))) void chunk
+  const tracked = track(reporter, {}, chunks, options, new Beats(new FakeClock()))
+  while ((await tracked.next()).done !== true);
   t.equal(reporter.ends.length, 1)
   return reporter.warnings
 }

@@ -33,8 +33,8 @@ function protocolOf (chunks: readonly unknown[]): string | undefined {
 t.test('names are unique, and a protocol recognises no garbage', (t) => {
   t.equal(new Set(protocols.map(({ name }) => name)).size, protocols.length)
   const garbage = [{}, [], [null], [[], {}], { type: null }, { type: 7 }, { type: {} }, { choices: 7 }, { data: null }, { event: 7 }, { message: null }, { 0: null }, { payload: 7 }]
-  for (const { name, recognises } of protocols) {
-    for (const chunk of garbage) t.equal(recognises(fieldsOf(chunk)), false, `${name}: ${JSON.stringify(chunk)}`)
+  for (const protocol of protocols) {
+    for (const chunk of garbage) t.equal(protocol.recognises(fieldsOf(chunk)), false, `${protocol.name}: ${JSON.stringify(chunk)}`)
   }
   t.end()
 })
@@ -84,10 +84,8 @@ t.test('text and end are the same, however a stream\'s chunks are split in time'
     const clock = new FakeClock()
     const reporter = fakeReporter()
     let at = 0
-    for await (const chunk of track(reporter, {}, chunks, { text: true, throttleMs }, new Beats(clock))) {
-      void chunk
-      clock.advance(waits[at++] ?? 0)
-    }
+    const tracked = track(reporter, {}, chunks, { text: true, throttleMs }, new Beats(clock))
+    while ((await tracked.next()).done !== true) clock.advance(waits[at++] ?? 0)
     assert.equal(reporter.text, text)
     assert.equal(reporter.ends.length, 1)
     const [[kind, end]] = reporter.ends as [[string, AIErrorInfo]]
