@@ -267,7 +267,7 @@ async function modelFor (t: Test, { ends }: { ends: boolean }): Promise<{ env: N
     request.resume()
     response.setHeader('content-type', 'text/event-stream')
     for (const content of ['Once ', 'upon']) response.write(`data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`)
-    if (ends) response.end('data: [DONE]\n\n')
+    if (ends) response.end(`data: ${JSON.stringify({ choices: [], usage: { prompt_tokens: 7, completion_tokens: 2 } })}\n\ndata: [DONE]\n\n`)
     response.on('close', stop)
   })
   model.listen(0, '127.0.0.1')
@@ -281,7 +281,7 @@ async function modelFor (t: Test, { ends }: { ends: boolean }): Promise<{ env: N
 }
 
 t.test('the blocks about a job in the background run: the page hears of its end, also of a cancel', async (t) => {
-  const [server, browser, awaited] = below('Running a job')
+  const [server, browser, reasons, awaited] = below('Running a job')
   const listen = `
     await app.register(aiCanvasWs, { allowCancel: true })
     ${server!}
@@ -299,6 +299,13 @@ t.test('the blocks about a job in the background run: the page hears of its end,
   t.equal(await runSnippet(t, `${APP}${listen}
     await next('ai_complete')
     await app.close()`, well.env), 'Background task completed!\n')
+
+  t.equal(await runSnippet(t, `${APP}
+    import OpenAI from 'openai'
+    const openai = new OpenAI()
+    await app.register(aiCanvasWs)
+    ${reasons!}
+    await app.close()`, well.env), 'false { inputTokens: 7, outputTokens: 2 }\n')
 
   const endless = await modelFor(t, { ends: false })
   t.equal(await runSnippet(t, `${APP}${listen}

@@ -28,9 +28,13 @@ const GLOBALS = `
   }
 `
 
-/** What the compiler has against the blocks, by name. They are checked as strictly as the code, with a browser's types. */
-export function typeErrors (blocks: ReadonlyMap<string, string>): string[] {
-  const files = new Map([...blocks, ['globals', GLOBALS]].map(([name, text]) => [`${root}test/docs/${name!}.ts`, text!]))
+/**
+ * What the compiler has against the blocks, by name. They are checked as strictly as the code, with a browser's types, as if
+ * they were in `folder`.
+ */
+export function typeErrors (blocks: ReadonlyMap<string, string>, folder = 'test/docs'): string[] {
+  const files = new Map([...blocks].map(([name, text]) => [`${root}${folder}/${name}.ts`, text]))
+  files.set(`${root}test/docs/globals.ts`, GLOBALS)
   const program = programOf([...files.keys()], files)
   return [...files.keys()].flatMap((path) => {
     const file = program.getSourceFile(path)

@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { transform } from 'esbuild'
 import t from 'tap'
 import { Page } from '../docs/markdown.js'
+import { typeErrors } from '../docs/snippets.js'
 import { SDKS } from '../support/real-parts.js'
 import { startProvider } from './provider.js'
 import type { Wire, Wires } from './scenario.js'
@@ -16,7 +17,7 @@ const wireOf: Readonly<Record<string, readonly string[]>> = {
   OpenAI: ['openai-responses', 'openai-chat'],
   Anthropic: ['anthropic-create'],
   'AI SDK': ['openai-responses'],
-  Google: ['google'],
+  Google: ['google-genai'],
   Mistral: ['mistral'],
   Cohere: ['cohere'],
   Groq: ['groq'],
@@ -30,17 +31,21 @@ const wireOf: Readonly<Record<string, readonly string[]>> = {
 /** As a user's installation has it. Of the AI SDK, several versions are installed here. */
 const ALIASES: ReadonlyArray<readonly [RegExp, string]> = [[/from 'ai'/, 'from \'ai-7\''], [/from '@ai-sdk\/openai'/, 'from \'ai-sdk-openai-7\'']]
 
-/** What is around a snippet: it asks the local provider, whatever its SDK's address is, and tells how the job ended. */
-const BEFORE = `
-import Fastify from 'fastify'
-import WebSocket from 'ws'
-import aiCanvasWs from '${new URL('../../lib/index.ts', import.meta.url).href}'
+/** Loaded before any SDK: each request goes to the local provider, whatever the SDK's address is. */
+const REDIRECT = `
 const { fetch } = globalThis
 globalThis.fetch = (input, init) => {
   const { pathname, search } = new URL(input.url ?? input)
   const url = process.env.PROVIDER + pathname + search
   return fetch(typeof input === 'string' || input instanceof URL ? url : new Request(url, input), init)
 }
+`
+
+/** What is around a snippet: the app, and how its job ended. */
+const BEFORE = `
+import Fastify from 'fastify'
+import WebSocket from 'ws'
+import aiCanvasWs from '${new URL('../../lib/index.ts', import.meta.url).href}'
 const app = Fastify()
 await app.register(aiCanvasWs)
 const address = await app.listen({ host: '127.0.0.1', port: 0 })
@@ -63,17 +68,20 @@ process.exit()
 
 const KEYS = ['OPENAI_API_KEY', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'GOOGLE_API_KEY', 'MISTRAL_API_KEY', 'CO_API_KEY', 'GROQ_API_KEY']
 
+function aliased (snippet: string): string {
+  return ALIASES.reduce((text, [from, to]) => text.replace(from, to), snippet)
+}
+
 /** Runs a snippet, and returns how its job ended. */
 async function run (snippet: string, wire: Wire, isCancelled: boolean): Promise<{ status: string, requestIsOpen: boolean }> {
   const provider = await startProvider(wire)
-  const aliased = ALIASES.reduce((text, [from, to]) => text.replace(from, to), snippet)
   // Its imports come first in a module.
-  const { code } = await transform(`${BEFORE}\n${aliased}\n${AFTER}`, { loader: 'ts', format: 'esm' })
+  const { code } = await transform(`${BEFORE}\n${aliased(snippet)}\n${AFTER}`, { loader: 'ts', format: 'esm' })
   const env = {
     ...process.env, ...Object.fromEntries(KEYS.map((key) => [key, 'test'])), PROVIDER: provider.url, OPENAI_AGENTS_DISABLE_TRACING: '1', ...(isCancelled && { CANCEL: '1' })
   }
-  const running = promisify(execFile)(NODE, ['--import=tsx', '--conditions=@ai-canvas-ws/source', '--input-type=module', '--eval', code], { cwd: SDKS, env, timeout: 120_000 })
-  const { stdout } = await running
+  const args = [`--import=data:text/javascript,${encodeURIComponent(REDIRECT)}`, '--import=tsx', '--conditions=@ai-canvas-ws/source', '--input-type=module', '--eval', code]
+  const { stdout } = await promisify(execFile)(NODE, args, { cwd: SDKS, env, timeout: 120_000 })
   const requestIsOpen = provider.open !== undefined && !provider.open.closed
   provider.close()
   const outcome = /^OUTCOME (.*)$/m.exec(stdout)?.[1] ?? '{}'
@@ -83,6 +91,10 @@ async function run (snippet: string, wire: Wire, isCancelled: boolean): Promise<
 t.setTimeout(600_000)
 const blocks = new Page('lib/jobs/streams/README.md').blocks('ts')
 const counts = new Map<string, number>()
+
+t.test('every snippet holds before the compiler', { skip: whyNot() }, async (t) => {
+  t.same(typeErrors(new Map(blocks.map(({ text, line }) => [`line-${line}`, `${aliased(text)}\ndeclare const prompt: string`])), 'test/sdks'), [])
+})
 
 for (const { heading, text, line } of blocks) {
   const at = counts.get(heading) ?? 0
