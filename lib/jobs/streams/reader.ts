@@ -1,6 +1,6 @@
 import { synchronous } from '../../maybe-promise.js'
 import { failureOf } from './failure.js'
-import type { Fields, ReadChunk, StreamProtocol } from './protocol.js'
+import { type Fields, type ReadChunk, type StreamProtocol } from './protocol.js'
 import { protocols } from './protocols.js'
 import { StreamReport } from './report.js'
 import { WireText } from './wire.js'
@@ -22,6 +22,8 @@ export class StreamReader<T> {
   #wire: WireText | undefined
   #protocol: StreamProtocol | undefined
   #readChunk: ReadChunk | undefined
+  /** Whether the protocol is the stream's for good. */
+  #isSure = false
   #firstObject: object | undefined
 
   constructor (textOf?: TextOf<T>) {
@@ -64,13 +66,18 @@ export class StreamReader<T> {
     return text === '' || this.#wire === undefined ? text : this.#wire.end() + text
   }
 
-  readonly #readObject = (chunk: object): string => {
-    const fields = chunk as Fields
-    if (this.#readChunk === undefined) {
-      this.#firstObject ??= chunk
-      this.#protocol = protocolOf(fields)
+  #select (chunk: Fields): void {
+    this.#firstObject ??= chunk
+    if (this.#protocol?.recognises(chunk) !== true) {
+      this.#protocol = protocolOf(chunk)
       this.#readChunk = this.#protocol?.open(this.report)
     }
+    this.#isSure = this.#protocol !== undefined && this.#protocol.isCommon?.(chunk) !== true
+  }
+
+  readonly #readObject = (chunk: object): string => {
+    const fields = chunk as Fields
+    if (!this.#isSure) this.#select(fields)
     const text = this.#readChunk?.(fields)
     if (text !== undefined) return text
     const failure = failureOf(fields)

@@ -15,7 +15,7 @@ t.test('recorded responses', (t) => {
 
 t.test('transcripts of audio and text in a first block are text', (t) => {
   const chunks = [
-    { type: 'response.content_part.added', part: { type: 'output_text', text: 'a' } },
+    { type: 'response.content_part.added', item_id: 'm', part: { type: 'output_text', text: 'a' } },
     { type: 'response.content_part.added', part: { type: 'reasoning_text', text: 'hm' } },
     { type: 'response.audio.transcript.delta', delta: 'b' },
     completed({})

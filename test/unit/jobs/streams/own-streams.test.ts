@@ -1,0 +1,44 @@
+import t from 'tap'
+import { readChunks } from '../../../support/streams.js'
+import { StreamReader } from '../../../../lib/jobs/streams/reader.js'
+
+/** Chunks that apps make by themselves. Each stream begins like one of a protocol whose streams have a last event, and has none. */
+const streams: Record<string, readonly object[]> = {
+  'a start and an end of its own': [{ type: 'start' }, { type: 'text', text: 'Hé' }, { type: 'done' }],
+  'a start and texts': [{ type: 'start', total: 2 }, { type: 'text', text: 'Hé' }],
+  'files': [{ type: 'file', path: 'a.ts' }, { type: 'file', path: 'b.ts' }],
+  'a start and files': [{ type: 'start' }, { type: 'file', path: 'a.ts' }],
+  'steps of an agent of its own': [{ type: 'reasoning', text: 'x' }, { type: 'tool-call', name: 'find' }, { type: 'tool-result', value: 7 }, { type: 'source', url: 'x' }],
+  'actions with a payload': [{ type: 'progress', payload: { done: 1 } }, { type: 'text-delta', payload: { text: 'Hé' } }],
+  'actions with a payload, and where they are from': [{ type: 'moved', payload: { to: 7 }, from: 3 }, { type: 'moved', payload: [], from: 'a' }],
+  'events in capitals': [{ type: 'STATE_CHANGED', state: 7 }, { type: 'STEP_DONE' }, { type: 'RUN_TESTS' }, { type: 'MESSAGES_LOADED' }],
+  'events of callbacks': [{ event: 'on_start', data: {} }, { event: 'on_token', data: 'Hé' }],
+  'candidates of a search': [{ candidates: [{ name: 'Ada', content: 'x' }] }, { candidates: ['a'] }, { candidates: [] }],
+  'deltas of content': [{ type: 'message-start', id: 7 }, { type: 'content-delta', delta: 'Hé' }],
+  'parts of a response': [{ type: 'response.start' }, { type: 'response.chunk', text: 'Hé' }, { type: 'response.end' }],
+  'a model and a message': [{ model: 'm', message: 'Hé' }, { event: 'a', data: 'Hé' }, { type: 'progress' }]
+}
+
+for (const [what, chunks] of Object.entries(streams)) {
+  t.test(`an app's own stream needs no last event: ${what}`, (t) => {
+    t.same(readChunks(chunks), { status: 'complete', text: '' })
+    const reader = new StreamReader()
+    for (const chunk of chunks) reader.read(chunk)
+    t.same(reader.unrecognisedKeys, Object.keys(chunks[0]!), 'the warning says that it is not known')
+    t.end()
+  })
+}
+
+t.test('a stream that begins like an app\'s own is still a protocol\'s', (t) => {
+  const text = [{ type: 'text-start', id: '0' }, { type: 'text-delta', id: '0', delta: 'Hé' }]
+  const rows: Array<[chunks: object[], end: object]> = [
+    [[{ type: 'start' }], { status: 'error', type: 'incomplete' }],
+    [[{ type: 'start' }, ...text], { status: 'error', type: 'incomplete', text: 'Hé' }],
+    [[{ type: 'start' }, { type: 'data-status', data: 'x' }, ...text], { status: 'error', type: 'incomplete', text: 'Hé' }],
+    [[{ type: 'start' }, { type: 'abort' }], { status: 'error', type: 'cancelled' }],
+    [[{ type: 'start' }, { type: 'error', error: new Error('m') }], { status: 'error', message: 'm' }],
+    [[{ type: 'start' }, { type: 'finish', finishReason: 'stop' }], { status: 'complete', finishReason: 'stop' }]
+  ]
+  for (const [chunks, end] of rows) t.match(readChunks(chunks), end, JSON.stringify(chunks))
+  t.end()
+})
