@@ -1,6 +1,6 @@
 import { synchronous } from '../../maybe-promise.js'
 import { failureOf } from './failure.js'
-import { type Fields, type ReadChunk, type StreamProtocol } from './protocol.js'
+import { fieldsOf, type Fields, type ReadChunk, type StreamProtocol } from './protocol.js'
 import { protocols } from './protocols.js'
 import { StreamReport } from './report.js'
 import { WireText } from './wire.js'
@@ -58,7 +58,7 @@ export class StreamReader<T> {
 
   #readKnown (chunk: unknown): string {
     if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) {
-      this.#wire ??= new WireText({ recognises, readObject: this.#readObject, onLast: () => { this.report.complete() } })
+      this.#wire ??= new WireText({ recognises: isProviders, readObject: this.#readObject, onLast: () => { this.report.complete() } })
       return this.#wire.read(chunk)
     }
     if (typeof chunk !== 'object' || chunk === null) return ''
@@ -90,6 +90,10 @@ function protocolOf (chunk: object): StreamProtocol | undefined {
   return protocols.find((protocol) => protocol.recognises(chunk as Fields))
 }
 
-function recognises (chunk: object): boolean {
-  return protocolOf(chunk) !== undefined || failureOf(chunk as Fields) !== undefined
+/** Whether a line of JSON is a provider's. A model may write JSON, too, such as `{"type":"start"}` and `{"error":"no such city"}`. */
+function isProviders (chunk: object): boolean | undefined {
+  const fields = chunk as Fields
+  const protocol = protocolOf(fields)
+  if (protocol !== undefined) return protocol.isCommon?.(fields) === true ? undefined : true
+  return typeof fieldsOf(fields.error).message === 'string' && failureOf(fields) !== undefined
 }

@@ -42,3 +42,9 @@ t.test('a stream that begins like an app\'s own is still a protocol\'s', (t) => 
   for (const [chunks, end] of rows) t.match(readChunks(chunks), end, JSON.stringify(chunks))
   t.end()
 })
+
+t.test('lines of JSON that a model writes are text', (t) => {
+  const texts = ['{"type":"start"}\n{"type":"finish"}\n', '{"type":"file","path":"a.ts"}\n', '{"error":"no such city"}\n', '{"type":"error","error":"none"}\n', '{"type":"tool-call"}\n']
+  for (const text of texts) t.same(readChunks([text]), { status: 'complete', text }, text)
+  t.end()
+})
