@@ -32,6 +32,10 @@ function readEvent (event: Fields, report: StreamReport): string | undefined {
     case 'response.output_text.delta':
     case 'response.audio.transcript.delta':
       return stringOf(event.delta)
+    case 'response.created':
+      // An app that calls tools may send the streams of several responses as one.
+      report.begin()
+      return ''
     case 'response.refusal.delta':
       report.refuse()
       return stringOf(event.delta)

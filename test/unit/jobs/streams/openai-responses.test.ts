@@ -57,3 +57,13 @@ t.test('garbage adds no text', (t) => {
   t.match(readChunks(garbage), { status: 'complete', text: '' })
   t.end()
 })
+
+t.test('several responses in a stream are one text, and their tokens are summed', (t) => {
+  const created = { type: 'response.created', response: { status: 'in_progress' } }
+  const text = { type: 'response.output_text.delta', item_id: 'm', delta: 'a' }
+  const usage = { input_tokens: 1, output_tokens: 2, total_tokens: 3 }
+  const first = [created, text, completed({ usage })]
+  t.match(readChunks([...first, ...first]), { status: 'complete', text: 'aa', finishReason: 'stop', usage: { inputTokens: 2, outputTokens: 4, totalTokens: 6 } })
+  t.match(readChunks([...first, created, text]), { status: 'error', type: 'incomplete', text: 'aa' }, 'the last one was cut')
+  t.end()
+})
