@@ -52,8 +52,9 @@ export class StreamReader<T> {
 
   /** The property names of the first object, if objects came and no protocol recognised one. */
   get unrecognisedKeys (): readonly string[] | undefined {
-    if (this.#firstObject === undefined || this.#protocol !== undefined) return undefined
-    return Object.keys(this.#firstObject).slice(0, MAX_KEYS)
+    const first = this.#firstObject
+    if (first === undefined || this.#protocol !== undefined) return undefined
+    return readable(keysOf, first as Fields) ?? []
   }
 
   #readKnown (chunk: unknown): string {
@@ -69,7 +70,7 @@ export class StreamReader<T> {
   #select (chunk: Fields): void {
     this.#firstObject ??= chunk
     if (this.#protocol?.recognises(chunk) !== true) {
-      this.#protocol = protocolOf(chunk)
+      this.#protocol = readable(protocolOf, chunk)
       this.#readChunk = this.#protocol?.open(this.report)
     }
     this.#isSure = this.#protocol !== undefined && this.#protocol.isCommon?.(chunk) !== true
@@ -80,14 +81,27 @@ export class StreamReader<T> {
     if (!this.#isSure) this.#select(fields)
     const text = this.#readChunk?.(fields)
     if (text !== undefined) return text
-    const failure = failureOf(fields)
+    const failure = readable(failureOf, fields)
     if (failure !== undefined) this.report.fail(failure)
     return ''
   }
 }
 
-function protocolOf (chunk: object): StreamProtocol | undefined {
-  return protocols.find((protocol) => protocol.recognises(chunk as Fields))
+function keysOf (chunk: Fields): readonly string[] {
+  return Object.keys(chunk).slice(0, MAX_KEYS)
+}
+
+function protocolOf (chunk: Fields): StreamProtocol | undefined {
+  return protocols.find((protocol) => protocol.recognises(chunk))
+}
+
+/** Undefined for an object of the app's that can't be read: it may be a proxy, or have a getter that throws. */
+function readable<T> (read: (chunk: Fields) => T, chunk: Fields): T | undefined {
+  try {
+    return read(chunk)
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether a line of JSON is a provider's. A model may write JSON, too, such as `{"type":"start"}` and `{"error":"no such city"}`. */

@@ -48,3 +48,29 @@ t.test('lines of JSON that a model writes are text', (t) => {
   for (const text of texts) t.same(readChunks([text]), { status: 'complete', text }, text)
   t.end()
 })
+
+t.test('objects that can\'t be read are of no protocol, and do no harm', (t) => {
+  const unreadable = (name: string): object => Object.defineProperty({}, name, { enumerable: true, get: () => { throw new Error('not loaded') } })
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const chunks = [proxy, ...['type', 'choices', 'error', 'candidates', 'anything'].map(unreadable), { row: unreadable('lazy') }, { type: 'text-start' }, { type: 'text-end' }]
+  t.match(readChunks(chunks), { status: 'complete', finishReason: 'unknown' })
+  const reader = new StreamReader()
+  reader.read(proxy)
+  t.same(reader.unrecognisedKeys, [])
+  t.end()
+})
+
+t.test('no protocol looks into every value of a large chunk', (t) => {
+  let reads = 0
+  const values = new Proxy(Object.fromEntries(Array.from({ length: 1000 }, (_, index) => [`key${index}`, index])), {
+    get: (target, name) => {
+      reads++
+      return Reflect.get(target, name) as unknown
+    }
+  })
+  t.match(readChunks([{ values }]), { status: 'complete' })
+  t.ok(reads <= 20, `${reads} reads`)
+  t.match(readChunks([{ audio: new Float32Array(4096) }, { rows: [{ type: 'human', content: 'Hé' }] }]), { status: 'complete', text: '' })
+  t.end()
+})
