@@ -45,10 +45,18 @@ function jsonAtEnd (text: string): { readonly value: unknown, readonly before: s
   for (const { index } of text.matchAll(/[[{]/g)) {
     if (++attempts > MAX_ATTEMPTS) break
     try {
-      return { value: JSON.parse(text.slice(index)), before: text.slice(0, index).replace(/[\s:]*(?:Body:)?\s*$/, '') }
+      return { value: JSON.parse(text.slice(index)), before: withoutLabel(text.slice(0, index)) }
     } catch { /* It begins elsewhere, or there is none. */ }
   }
   return undefined
+}
+
+/** What is before a body, without the label of that. Not one pattern: on a long run of spaces it would take cubic time. */
+function withoutLabel (text: string): string {
+  const before = text.trimEnd()
+  let end = before.endsWith('Body:') ? before.length - 'Body:'.length : before.length
+  while (end > 0 && /[\s:]/.test(before.charAt(end - 1))) end--
+  return before.slice(0, end)
 }
 
 function firstLine (text: string): string | undefined {

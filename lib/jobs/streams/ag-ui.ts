@@ -12,7 +12,8 @@ const REASONS: FinishReasons = {
   cancelled: 'cancelled'
 }
 
-const EVENT = /^(?:RUN|STEP|TEXT_MESSAGE|REASONING|THINKING|TOOL_CALL|STATE|MESSAGES|ACTIVITY|SUBAGENT)_[A-Z_]+$/
+/** Every run begins with `RUN_STARTED`. Types such as `STATE_DELTA` and `STEP_STARTED` are left out: apps have events of these names. */
+const EVENT = /^(?:RUN_(?:STARTED|FINISHED|ERROR)|TEXT_MESSAGE_(?:START|CONTENT|CHUNK|END)|TOOL_CALL_(?:START|ARGS|CHUNK|END|RESULT)|(?:REASONING|THINKING)_[A-Z_]+)$/
 /** TanStack AI passes on what OpenAI's SDK threw as a message alone. */
 const STATUS_IN_FRONT = /^([45]\d\d) (?=\S)/
 

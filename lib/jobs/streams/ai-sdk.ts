@@ -16,17 +16,23 @@ const REASONS: FinishReasons = {
 /** Providers' words that say more than the SDK's. */
 const TELLING: ReadonlySet<unknown> = new Set(['refusal', 'pause_turn'])
 
+/** An app's own stream may have these, too. */
+const COMMON: ReadonlySet<unknown> = new Set(['start', 'finish', 'abort'])
+
 const TIMEOUT = /time(?:d )?-?out/i
 
-/** Types of no other protocol. `error`, `ping` and `custom` are left out: each stream begins with a chunk of these. */
+/**
+ * Types that tell the AI SDK's streams. Those are left out that other streams have too, such as `error`, `ping`, `source`, `file`
+ * and `tool-call`. Each follows one of these.
+ */
 const TYPES: ReadonlySet<unknown> = new Set([
   'start', 'start-step', 'finish-step', 'finish', 'abort', 'stream-start', 'message-metadata', 'reset-step', 'steering-message',
   'text-start', 'text-delta', 'text-end', 'reasoning-start', 'reasoning-delta', 'reasoning-end', 'reasoning-file',
-  'tool-input-start', 'tool-input-delta', 'tool-input-end', 'tool-input-available', 'tool-input-error', 'tool-call', 'tool-result', 'tool-error',
+  'tool-input-start', 'tool-input-delta', 'tool-input-end', 'tool-input-available', 'tool-input-error',
   'tool-output-available', 'tool-output-error', 'tool-output-denied', 'tool-approval-request', 'tool-approval-response',
-  'source', 'source-url', 'source-document', 'file', 'raw',
+  'source-url', 'source-document',
   // Version 4.
-  'step-start', 'step-finish', 'reasoning', 'reasoning-signature', 'redacted-reasoning', 'tool-call-streaming-start'
+  'step-start', 'step-finish', 'reasoning-signature', 'redacted-reasoning', 'tool-call-streaming-start'
 ])
 
 /**
@@ -38,6 +44,7 @@ export const aiSdk: StreamProtocol = {
   name: 'AI SDK',
   // Mastra uses the same types, with a payload.
   recognises: ({ type, payload, errorText }) => (TYPES.has(type) && payload === undefined) || (type === 'error' && typeof errorText === 'string'),
+  isCommon: ({ type }) => COMMON.has(type),
   open: (report) => {
     let openParts = 0
     return (chunk) => {

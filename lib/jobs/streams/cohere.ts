@@ -21,7 +21,7 @@ const EVENTS: ReadonlySet<unknown> = new Set([
  */
 export const cohere: StreamProtocol = {
   name: 'Cohere chat v2',
-  recognises: ({ type }) => EVENTS.has(type),
+  recognises: ({ type, delta }) => EVENTS.has(type) && fieldsOf(delta) === delta,
   open: (report) => (chunk) => EVENTS.has(chunk.type) ? readEvent(chunk, report) : undefined,
   missingEnd: 'incomplete'
 }

@@ -28,10 +28,10 @@ const REASONS_OF_CALLS: FinishReasons = { ...REASONS, STOP: 'tool_calls' }
  */
 export const googleGenai: StreamProtocol = {
   name: 'Google Gemini',
-  recognises: ({ candidates, promptFeedback, usageMetadata }) => Array.isArray(candidates) || isObject(promptFeedback) || isObject(usageMetadata),
+  recognises: ({ candidates, promptFeedback, usageMetadata }) => isObject(promptFeedback) || isObject(usageMetadata) || isCandidate(arrayOf(candidates)[0]),
   open: (report) => {
     const response = new Response(report)
-    return (chunk) => googleGenai.recognises(chunk) ? response.read(chunk) : undefined
+    return (chunk) => Array.isArray(chunk.candidates) || googleGenai.recognises(chunk) ? response.read(chunk) : undefined
   },
   missingEnd: 'incomplete'
 }
@@ -97,6 +97,12 @@ class Response {
   #noteUsage ({ promptTokenCount, toolUsePromptTokenCount, candidatesTokenCount, thoughtsTokenCount, totalTokenCount }: Fields): void {
     this.#report.setUsage({ input: sum(promptTokenCount, toolUsePromptTokenCount), output: sum(candidatesTokenCount, thoughtsTokenCount), total: totalTokenCount })
   }
+}
+
+/** Other lists of candidates are of the app's. */
+function isCandidate (value: unknown): boolean {
+  const { content, finishReason } = fieldsOf(value)
+  return isObject(content) || typeof finishReason === 'string'
 }
 
 function firstCandidate (candidates: readonly unknown[]): Fields {

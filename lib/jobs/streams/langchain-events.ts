@@ -12,7 +12,7 @@ export const INTERRUPTED: FinishReasons = { interrupt: 'pause' }
  */
 export const langChainEvents: StreamProtocol = {
   name: 'LangChain events',
-  recognises: ({ event, data }) => typeof event === 'string' && event.startsWith('on_') && data !== undefined,
+  recognises: ({ event, data, run_id }) => typeof run_id === 'string' && typeof event === 'string' && event.startsWith('on_') && data !== undefined,
   open: (report) => {
     const events = new RunEvents(report)
     return (event) => langChainEvents.recognises(event) ? events.read(event) : undefined

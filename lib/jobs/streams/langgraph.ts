@@ -5,6 +5,9 @@ import type { StreamReport } from './report.js'
 
 const MODES: ReadonlySet<unknown> = new Set(['messages', 'updates', 'values', 'custom', 'debug', 'tasks', 'checkpoints', 'tools'])
 
+/** So many channels of an update are asked whether they hold messages. */
+const MAX_CHANNELS = 20
+
 /**
  * What `.stream()` of a LangGraph graph emits, in the modes `messages`, `updates` and `values`, in several of them
  * (`[mode, data]`), and with `subgraphs` (`[namespace, mode, data]`). A message is text once, however many modes, nodes and
@@ -36,7 +39,19 @@ function isState (chunk: Fields): boolean {
 
 /** Whether it is what a node did: `{ node: { messages } }`. Its first key tells. */
 function isUpdate (chunk: Fields): boolean {
-  for (const node in chunk) return node === INTERRUPT || Object.values(fieldsOf(chunk[node])).some((value) => isMessage(value) || isMessage(arrayOf(value)[0]))
+  for (const node in chunk) return node === INTERRUPT || hasMessages(fieldsOf(chunk[node]))
+  return false
+}
+
+function hasMessages (update: Fields): boolean {
+  // The keys of bytes are their indices.
+  if (ArrayBuffer.isView(update)) return false
+  let channels = 0
+  for (const channel in update) {
+    const value = update[channel]
+    if (isMessage(value) || isMessage(arrayOf(value)[0])) return true
+    if (++channels === MAX_CHANNELS) return false
+  }
   return false
 }
 

@@ -28,7 +28,8 @@ const REASONS: FinishReasons = {
  */
 export const mastra: StreamProtocol = {
   name: 'Mastra',
-  recognises: ({ type, payload }) => typeof type === 'string' && typeof payload === 'object' && payload !== null,
+  // Apps have events of a type and a payload, too. Mastra says where each chunk is from.
+  recognises: ({ type, payload, from, runId }) => typeof payload === 'object' && payload !== null && typeof type === 'string' && typeof from === 'string' && runId !== undefined,
   open: (report) => {
     let stepError: unknown
     return (chunk) => {

@@ -20,20 +20,50 @@ const REASONS: FinishReasons = {
 export const openaiChat: StreamProtocol = {
   name: 'OpenAI chat completions',
   recognises: ({ choices }) => Array.isArray(choices),
-  open: (report) => (chunk) => Array.isArray(chunk.choices) ? readChunk(chunk, report) : undefined,
+  open: (report) => {
+    const completion = new Completion(report)
+    return (chunk) => Array.isArray(chunk.choices) ? completion.read(chunk, chunk.choices) : undefined
+  },
   // Some hosts send no finish reason, only `[DONE]`, which the SDK hides.
   missingEnd: 'unknown'
 }
 
-function readChunk (chunk: Fields, report: StreamReport): string {
-  const choice = firstChoice(chunk.choices as readonly unknown[])
-  const usage = chunk.usage ?? fieldsOf(chunk.x_groq).usage
-  if (usage !== undefined && usage !== null) noteUsage(fieldsOf(usage), report)
-  const error = choice.error ?? chunk.error
-  if (error !== undefined && error !== null) report.fail(error)
-  const text = textOfDelta(fieldsOf(choice.delta), report)
-  if (choice.finish_reason !== undefined) report.finish(choice.finish_reason, REASONS)
-  return text === '' ? stringOf(choice.text) : text
+/** What is known of the completion that is being streamed. */
+class Completion {
+  readonly #report: StreamReport
+  /** Undefined until it is finished. */
+  #finishedId: unknown
+
+  constructor (report: StreamReport) {
+    this.#report = report
+  }
+
+  read (chunk: Fields, choices: readonly unknown[]): string {
+    // An app that calls tools may send the streams of several completions as one.
+    if (this.#finishedId !== undefined && choices.length > 0 && this.#isOther(chunk.id)) this.#begin()
+    const choice = firstChoice(choices)
+    const usage = chunk.usage ?? fieldsOf(chunk.x_groq).usage
+    if (usage !== undefined && usage !== null) noteUsage(fieldsOf(usage), this.#report)
+    const error = choice.error ?? chunk.error
+    if (error !== undefined && error !== null) this.#report.fail(error)
+    const text = textOfDelta(fieldsOf(choice.delta), this.#report)
+    if (typeof choice.finish_reason === 'string' && choice.finish_reason !== '') this.#finish(choice.finish_reason, chunk.id)
+    return text === '' ? stringOf(choice.text) : text
+  }
+
+  #isOther (id: unknown): boolean {
+    return typeof id === 'string' && id !== '' && id !== this.#finishedId
+  }
+
+  #begin (): void {
+    this.#report.begin()
+    this.#finishedId = undefined
+  }
+
+  #finish (reason: string, id: unknown): void {
+    this.#report.finish(reason, REASONS)
+    this.#finishedId = id
+  }
 }
 
 function firstChoice (choices: readonly unknown[]): Fields {

@@ -20,7 +20,9 @@ const TOOL_CALL = /^(?:function_call|custom_tool_call|computer_call|local_shell_
 /** OpenAI's responses. https://platform.openai.com/docs/api-reference/responses-streaming */
 export const openaiResponses: StreamProtocol = {
   name: 'OpenAI responses',
-  recognises: ({ type }) => typeof type === 'string' && type.startsWith('response.'),
+  // An app's own types may begin like that, too.
+  recognises: ({ type, sequence_number, response, item_id }) => typeof type === 'string' && type.startsWith('response.') &&
+    (typeof sequence_number === 'number' || typeof item_id === 'string' || fieldsOf(response) === response),
   open: (report) => (event) => readEvent(event, report),
   missingEnd: 'incomplete'
 }
@@ -30,6 +32,10 @@ function readEvent (event: Fields, report: StreamReport): string | undefined {
     case 'response.output_text.delta':
     case 'response.audio.transcript.delta':
       return stringOf(event.delta)
+    case 'response.created':
+      // An app that calls tools may send the streams of several responses as one.
+      report.begin()
+      return ''
     case 'response.refusal.delta':
       report.refuse()
       return stringOf(event.delta)

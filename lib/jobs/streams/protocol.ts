@@ -14,6 +14,11 @@ export interface StreamProtocol {
   readonly name: string
   /** Whether a chunk is of this protocol. Called for each chunk until one is recognised, so it must cost a look-up or two. */
   recognises (chunk: Fields): boolean
+  /**
+   * Whether a chunk that it recognises is of a shape that streams of other kinds have, too. Such a chunk selects the protocol
+   * only for as long as it recognises each chunk that follows, up to the first one that no other kind of stream has.
+   */
+  isCommon?(chunk: Fields): boolean
   /** Begins to read one stream. Called once per job; what `read` learns beside the text goes to the report. */
   open (report: StreamReport): ReadChunk
   /**

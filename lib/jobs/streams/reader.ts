@@ -1,6 +1,6 @@
 import { synchronous } from '../../maybe-promise.js'
 import { failureOf } from './failure.js'
-import type { Fields, ReadChunk, StreamProtocol } from './protocol.js'
+import { fieldsOf, type Fields, type ReadChunk, type StreamProtocol } from './protocol.js'
 import { protocols } from './protocols.js'
 import { StreamReport } from './report.js'
 import { WireText } from './wire.js'
@@ -22,6 +22,8 @@ export class StreamReader<T> {
   #wire: WireText | undefined
   #protocol: StreamProtocol | undefined
   #readChunk: ReadChunk | undefined
+  /** Whether the protocol is the stream's for good. */
+  #isSure = false
   #firstObject: object | undefined
 
   constructor (textOf?: TextOf<T>) {
@@ -50,13 +52,14 @@ export class StreamReader<T> {
 
   /** The property names of the first object, if objects came and no protocol recognised one. */
   get unrecognisedKeys (): readonly string[] | undefined {
-    if (this.#firstObject === undefined || this.#protocol !== undefined) return undefined
-    return Object.keys(this.#firstObject).slice(0, MAX_KEYS)
+    const first = this.#firstObject
+    if (first === undefined || this.#protocol !== undefined) return undefined
+    return readable(keysOf, first as Fields) ?? []
   }
 
   #readKnown (chunk: unknown): string {
     if (typeof chunk === 'string' || ArrayBuffer.isView(chunk)) {
-      this.#wire ??= new WireText({ recognises, readObject: this.#readObject, onLast: () => { this.report.complete() } })
+      this.#wire ??= new WireText({ recognises: isProviders, readObject: this.#readObject, onLast: () => { this.report.complete() } })
       return this.#wire.read(chunk)
     }
     if (typeof chunk !== 'object' || chunk === null) return ''
@@ -64,25 +67,47 @@ export class StreamReader<T> {
     return text === '' || this.#wire === undefined ? text : this.#wire.end() + text
   }
 
-  readonly #readObject = (chunk: object): string => {
-    const fields = chunk as Fields
-    if (this.#readChunk === undefined) {
-      this.#firstObject ??= chunk
-      this.#protocol = protocolOf(fields)
+  #select (chunk: Fields): void {
+    this.#firstObject ??= chunk
+    if (this.#protocol?.recognises(chunk) !== true) {
+      this.#protocol = readable(protocolOf, chunk)
       this.#readChunk = this.#protocol?.open(this.report)
     }
+    this.#isSure = this.#protocol !== undefined && this.#protocol.isCommon?.(chunk) !== true
+  }
+
+  readonly #readObject = (chunk: object): string => {
+    const fields = chunk as Fields
+    if (!this.#isSure) this.#select(fields)
     const text = this.#readChunk?.(fields)
     if (text !== undefined) return text
-    const failure = failureOf(fields)
+    const failure = readable(failureOf, fields)
     if (failure !== undefined) this.report.fail(failure)
     return ''
   }
 }
 
-function protocolOf (chunk: object): StreamProtocol | undefined {
-  return protocols.find((protocol) => protocol.recognises(chunk as Fields))
+function keysOf (chunk: Fields): readonly string[] {
+  return Object.keys(chunk).slice(0, MAX_KEYS)
 }
 
-function recognises (chunk: object): boolean {
-  return protocolOf(chunk) !== undefined || failureOf(chunk as Fields) !== undefined
+function protocolOf (chunk: Fields): StreamProtocol | undefined {
+  return protocols.find((protocol) => protocol.recognises(chunk))
+}
+
+/** Undefined for an object of the app's that can't be read: it may be a proxy, or have a getter that throws. */
+function readable<T> (read: (chunk: Fields) => T, chunk: Fields): T | undefined {
+  try {
+    return read(chunk)
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a line of JSON is a provider's. A model may write JSON, too, such as `{"type":"start"}` and `{"error":"no such city"}`. */
+function isProviders (chunk: object): boolean | undefined {
+  const fields = chunk as Fields
+  const protocol = protocolOf(fields)
+  if (protocol !== undefined) return protocol.isCommon?.(fields) === true ? undefined : true
+  return typeof fieldsOf(fields.error).message === 'string' && failureOf(fields) !== undefined
 }

@@ -200,3 +200,11 @@ t.test('what an SDK throws for a response that was cut off is no internal error'
   }
   t.equal(typeOf(new Error('the app is missing finish_reason for choice 0')), 'internal_error')
 })
+
+t.test('the sentence of a long message is found in linear time', async (t) => {
+  // A provider may repeat the prompt in its error, so users choose what is in it.
+  const message = `Strange prompt${' :'.repeat(30_000)}x {"a":1}`
+  t.match(describeThrown(failed(message)), { message: message.slice(0, -' {"a":1}'.length) })
+  t.match(describeThrown(failed('Strange prompt : Body: {"a":1}')), { message: 'Strange prompt' })
+  t.match(describeThrown(failed(' : {"a":1}')), { message: 'Error' })
+})

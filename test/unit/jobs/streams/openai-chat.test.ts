@@ -51,3 +51,16 @@ t.test('garbage adds no text', (t) => {
   t.match(readChunks(garbage), { status: 'complete', text: '', finishReason: 'unknown' })
   t.end()
 })
+
+t.test('several completions in a stream are one text, and their tokens are summed', (t) => {
+  const usage = (prompt_tokens: number): object => ({ usage: { prompt_tokens, completion_tokens: 2, total_tokens: prompt_tokens + 2 } })
+  const first = [chunk({ delta: { content: 'a' } }, { id: 'c1' }), chunk({ delta: {}, finish_reason: 'tool_calls' }, { id: 'c1' }), { id: 'c1', choices: [], ...usage(3) }]
+  const second = [chunk({ delta: { content: 'b' } }, { id: 'c2' }), chunk({ delta: {}, finish_reason: 'stop' }, { id: 'c2' }), { id: 'c2', choices: [], ...usage(4) }]
+  const ended = { status: 'complete', text: 'ab', finishReason: 'stop', rawFinishReason: 'stop', usage: { inputTokens: 7, outputTokens: 4, totalTokens: 11 } }
+  t.same(readChunks([...first, ...second]), ended)
+  t.match(readChunks([...first, second[0]]), { text: 'ab', finishReason: 'unknown' }, 'the last one was cut')
+  const strange = [...first, ...second].map((each, at) => ({ ...each, id: at < 3 ? 'c1' : `x${at}` }))
+  t.same(readChunks(strange), ended, 'each chunk has an id of its own')
+  t.match(readChunks([...first, { ...chunk({ delta: {} }), id: '' }]), { finishReason: 'tool_calls' }, 'a chunk about the content that follows it, without an id')
+  t.end()
+})

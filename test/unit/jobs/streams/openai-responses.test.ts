@@ -15,7 +15,7 @@ t.test('recorded responses', (t) => {
 
 t.test('transcripts of audio and text in a first block are text', (t) => {
   const chunks = [
-    { type: 'response.content_part.added', part: { type: 'output_text', text: 'a' } },
+    { type: 'response.content_part.added', item_id: 'm', part: { type: 'output_text', text: 'a' } },
     { type: 'response.content_part.added', part: { type: 'reasoning_text', text: 'hm' } },
     { type: 'response.audio.transcript.delta', delta: 'b' },
     completed({})
@@ -55,5 +55,15 @@ t.test('garbage adds no text', (t) => {
     { type: 'keepalive' }, {}, { type: 'response.new_thing', delta: 'a' }, { type: 'response.completed' }
   ]
   t.match(readChunks(garbage), { status: 'complete', text: '' })
+  t.end()
+})
+
+t.test('several responses in a stream are one text, and their tokens are summed', (t) => {
+  const created = { type: 'response.created', response: { status: 'in_progress' } }
+  const text = { type: 'response.output_text.delta', item_id: 'm', delta: 'a' }
+  const usage = { input_tokens: 1, output_tokens: 2, total_tokens: 3 }
+  const first = [created, text, completed({ usage })]
+  t.match(readChunks([...first, ...first]), { status: 'complete', text: 'aa', finishReason: 'stop', usage: { inputTokens: 2, outputTokens: 4, totalTokens: 6 } })
+  t.match(readChunks([...first, created, text]), { status: 'error', type: 'incomplete', text: 'aa' }, 'the last one was cut')
   t.end()
 })

@@ -61,7 +61,9 @@ const texts: Record<string, string> = {
   'lines of JSON that no protocol knows': '{"type":"circle"}\n{"type":"square"}\n',
   'JSON over several lines': '{\n  "type": "circle"\n}\n',
   'a line of JSON that is broken': '{"type":"circle"\n}',
-  'JSON that is one value': '{"id":1}'
+  'JSON that is one value': '{"id":1}',
+  'JSON of a model that speaks of an error': '{"type":"result","error":{"message":"no such city"}}\n',
+  'blank lines after JSON that could be an event': '{"type":"start"}\n\n'
 }
 for (const [what, text] of Object.entries(texts)) {
   t.test(`${what} is text`, (t) => {
@@ -89,5 +91,41 @@ t.test('a first line without an end is held back for 64 Ki units at most', (t) =
 
 t.test('an object after held back text delivers that first', (t) => {
   t.same(readChunks(['data: ', chunks[2]]), { ...ended, text: 'data: data: 👋' })
+  t.end()
+})
+
+t.test('a provider\'s error is a failure, also where its line has no end', (t) => {
+  for (const body of ['{"error":{"message":"Overloaded","type":"overloaded_error"}}', '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"r"}']) {
+    for (const wire of [body, `data: ${body}`, `\ufeffdata: ${body}\n`, `event: error\r\ndata: ${body}\r`]) {
+      t.match(readChunks([wire]), { status: 'error', type: 'overloaded_error', text: '' }, wire)
+      t.match(readChunks(Array.from(wire)), { status: 'error', type: 'overloaded_error', text: '' }, 'each character alone')
+    }
+  }
+  t.end()
+})
+
+t.test('a first event may be large, as the one that repeats the instructions of OpenAI\'s responses', (t) => {
+  const created = JSON.stringify({ type: 'response.created', response: { instructions: 'x'.repeat(200_000) } })
+  const wire = `event: response.created\ndata: ${created}\n\ndata: {"type":"response.output_text.delta","item_id":"m","delta":"Hé"}\n\n`
+  const pieces = Array.from({ length: Math.ceil(wire.length / 1000) }, (_, at) => wire.slice(at * 1000, at * 1000 + 1000))
+  t.match(readChunks(pieces), { text: 'Hé', type: 'incomplete' })
+  t.equal(readChunks([`data: {"${'x'.repeat(1024 * 1024)}`]).text.length, 1024 * 1024 + 8, 'what is larger is text')
+  t.end()
+})
+
+t.test('the format is found out in linear time, and so are lines', (t) => {
+  const texts = [`{"type":"${'x'.repeat(60_000)}`, `data: {"${'x'.repeat(500_000)}`, `data: [${'\ndata:'.repeat(100_000)}`, `event: ${'x'.repeat(500_000)}`]
+  for (const text of texts) t.equal(readChunks(text.match(/.{1,4}|\n/gs)!).text, text)
+  const [first, second] = [chunks[0], { choices: [{ index: 0, delta: { content: 'x'.repeat(4_000_000) } }] }].map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`)
+  t.equal(readChunks([first, ...second!.match(/.{1,100}|\n/gs)!]).text.length, 4_000_000)
+  t.end()
+})
+
+t.test('an event that never ends is an error, before it takes all of the memory', (t) => {
+  const wire = wires['server-sent events']!
+  const piece = 'x'.repeat(16 * 1024 * 1024)
+  t.throws(() => readChunks([wire, 'data: ', piece, piece, piece, piece]), { name: 'RangeError', message: /longer than 67108864/ })
+  t.throws(() => readChunks([wire, ...Array.from({ length: 5 }, () => `data: ${piece}\n`)]), RangeError)
+  t.equal(readChunks([wire, ...Array.from({ length: 5 }, () => `: ${piece}\n`), wire]).text, ended.text + ended.text)
   t.end()
 })
