@@ -36,7 +36,7 @@ export async function setStage (t: Test): Promise<Stage> {
     async start () {
       server = runScript(t, SERVER, { PORT: port, OPENAI_BASE_URL: baseURL, OPENAI_MODEL: 'typist', OPENAI_API_KEY: '', NODE_OPTIONS: '' })
       let listening: RegExpExecArray | null = null
-      while (listening === null) listening = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(await server.next())
+      while (listening === null) listening = /open http:\/\/localhost:(\d+)/.exec(await server.next())
       port = listening[1]!
     },
     async stop (signal) {

@@ -27,13 +27,12 @@ export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Exa
   const [command = '', ...args] = scripts.start.split(' ')
   if (file !== undefined) args.splice(-1, 1, file)
   const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
-  const child = spawn(join(ROOT, 'node_modules/.bin', command), args, {
+  const child = spawn(command === 'node' ? process.execPath : join(ROOT, 'node_modules/.bin', command), args, {
     cwd: ROOT, env: { ...Object.fromEntries(given), ...NOT_MEASURED, ...env }
   })
   let errors = ''
   child.stderr.on('data', (data: Buffer) => { errors += data.toString() })
   const ended = end(child).then(([code, signal]): Ended => [code, signal, errors])
-  // What was spawned passes SIGTERM on to the example itself, which SIGKILL would leave alone and running
   t.teardown(async () => {
     child.kill('SIGTERM')
     await ended
@@ -52,7 +51,7 @@ async function listening (child: ChildProcessWithoutNullStreams): Promise<string
   const lines = createInterface(child.stdout)
   return new Promise((resolve, reject) => {
     lines.on('line', (line) => {
-      const port = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      const port = /(?:Server listening at http:\/\/127\.0\.0\.1|open http:\/\/localhost):(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)
     })
     lines.on('close', () => { reject(new Error('the example ended, and never listened')) })
