@@ -17,7 +17,7 @@ const second = takeSeat({
   called: 'the second user',
   userId: `second_${tab}`,
   cutLabel: 'Cut their connection',
-  says: 'Somebody else who follows the same job, on another connection.'
+  says: 'Follows the same job, on another connection.'
 })
 createRoot(root).render(
   <StrictMode>

@@ -3,11 +3,9 @@ import t from 'tap'
 import { renderBlocks } from '../../../examples/canvas/page/markdown.js'
 
 /** A tag that can neither run nor load anything, as markdown-it writes it. */
-const HARMLESS = new RegExp(`</?(?:${
-  'a|blockquote|br|code|em|h[3-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th|thead|tr|ul'
-})(?: (?:${
-  'href="https?://[^"<>]*"|title="[^"<>]*"|target="_blank"|rel="noreferrer"|class="language-[^"<>]*"|start="\\d+"|style="text-align:\\w+"'
-}))*>`, 'gi')
+const TAG = '(?:a|blockquote|br|code|em|h[3-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th|thead|tr|ul)'
+const ATTRIBUTE = '(?:href="https?://[^"<>]*"|title="[^"<>]*"|target="_blank"|rel="noreferrer"|class="language-[^"<>]*"|start="\\d+"|style="text-align:\\w+")'
+const HARMLESS = new RegExp(`</?${TAG}(?: ${ATTRIBUTE})*>`, 'gi')
 
 /** What a rendered text holds beside harmless tags and text. */
 function danger (markdown: string): string | undefined {

@@ -1,3 +1,4 @@
+import type { JobView } from 'ai-canvas-ws/client'
 import { useAIWebSocket } from 'ai-canvas-ws/react'
 import { useId, useMemo, useSyncExternalStore, type ReactElement } from 'react'
 import type { Seat } from '../seat.js'
@@ -34,7 +35,10 @@ export function Panel ({ seat, other, sessionId, stoppedJobId }: {
   )
 }
 
-function useLatestJob ({ client }: Seat, sessionId: string): ReturnType<ReturnType<Seat['client']['jobStore']>['getSnapshot']>['latest'] {
-  const store = useMemo(() => client.jobStore(sessionId), [client, sessionId])
-  return useSyncExternalStore(store.subscribe, store.getSnapshot).latest
+function useLatestJob ({ client }: Seat, sessionId: string): JobView | undefined {
+  const { subscribe, getSnapshot } = useMemo(() => {
+    const store = client.jobStore(sessionId)
+    return { subscribe: (listener: () => void) => store.subscribe(listener), getSnapshot: () => store.getSnapshot().latest }
+  }, [client, sessionId])
+  return useSyncExternalStore(subscribe, getSnapshot)
 }

@@ -33,7 +33,7 @@ export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string
   // On a narrow screen the steps stand beside each other, and only some are seen
   useEffect(() => {
     const step = list.current?.children[current]
-    if (step instanceof HTMLElement) list.current?.scrollTo({ left: step.offsetLeft - list.current.offsetLeft })
+    if (step instanceof HTMLElement) list.current?.scrollTo({ left: step.offsetLeft })
   }, [current])
   return (
     <nav className="steps" aria-label="Things to try">
