@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
 
-export interface ClientStats {
+interface ClientStats {
   readonly id: string
   readonly userId?: string
   readonly isAlive: boolean

@@ -14,7 +14,7 @@ export interface Recovered {
   readonly to: number
 }
 
-export interface Happened {
+interface Happened {
   /** What happened since the latest job began, the oldest first. */
   readonly entries: readonly Entry[]
   /** Of the latest job. */
