@@ -1,40 +1,40 @@
 import t from 'tap'
 import { launch, noBrowser, openTab } from './support/browser.js'
-import { CanvasPage, says } from './support/canvas-page.js'
+import { CanvasPage, says, textOf } from './support/canvas-page.js'
+import { testDefaultRun, testRecovery } from './support/first-minutes.js'
 import { layLine } from './support/line.js'
 import { testLooks } from './support/looks.js'
 import { setStage } from './support/stage.js'
 
-t.setTimeout(600_000)
+t.setTimeout(1_200_000)
 
-t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, async (t) => {
+t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, async (t) => {
   const stage = await setStage(t)
   const browser = await launch(t)
 
-  t.test('a job is started and watched to its end, by you and by a guest', async (t) => {
+  t.test('a job is started and watched to its end, by you and by a second user', async (t) => {
     const { page } = await openTab(t, browser, stage.url('watched'))
     const canvas = new CanvasPage(page)
-    const { you, guest } = canvas
-    for (const each of [you, guest]) {
+    const { you, second } = canvas
+    for (const each of [you, second]) {
       await says(each.connection, /^Connected/)
       await says(each.job, 'No job yet')
     }
     await canvas.ask('Tell me a story')
     const writing = await stage.model.asked()
-    for (const each of [you, guest]) await says(each.job, 'Working')
+    for (const each of [you, second]) await says(each.job, 'Working')
     writing.write('Once ')
-    for (const each of [you, guest]) await says(each.text, 'Once')
+    for (const each of [you, second]) await says(each.text, 'Once')
     writing.write('upon a time 👋')
-    for (const each of [you, guest]) await says(each.text, 'Once upon a time 👋')
-    await says(you.panel, '2 chunks, 19 characters')
+    for (const each of [you, second]) await says(each.text, 'Once upon a time 👋')
+    await says(you.panel, '19 characters')
     writing.finish()
-    for (const each of [you, guest]) {
+    for (const each of [you, second]) {
       await says(each.job, 'Complete')
-      t.equal(await each.text.textContent(), 'Once upon a time 👋')
-      await says(each.panel.getByRole('definition').filter({ hasText: 'generate' }), 'generate')
+      t.equal(await textOf(each.text), 'Once upon a time 👋')
     }
     await says(you.panel.getByText('Round trip'), /^Round trip [\d.]+ ms$/)
-    await says(page.getByRole('region', { name: 'Connections' }).getByRole('row').filter({ hasText: 'guest_' }), /watched.*open/)
+    await says(page.getByRole('region', { name: 'Who follows this job' }).getByRole('listitem').filter({ hasText: 'second_' }), /open$/)
   })
 
   t.test('what a file exports is documented without a language model, and with the keyboard alone', async (t) => {
@@ -42,8 +42,12 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     const canvas = new CanvasPage(page)
     await says(canvas.you.connection, /^Connected/)
     const focused = page.locator(':focus')
+    await says(canvas.step('Kill the server'), 'kill -9')
     await page.keyboard.press('Tab')
-    t.equal(await focused.textContent(), 'Open in another tab ↗')
+    for (const name of ['Open it ↗', /^Copy kill -9 \d+$/]) {
+      await page.keyboard.press('Tab')
+      t.match(await focused.textContent(), name)
+    }
     await page.keyboard.press('Tab')
     t.equal(await focused.inputValue(), 'document')
     await page.keyboard.press('Tab')
@@ -52,9 +56,8 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await page.keyboard.type('lib/clock.ts')
     await page.keyboard.press('Enter')
     await says(canvas.you.job, 'Complete')
-    await says(canvas.you.text, /^# `lib\/clock\.ts`/)
-    await page.keyboard.press('Tab')
-    t.equal(await focused.getAttribute('name'), 'prompt')
+    await says(canvas.you.text.getByRole('heading', { level: 3 }), 'lib/clock.ts')
+    await says(canvas.you.text.locator('pre code'), 'interface Clock')
     for (const name of ['Start', 'Stop', 'Cut my connection']) {
       await page.keyboard.press('Tab')
       t.equal(await focused.textContent(), name)
@@ -65,11 +68,11 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     const { page } = await openTab(t, browser, stage.url('refused'))
     const canvas = new CanvasPage(page)
     await says(canvas.you.connection, /^Connected/)
-    await canvas.form.getByLabel('Target file').fill('../secret.ts')
+    await canvas.form.getByLabel('File', { exact: true }).fill('../secret.ts')
     await canvas.start()
     await says(canvas.form.getByRole('alert'), 'leaves the project')
     await says(canvas.you.job, 'No job yet')
-    await canvas.form.getByLabel('Target file').fill('missing.ts')
+    await canvas.form.getByLabel('File', { exact: true }).fill('missing.ts')
     await canvas.start()
     await says(canvas.you.alert, 'does not exist')
     await says(canvas.you.job, 'Ended with an error')
@@ -91,7 +94,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     writing.finish()
     for (const { you } of [first, late]) {
       await says(you.job, 'Complete')
-      t.equal(await you.text.textContent(), 'The beginning, the middle, the end.')
+      t.equal(await textOf(you.text), 'The beginning, the middle, the end.')
     }
     const tooLate = new CanvasPage((await openTab(t, browser, stage.url('late'))).page)
     await says(tooLate.you.job, 'Complete')
@@ -109,12 +112,12 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await says(canvas.you.connection, 'Waiting to reconnect there is no network')
     writing.write('during, ')
     await context.setOffline(false)
-    await says(canvas.you.log, 'Caught up with 8 characters')
+    await says(canvas.you.log, /Caught up: 8 characters/)
     await says(canvas.you.connection, /^Connected/)
     writing.write('after.')
     writing.finish()
     await says(canvas.you.job, 'Complete')
-    t.equal(await canvas.you.text.textContent(), 'before, during, after.')
+    t.equal(await textOf(canvas.you.text), 'before, during, after.')
   })
 
   t.test('a job that ends while the network is away is known to have ended when it is back', async (t) => {
@@ -133,13 +136,13 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await says(canvas.you.job, 'Working')
     await context.setOffline(false)
     await says(canvas.you.job, 'Complete')
-    t.equal(await canvas.you.text.textContent(), 'before, during.')
+    t.equal(await textOf(canvas.you.text), 'before, during.')
   })
 
   t.test('a connection that is cut comes back by itself, and the other one notices nothing', async (t) => {
     const { page } = await openTab(t, browser, stage.url('cut'))
     const canvas = new CanvasPage(page)
-    const { you, guest } = canvas
+    const { you, second } = canvas
     await says(you.connection, /^Connected/)
     await canvas.ask('Go on')
     const writing = await stage.model.asked()
@@ -149,14 +152,14 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await says(you.connection, 'Waiting to reconnect')
     await says(you.cut, /^Back in \d s$/)
     writing.write('during, ')
-    await says(guest.text, 'before, during,')
-    t.equal(await you.text.textContent(), 'before, ')
+    await says(second.text, 'before, during,')
+    t.equal(await textOf(you.text), 'before,')
     await says(you.log, /Back after [\d.]+ s/)
-    await says(you.log, 'Caught up with 8 characters')
+    await says(you.log, 'Caught up: 8 characters')
     await says(you.text, 'before, during,')
-    t.equal(await guest.log.getByRole('listitem').count(), 1, 'the guest was connected once')
+    t.same(await second.log.getByRole('listitem').count(), 1, 'nothing happened to the second user but the start')
     writing.finish()
-    for (const each of [you, guest]) await says(each.job, 'Complete')
+    for (const each of [you, second]) await says(each.job, 'Complete')
   })
 
   t.test('a job is stopped, for everyone and at the model', async (t) => {
@@ -165,12 +168,13 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await canvas.ask('Never end')
     const writing = await stage.model.asked()
     writing.write('and on ')
-    await says(canvas.guest.text, 'and on')
+    await says(canvas.second.text, 'and on')
     await canvas.stop()
-    for (const each of [canvas.you, canvas.guest]) {
-      await says(each.alert, 'Somebody who follows this session stopped the job.')
+    await says(canvas.you.alert, /^You stopped this job\.$/)
+    await says(canvas.second.alert, /^Another user stopped this job\.$/)
+    for (const each of [canvas.you, canvas.second]) {
       await says(each.job, 'Stopped')
-      t.equal(await each.text.textContent(), 'and on ', 'what had come stays')
+      t.equal(await textOf(each.text), 'and on', 'what had come stays')
     }
     await writing.aborted
     await canvas.start()
@@ -178,7 +182,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     again.write('anew')
     again.finish()
     await says(canvas.you.job, 'Complete')
-    t.equal(await canvas.you.text.textContent(), 'anew')
+    t.equal(await textOf(canvas.you.text), 'anew')
   })
 
   t.test('a stop that is refused is said where it was asked for, and the job goes on', async (t) => {
@@ -250,8 +254,8 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await page.clock.fastForward('08:00:00')
     await page.clock.resume()
     await says(canvas.you.job, 'Complete')
-    t.equal(await canvas.you.text.textContent(), 'before, during.')
-    await says(canvas.you.log, 'Cut off: nobody answered any more')
+    t.equal(await textOf(canvas.you.text), 'before, during.')
+    await says(canvas.you.log, 'Cut off: the server stopped answering')
   })
 
   t.test('a server that crashes and starts anew on the same port leaves no spinner, and takes the next job', async (t) => {
@@ -264,18 +268,19 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     await stage.stop('SIGKILL')
     await says(canvas.you.connection, 'Waiting to reconnect')
     await stage.start()
-    for (const each of [canvas.you, canvas.guest]) {
+    for (const each of [canvas.you, canvas.second]) {
       await says(each.connection, /^Connected/)
-      await says(each.alert, /^Error .*lost$/)
-      await says(each.log, 'The server was started anew')
+      await says(each.alert, /^The server restarted and lost this job\. Start it again\.$/)
+      await says(each.job, 'Lost')
+      t.equal(await each.log.getByText(/restart/).count(), 1, 'a restart is reported once')
     }
     await canvas.start()
     const writing = await stage.model.asked()
     writing.write('anew')
     writing.finish()
-    for (const each of [canvas.you, canvas.guest]) {
+    for (const each of [canvas.you, canvas.second]) {
       await says(each.job, 'Complete')
-      t.equal(await each.text.textContent(), 'anew')
+      t.equal(await textOf(each.text), 'anew')
     }
   })
 
@@ -287,11 +292,16 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 600_000 }, asyn
     writing.write('before, ')
     await says(canvas.you.text, 'before,')
     await stage.stop('SIGTERM')
-    await says(canvas.you.alert, 'the server is closing')
+    await says(canvas.you.alert, 'The server was stopped in the middle of this job. Start it again.')
+    await says(canvas.you.connection, /^Waiting to reconnect the server is restarting/)
     await stage.start()
     await says(canvas.you.connection, /^Connected/)
-    await says(canvas.you.alert, 'the server is closing')
+    await says(canvas.you.log, /Back after/)
+    await says(canvas.you.alert, 'The server was stopped in the middle of this job. Start it again.')
+    t.equal(await canvas.you.log.getByText(/restart/).count(), 1, 'a restart is reported once')
   })
 
+  testRecovery(t, stage, browser)
   testLooks(t, stage, browser)
+  testDefaultRun(t, browser)
 })

@@ -1,16 +1,13 @@
-import { fork } from 'node:child_process'
-import { on } from 'node:events'
 import { realpath } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
 import { checkPath, readProjectFile } from '../project-file.js'
 import { AgentError, type Agent, type AgentTask } from './agent.js'
+import { title } from './document/markdown.js'
 import type { Source } from './document/program.js'
-import type { Report } from './document/writer.js'
+import { Writers } from './document/writers.js'
+import { paced } from './pace.js'
 
-const WRITER = fileURLToPath(new URL('document/writer.ts', import.meta.url))
 const EXTENSIONS = ['.ts', '.tsx', '.mts', '.cts']
 const MAX_FILE_BYTES = 1024 * 1024
-const MAX_HEAP_MIB = 512
 
 /** What a request alone shows to be wrong. Throws an `AgentError` of type `invalid_request_error`. */
 export function checkDocumentTask (task: AgentTask): asserts task is AgentTask & { targetFile: string } {
@@ -21,44 +18,49 @@ export function checkDocumentTask (task: AgentTask): asserts task is AgentTask &
   checkPath(targetFile, EXTENSIONS)
 }
 
-/**
- * Writes Markdown documentation of what the TypeScript file `targetFile` exports, in pieces of one declaration or less.
- *
- * The compiler works in a process of its own: it is busy for a second or more without a pause, and here no heartbeat and
- * no other job waits for that. A file that keeps it busy for ever can be stopped, and one that fills its memory takes
- * nothing else with it.
- */
-export function documentAgent ({ root }: { root: string }): Agent {
-  return async function * (task, { signal }) {
-    checkDocumentTask(task)
-    const file = await readProjectFile(root, task.targetFile, { extensions: EXTENSIONS, maxBytes: MAX_FILE_BYTES })
-    yield * write({ root: await realpath(root), ...file }, signal)
-  }
+export interface DocumentAgentOptions {
+  /** The project whose files are documented. */
+  root: string
+  /** About how long a text takes, in seconds, as if a language model wrote it. 0 is as quickly as it comes. @default 0 */
+  seconds?: number | undefined
 }
 
-async function * write (source: Source, signal: AbortSignal): AsyncGenerator<string> {
-  signal.throwIfAborted()
-  const writer = fork(WRITER, { execArgv: [...process.execArgv, `--max-old-space-size=${MAX_HEAP_MIB}`] })
-  try {
-    const reports = on(writer, 'message', { signal, close: ['disconnect'] }) as AsyncIterable<[Report]>
-    writer.send(source)
-    for await (const [report] of reports) {
-      // Reports that have come already are passed on even after an abort, unless it is looked at here.
+export interface DocumentAgent {
+  readonly write: Agent
+  /** Loads the compiler, and what this file imports. Without it the first job does so. */
+  warmUp (targetFile: string): Promise<void>
+  close (): void
+}
+
+/** Writes Markdown documentation of what the TypeScript file `targetFile` exports. Its first line needs no compiler. */
+export function documentAgent ({ root, seconds = 0 }: DocumentAgentOptions): DocumentAgent {
+  const writers = new Writers()
+
+  async function read (targetFile: string): Promise<Source> {
+    const file = await readProjectFile(root, targetFile, { extensions: EXTENSIONS, maxBytes: MAX_FILE_BYTES })
+    return { root: await realpath(root), ...file }
+  }
+
+  async function * text (source: Source, signal: AbortSignal): AsyncGenerator<string> {
+    yield title(source.path)
+    yield * writers.write(source, signal)
+  }
+
+  return {
+    async * write (task, { signal }) {
+      checkDocumentTask(task)
+      const source = await read(task.targetFile)
       signal.throwIfAborted()
-      switch (report.type) {
-        case 'chunk':
-          yield report.text
-          break
-        case 'end':
-          return
-        case 'invalid':
-          throw new AgentError('invalid_request_error', report.message)
-        default:
-          report satisfies never
+      // The compiler is ahead of the reader, and ends when the reader leaves
+      const left = new AbortController()
+      const pieces = text(source, AbortSignal.any([signal, left.signal]))
+      try {
+        yield * seconds === 0 ? pieces : paced(pieces, { seconds })
+      } finally {
+        left.abort()
       }
-    }
-    throw new AgentError('internal_error', `the compiler stopped before the documentation of ${source.path} was whole`)
-  } finally {
-    writer.kill('SIGKILL')
+    },
+    async warmUp (targetFile) { writers.warmUp(await read(targetFile)) },
+    close () { writers.close() }
   }
 }

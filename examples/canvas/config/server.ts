@@ -4,20 +4,26 @@ export interface ServerConfig {
   port: number
   logLevel: string
   origins: string[]
+  documentSeconds: number
 }
 
 /** Throws when a setting can't be meant. */
 export function serverConfig (env: NodeJS.ProcessEnv): ServerConfig {
-  const { PORT = '3001', HOST = 'localhost', LOG_LEVEL = 'info', ORIGINS = '' } = env
+  const { PORT = '3001', HOST = 'localhost', LOG_LEVEL = 'warn', ORIGINS = '', DOCUMENT_SECONDS = '15' } = env
   const port = Number(PORT)
   if (PORT.trim() === '' || !Number.isInteger(port) || port < 0 || port > 65_535) {
     throw new Error(`PORT is no port: set it to a number from 0 (any free one) to 65535, not "${PORT}"`)
+  }
+  const documentSeconds = Number(DOCUMENT_SECONDS)
+  if (DOCUMENT_SECONDS.trim() === '' || !(documentSeconds >= 0 && documentSeconds <= 240)) {
+    throw new Error(`DOCUMENT_SECONDS is no time: set it to a number from 0 (as quickly as it comes) to 240, not "${DOCUMENT_SECONDS}"`)
   }
   return {
     // Fastify listens to this name on IPv4 and IPv6, and nobody on the network reaches either
     host: HOST,
     port,
     logLevel: LOG_LEVEL,
-    origins: ORIGINS.split(',').map((origin) => origin.trim()).filter((origin) => origin !== '')
+    origins: ORIGINS.split(',').map((origin) => origin.trim()).filter((origin) => origin !== ''),
+    documentSeconds
   }
 }

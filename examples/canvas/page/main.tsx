@@ -8,10 +8,19 @@ const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
 const tab = randomName()
-const you = takeSeat({ name: 'You', whose: 'Your', cutLabel: 'Cut my connection', userId: `you_${tab}` })
-const guest = takeSeat({ name: 'A guest', whose: 'The guest\'s', cutLabel: 'Cut connection', userId: `guest_${tab}` })
+const you = takeSeat({
+  name: 'You', whose: 'Your', called: 'you', userId: `you_${tab}`, cutLabel: 'Cut my connection', says: 'This tab, on a connection of its own.'
+})
+const second = takeSeat({
+  name: 'A second user',
+  whose: 'The second user\'s',
+  called: 'the second user',
+  userId: `second_${tab}`,
+  cutLabel: 'Cut their connection',
+  says: 'Follows the same job, on another connection.'
+})
 createRoot(root).render(
   <StrictMode>
-    <Canvas sessionId={sessionOf(location, history)} you={you} guest={guest} />
+    <Canvas sessionId={sessionOf(location, history)} you={you} second={second} />
   </StrictMode>
 )

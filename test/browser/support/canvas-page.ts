@@ -6,6 +6,7 @@ export interface Follower {
   readonly connection: Locator
   readonly job: Locator
   readonly text: Locator
+  /** What happened to the connection and to the job. */
   readonly log: Locator
   readonly cut: Locator
   /** What went wrong. Empty while nothing did. */
@@ -16,21 +17,25 @@ export interface Follower {
 export class CanvasPage {
   readonly page: Page
   readonly you: Follower
-  readonly guest: Follower
+  readonly second: Follower
   readonly form: Locator
 
   constructor (page: Page) {
     this.page = page
     this.form = page.getByRole('form', { name: 'A job' })
     this.you = follower(page, 'You', 'Your')
-    this.guest = follower(page, 'A guest', 'The guest\'s')
+    this.second = follower(page, 'A second user', 'The second user\'s')
   }
 
   async ask (prompt: string): Promise<void> {
-    await this.form.getByRole('radio', { name: 'generate' }).check()
-    await this.form.getByLabel('Target file').fill('')
+    await this.form.getByRole('radio', { name: 'Write' }).check()
     await this.form.getByLabel('Prompt').fill(prompt)
     await this.start()
+  }
+
+  /** One of the steps to try. */
+  step (title: string): Locator {
+    return this.page.getByRole('navigation', { name: 'Things to try' }).getByRole('listitem').filter({ hasText: title })
   }
 
   async start (): Promise<void> {
@@ -43,16 +48,21 @@ export class CanvasPage {
 }
 
 function follower (page: Page, name: string, whose: string): Follower {
-  const panel = page.getByRole('region', { name: new RegExp(`^${name} `) })
+  const panel = page.getByRole('region', { name, exact: true })
   return {
     panel,
     connection: panel.getByRole('status', { name: `${whose} connection` }),
     job: panel.getByRole('status', { name: `${whose} job` }),
     text: panel.getByRole('region', { name: `${whose} text` }),
-    log: panel.getByRole('log', { name: `${whose} connection log` }),
+    log: panel.getByRole('log', { name: `${whose} timeline` }),
     cut: panel.getByRole('button', { name: /^Cut|^Back in/ }),
     alert: panel.getByRole('alert')
   }
+}
+
+/** What the element says, without the space around it: that of the source is not that of what is rendered. */
+export async function textOf (locator: Locator): Promise<string> {
+  return (await locator.textContent() ?? '').trim()
 }
 
 /** Resolves when the element's text holds this. */

@@ -13,6 +13,8 @@ const SERVER = new URL('../../../examples/canvas/server.ts', import.meta.url)
 export interface Stage {
   readonly model: Typist
   port (): number
+  /** The process id of the server. */
+  pid (): number
   /** The page of a session, there or through another port. */
   url (sessionId: string, through?: number): string
   /** Ends the server as a crash or a stop does, and resolves when it is gone. */
@@ -21,7 +23,8 @@ export interface Stage {
   start (): Promise<void>
 }
 
-export async function setStage (t: Test): Promise<Stage> {
+/** Without a language model and at its own pace where it `isDefault`, as after `npm ci && npm start`. */
+export async function setStage (t: Test, { isDefault = false } = {}): Promise<Stage> {
   const built = spawnSync('npm', ['run', 'build:page'], { cwd: ROOT, encoding: 'utf8' })
   if (built.status !== 0) throw new Error(`the page can't be built: ${built.stdout}${built.stderr}`)
   const model = createTypist()
@@ -32,11 +35,14 @@ export async function setStage (t: Test): Promise<Stage> {
   const stage: Stage = {
     model,
     port: () => Number(port),
+    pid: () => server!.process.pid!,
     url: (sessionId, through = Number(port)) => `http://localhost:${through}/?${new URLSearchParams({ sessionId }).toString()}`,
     async start () {
-      server = runScript(t, SERVER, { PORT: port, OPENAI_BASE_URL: baseURL, OPENAI_MODEL: 'typist', OPENAI_API_KEY: '', NODE_OPTIONS: '' })
+      server = runScript(t, SERVER, {
+        PORT: port, OPENAI_API_KEY: '', NODE_OPTIONS: '', ...isDefault ? { OPENAI_BASE_URL: '' } : { OPENAI_BASE_URL: baseURL, OPENAI_MODEL: 'typist', DOCUMENT_SECONDS: '0' }
+      })
       let listening: RegExpExecArray | null = null
-      while (listening === null) listening = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(await server.next())
+      while (listening === null) listening = /open http:\/\/localhost:(\d+)/.exec(await server.next())
       port = listening[1]!
     },
     async stop (signal) {

@@ -3,15 +3,19 @@ import { openAIConfig } from '../../../examples/canvas/config/openai.js'
 import { serverConfig } from '../../../examples/canvas/config/server.js'
 
 t.test('the server listens to localhost:3001 unless it is told otherwise', async (t) => {
-  t.same(serverConfig({}), { host: 'localhost', port: 3001, logLevel: 'info', origins: [] })
+  t.same(serverConfig({}), { host: 'localhost', port: 3001, logLevel: 'warn', origins: [], documentSeconds: 15 })
   t.same(
-    serverConfig({ HOST: '0.0.0.0', PORT: '0', LOG_LEVEL: 'warn', ORIGINS: 'http://localhost:5173, https://example.org,' }),
-    { host: '0.0.0.0', port: 0, logLevel: 'warn', origins: ['http://localhost:5173', 'https://example.org'] }
+    serverConfig({ HOST: '0.0.0.0', PORT: '0', LOG_LEVEL: 'debug', DOCUMENT_SECONDS: '0', ORIGINS: 'http://localhost:5173, https://example.org,' }),
+    { host: '0.0.0.0', port: 0, logLevel: 'debug', documentSeconds: 0, origins: ['http://localhost:5173', 'https://example.org'] }
   )
 })
 
 t.test('a port that is none is refused by name', async (t) => {
   for (const PORT of ['', ' ', 'http', '-1', '65536', '80.5']) t.throws(() => serverConfig({ PORT }), { message: /^PORT is no port: set it to a number/ }, PORT)
+})
+
+t.test('a time that is none is refused by name', async (t) => {
+  for (const DOCUMENT_SECONDS of ['', 'long', '-1', '1000']) t.throws(() => serverConfig({ DOCUMENT_SECONDS }), { message: /^DOCUMENT_SECONDS is no time: set it to a number/ }, DOCUMENT_SECONDS)
 })
 
 t.test('without settings there is no language model', async (t) => {

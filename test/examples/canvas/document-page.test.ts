@@ -481,7 +481,7 @@ t.test('a code block survives a comment that holds one, and a tag that nobody kn
 
 t.test('each declaration, and each method, is a piece of its own', async (t) => {
   const all = pieces(t, { 'a.ts': 'export const a = 1\nexport class B {\n  /** C. */\n  c () {}\n  /** D. */\n  d () {}\n}' })
-  t.same(all.map((piece) => /#+ `([^`]*)`/.exec(piece)?.[1]), ['a.ts', 'a', 'B', 'B.c', 'B.d'])
+  t.same(all.map((piece) => /#+ `([^`]*)`/.exec(piece)?.[1]), ['a.ts', undefined, 'a', 'B', 'B.c', 'B.d'])
 })
 
 t.test('a file that can\'t be parsed is refused with the line', async (t) => {

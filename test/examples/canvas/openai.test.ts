@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { agentChooser } from '../../../examples/canvas/agents/choose.js'
 import type { AgentTask } from '../../../examples/canvas/agents/agent.js'
+import { documentAgent } from '../../../examples/canvas/agents/document.js'
 import { openAIAgent } from '../../../examples/canvas/agents/openai.js'
 import { DONE, begin, data, event, openAIServer, refused, streamed, type Answer, type OpenAIServer } from '../support/openai-server.js'
 
@@ -186,12 +187,13 @@ t.test('an abort while the model thinks ends the request', async (t) => {
 })
 
 t.test('a server without a language model says what to set', async (t) => {
-  const choose = agentChooser({ root: '/nowhere' })
+  const document = documentAgent({ root: '/nowhere' })
+  const choose = agentChooser({ root: '/nowhere' }, document)
   t.throws(() => choose({ mode: 'generate', prompt: 'x' }), { type: 'not_configured', message: /OPENAI_MODEL and OPENAI_BASE_URL .* or OPENAI_API_KEY/ })
   t.throws(() => choose({ mode: 'document' }), { type: 'invalid_request_error', message: /needs a targetFile/ })
   t.throws(() => choose({ mode: 'document', targetFile: '/etc/passwd' }), { name: 'AgentError', type: 'invalid_request_error' })
   t.type(choose({ mode: 'document', targetFile: 'a.ts' }), 'function')
-  const both = agentChooser({ root: '/nowhere', openai: { apiKey: 'none', model: 'm' } })
+  const both = agentChooser({ root: '/nowhere', openai: { apiKey: 'none', model: 'm' } }, document)
   t.throws(() => both({ mode: 'generate' }), { type: 'invalid_request_error', message: /needs a prompt/ })
   t.throws(() => both({ mode: 'generate', prompt: 'x', targetFile: '.env' }), { name: 'AgentError', type: 'invalid_request_error' })
   t.type(both({ mode: 'anything', prompt: 'x' }), 'function')

@@ -4,7 +4,7 @@ import { runExample } from '../support/example.js'
 import { jobMessages } from '../support/job-messages.js'
 
 t.test('npm start serves a real job, and SIGTERM ends it cleanly', async (t) => {
-  const example = runExample(t, { PORT: '0' })
+  const example = runExample(t, { PORT: '0', DOCUMENT_SECONDS: '0' })
   const port = await example.port
 
   const client = await connect(t, `ws://localhost:${port}/ws?sessionId=my_session`)

@@ -25,10 +25,11 @@ type Ended = [code: number | null, signal: string | null, errors: string]
 export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Example {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
   const [command, ...args] = scripts.start.split(' ')
-  if (command !== 'tsx') throw new Error(`npm start runs ${String(command)}, not tsx`)
+  // A wrapper, such as tsx's, would stand between the example and our signals too.
+  if (command !== 'node') throw new Error(`npm start runs ${String(command)}, not node`)
   if (file !== undefined) args.splice(-1, 1, file)
   const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
-  const child = spawn(process.execPath, ['--import=tsx', ...args], {
+  const child = spawn(process.execPath, args, {
     cwd: ROOT, env: { ...Object.fromEntries(given), ...NOT_MEASURED, ...env }
   })
   let errors = ''
@@ -52,7 +53,7 @@ async function listening (child: ChildProcessWithoutNullStreams): Promise<string
   const lines = createInterface(child.stdout)
   return new Promise((resolve, reject) => {
     lines.on('line', (line) => {
-      const port = /Server listening at http:\/\/127\.0\.0\.1:(\d+)/.exec(line)?.[1]
+      const port = /(?:Server listening at http:\/\/127\.0\.0\.1|open http:\/\/localhost):(\d+)/.exec(line)?.[1]
       if (port !== undefined) resolve(port)
     })
     lines.on('close', () => { reject(new Error('the example ended, and never listened')) })

@@ -1,3 +1,8 @@
+/** The first line of a file's documentation. */
+export function title (path: string): string {
+  return `# \`${path}\`\n`
+}
+
 /** Joined by an empty line; empty ones leave no gap. */
 export function paragraphs (...parts: readonly string[]): string {
   return parts.filter((part) => part !== '').join('\n\n')

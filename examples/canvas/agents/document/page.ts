@@ -1,7 +1,7 @@
 import ts from 'typescript'
 import { commentOf, overviewOf, render, summaryOf } from './comment.js'
 import { exportsOf, type Export, type Reexport } from './exports.js'
-import { anchor, bullet, fence, paragraphs } from './markdown.js'
+import { anchor, bullet, fence, paragraphs, title } from './markdown.js'
 import { openProgram, type Source } from './program.js'
 import { sectionOf } from './section.js'
 import { written } from './text.js'
@@ -11,11 +11,18 @@ import { written } from './text.js'
  * Throws a `SyntaxError` when the file can't be parsed.
  */
 export function * documentFile (source: Source): Generator<string> {
+  yield title(source.path)
+  yield * documentExports(source)
+}
+
+/** The same without its title, which needs no compiler. */
+export function * documentExports (source: Source): Generator<string> {
   const program = openProgram(source)
   const { documented, passedOn } = exportsOf(program)
   const overview = overviewOf(program.file)
 
-  yield `${paragraphs(`# \`${source.path}\``, overview === undefined ? '' : render(overview), contents(documented))}\n`
+  const introduction = paragraphs(overview === undefined ? '' : render(overview), contents(documented))
+  if (introduction !== '') yield `\n${introduction}\n`
   for (const entry of documented) {
     for (const piece of sectionOf(entry, program.checker)) yield `\n${piece}\n`
   }

@@ -17,6 +17,9 @@ export interface Program {
   checker: ts.TypeChecker
 }
 
+/** Parsed files, by path and by how they were parsed. The libraries are most of the work, and the same for every file. */
+const parsed = new Map<string, ts.SourceFile>()
+
 /** Throws a `SyntaxError` that names the line, when the file has one. */
 export function openProgram ({ root, path, text }: Source): Program {
   const target = join(root, path)
@@ -45,9 +48,18 @@ function confinedHost (root: string, target: string, text: string): ts.CompilerH
     readFile: read,
     getSourceFile: (file, options) => {
       const source = read(file)
-      return source === undefined ? undefined : ts.createSourceFile(file, source, options, true)
+      return source === undefined ? undefined : parse(file, source, options)
     }
   }
+}
+
+function parse (file: string, text: string, options: ts.ScriptTarget | ts.CreateSourceFileOptions): ts.SourceFile {
+  const key = JSON.stringify([file, options])
+  const known = parsed.get(key)
+  if (known?.text === text) return known
+  const source = ts.createSourceFile(file, text, options, true)
+  parsed.set(key, source)
+  return source
 }
 
 /** The project's own settings decide how its imports resolve. A broken tsconfig.json is no reason to document nothing. */

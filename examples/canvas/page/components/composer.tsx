@@ -1,16 +1,21 @@
 import { useAIWebSocket } from 'ai-canvas-ws/react'
-import { useId, useState, type SubmitEvent, type ReactElement } from 'react'
+import { useId, useState, type KeyboardEvent, type SubmitEvent, type ReactElement } from 'react'
+import { useAbout } from '../about.js'
 import { generate, type Task } from '../generate.js'
 
-const MODES = [
-  { mode: 'document', label: 'document', says: 'Writes about what a TypeScript file of this project exports. Needs no language model.' },
-  { mode: 'generate', label: 'generate', says: 'A language model writes what you ask for, if the server has one.' },
-  { mode: 'explain', label: 'explain', says: 'A language model explains the file, if the server has one.' }
+const JOBS = [
+  { mode: 'document', label: 'Document a file' },
+  { mode: 'generate', label: 'Write' },
+  { mode: 'explain', label: 'Explain' }
 ] as const
+
+type Mode = typeof JOBS[number]['mode']
+
+const PROMPTS: Readonly<Record<Mode, string>> = { document: '', generate: '', explain: 'Explain what this file does.' }
 
 /** Why a job goes on that was to be stopped, by the server's code. */
 const STOP_REFUSALS: Readonly<Record<string, string>> = {
-  not_cancellable: 'This job can\'t be stopped: nobody listens for that, or it is about to end.',
+  not_cancellable: 'This job can\'t be stopped any more.',
   forbidden: 'You may not stop this job.',
   unavailable: 'The server could not stop the job just now. Try again.'
 }
@@ -18,28 +23,34 @@ const STOP_REFUSALS: Readonly<Record<string, string>> = {
 /** What came of pressing "Stop". Of interest only while that job runs. */
 interface Stop { jobId: string, refusal?: string }
 
-/** Where a job is asked for, and stopped. */
-export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
-  const [mode, setMode] = useState<string>('document')
+/** The form that starts a job, and stops it. */
+export function Composer ({ sessionId, onStopping }: { sessionId: string, onStopping: (jobId: string) => void }): ReactElement {
+  const [mode, setMode] = useState<Mode>('document')
   const [prompt, setPrompt] = useState('')
   const [targetFile, setTargetFile] = useState('lib/server/manager.ts')
   const [isAsking, setIsAsking] = useState(false)
   const [refusal, setRefusal] = useState<string>()
   const [latestStop, setLatestStop] = useState<Stop>()
-  const { aiStatus, job, cancel } = useAIWebSocket(sessionId, {
-    // Whether the stop before it arrived nobody knows: it may be pressed again
+  const { aiStatus, job, cancel, isConnected } = useAIWebSocket(sessionId, {
+    // Nobody knows whether the stop before it arrived: it may be pressed again
     onOpen () { setLatestStop(undefined) },
-    // What is about a job answers a stop; how the connection is the panels tell
+    // An error about a job answers a stop; the panels say how the connection is
     onError ({ code, message, jobId }) { if (jobId !== undefined) setLatestStop({ jobId, refusal: STOP_REFUSALS[code] ?? message }) }
   })
+  const about = useAbout(isConnected)
   const id = useId()
+  const hasModel = typeof about?.model === 'string'
   const isRunning = aiStatus === 'processing'
   const stop = isRunning && latestStop?.jobId === job?.jobId ? latestStop : undefined
   const isStopping = stop !== undefined && stop.refusal === undefined
   const notice = refusal ?? stop?.refusal
 
   async function start (): Promise<void> {
-    const task: Task = { mode, ...prompt.trim() !== '' && { prompt }, ...targetFile.trim() !== '' && { targetFile: targetFile.trim() } }
+    const task: Task = {
+      mode,
+      ...mode !== 'document' && { prompt },
+      ...mode !== 'generate' && targetFile.trim() !== '' && { targetFile: targetFile.trim() }
+    }
     setRefusal(undefined)
     setIsAsking(true)
     try {
@@ -55,11 +66,8 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
     if (job === undefined || !isRunning || isStopping) return
     setRefusal(undefined)
     setLatestStop({ jobId: job.jobId })
-    try {
-      cancel(job.jobId)
-    } catch {
-      setLatestStop({ jobId: job.jobId, refusal: 'There is no connection through which the job could be stopped.' })
-    }
+    onStopping(job.jobId)
+    cancel(job.jobId)
   }
 
   function onSubmit (event: SubmitEvent): void {
@@ -67,48 +75,78 @@ export function Composer ({ sessionId }: { sessionId: string }): ReactElement {
     if (!isRunning && !isAsking) void start()
   }
 
+  function onKeyDown ({ key, ctrlKey, metaKey, currentTarget }: KeyboardEvent<HTMLFormElement>): void {
+    if (key === 'Enter' && (ctrlKey || metaKey)) currentTarget.requestSubmit()
+  }
+
+  function choose (next: Mode): void {
+    setMode(next)
+    setPrompt(PROMPTS[next])
+  }
+
   return (
-    <form className="card composer" onSubmit={onSubmit} aria-labelledby={`${id}-title`}>
+    <form className="card composer" onSubmit={onSubmit} onKeyDown={onKeyDown} aria-labelledby={`${id}-title`}>
       <h2 id={`${id}-title`}>A job</h2>
-      <div className="fields">
-        <fieldset className="modes" aria-describedby={`${id}-mode`}>
-          <legend>Mode</legend>
-          {MODES.map((each) => (
-            <label key={each.mode}>
-              <input type="radio" name="mode" value={each.mode} checked={mode === each.mode} onChange={() => { setMode(each.mode) }} />
-              <span>{each.label}</span>
-            </label>
-          ))}
-        </fieldset>
-        <p className="hint" id={`${id}-mode`}>{MODES.find((each) => each.mode === mode)?.says}</p>
+      <fieldset className="modes" aria-describedby={`${id}-hint`}>
+        <legend className="unseen">What to do</legend>
+        {JOBS.map((each) => (
+          <label key={each.mode}>
+            <input
+              type="radio" name="mode" value={each.mode} checked={mode === each.mode} disabled={each.mode !== 'document' && !hasModel}
+              onChange={() => { choose(each.mode) }}
+            />
+            <span>{each.label}</span>
+          </label>
+        ))}
+      </fieldset>
+      <p className="hint" id={`${id}-hint`}>
+        {mode === 'document' && `The TypeScript compiler writes it, at a language model's pace${duration(about?.documentSeconds)}.`}
+        {mode !== 'document' && typeof about?.model === 'string' && <>Written by <code>{about.model}</code>.</>}
+        {about?.model === null && <> <em>Write</em> and <em>Explain</em> need a model: start the server with {variables(about.modelVariables)}.</>}
+      </p>
 
-        <label htmlFor={`${id}-file`}>Target file{mode !== 'document' && <span className="quiet"> (optional)</span>}</label>
-        <input
-          id={`${id}-file`} name="targetFile" value={targetFile} list={`${id}-files`} spellCheck={false} autoCapitalize="off" autoComplete="off"
-          required={mode === 'document'} placeholder="lib/index.ts" onChange={({ target }) => { setTargetFile(target.value) }}
-        />
-        <datalist id={`${id}-files`}>
-          {['lib/index.ts', 'lib/server/manager.ts', 'lib/protocol/messages.ts', 'lib/broker/broker.ts', 'examples/canvas/app.ts'].map((file) => (
-            <option key={file} value={file} />
-          ))}
-        </datalist>
-      </div>
-
-      <div className="fields">
-        <label htmlFor={`${id}-prompt`}>Prompt{mode === 'document' && <span className="quiet"> (optional)</span>}</label>
-        <textarea
-          id={`${id}-prompt`} name="prompt" value={prompt} rows={4} required={mode !== 'document'}
-          placeholder={mode === 'document' ? 'Generate documentation' : 'Create a React component'} onChange={({ target }) => { setPrompt(target.value) }}
-        />
-
-        {/* Always there: a live region that comes with its words is not always read out */}
-        <div role="alert">{notice !== undefined && <p className="notice failure">{notice}</p>}</div>
-        {/* aria-disabled and not disabled, so that the focus stays where it is */}
-        <div className="actions">
-          <button type="submit" className="primary" aria-disabled={isRunning || isAsking}>{isRunning ? 'Running…' : 'Start'}</button>
-          <button type="button" className="stop" aria-disabled={!isRunning || isStopping} onClick={onStop}>{isStopping ? 'Stopping…' : 'Stop'}</button>
+      {mode !== 'generate' && (
+        <div className="field">
+          <label htmlFor={`${id}-file`}>File</label>
+          <input
+            id={`${id}-file`} name="targetFile" value={targetFile} list={`${id}-files`} spellCheck={false} autoCapitalize="off" autoComplete="off"
+            required placeholder="lib/index.ts" onChange={({ target }) => { setTargetFile(target.value) }}
+          />
+          <datalist id={`${id}-files`}>
+            {['lib/server/manager.ts', 'lib/protocol/messages.ts', 'lib/broker/broker.ts', 'lib/client/client.ts', 'lib/index.ts'].map((file) => (
+              <option key={file} value={file} />
+            ))}
+          </datalist>
         </div>
+      )}
+      {mode !== 'document' && (
+        <div className="field">
+          <label htmlFor={`${id}-prompt`}>Prompt</label>
+          <textarea
+            id={`${id}-prompt`} name="prompt" value={prompt} rows={3} required placeholder="Create a React component"
+            onChange={({ target }) => { setPrompt(target.value) }}
+          />
+        </div>
+      )}
+
+      {/* Always there: a live region that comes with its words is not always read out */}
+      <div role="alert">{notice !== undefined && <p className="notice failure">{notice}</p>}</div>
+      {/* aria-disabled and not disabled, so that the focus stays where it is */}
+      <div className="actions">
+        <button type="submit" className="primary" aria-disabled={isRunning || isAsking} aria-keyshortcuts="Control+Enter" title="Ctrl+Enter">
+          {isRunning ? 'Running…' : 'Start'}
+        </button>
+        <button type="button" className="stop" aria-disabled={!isRunning || isStopping} onClick={onStop}>{isStopping ? 'Stopping…' : 'Stop'}</button>
       </div>
     </form>
   )
+}
+
+function duration (seconds = 0): string {
+  return seconds > 0 ? ` (${seconds} s)` : ''
+}
+
+/** The names of variables in a sentence, as code. */
+function variables (sentence: string): ReactElement[] {
+  return sentence.split(/\b([A-Z]+(?:_[A-Z]+)+)\b/).map((part, index) => index % 2 === 1 ? <code key={index}>{part}</code> : <span key={index}>{part}</span>)
 }

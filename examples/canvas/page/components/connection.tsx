@@ -1,36 +1,28 @@
 import { useWebSocket } from 'ai-canvas-ws/react'
-import { useCallback, useEffect, useState, useSyncExternalStore, type ReactElement } from 'react'
-import { reasonText } from '../journal.js'
+import { useEffect, useState, useSyncExternalStore, type ReactElement } from 'react'
+import { useRoundTrip } from '../round-trip.js'
 import type { Seat } from '../seat.js'
+import { reasonText } from '../timeline.js'
 
 const CUT_MS = 5000
-const PING_MS = 5000
 
 const words = { idle: 'Not connected', connecting: 'Connecting…', connected: 'Connected', waiting: 'Waiting to reconnect', closed: 'Disconnected' } as const
 
 /** The connection's state and round trip, and a way to break it. */
-export function Connection ({ seat: { client, network, whose, cutLabel } }: { seat: Seat }): ReactElement {
-  const { state, reason, isConnected, send } = useWebSocket()
-  const onPong = useCallback((listener: () => void) => client.on('pong', listener), [client])
-  const latency = useSyncExternalStore(onPong, () => client.metrics.latency)
+export function Connection ({ seat: { client, network, timeline, whose, cutLabel } }: { seat: Seat }): ReactElement {
+  const { state, reason, isConnected } = useWebSocket()
+  const roundTrip = useRoundTrip(client, isConnected)
+  const { isRestarting } = useSyncExternalStore(timeline.subscribe, timeline.getSnapshot)
   const backAt = useSyncExternalStore(network.subscribe, network.backAt)
   const seconds = useSecondsUntil(backAt)
 
-  useEffect(() => {
-    if (!isConnected) return
-    const ping = (): void => { if (document.visibilityState === 'visible') send({ type: 'ping' }) }
-    ping()
-    const timer = setInterval(ping, PING_MS)
-    return () => { clearInterval(timer) }
-  }, [isConnected, send])
-
-  const why = state === 'waiting' || state === 'closed' ? reasonText(reason) : ''
+  const why = state !== 'waiting' && state !== 'closed' ? '' : isRestarting ? 'the server is restarting' : reasonText(reason)
   return (
     <div className="connection">
       <div className="state" data-state={state}>
         <p role="status" aria-label={`${whose} connection`}>{words[state]} {why !== '' && <span className="quiet">{why}</span>}</p>
-        {state === 'connected' && latency !== undefined && (
-          <p className="quiet latency">Round trip {latency < 10 ? latency.toFixed(1) : latency.toFixed(0)} ms</p>
+        {state === 'connected' && (
+          <p className="quiet latency">{roundTrip === undefined ? ' ' : `Round trip ${roundTrip < 10 ? roundTrip.toFixed(1) : roundTrip.toFixed(0)} ms`}</p>
         )}
       </div>
       <button type="button" className="small" aria-disabled={backAt !== undefined} onClick={() => { network.cut(CUT_MS) }}>

@@ -1,25 +1,49 @@
 import type { AIErrorInfo, AIResult } from 'ai-canvas-ws/client'
-import type { ReactElement } from 'react'
+import { useState, type ReactElement } from 'react'
 
-/** How the job ended: what it brought, or what went wrong. */
-export function Outcome ({ sessionId, result, error }: { sessionId: string, result: AIResult | undefined, error: AIErrorInfo | undefined }): ReactElement {
+const LOST = 'The server restarted and lost this job. Start it again.'
+const CLOSING = 'The server was stopped in the middle of this job. Start it again.'
+
+/** How the job ended: what to do with its text, or what went wrong. */
+export function Outcome ({ text, result, error, isOwnStop }: {
+  text: string
+  result: AIResult | undefined
+  error: AIErrorInfo | undefined
+  isOwnStop: boolean
+}): ReactElement {
   return (
     <>
-      <div role="alert">
-        {error?.type === 'cancelled' && <p className="notice">Somebody who follows this session stopped the job.</p>}
-        {error !== undefined && error.type !== 'cancelled' && (
-          <p className="notice failure"><strong>Error</strong> {error.message} <code className="quiet">{error.type}</code></p>
-        )}
-      </div>
-      {result !== undefined && (
-        <dl className="result">
-          {result.mode !== undefined && <div><dt>Mode</dt><dd>{result.mode}</dd></div>}
-          {result.targetFile !== undefined && <div><dt>File</dt><dd><code>{result.targetFile}</code></dd></div>}
-          <div><dt>Characters</dt><dd>{result.contentLength?.toLocaleString()}</dd></div>
-          <div><dt>Chunks</dt><dd>{result.chunks?.toLocaleString()}</dd></div>
-          <div><dt>Result</dt><dd><a href={`/api/agent/result?${new URLSearchParams({ sessionId }).toString()}`} target="_blank" rel="noreferrer">as JSON</a></dd></div>
-        </dl>
-      )}
+      <div role="alert">{error !== undefined && <p className={error.type === 'cancelled' ? 'notice' : 'notice failure'}>{sentence(error, isOwnStop)}</p>}</div>
+      {result !== undefined && <Done text={text} file={result.targetFile} />}
     </>
+  )
+}
+
+function sentence ({ type, message }: AIErrorInfo, isOwnStop: boolean): string {
+  switch (type) {
+    case 'cancelled':
+      return isOwnStop ? 'You stopped this job.' : 'Another user stopped this job.'
+    case 'lost':
+      return LOST
+    case 'server_closing':
+      return CLOSING
+    default:
+      return `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.!?]$/.test(message) ? '' : '.'}`
+  }
+}
+
+function Done ({ text, file }: { text: string, file: string | undefined }): ReactElement {
+  const [copied, setCopied] = useState('')
+  // Only over https and from this machine
+  const clipboard = navigator.clipboard as Clipboard | undefined
+  return (
+    <p className="result">
+      <span>{file === undefined ? 'The whole text is here.' : <>All about <code>{file}</code></>}</span>
+      {clipboard !== undefined && (
+        <button type="button" className="tiny" onClick={() => { void clipboard.writeText(text).then(() => { setCopied(text) }, () => undefined) }}>
+          {copied === text ? 'Copied' : 'Copy as Markdown'}
+        </button>
+      )}
+    </p>
   )
 }

@@ -1,28 +1,48 @@
 import type { UseAIWebSocket } from 'ai-canvas-ws/react'
-import { useLayoutEffect, useRef, type ReactElement } from 'react'
+import { memo, useLayoutEffect, useMemo, useRef, type ReactElement } from 'react'
+import { highlight, renderedLength } from '../highlight.js'
+import { renderBlocks } from '../markdown.js'
+import type { Recovered } from '../timeline.js'
 
 /** How near to its end the reader must be for the text to keep scrolling, in pixels. */
 const NEAR = 40
 
 /** The text as it grows. It scrolls along until the reader scrolls back. */
-export function Text ({ text, status, label }: { text: string, status: UseAIWebSocket['aiStatus'], label: string }): ReactElement {
-  const box = useRef<HTMLPreElement>(null)
+export function Text ({ text, status, label, recovered }: {
+  text: string
+  status: UseAIWebSocket['aiStatus']
+  label: string
+  recovered: Recovered | undefined
+}): ReactElement {
+  const box = useRef<HTMLDivElement>(null)
   const follows = useRef(true)
+  const blocks = useMemo(() => renderBlocks(text), [text])
 
   useLayoutEffect(() => {
     const { current } = box
     if (current !== null && follows.current) current.scrollTop = current.scrollHeight
   }, [text])
 
+  useLayoutEffect(() => {
+    if (box.current === null || recovered === undefined) return
+    return highlight(box.current, renderedLength(text.slice(0, recovered.from)), renderedLength(text.slice(0, recovered.to)))
+  }, [text, recovered])
+
   function onScroll (): void {
     const { current } = box
     if (current !== null) follows.current = current.scrollHeight - current.scrollTop - current.clientHeight < NEAR
   }
 
-  // Not a live region: read out piece by piece it would never be silent. Start and end are told by the status.
+  // Not a live region: read out piece by piece it would never be silent. The status announces start and end.
   return (
-    <pre ref={box} className="text" role="region" aria-label={label} tabIndex={0} data-status={status} onScroll={onScroll}>
-      {text === '' ? <span className="quiet">{status === 'processing' ? 'Waiting for the first words…' : 'The text appears here.'}</span> : text}
-    </pre>
+    <div ref={box} className="text" role="region" aria-label={label} tabIndex={0} data-recovered={recovered !== undefined} onScroll={onScroll}>
+      {text === '' && <p className="quiet">{status === 'processing' ? 'Waiting for the first words…' : 'The text appears here.'}</p>}
+      {blocks.map((html, index) => <Block key={index} html={html} />)}
+    </div>
   )
 }
+
+/** One paragraph, list or code block. Its HTML is that of markdown-it, which passes none of the text's own. */
+const Block = memo(function Block ({ html }: { html: string }): ReactElement {
+  return <div dangerouslySetInnerHTML={{ __html: html }} />
+})

@@ -1,0 +1,110 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { on } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { AgentError } from '../agent.js'
+import type { Source } from './program.js'
+import type { Order, Report } from './writer.js'
+
+const WRITER = fileURLToPath(new URL('writer.ts', import.meta.url))
+const MAX_HEAP_MIB = 512
+
+/** The id of a warm-up, whose reports nobody reads. */
+const WARM_UP = 0
+
+/**
+ * Processes that run the compiler. It is busy for a second or more without a pause, and in the server every heartbeat and
+ * every other job would wait for that. A file that keeps the compiler busy for ever can be stopped, and one that fills its
+ * memory takes nothing else with it. One idle process is kept, because loading the compiler is most of the work.
+ */
+export class Writers {
+  #idle: ChildProcess | undefined
+  #warmUp: Source | undefined
+  #latestId = WARM_UP
+  #isClosed = false
+
+  /** Starts a process and lets it document this file, so that the first job finds the compiler and its libraries loaded. */
+  warmUp (source: Source): void {
+    this.#warmUp = source
+    this.#idle = start()
+    hold(this.#idle, 'unref')
+    send(this.#idle, { id: WARM_UP, source })
+  }
+
+  async * write (source: Source, signal: AbortSignal): AsyncGenerator<string> {
+    signal.throwIfAborted()
+    const writer = this.#take()
+    const id = ++this.#latestId
+    let hasEnded = false
+    try {
+      const reports = on(writer, 'message', { signal, close: ['disconnect'] }) as AsyncIterable<[Report]>
+      send(writer, { id, source })
+      for await (const [report] of reports) {
+        // Reports that have come already are passed on even after an abort, unless it is looked at here.
+        signal.throwIfAborted()
+        if (report.id !== id) continue
+        switch (report.type) {
+          case 'chunk':
+            yield report.text
+            break
+          case 'end':
+            hasEnded = true
+            return
+          case 'invalid':
+            hasEnded = true
+            throw new AgentError('invalid_request_error', report.message)
+          default:
+            report satisfies never
+        }
+      }
+      throw new AgentError('internal_error', `the compiler stopped before the documentation of ${source.path} was whole`)
+    } finally {
+      if (hasEnded) this.#giveBack(writer)
+      else this.#replace(writer)
+    }
+  }
+
+  /** Ends the idle process. The others end with their jobs. */
+  close (): void {
+    this.#isClosed = true
+    this.#idle?.kill('SIGKILL')
+    this.#idle = undefined
+  }
+
+  #take (): ChildProcess {
+    const idle = this.#idle
+    this.#idle = undefined
+    if (idle?.connected !== true) return start()
+    hold(idle, 'ref')
+    return idle
+  }
+
+  #giveBack (writer: ChildProcess): void {
+    if (this.#isClosed || this.#idle !== undefined) {
+      writer.kill('SIGKILL')
+      return
+    }
+    hold(writer, 'unref')
+    this.#idle = writer
+  }
+
+  #replace (writer: ChildProcess): void {
+    writer.kill('SIGKILL')
+    if (this.#warmUp === undefined || this.#isClosed || this.#idle !== undefined) return
+    this.warmUp(this.#warmUp)
+  }
+}
+
+function start (): ChildProcess {
+  return fork(WRITER, { execArgv: [...process.execArgv, `--max-old-space-size=${MAX_HEAP_MIB}`] })
+}
+
+/** A process that has died meanwhile is known by its `disconnect`. */
+function send (writer: ChildProcess, order: Order): void {
+  writer.send(order, () => undefined)
+}
+
+/** An idle process does not keep this one alive. */
+function hold (writer: ChildProcess, how: 'ref' | 'unref'): void {
+  writer[how]()
+  writer.channel?.[how]()
+}
