@@ -11,7 +11,7 @@ import { CanvasPage, says } from './support/canvas-page.js'
 // needs Chromium and img2webp, which Debian has in its package webp.
 
 const ROOT = join(import.meta.dirname, '../..')
-const TARGET = join(ROOT, 'docs/demo.webp')
+const TARGET = join(ROOT, 'examples/canvas/demo.webp')
 const MAX_BYTES = 2 * 1024 * 1024
 const SIZE = { width: 1280, height: 960 }
 /** How long a frame is shown at least. The rest comes from the time between two screenshots. */
