@@ -18,6 +18,7 @@ import type { Admission } from './admission.js'
 import { addressOf, withholdCredentials } from './credentials.js'
 import { Departure } from './departure.js'
 import { createIntake, type Intake, type Recipient } from './intake.js'
+import { stopAfterInvalidFrame } from './receiver.js'
 import { createTransport } from './transport.js'
 import type { Turnstile } from './turnstile.js'
 import type { WebSockets } from './websocket-server.js'
@@ -108,6 +109,7 @@ class Reception implements Recipient {
     this.waiting = waiting
     this.intake = createIntake(socket, this, options)
     Object.assign(ws, { [RECEPTION]: this })
+    stopAfterInvalidFrame(ws)
     // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
     ws.removeAllListeners('error')
     ws.on('error', onError).on('close', onClose).on('ping', onPing).on('pong', onPong).on('message', onMessage)
