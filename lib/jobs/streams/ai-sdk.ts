@@ -1,7 +1,8 @@
 import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
-const REASONS: FinishReasons = {
+/** The finish reasons of the AI SDK, and of what is built on it. */
+export const aiSdkReasons: FinishReasons = {
   stop: 'stop',
   length: 'length',
   'content-filter': 'content_filter',
@@ -13,6 +14,7 @@ const REASONS: FinishReasons = {
   refusal: 'refusal',
   pause_turn: 'pause'
 }
+
 /** Providers' words that say more than the SDK's. */
 const TELLING: ReadonlySet<unknown> = new Set(['refusal', 'pause_turn'])
 
@@ -87,7 +89,7 @@ function readFinish (chunk: Fields, report: StreamReport): void {
   const { finishReason, rawFinishReason, totalUsage, usage } = chunk
   report.complete()
   const word = isRefusal(chunk) ? 'refusal' : TELLING.has(rawFinishReason) ? rawFinishReason : finishReason
-  report.finish(word, REASONS, undefined, rawFinishReason ?? finishReason)
+  report.finish(word, aiSdkReasons, undefined, rawFinishReason ?? finishReason)
   const { inputTokens, outputTokens, totalTokens, promptTokens, completionTokens } = fieldsOf(totalUsage ?? usage)
   report.setUsage({ input: inputTokens ?? promptTokens, output: outputTokens ?? completionTokens, total: totalTokens })
 }

@@ -1,17 +1,12 @@
+import { aiSdkReasons } from './ai-sdk.js'
 import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
 const REASONS: FinishReasons = {
-  stop: 'stop',
-  length: 'length',
-  'content-filter': 'content_filter',
-  'tool-calls': 'tool_calls',
-  error: 'error',
-  interrupted: 'incomplete',
+  ...aiSdkReasons,
   // A processor of the agent stopped it.
   tripwire: 'error',
   retry: 'error',
-  refusal: 'refusal',
   // How a workflow ends.
   success: 'stop',
   bailed: 'stop',
