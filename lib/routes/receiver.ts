@@ -10,9 +10,9 @@ interface Receiver {
 }
 
 /**
- * Stops ws from parsing what follows an invalid frame. Node.js writes the chunks that were buffered behind the frame, while a
- * message before it was inflated, in spite of the error. ws 8.23 forgets the mask of a frame that it has read, and throws a
- * TypeError for such a chunk, which nobody can catch: any client could end the process.
+ * Stops ws from parsing the bytes that follow an invalid frame. While ws inflates a message, Node.js buffers the chunks that
+ * arrive behind it, and then writes all of them, even after one of them failed. After an invalid close frame ws 8.23 has no mask
+ * left and throws a TypeError. No listener can catch it, so any client could crash the process.
  */
 export function stopAfterInvalidFrame (ws: WebSocket): void {
   const receiver = (ws as WebSocket & { readonly _receiver?: Receiver })._receiver

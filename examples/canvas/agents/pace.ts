@@ -30,7 +30,7 @@ export async function * paced (source: AsyncIterable<string>, { seconds, clock =
   const startedAt = clock.now()
   const ahead = new ReadAhead(source)
   let at = startedAt
-  /** Characters that are due, less those that were given. */
+  /** Characters that are due and not yet sent. */
   let due = 1
   for (;;) {
     if (ahead.text === '') {

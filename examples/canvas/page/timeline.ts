@@ -104,7 +104,7 @@ export function keepTimeline (client: Client): Timeline {
     queueMicrotask(() => { if (!restartIsTold) change({ hasReturned: true }) })
   }
 
-  /** Counts a message of the job, if it is one of those that were missed. */
+  /** Counts a message of the job if the page missed it while it was cut off. */
   function count (isLast: boolean): void {
     if (missed === 0) return
     missed = isLast ? 0 : missed - 1

@@ -72,7 +72,7 @@ class ModelEvents {
     return this.#hasText ? '' : arrayOf(output).flatMap((item) => arrayOf(fieldsOf(item).content)).map((part) => this.#readPart(fieldsOf(part))).join('')
   }
 
-  /** Of a model that does not stream. */
+  /** Reads a part of a whole message, which a model sends that does not stream. */
   #readPart ({ type, text, refusal }: Fields): string {
     if (type === 'refusal') this.#report.refuse()
     return type === 'output_text' ? stringOf(text) : type === 'refusal' ? stringOf(refusal) : ''
