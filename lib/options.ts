@@ -1,12 +1,12 @@
 import type { ServerOptions } from 'ws'
-import type { Broker } from './broker/broker.js'
-import { errors } from './errors.js'
-import type { Authenticate } from './routes/admission.js'
-import { normalizeOrigin } from './routes/origin.js'
-import type { StatsRouteOptions } from './routes/stats.js'
-import type { OnCancel } from './server/cancellations.js'
-import type { Authorize } from './server/follows.js'
-import type { OnMessage } from './server/inbound.js'
+import type { Broker } from './streams/broker.js'
+import { errors } from './util/errors.js'
+import type { Authenticate } from './fastify/admission.js'
+import { normalizeOrigin } from './fastify/origin.js'
+import type { StatsRouteOptions } from './fastify/stats-route.js'
+import type { OnCancel } from './connections/cancellations.js'
+import type { Authorize } from './connections/subscriptions.js'
+import type { OnMessage } from './connections/inbound.js'
 
 /** Bounds on what one client, or all of them, can make the server do. */
 export interface Limits {

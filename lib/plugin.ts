@@ -5,40 +5,22 @@ import type { Server } from 'node:http'
 import '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Broker, BrokerNode } from './broker/broker.js'
-import { CheckedBroker } from './broker/checked.js'
-import { MemoryBroker } from './broker/memory.js'
-import { systemClock } from './clock.js'
-import type { DeflateSettings } from './delivery/frame.js'
-import { Hub } from './delivery/hub.js'
-import { OutboxPool } from './delivery/outbox-pool.js'
-import { errors } from './errors.js'
+import { Admission } from './fastify/admission.js'
+import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './fastify/deflate.js'
+import { redactRequestLog } from './fastify/request-log.js'
+import { Shutdown } from './fastify/shutdown.js'
+import { registerStatsRoute } from './fastify/stats-route.js'
+import { reportOtherListeners } from './fastify/upgrade-listeners.js'
+import { UpgradeQueue } from './fastify/upgrade-queue.js'
+import { registerWebSocketRoute } from './fastify/websocket-route.js'
+import { WebSockets } from './fastify/websocket-server.js'
+import type { WebSocketManager } from './manager/manager.js'
+import { forgetManager, rememberManager } from './manager/registry.js'
 import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './options.js'
-import { forgetManager, rememberManager } from './registry.js'
-import { Admission } from './routes/admission.js'
-import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './routes/deflate.js'
-import { reportNeighbours } from './routes/neighbours.js'
-import { redactRequestLog } from './routes/request-log.js'
-import { registerStatsRoute } from './routes/stats.js'
-import { Turnstile } from './routes/turnstile.js'
-import { WebSockets } from './routes/websocket-server.js'
-import { registerWebSocketRoute } from './routes/websocket.js'
-import { Arrivals } from './server/arrivals.js'
-import { replayBudgets, subscribeBudgets } from './server/budgets.js'
-import { Cancellations } from './server/cancellations.js'
-import { clientView } from './server/client.js'
-import { Connections } from './server/connections.js'
-import { Counters } from './server/counters.js'
-import { Expiry } from './server/expiry.js'
-import { Follows } from './server/follows.js'
-import { Heartbeat } from './server/heartbeat.js'
-import { Inbound } from './server/inbound.js'
-import { safeLogger, type Logger } from './server/logger.js'
-import { WebSocketManager } from './server/manager.js'
-import { Notifier } from './server/notifier.js'
-import { connectionLimits, Replies } from './server/replies.js'
-import { Shutdown } from './server/shutdown.js'
-import { Watchdog } from './server/watchdog.js'
+import { createBroker, createServer } from './server.js'
+import { systemClock as clock } from './util/clock.js'
+import { errors } from './util/errors.js'
+import { safeLogger } from './util/logger.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -66,17 +48,24 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
 
   const { closeTimeoutMs } = resolved
   const log = safeLogger(app.log)
-  const shutdown = new Shutdown({ clock: systemClock, log, timeoutMs: closeTimeoutMs })
+  const shutdown = new Shutdown({ clock: clock, log, timeoutMs: closeTimeoutMs })
   app.addHook('preClose', () => shutdown.run())
 
   const websockets = await WebSockets.provide(app, {
-    ...resolved, clock: systemClock, hooksTimeoutMs: resolved.limits.authTimeoutMs
+    ...resolved, clock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
   // Where the app registered @fastify/websocket, the app's options.
   const { perMessageDeflate, maxPayload } = websockets.server.options
   const deflate = deflateSettings(perMessageDeflate)
-  const parts = assemble(resolved, log, deflate, maxPayload)
-  const { manager, heartbeat, broker, connections, arrivals } = parts
+  const settings = { options: resolved, clock, log, deflate, maxPayload }
+  const server = createServer({ ...settings, broker: createBroker(settings) })
+  const { manager, heartbeat, broker, connections, handshakes, subscriptions } = server
+  const admission = new Admission({
+    clock, log, subscriptions,
+    authenticate: resolved.authenticate,
+    origins: resolved.origins,
+    authTimeoutMs: resolved.limits.authTimeoutMs
+  })
   const negotiations = deflate && new Negotiations(websockets.server, deflate)
   // Before what can still fail, such as a route that the app has already: then too there is something to end.
   shutdown.add(
@@ -87,22 +76,23 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     { name: 'manager', run: () => { forgetManager(manager) } },
     {
       name: 'connections',
-      run: (ms) => Promise.all([connections.closeAll('restart', ms), arrivals.refuseAll('restart', ms), websockets.close(ms)]),
+      run: (ms) => Promise.all([connections.closeAll('restart', ms), handshakes.refuseAll('restart', ms), websockets.close(ms)]),
       keepsTime: true
     },
     { name: 'compression', run: () => { negotiations?.stop() } }
   )
-  await broker.open(parts.node)
+  await broker.open(server.node)
   shutdown.add({ name: 'broker', run: () => broker.close() })
   app.decorate('wsManager', manager)
   const logSerializers = redactRequestLog(app)
   registerWebSocketRoute(app, {
-    ...parts,
+    ...server,
+    admission,
     url: resolved.url,
     log,
-    clock: systemClock,
-    closeTimeoutMs: resolved.closeTimeoutMs,
-    turnstile: new Turnstile(systemClock, UPGRADES_PER_TURN),
+    clock,
+    closeTimeoutMs,
+    upgradeQueue: new UpgradeQueue(clock, UPGRADES_PER_TURN),
     websockets,
     inflates: (request) => negotiations?.inflates(request) === true,
     prepare: ({ headers }) => {
@@ -122,7 +112,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     })
   }
 
-  reportNeighbours(app, websockets.upgrades)
+  reportOtherListeners(app, websockets.upgrades)
   app.addHook('onReady', (done) => {
     heartbeat.start()
     done()
@@ -131,91 +121,6 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   served.add(app.server)
   rememberManager(manager)
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
-
-/** Makes the parts of the server and joins them. */
-function assemble (resolved: ResolvedOptions, log: Logger, deflate: DeflateSettings | undefined, maxPayload: number | undefined) {
-  const { limits, delivery, closeTimeoutMs, heartbeatIntervalMs: intervalMs } = resolved
-  const clock = systemClock
-  const counters = new Counters()
-  const close: Connections['close'] = (connection, name) => { connections.close(connection, name) }
-
-  const onBrokerFault = (err: unknown): void => { log.error({ err }, 'the broker broke its contract') }
-  const broker: Broker = resolved.broker !== undefined ? new CheckedBroker(resolved.broker, onBrokerFault) : new MemoryBroker({
-    clock, log,
-    ...resolved.history,
-    maxTextUnits: resolved.jobs.maxTextUnits,
-    ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })
-  })
-  const hub = new Hub({ broker, clock, deflate })
-  const pool = new OutboxPool({
-    maxOutboxBytes: delivery.maxOutboxBytes,
-    maxTotalBytes: delivery.maxTotalOutboxBytes,
-    clock
-  })
-  const heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
-  const expiry = new Expiry({ clock, close })
-  const budgets = { subscribeBudgets: subscribeBudgets(clock, limits), replayBudgets: replayBudgets(clock, limits) }
-  const connections = new Connections({
-    hub, clock, counters, log, closeTimeoutMs, watchers: [heartbeat, expiry, ...Object.values(budgets)]
-  })
-  const clientLimits = connectionLimits(limits, maxPayload)
-  const replies = new Replies({ hub, clock, counters, limits: clientLimits })
-  const follows = new Follows({
-    ...budgets, hub, clock, replies, connections, log,
-    authorize: resolved.authorize,
-    authTimeoutMs: limits.authTimeoutMs,
-    sessionsPerConnection: limits.sessionsPerConnection
-  })
-  const arrivals = new Arrivals({
-    ...budgets, hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
-    rateLimit: limits,
-    connectionsPerUser: limits.connectionsPerUser,
-    maxConnections: limits.connections
-  })
-  const cancellations = new Cancellations({
-    clock, broker, follows, replies, log,
-    authTimeoutMs: limits.authTimeoutMs,
-    allowed: resolved.authenticate !== undefined || resolved.allowCancel,
-    onCancel: resolved.onCancel
-  })
-  const inbound = new Inbound({
-    clock, connections, follows, cancellations, replies, counters, log,
-    limits: clientLimits,
-    onMessage: resolved.onMessage,
-    clientOf: clientView({ hub, connections, clock })
-  })
-  const admission = new Admission({
-    clock, log, follows,
-    authenticate: resolved.authenticate,
-    origins: resolved.origins,
-    authTimeoutMs: limits.authTimeoutMs
-  })
-  const watchdog: Watchdog = new Watchdog({
-    clock,
-    stallAfterMs: resolved.jobs.stallAfterMs,
-    onStall: (job) => notifier.stall(job)
-  })
-  const notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
-  const manager = new WebSocketManager({
-    broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: resolved.jobs.maxTextUnits
-  })
-
-  const node: BrokerNode = {
-    deliver: (stream, publication) => hub.deliver(stream, publication),
-    control: (message) => {
-      if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
-      const { userId, sessionId } = message
-      arrivals.revoke(userId, sessionId)
-      for (const connection of connections.values()) {
-        if (connection.userId !== userId) continue
-        if (sessionId === undefined) connections.close(connection, 'revoked')
-        else follows.revoke(connection, sessionId)
-      }
-      return true
-    }
-  }
-  return { broker, node, manager, heartbeat, connections, arrivals, inbound, admission, counters }
-}
 
 function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMessage, maxPayload }: ResolvedOptions): void {
   if (process.env.NODE_ENV === 'production' && authenticate === undefined) {

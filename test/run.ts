@@ -7,7 +7,7 @@ import { stripAll } from './loader/strip.mjs'
 import { TapLog } from './support/tap-log.js'
 
 // `npm test`: runs tap, and ends with one plain line that says how it went. Arguments go to tap:
-// `npm test -- --disable-coverage test/unit/clock.test.ts`.
+// `npm test -- --disable-coverage test/unit/util/clock.test.ts`.
 
 const RESULTS = '.tap/results.tap'
 

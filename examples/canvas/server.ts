@@ -5,7 +5,7 @@ import { serverConfig } from './config/server.js'
 import { getWebSocketManager } from './config/websocket.js'
 
 /** The file that the page proposes to document. */
-const FIRST_FILE = 'lib/server/manager.ts'
+const FIRST_FILE = 'lib/manager/manager.ts'
 
 async function start (): Promise<void> {
   const { host, port, logLevel, origins, documentSeconds } = serverConfig(process.env)

@@ -1,9 +1,9 @@
 import { Emitter } from './emitter.js'
 import type { Environment } from './environment.js'
 import { ClientError } from './errors.js'
-import { Follows } from './follows.js'
+import { Subscriptions } from './subscriptions.js'
 import { noJobs, type JobsSnapshot } from './jobs.js'
-import { Link, type ConnectionState, type StateReason } from './link.js'
+import { ReconnectingSocket, type ConnectionState, type StateReason } from './reconnecting-socket.js'
 import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
 import { Reconciler } from './reconciler.js'
@@ -57,9 +57,9 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #options: Resolved<App>
   readonly #environment: Environment
   readonly #emitter: Emitter
-  readonly #follows: Follows
+  readonly #subscriptions: Subscriptions
   readonly #reconciler: Reconciler
-  readonly #link: Link
+  readonly #socket: ReconnectingSocket
   /** Texts that wait for a connection, or for their turn below the server's rate limit. */
   readonly #queue: string[] = []
   readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
@@ -80,8 +80,8 @@ export class Client<App extends { type: string } = AppMessage> {
       const [, type] = /^on([A-Z]\w+)$/.exec(name) ?? []
       if (type) emitter.on(type.toLowerCase(), value as () => void)
     }
-    this.#follows = new Follows(this.#options, environment, emitter, this.#reconciler, () => { this.#link.replace('lost') })
-    this.#link = new Link(this.#options, environment, this.#metrics, emitter, {
+    this.#subscriptions = new Subscriptions(this.#options, environment, emitter, this.#reconciler, () => { this.#socket.replace('lost') })
+    this.#socket = new ReconnectingSocket(this.#options, environment, this.#metrics, emitter, {
       target: () => this.#target(),
       message: (text) => { this.#receive(text) },
       latency: (ms) => {
@@ -91,16 +91,16 @@ export class Client<App extends { type: string } = AppMessage> {
       },
       state: () => { this.#changed() }
     })
-    if (sessionId !== undefined) this.#follows.add(sessionId, this)
+    if (sessionId !== undefined) this.#subscriptions.add(sessionId, this)
   }
 
   get state (): ConnectionState {
-    return this.#link.state
+    return this.#socket.state
   }
 
   /** Why it is not connected. Undefined while it is, or is about to be for the first time. */
   get reason (): StateReason | undefined {
-    return this.#link.reason
+    return this.#socket.reason
   }
 
   get metrics (): ClientMetrics {
@@ -128,7 +128,7 @@ export class Client<App extends { type: string } = AppMessage> {
     if (!this.#options.WebSocket) {
       throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')
     }
-    this.#link.connect()
+    this.#socket.connect()
   }
 
   /**
@@ -137,8 +137,8 @@ export class Client<App extends { type: string } = AppMessage> {
    */
   subscribe (sessionId: string): () => void {
     const holder = {}
-    const release = (): void => { this.#follows.release(sessionId, holder) }
-    this.#follows.add(sessionId, holder)
+    const release = (): void => { this.#subscriptions.release(sessionId, holder) }
+    this.#subscriptions.add(sessionId, holder)
     try {
       if (this.state === 'idle') this.connect()
     } catch (error) {
@@ -150,7 +150,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** Leaves a session, whoever follows it; without an id all. */
   unsubscribe (sessionId?: string): void {
-    this.#follows.leave(sessionId)
+    this.#subscriptions.leave(sessionId)
   }
 
   /**
@@ -177,7 +177,7 @@ export class Client<App extends { type: string } = AppMessage> {
     const { type } = message
     const ids = sessionsOf(message)
     if (type === 'subscribe' && ids) {
-      for (const id of ids) this.#follows.add(id, this, true)
+      for (const id of ids) this.#subscriptions.add(id, this, true)
       if (this.state === 'idle') this.connect()
     } else if (type === 'unsubscribe') {
       for (const id of ids ?? [undefined]) this.unsubscribe(id)
@@ -188,7 +188,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** Ends the connection for good: only `connect` begins another. */
   close (): void {
-    this.#link.close()
+    this.#socket.close()
   }
 
   /** The jobs of a session, as a store that follows the session while it is observed. */
@@ -200,7 +200,7 @@ export class Client<App extends { type: string } = AppMessage> {
       subscribe: (listener) => {
         const release = this.subscribe(sessionId)
         const tell = (): void => { listener(getSnapshot()) }
-        const stop = this.#follows.listen(sessionId, tell)
+        const stop = this.#subscriptions.listen(sessionId, tell)
         tell()
         return () => {
           stop()
@@ -213,7 +213,7 @@ export class Client<App extends { type: string } = AppMessage> {
   #target (): string {
     return targetUrl(this.#options.url, this.#environment.pageUrl, {
       userId: this.userId,
-      ...this.#follows.query(),
+      ...this.#subscriptions.query(),
       attempt: this.#metrics.reconnectAttempts
     })
   }
@@ -231,12 +231,12 @@ export class Client<App extends { type: string } = AppMessage> {
 
   #changed (): void {
     const { state, reason } = this
-    if (state !== 'connected') this.#follows.disconnected()
+    if (state !== 'connected') this.#subscriptions.disconnected()
     this.#emitter.emit('state', { state, reason })
     if (state !== 'closed') return
     const unsent = this.#queue.splice(0).length
     if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} waiting messages were not sent`))
-    if (reason !== 'called') this.#follows.suspend()
+    if (reason !== 'called') this.#subscriptions.suspend()
   }
 
   #receive (text: string): void {
@@ -245,21 +245,21 @@ export class Client<App extends { type: string } = AppMessage> {
     this.#metrics.messagesReceived++
     if (isKnown('connection', message)) {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
-      this.#reconciler.connected(message.limits, this.#link.socket)
-      this.#link.connected(message.limits)
+      this.#reconciler.connected(message.limits, this.#socket.socket)
+      this.#socket.connected(message.limits)
       this.#emitter.tell(message)
       this.#emitter.emit('open', message)
-      this.#follows.greet(message)
+      this.#subscriptions.greet(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
       this.#emitter.tell(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
-      this.#follows.refused(message)
+      this.#subscriptions.refused(message)
     } else if (isKnown('large_message', message)) {
-      this.#link.socket?.expect(message.bytes)
+      this.#socket.socket?.expect(message.bytes)
     } else {
-      if (message.type === 'pong') this.#link.socket?.pong()
-      if (this.#follows.receive(message)) this.#emitter.tell(message)
+      if (message.type === 'pong') this.#socket.socket?.pong()
+      if (this.#subscriptions.receive(message)) this.#emitter.tell(message)
     }
   }
 }

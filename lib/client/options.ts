@@ -1,8 +1,8 @@
-import type { StateChange, CloseInfo } from './link.js'
 import { ClientError } from './errors.js'
 import type { Environment, WebSocketConstructor } from './environment.js'
 import type { SubscriptionStatus } from './jobs.js'
 import type { AppMessage, ConnectionEstablished, GapReason, ServerMessage } from './messages.js'
+import type { CloseInfo, StateChange, Token } from './reconnecting-socket.js'
 
 /** Something was missed that can't be had any more; what is known now follows. */
 export interface Gap {
@@ -17,8 +17,6 @@ export interface SubscriptionChange {
   readonly sessionId: string
   readonly status: SubscriptionStatus
 }
-
-export type Token = string | null | undefined
 
 /** `App` is the union of the app's own messages, if it wants to have them typed. An option that is `null` is left out. */
 export interface ClientOptions<App extends { type: string } = AppMessage> {

@@ -80,12 +80,12 @@ export class Reconciler {
   #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const ids = new Batch('unsubscribe', this.#batchUnits)
     for (const session of this.sessions.values()) {
-      const { id, isWanted, isHeld, pace } = session
+      const { id, isWanted, isHeld, throttle } = session
       // One in the query of a connection that is being opened can be left only when that is open.
       if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
       session.left()
       changes.set(session, 'none')
-      if (session.leaving === 0 && !pace.isHeard) this.sessions.delete(id)
+      if (session.leaving === 0 && !throttle.isHeard) this.sessions.delete(id)
     }
     return ids.text
   }

@@ -2,7 +2,7 @@ import type { Emitter } from './emitter.js'
 import type { Environment, Timer } from './environment.js'
 import { Jobs, snapshotOf, type JobsSnapshot, type SubscriptionStatus } from './jobs.js'
 import type { SubscriptionChange } from './options.js'
-import { Pace } from './pace.js'
+import { FrameThrottle } from './frame-throttle.js'
 import { Position } from './positions.js'
 
 /** One session: what the page wants of it, what the server holds, where its stream is, and its jobs. */
@@ -12,7 +12,7 @@ export class Session {
   readonly position = new Position()
   readonly jobs = new Jobs()
   /** Listeners to the jobs and the status. */
-  readonly pace: Pace
+  readonly throttle: FrameThrottle
   /** Everybody who wants the session to be followed. */
   readonly holders = new Set<object>()
   /** Whether the server counts it: it was asked for on this connection, and was neither left nor refused since. */
@@ -37,7 +37,7 @@ export class Session {
 
   constructor (id: string, environment: Environment, emitter: Emitter) {
     this.id = id
-    this.pace = new Pace(environment)
+    this.throttle = new FrameThrottle(environment)
     this.#emitter = emitter
   }
 
@@ -53,7 +53,7 @@ export class Session {
   /** Something of the snapshot may have changed. Listeners hear of it at once if it is `urgent`. */
   changed (urgent = true): void {
     this.#snapshot = undefined
-    this.pace.tell(urgent)
+    this.throttle.tell(urgent)
   }
 
   enter (status: SubscriptionStatus): void {

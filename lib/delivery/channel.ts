@@ -1,6 +1,7 @@
-import type { Stream } from '../broker/broker.js'
+import type { Stream } from '../streams/broker.js'
 import { joinBytes, type Frame } from './frame.js'
-import type { Follower } from './follower.js'
+import type { Outbox, Outgoing } from './outbox.js'
+import type { Replay } from './replay.js'
 
 export interface Entry {
   readonly frame: Frame
@@ -40,7 +41,7 @@ export class Batch {
     return this.#frames
   }
 
-  /** Its frames as one piece of bytes: joined once, however many followers there are. */
+  /** Its frames as one piece of bytes: joined once, however many subscribers there are. */
   bytes (inflates: boolean): Buffer {
     if (inflates) return this.#deflated ??= this.#join(true)
     return this.#plain ??= this.#join(false)
@@ -54,48 +55,48 @@ export class Batch {
 /** A stream on this node: who follows it, and what they have coming. */
 export class Channel {
   readonly stream: Stream
-  readonly followers = new Set<Follower>()
+  readonly subscribers = new Set<Subscriber>()
   /** What is not being sent yet. */
   next: Batch | undefined
   /** What is being sent now. */
   current: Batch | undefined
   /** Those whose `join` the broker has not answered yet, with what came meanwhile. There only while there are any. */
-  #entering: Map<Follower, Entry[]> | undefined
+  #entering: Map<Subscriber, Entry[]> | undefined
 
   constructor (stream: Stream) {
     this.stream = stream
   }
 
   get size (): number {
-    return this.followers.size + (this.#entering?.size ?? 0)
+    return this.subscribers.size + (this.#entering?.size ?? 0)
   }
 
   /** Begins an entrance, and answers the list of what will have come meanwhile. One that was begun before is void. */
-  enter (follower: Follower): Entry[] {
+  enter (subscriber: Subscriber): Entry[] {
     const meanwhile: Entry[] = []
     this.#entering ??= new Map()
-    this.#entering.set(follower, meanwhile)
-    follower.entering ??= new Set()
-    follower.entering.add(this)
+    this.#entering.set(subscriber, meanwhile)
+    subscriber.entering ??= new Set()
+    subscriber.entering.add(this)
     return meanwhile
   }
 
-  isEntering (follower: Follower, meanwhile: Entry[]): boolean {
-    return this.#entering?.get(follower) === meanwhile
+  isEntering (subscriber: Subscriber, meanwhile: Entry[]): boolean {
+    return this.#entering?.get(subscriber) === meanwhile
   }
 
   /** It is no longer on its way in. */
-  unenter (follower: Follower): void {
-    if (this.#entering?.delete(follower) !== true) return
+  unenter (subscriber: Subscriber): void {
+    if (this.#entering?.delete(subscriber) !== true) return
     if (this.#entering.size === 0) this.#entering = undefined
-    follower.entering?.delete(this)
-    if (follower.entering?.size === 0) follower.entering = undefined
+    subscriber.entering?.delete(this)
+    if (subscriber.entering?.size === 0) subscriber.entering = undefined
   }
 
   /** Takes an entry to all. Answers the batch that it begins, if any: that must be sent. */
   add (entry: Entry): Batch | undefined {
     if (this.#entering !== undefined) for (const meanwhile of this.#entering.values()) meanwhile.push(entry)
-    if (this.followers.size === 0) return undefined
+    if (this.subscribers.size === 0) return undefined
     if (this.next === undefined) return this.next = new Batch(this, entry)
     this.next.add(entry)
     return undefined
@@ -110,5 +111,30 @@ export class Channel {
   /** All have it. */
   sent (): void {
     this.current = undefined
+  }
+}
+
+/**
+ * A connection as the hub sees it: where its frames go, which channels it follows, and notes that save a look-up
+ * for each delivery. The notes are the hub's alone.
+ */
+export class Subscriber {
+  readonly outbox: Outbox
+  /** Made anew at each change: an array that grows takes room for sixteen more, and most follow two or three. */
+  channels: readonly Channel[] = []
+  /** Those that it is on its way into, if any. */
+  entering: Set<Channel> | undefined
+  /** Deliveries before this place are written, are in `own`, or were none of its business. */
+  cursor = 0
+  /** What it gets at the next flush, in order: listed for it alone once that is not simply a whole batch. */
+  own: Outgoing[] | undefined
+  /** Replays that were not sent whole yet, and their channels. */
+  replays: Map<Replay, Channel> | undefined
+  /** While batches are sent: the first for it, and whether it gets something else than that one as it is. */
+  fedBy: Batch | undefined
+  mixed = false
+
+  constructor (outbox: Outbox) {
+    this.outbox = outbox
   }
 }

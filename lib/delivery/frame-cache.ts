@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.js'
+import type { Clock, Timer } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
 import type { Frame } from './frame.js'
 

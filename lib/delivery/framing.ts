@@ -1,5 +1,5 @@
-import type { Publication, Stream, TextSpan } from '../broker/broker.js'
-import { isoTimestamps, type Clock } from '../clock.js'
+import type { Publication, Stream, TextSpan } from '../streams/broker.js'
+import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
 import { Frame, type DeflateSettings } from './frame.js'
 import { FrameCache, type Mark } from './frame-cache.js'

@@ -1,8 +1,7 @@
-import type { Broker, Joined, Position, Publication, Stream } from '../broker/broker.js'
-import type { Clock } from '../clock.js'
-import { all, proceed, type MaybePromise } from '../maybe-promise.js'
-import { Channel, type Batch, type Entry } from './channel.js'
-import type { Follower } from './follower.js'
+import type { Broker, Joined, Position, Publication, Stream } from '../streams/broker.js'
+import type { Clock } from '../util/clock.js'
+import { all, proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { Channel, type Batch, type Entry, type Subscriber } from './channel.js'
 import type { DeflateSettings, Frame } from './frame.js'
 import { Framing, type HeldTexts } from './framing.js'
 import type { Outgoing } from './outbox.js'
@@ -25,7 +24,7 @@ export interface Entered extends Joined {
 /** Given the answers of the streams that are entered, returns the message that goes before everything of theirs. */
 export type Greet = (entered: ReadonlyMap<Stream, Entered>) => string
 
-/** A follower on its way into a channel. */
+/** A subscriber on its way into a channel. */
 interface Entrance {
   readonly channel: Channel
   readonly have: HeldTexts | undefined
@@ -57,9 +56,9 @@ export class Hub {
   readonly #clock: Clock
   readonly #framing: Framing
   readonly #channels = new Map<Stream, Channel>()
-  /** Batches, and followers with something of their own, since the last flush. */
+  /** Batches, and subscribers with something of their own, since the last flush. */
   #batches: Batch[] = []
-  #settled: Follower[] = []
+  #settled: Subscriber[] = []
   #order = 0
   #willFlush = false
 
@@ -80,78 +79,78 @@ export class Hub {
    * stream that was left before that point has no answer, and with none left `greet` is not called. Rejects when the
    * broker does; then nothing new is followed.
    */
-  join (follower: Follower, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
-    const entrances = requests.map((request) => this.#approach(follower, request))
+  join (subscriber: Subscriber, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
+    const entrances = requests.map((request) => this.#approach(subscriber, request))
     return proceed(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (answers) => {
       const entered = new Map<Stream, Entered & { readonly past: Replay }>()
       entrances.forEach((entrance, at) => {
         const { channel: { stream }, have } = entrance
         const answer = answers[at]
-        if (answer === undefined || !isWaiting(follower, entrance)) return
+        if (answer === undefined || !isWaiting(subscriber, entrance)) return
         const past = this.#framing.replay(stream, answer.replay, answer.recovered ? 'missed' : 'snapshot', have)
         entered.set(stream, { ...answer, past, replaying: past.messages, replayBytes: past.bytes })
       })
-      if (entered.size > 0 && !follower.outbox.closed) {
-        this.send(follower, greet(entered))
+      if (entered.size > 0 && !subscriber.outbox.closed) {
+        this.send(subscriber, greet(entered))
         for (const entrance of entrances) {
           const answer = entered.get(entrance.channel.stream)
           // Of a stream that was asked for twice, only the later entrance is open.
-          if (answer !== undefined && isWaiting(follower, entrance)) this.#enter(follower, entrance, answer, answer.past)
+          if (answer !== undefined && isWaiting(subscriber, entrance)) this.#enter(subscriber, entrance, answer, answer.past)
         }
       }
-      this.#abandon(follower, entrances)
+      this.#abandon(subscriber, entrances)
     }, (error) => {
-      this.#abandon(follower, entrances)
+      this.#abandon(subscriber, entrances)
       throw error
     })
   }
 
   /** Ends following. New messages that were delivered before still go out, what is left of the past does not. */
-  leave (follower: Follower, stream: Stream): void {
+  leave (subscriber: Subscriber, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
-    channel.unenter(follower)
-    for (const [replay, ofChannel] of follower.replays ?? []) if (ofChannel === channel) replay.stop()
-    if (channel.followers.has(follower)) {
-      this.#settle(follower)
-      channel.followers.delete(follower)
-      follower.channels = follower.channels.filter((other) => other !== channel)
+    channel.unenter(subscriber)
+    for (const [replay, ofChannel] of subscriber.replays ?? []) if (ofChannel === channel) replay.stop()
+    if (channel.subscribers.has(subscriber)) {
+      this.#settle(subscriber)
+      channel.subscribers.delete(subscriber)
+      subscriber.channels = subscriber.channels.filter((other) => other !== channel)
     }
     this.#dispose(channel)
   }
 
   /** Sends nothing more of the past. */
-  stopReplays (follower: Follower): void {
-    for (const replay of follower.replays?.keys() ?? []) replay.stop()
+  stopReplays (subscriber: Subscriber): void {
+    for (const replay of subscriber.replays?.keys() ?? []) replay.stop()
   }
 
   /** Sends what was delivered so far, and nothing after it. Calls back when the socket has been given all of it. */
-  finish (follower: Follower, finished: () => void): void {
-    this.#settle(follower)
-    writeOwn(follower)
-    follower.outbox.finish(finished)
-    this.#forget(follower)
+  finish (subscriber: Subscriber, finished: () => void): void {
+    this.#settle(subscriber)
+    writeOwn(subscriber)
+    subscriber.outbox.finish(finished)
+    this.#forget(subscriber)
   }
 
   /** The connection is gone: nothing more, and nothing that waits. */
-  drop (follower: Follower): void {
-    follower.outbox.close()
-    this.stopReplays(follower)
-    this.#forget(follower)
+  drop (subscriber: Subscriber): void {
+    subscriber.outbox.close()
+    this.stopReplays(subscriber)
+    this.#forget(subscriber)
   }
 
-  #forget (follower: Follower): void {
-    for (const channel of follower.channels) {
-      channel.followers.delete(follower)
+  #forget (subscriber: Subscriber): void {
+    for (const channel of subscriber.channels) {
+      channel.subscribers.delete(subscriber)
       this.#dispose(channel)
     }
-    follower.channels = []
-    for (const channel of follower.entering ?? []) {
-      channel.unenter(follower)
+    subscriber.channels = []
+    for (const channel of subscriber.entering ?? []) {
+      channel.unenter(subscriber)
       this.#dispose(channel)
     }
-    follower.own = undefined
-    follower.fedBy = undefined
+    subscriber.own = undefined
+    subscriber.fedBy = undefined
   }
 
   /** Takes a publication to all who follow its stream, and answers how many they are. */
@@ -168,8 +167,8 @@ export class Hub {
   }
 
   /** Sends one connection a message of its own, after everything that was delivered to it so far. */
-  send (follower: Follower, text: string): void {
-    this.#sendLater(follower, this.#framing.direct(text))
+  send (subscriber: Subscriber, text: string): void {
+    this.#sendLater(subscriber, this.#framing.direct(text))
   }
 
   /**
@@ -188,96 +187,96 @@ export class Hub {
     const [only, another] = batches
     if (only !== undefined && another === undefined) this.#writeToAll(only, end)
     else this.#writeToEach(batches, end)
-    for (const follower of settled) {
+    for (const subscriber of settled) {
       // Gone meanwhile.
-      if (follower.own === undefined) continue
-      this.#settle(follower)
-      writeOwn(follower)
+      if (subscriber.own === undefined) continue
+      this.#settle(subscriber)
+      writeOwn(subscriber)
     }
     for (const { channel } of batches) channel.sent()
   }
 
-  #approach (follower: Follower, { stream, have }: JoinRequest): Entrance {
+  #approach (subscriber: Subscriber, { stream, have }: JoinRequest): Entrance {
     const channel = this.#open(stream)
-    if (channel.followers.has(follower)) return { channel, have }
-    return { channel, have, meanwhile: channel.enter(follower) }
+    if (channel.subscribers.has(subscriber)) return { channel, have }
+    return { channel, have, meanwhile: channel.enter(subscriber) }
   }
 
-  #enter (follower: Follower, { channel, meanwhile }: Entrance, joined: Joined, past: Replay): void {
+  #enter (subscriber: Subscriber, { channel, meanwhile }: Entrance, joined: Joined, past: Replay): void {
     if (past.messages > 0) {
-      const replays = follower.replays ??= new Map<Replay, Channel>()
+      const replays = subscriber.replays ??= new Map<Replay, Channel>()
       replays.set(past, channel)
-      past.ended = () => { forgetReplay(follower, past) }
-      this.#sendLater(follower, past)
+      past.ended = () => { forgetReplay(subscriber, past) }
+      this.#sendLater(subscriber, past)
     }
     if (meanwhile === undefined) return
-    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendLater(follower, frame)
-    channel.unenter(follower)
-    channel.followers.add(follower)
-    follower.channels = follower.channels.concat(channel)
+    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendLater(subscriber, frame)
+    channel.unenter(subscriber)
+    channel.subscribers.add(subscriber)
+    subscriber.channels = subscriber.channels.concat(channel)
   }
 
   /** Ends what did not come to an entrance. */
-  #abandon (follower: Follower, entrances: readonly Entrance[]): void {
+  #abandon (subscriber: Subscriber, entrances: readonly Entrance[]): void {
     for (const { channel, meanwhile } of entrances) {
-      if (meanwhile !== undefined && channel.isEntering(follower, meanwhile)) channel.unenter(follower)
+      if (meanwhile !== undefined && channel.isEntering(subscriber, meanwhile)) channel.unenter(subscriber)
       this.#dispose(channel)
     }
   }
 
   /** What a tick often is: one channel has news, so nobody has news of two. */
   #writeToAll (batch: Batch, end: number): void {
-    for (const follower of batch.channel.followers) {
+    for (const subscriber of batch.channel.subscribers) {
       // Settled: what it gets is listed already, or will be.
-      if (follower.own !== undefined) continue
-      if (follower.cursor <= batch.begin) this.#writeWhole(follower, batch, end)
-      else this.#writeComing(follower)
+      if (subscriber.own !== undefined) continue
+      if (subscriber.cursor <= batch.begin) this.#writeWhole(subscriber, batch, end)
+      else this.#writeComing(subscriber)
     }
   }
 
   #writeToEach (batches: readonly Batch[], end: number): void {
-    const noted: Follower[] = []
+    const noted: Subscriber[] = []
     for (const batch of batches) {
-      for (const follower of batch.channel.followers) if (note(follower, batch)) noted.push(follower)
+      for (const subscriber of batch.channel.subscribers) if (note(subscriber, batch)) noted.push(subscriber)
     }
-    for (const follower of noted) {
-      const { fedBy, mixed } = follower
-      follower.fedBy = undefined
+    for (const subscriber of noted) {
+      const { fedBy, mixed } = subscriber
+      subscriber.fedBy = undefined
       // Gone or settled since it was noted.
-      if (fedBy === undefined || follower.own !== undefined) continue
-      if (mixed) this.#writeComing(follower)
-      else this.#writeWhole(follower, fedBy, end)
+      if (fedBy === undefined || subscriber.own !== undefined) continue
+      if (mixed) this.#writeComing(subscriber)
+      else this.#writeWhole(subscriber, fedBy, end)
     }
   }
 
-  /** The cursor goes first: a write may shed, and whoever hears of that may ask where the follower is. */
-  #writeWhole (follower: Follower, batch: Batch, end: number): void {
-    follower.cursor = end
-    writeBatch(follower, batch)
+  /** The cursor goes first: a write may shed, and whoever hears of that may ask where the subscriber is. */
+  #writeWhole (subscriber: Subscriber, batch: Batch, end: number): void {
+    subscriber.cursor = end
+    writeBatch(subscriber, batch)
   }
 
-  #writeComing (follower: Follower): void {
-    const coming = this.#coming(follower)
-    follower.cursor = this.#order
-    follower.outbox.write(coming)
+  #writeComing (subscriber: Subscriber): void {
+    const coming = this.#coming(subscriber)
+    subscriber.cursor = this.#order
+    subscriber.outbox.write(coming)
   }
 
-  /** Lists what the follower has coming up to now, so that what happens next comes after it. */
-  #settle (follower: Follower): Outgoing[] {
-    const coming = this.#coming(follower)
-    follower.cursor = this.#order
-    if (follower.own === undefined) {
-      follower.own = coming
-      this.#settled.push(follower)
+  /** Lists what the subscriber has coming up to now, so that what happens next comes after it. */
+  #settle (subscriber: Subscriber): Outgoing[] {
+    const coming = this.#coming(subscriber)
+    subscriber.cursor = this.#order
+    if (subscriber.own === undefined) {
+      subscriber.own = coming
+      this.#settled.push(subscriber)
       this.#flushLater()
     } else {
-      for (const frame of coming) follower.own.push(frame)
+      for (const frame of coming) subscriber.own.push(frame)
     }
-    return follower.own
+    return subscriber.own
   }
 
-  /** The frames for the follower from its cursor on, in the order of their delivery. */
-  #coming ({ channels, cursor }: Follower): Frame[] {
+  /** The frames for the subscriber from its cursor on, in the order of their delivery. */
+  #coming ({ channels, cursor }: Subscriber): Frame[] {
     const entries: Entry[] = []
     for (const { current, next } of channels) {
       current?.collect(cursor, entries)
@@ -286,9 +285,9 @@ export class Hub {
     return entries.sort((a, b) => a.order - b.order).map(({ frame }) => frame)
   }
 
-  #sendLater (follower: Follower, item: Outgoing): void {
-    if (follower.outbox.closed) return
-    this.#settle(follower).push(item)
+  #sendLater (subscriber: Subscriber, item: Outgoing): void {
+    if (subscriber.outbox.closed) return
+    this.#settle(subscriber).push(item)
   }
 
   #flushLater (): void {
@@ -314,31 +313,31 @@ export class Hub {
   }
 }
 
-/** Notes that the follower gets this batch. Answers whether it is the first of this tick. */
-function note (follower: Follower, batch: Batch): boolean {
+/** Notes that the subscriber gets this batch. Answers whether it is the first of this tick. */
+function note (subscriber: Subscriber, batch: Batch): boolean {
   // Settled: what it gets is listed already, or will be.
-  if (follower.own !== undefined) return false
-  const isFirst = follower.fedBy === undefined
-  follower.fedBy ??= batch
-  follower.mixed = !isFirst || follower.cursor > batch.begin
+  if (subscriber.own !== undefined) return false
+  const isFirst = subscriber.fedBy === undefined
+  subscriber.fedBy ??= batch
+  subscriber.mixed = !isFirst || subscriber.cursor > batch.begin
   return isFirst
 }
 
-function writeBatch ({ outbox }: Follower, batch: Batch): void {
+function writeBatch ({ outbox }: Subscriber, batch: Batch): void {
   if (!outbox.writeJoined(batch.bytes(outbox.transport.inflates), batch.frames)) outbox.write(batch.frames)
 }
 
-function writeOwn (follower: Follower): void {
-  const { own, outbox } = follower
-  follower.own = undefined
+function writeOwn (subscriber: Subscriber): void {
+  const { own, outbox } = subscriber
+  subscriber.own = undefined
   if (own !== undefined) outbox.write(own)
 }
 
-function isWaiting (follower: Follower, { channel, meanwhile }: Entrance): boolean {
-  return meanwhile === undefined ? channel.followers.has(follower) : channel.isEntering(follower, meanwhile)
+function isWaiting (subscriber: Subscriber, { channel, meanwhile }: Entrance): boolean {
+  return meanwhile === undefined ? channel.subscribers.has(subscriber) : channel.isEntering(subscriber, meanwhile)
 }
 
-function forgetReplay (follower: Follower, replay: Replay): void {
-  follower.replays?.delete(replay)
-  if (follower.replays?.size === 0) follower.replays = undefined
+function forgetReplay (subscriber: Subscriber, replay: Replay): void {
+  subscriber.replays?.delete(replay)
+  if (subscriber.replays?.size === 0) subscriber.replays = undefined
 }

@@ -1,4 +1,4 @@
-import { isoTimestamps, type Clock } from '../clock.js'
+import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Frame } from './frame.js'
 
 /** What the pool knows of an outbox whose reader is behind. */
@@ -8,7 +8,7 @@ export interface Backlogged {
   /** For how long its reader has taken nothing, in milliseconds. */
   readonly stalledMs: number
   /** Closes it because its reader is too slow, and frees its memory. */
-  shed (): void
+  closeAsSlow (): void
 }
 
 /** What all outboxes share: their bounds, the memory that waits in them, and counters of what became of the messages. */
@@ -27,7 +27,7 @@ export class OutboxPool {
   /** Messages that still waited when their connection ended. */
   dropped = 0
   /** Connections closed because their reader was too slow. */
-  shed = 0
+  slowConsumers = 0
   readonly #backlogged = new Set<Backlogged>()
   /** Messages above the bound of one outbox, and in how many outboxes each waits. */
   readonly #large = new Map<Frame, number>()
@@ -90,7 +90,7 @@ export class OutboxPool {
         if (cost > worstCost) [worst, worstCost] = [outbox, cost]
       }
       if (worst === undefined) return
-      worst.shed()
+      worst.closeAsSlow()
     }
   }
 }

@@ -189,8 +189,8 @@ export class Outbox implements Backlogged {
   }
 
   /** Gives up a reader that is too slow: what waits would only hold up the close frame that says so. */
-  shed (): void {
-    this.#pool.shed++
+  closeAsSlow (): void {
+    this.#pool.slowConsumers++
     this.close()
     // It may have been closing already, and waited for what is gone now.
     this.#finished?.()
@@ -230,7 +230,7 @@ export class Outbox implements Backlogged {
     const tooMuch = !isLarge && backlog.bytes + length > pool.maxOutboxBytes
     if (tooMuch || length > pool.maxTotalBytes) {
       pool.dropped++
-      this.shed()
+      this.closeAsSlow()
       return
     }
     pool.makeRoom(isLarge ? pool.needed(item) : length)

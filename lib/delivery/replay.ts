@@ -1,4 +1,4 @@
-import type { Publication } from '../broker/broker.js'
+import type { Publication } from '../streams/broker.js'
 import type { Frame, FrameSource } from './frame.js'
 
 /**

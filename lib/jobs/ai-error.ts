@@ -1,6 +1,6 @@
 import { aiErrorTypes, isAIErrorType } from '../protocol/codes.js'
 import type { AIErrorInfo } from '../protocol/messages.js'
-import { fieldOf, isError } from '../safe-error.js'
+import { fieldOf, isError } from '../util/safe-error.js'
 import { lastAttemptOf } from './error-levels.js'
 import { sentenceIn, sentenceOf } from './error-sentence.js'
 import { isCutOff, isFetchError, statusOf, typeOfError } from './error-type.js'

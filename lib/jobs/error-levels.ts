@@ -1,4 +1,4 @@
-import { fieldOf } from '../safe-error.js'
+import { fieldOf } from '../util/safe-error.js'
 
 /** How many errors are looked at, the outermost included. */
 const MAX_LEVELS = 16

@@ -1,4 +1,4 @@
-import { fieldOf } from '../safe-error.js'
+import { fieldOf } from '../util/safe-error.js'
 
 /** Longer texts are searched for no JSON, in UTF-16 units. */
 const MAX_JSON_UNITS = 64 * 1024

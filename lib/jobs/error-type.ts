@@ -1,5 +1,5 @@
 import { aiErrorTypes, isAIErrorType, type AIErrorType } from '../protocol/codes.js'
-import { fieldOf } from '../safe-error.js'
+import { fieldOf } from '../util/safe-error.js'
 import { levelsOf } from './error-levels.js'
 
 const rows = Object.entries(aiErrorTypes) as Array<[AIErrorType, { readonly statuses?: readonly number[], readonly aliases?: readonly string[] }]>

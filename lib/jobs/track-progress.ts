@@ -1,16 +1,16 @@
-import type { Timer } from '../clock.js'
+import type { Timer } from '../util/clock.js'
 import type { AIProgress } from '../protocol/messages.js'
-import type { Beats } from './beats.js'
+import type { SharedTimers } from './shared-timers.js'
 
 export interface TrackProgressOptions {
-  readonly beats: Beats
+  readonly timers: SharedTimers
   /** One progress in so long, in milliseconds. Zero: one for each chunk. */
   readonly throttleMs: number
   /** Whether a progress carries the text itself. */
   readonly sendText: boolean
   readonly send: (progress: AIProgress & { delta?: string }) => void
   /** A chunk came that is told later. */
-  readonly heard: () => void
+  readonly keepAlive: () => void
 }
 
 /**
@@ -43,13 +43,13 @@ export class TrackProgress {
   add (text: string): void {
     this.#chunks++
     this.#addText(text)
-    const { beats, heard } = this.#options
+    const { timers, keepAlive } = this.#options
     // Asked of the clock each time too: a source that never waits lets no timer fire.
-    if (beats.monotonic() >= this.#dueAt) {
+    if (timers.monotonic() >= this.#dueAt) {
       this.#send(false)
     } else {
-      this.#timer ??= beats.at(this.#dueAt, () => { this.#send(false) })
-      heard()
+      this.#timer ??= timers.at(this.#dueAt, () => { this.#send(false) })
+      keepAlive()
     }
   }
 
@@ -66,10 +66,10 @@ export class TrackProgress {
   }
 
   #send (isLast: boolean): void {
-    const { beats, throttleMs, send } = this.#options
+    const { timers, throttleMs, send } = this.#options
     this.#timer?.cancel()
     this.#timer = undefined
-    this.#dueAt = beats.next(this.#dueAt, throttleMs)
+    this.#dueAt = timers.next(this.#dueAt, throttleMs)
     // Half a surrogate pair is no character, and does not survive everywhere: it waits for its other half.
     const end = !isLast && endsInHalf(this.#text) ? this.#text.length - 1 : this.#text.length
     const delta = this.#text.slice(0, end)

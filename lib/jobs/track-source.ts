@@ -1,5 +1,5 @@
-import { proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
-import { fieldOf } from '../safe-error.js'
+import { proceed, synchronous, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { fieldOf } from '../util/safe-error.js'
 
 /**
  * What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. The type of the

@@ -1,12 +1,12 @@
-import { ownContext } from '../async-context.js'
-import { errors } from '../errors.js'
-import { isPromise, proceed, synchronous, whenThere, type MaybePromise } from '../maybe-promise.js'
-import { fieldOf, isError } from '../safe-error.js'
+import { ownContext } from '../util/async-context.js'
+import { errors } from '../util/errors.js'
+import { isPromise, proceed, synchronous, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { fieldOf, isError } from '../util/safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { reportable } from './ai-error.js'
-import type { Beats } from './beats.js'
+import type { SharedTimers } from './shared-timers.js'
 import { isTimeoutError } from './error-type.js'
-import { StreamReader, type TextOf } from './streams/reader.js'
+import { StreamReader, type TextOf } from './stream-protocols/reader.js'
 import { TrackProgress } from './track-progress.js'
 import { TrackSource, type AISource, type TrackableSource } from './track-source.js'
 
@@ -15,7 +15,7 @@ export interface JobReporter {
   /** Fires when a client cancels the job. */
   readonly signal: AbortSignal
   /** A chunk came of which no progress tells yet. Called for each, so it must cost next to nothing. */
-  heard (): void
+  keepAlive (): void
   /** @internal Calls back when the job counts as stalled: nothing was heard of it for too long. */
   onceStalled (callback: () => void): void
   /** @internal Logs something that the app's developer should know of the job's stream. */
@@ -40,7 +40,7 @@ export interface TrackOptions<T> {
   throttleMs?: number
   /**
    * The job's text, sent as it grows: each progress carries `delta`, the text since the last one. `true` reads it from
-   * strings, from bytes in UTF-8, and from the chunks of every protocol in `lib/jobs/streams`. A function reads it from
+   * strings, from bytes in UTF-8, and from the chunks of every protocol in `lib/jobs/stream-protocols`. A function reads it from
    * chunks of any other shape; what it throws ends the job as an error, and is thrown to the reader of the chunks.
    * In either case, and without the option too, `contentLength` counts it. @default false
    */
@@ -77,9 +77,9 @@ export interface TrackOptions<T> {
  * The start was reported by the caller.
  */
 export function track<T> (
-  reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, beats: Beats
+  reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers
 ): AsyncGenerator<T, void, undefined> {
-  return new TrackedStream(reporter, task, source, options, beats)
+  return new TrackedStream(reporter, task, source, options, timers)
 }
 
 /** A call of `next`. */
@@ -108,7 +108,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   /** What the reader is thrown next. */
   #thrown: { readonly error: unknown } | undefined
 
-  constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, beats: Beats) {
+  constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers) {
     const { signal, throttleMs = 100, text = false, sendText = text !== false, result } = options
     this.#reporter = reporter
     this.#task = task
@@ -119,9 +119,9 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     const inOwnContext = ownContext()
     this.#onAbort = () => { inOwnContext(this.#abort) }
     this.#progress = new TrackProgress({
-      beats, throttleMs, sendText,
+      timers, throttleMs, sendText,
       send: (progress) => { inOwnContext(() => { reporter.progress(progress) }) },
-      heard: () => { reporter.heard() }
+      keepAlive: () => { reporter.keepAlive() }
     })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
     // A job that is cancelled already asks no model. A stream that is there is opened, so that it is closed.

@@ -33,7 +33,7 @@ export const closeCodes = {
   restart: { code: 1012, reason: 'Server restart', reconnect: 'soon' },
   overCapacity: { code: 1013, reason: 'Try again later', reconnect: 'later' },
 
-  slowReader: { code: 4000, reason: 'Slow reader', reconnect: 'soon' },
+  slowConsumer: { code: 4000, reason: 'Slow reader', reconnect: 'soon' },
   rateLimited: { code: 4001, reason: 'Rate limit exceeded', reconnect: 'later' },
   tokenExpired: { code: 4002, reason: 'Token expired', reconnect: 'soon' },
 

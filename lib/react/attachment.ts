@@ -2,7 +2,7 @@ import { ClientError, type AppMessage, type Client, type ClientOptions, type Con
 import { environmentOf } from '../client/environment.js'
 import { sessionsOf } from '../client/messages.js'
 import { defaults } from '../client/options.js'
-import { Pace } from '../client/pace.js'
+import { FrameThrottle } from '../client/frame-throttle.js'
 import type { ConnectionOptions } from './shared-client.js'
 import type { Source } from './use-client.js'
 
@@ -51,16 +51,16 @@ export class Attachment<View extends object> {
 
   readonly subscribe = (listener: () => void): () => void => {
     const { client, release } = this.#source.acquire()
-    const pace = new Pace(environmentOf(globalThis))
+    const throttle = new FrameThrottle(environmentOf(globalThis))
     const isOurs = ({ sessionId }: About): boolean => sessionId === undefined || this.#releases.has(sessionId)
     const stops = [
-      pace.listen(listener),
-      client.on('state', () => { pace.tell(true) }),
+      throttle.listen(listener),
+      client.on('state', () => { throttle.tell(true) }),
       client.on('message', (message: Message) => {
         if (!isOurs(message as About)) return
         this.#lastMessage = message
         // First, because `onMessage` may throw.
-        if (this.#shows.what === 'messages') pace.tell(ENDS.has(message.type))
+        if (this.#shows.what === 'messages') throttle.tell(ENDS.has(message.type))
         this.#options().onMessage?.(message)
       }),
       client.on('open', (message) => { this.#open(message) }),

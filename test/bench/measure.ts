@@ -28,9 +28,9 @@ class Pair {
   }
 
   async listen (): Promise<void> {
-    const { contender, compression = false, build = 'ai-canvas-ws', withoutHistory = false, sockets, sessions, follows = 0, stalled = 0 } = this.entry
+    const { contender, compression = false, build = 'ai-canvas-ws', withoutHistory = false, sockets, sessions, subscriptions = 0, stalled = 0 } = this.entry
     const ports = await this.#server.call('listen', { name: contender, compression, build, withoutHistory })
-    this.#opens = { contender, ...ports, sockets, deflate: compression, sessions, follows, stalled }
+    this.#opens = { contender, ...ports, sockets, deflate: compression, sessions, subscriptions, stalled }
   }
 
   async open (): Promise<void> {
@@ -46,15 +46,15 @@ class Pair {
 
   /** One round of a plan. Throws if a message is missing, or came twice, or out of order. */
   async publish (plan = this.entry.plan): Promise<Sample> {
-    const { sockets, sessions, follows = 0, label } = this.entry
+    const { sockets, sessions, subscriptions = 0, label } = this.entry
     if (plan === undefined) throw new Error(`${label} has no plan`)
-    const readers = follows > 0 ? 1 : sockets / sessions
+    const readers = subscriptions > 0 ? 1 : sockets / sessions
     const messagesPerTick = plan.publicationsPerTick * readers
     await this.#load.call('expect', { messagesPerTick })
     const usage = await this.#server.call('publish', { ...plan, sessions })
     const received = await this.#load.call('received', undefined)
     const expected = messagesPerTick * plan.ticks
-    const spread = sessions === 1 ? 0 : Math.max(1, follows)
+    const spread = sessions === 1 ? 0 : Math.max(1, subscriptions)
     if (received.messages !== expected) throw new Error(`${label}: ${received.messages} of ${expected} messages arrived`)
     if (received.most - received.fewest > spread) throw new Error(`${label}: one socket got ${received.fewest} messages and another ${received.most}`)
     if (received.disordered > 0) throw new Error(`${label}: ${received.disordered} messages came twice or out of order`)

@@ -23,7 +23,7 @@ const columns: Record<Kind, ReadonlyArray<readonly [Column, string, (value: numb
   ],
   herd: [
     ['delivered', 'delivered, %', fixed(3)], ['doubles', 'doubles', whole], ['cpu', 'server CPU, ms', millis], ['stall', 'longest stall, ms', millis],
-    ['tail', 'last arrival to last delivery, ms', millis]
+    ['tail', 'last handshake to last delivery, ms', millis]
   ],
   ceiling: [['history', 'most kept, MiB', mebi], ['heap', 'heap and external, MiB', mebi]],
   stream: [

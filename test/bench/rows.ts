@@ -21,7 +21,7 @@ export interface Entry {
   /** Sockets are dealt to so many sessions. */
   readonly sessions: number
   /** Sessions of its own that each socket follows instead. */
-  readonly follows?: number
+  readonly subscriptions?: number
   readonly stalled?: number
   readonly plan?: Omit<Plan, 'sessions'>
   /** Ours without history. */
@@ -69,7 +69,7 @@ const STALLED_MESSAGE = 16 * KIB
 
 export function rows (quick: boolean): Row[] {
   const many = quick ? 2_000 : 10_000
-  const pages = { follows: 20, sockets: many, sessions: many * 20, plan: roundRobin }
+  const pages = { subscriptions: 20, sockets: many, sessions: many * 20, plan: roundRobin }
   const stalled = {
     sockets: 100, sessions: 1,
     plan: { kind: 'update', stride: 1, publicationsPerTick: 2, ticks: quick ? 640 : 6_400, bodyBytes: STALLED_MESSAGE - 150, watchesMemory: true }
@@ -172,7 +172,7 @@ export function rows (quick: boolean): Row[] {
       name: 'connect',
       title: 'connect, subscribe, disconnect',
       kind: 'churn',
-      entries: each(['ours', 'bare', 'ws', 'socket.io', 'crossws'], { sockets: quick ? 1_000 : 3_000, sessions: 1, follows: 1 }),
+      entries: each(['ours', 'bare', 'ws', 'socket.io', 'crossws'], { sockets: quick ? 1_000 : 3_000, sessions: 1, subscriptions: 1 }),
       targets: [
         { against: 'bare', metric: 'rate', atLeast: 0.85 },
         { against: 'bare', metric: 'cpu' },

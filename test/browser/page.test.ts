@@ -53,10 +53,10 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await page.keyboard.press('Tab')
     t.equal(await focused.getAttribute('name'), 'targetFile')
     await page.keyboard.press('ControlOrMeta+A')
-    await page.keyboard.type('lib/clock.ts')
+    await page.keyboard.type('lib/util/clock.ts')
     await page.keyboard.press('Enter')
     await says(canvas.you.job, 'Complete')
-    await says(canvas.you.text.getByRole('heading', { level: 3 }), 'lib/clock.ts')
+    await says(canvas.you.text.getByRole('heading', { level: 3 }), 'lib/util/clock.ts')
     await says(canvas.you.text.locator('pre code'), 'interface Clock')
     for (const name of ['Start', 'Stop', 'Cut my connection']) {
       await page.keyboard.press('Tab')

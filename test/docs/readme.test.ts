@@ -7,9 +7,9 @@ import { defaults } from 'ai-canvas-ws'
 import t, { type Test } from 'tap'
 import { defaults as clientDefaults } from '../../lib/client/options.js'
 import { targetUrl } from '../../lib/client/target.js'
-import { errors } from '../../lib/errors.js'
-import { StatsSchema } from '../../lib/routes/stats.js'
-import { WebSocketManager } from '../../lib/server/manager.js'
+import { errors } from '../../lib/util/errors.js'
+import { StatsSchema } from '../../lib/fastify/stats-route.js'
+import { WebSocketManager } from '../../lib/manager/manager.js'
 import { startApp } from '../support/app.js'
 import { open, type Message } from '../support/ws-client.js'
 import { bounds, others } from '../package/size.js'
@@ -131,13 +131,13 @@ t.test('the table of methods names every one', async (t) => {
 })
 
 t.test('the tables of a receipt and of the metrics name every field', async (t) => {
-  t.same(page.table('Receipts').map(({ field }) => field).sort(), propertiesOf('lib/server/notifier.ts', 'Receipt').sort())
+  t.same(page.table('Receipts').map(({ field }) => field).sort(), propertiesOf('lib/manager/notifier.ts', 'Receipt').sort())
   const { app } = await startApp(t)
   t.same(page.table('Stats, metrics, logs').map(({ field }) => field), Object.keys(app.wsManager.getMetrics()))
 })
 
 t.test('the table of an outcome names every field', async (t) => {
-  const names = ['AICompletion', 'AIFailure'].flatMap((name) => propertiesOf('lib/server/ai-run.ts', name))
+  const names = ['AICompletion', 'AIFailure'].flatMap((name) => propertiesOf('lib/manager/ai-run.ts', name))
   t.same(page.table('Running a job').map(({ field }) => field).sort(), [...new Set(names)].sort())
 })
 

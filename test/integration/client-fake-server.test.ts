@@ -94,7 +94,7 @@ t.test('a server that says nothing is given up, and tried again', async (t) => {
   const server = await startFakeServer(t)
   server.stall = true
   const { client, next } = await start(t, { connectTimeoutMs: 20 }, server)
-  await server.until(() => server.arrivals.length === 3)
+  await server.until(() => server.handshakes.length === 3)
   server.stall = false
   await next('open')
   t.equal(client.state, 'connected')
@@ -105,11 +105,11 @@ t.test('refused for good, it stays away; refused for now, it comes back until it
   server.refuse = { code: 4500, reason: 'Bad request: userId' }
   const refused = await start(t, {}, server)
   t.match(await refused.next('close'), { code: 4500, reason: 'Bad request: userId', wasConnected: false })
-  t.same([refused.client.state, refused.client.reason, server.arrivals.length], ['closed', 'refused', 1])
+  t.same([refused.client.state, refused.client.reason, server.handshakes.length], ['closed', 'refused', 1])
 
   server.refuse = { code: 1011, reason: 'Server error' }
   const { next } = await start(t, {}, server)
-  await server.until(() => server.arrivals.length === 4)
+  await server.until(() => server.handshakes.length === 4)
   server.refuse = undefined
   await next('open')
 })
@@ -121,7 +121,7 @@ t.test('each attempt brings a fresh token', async (t) => {
   const back = next('open')
   server.cut()
   await back
-  const tokens = server.arrivals.map(({ protocols }) => Buffer.from(protocols[1]!.slice('ai-canvas.token.'.length), 'base64url').toString())
+  const tokens = server.handshakes.map(({ protocols }) => Buffer.from(protocols[1]!.slice('ai-canvas.token.'.length), 'base64url').toString())
   t.same(tokens, ['token 1', 'token 2'])
 })
 

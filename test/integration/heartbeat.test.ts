@@ -77,5 +77,5 @@ t.test('a peer that stopped reading with something to read is a slow reader, and
   await rounds(witness, 2)
   t.equal(app.wsManager.getStats({ userId: 'u1' }).clients.length, 1, 'two rounds do not end it')
   while (app.wsManager.getStats({ userId: 'u1' }).clients.length > 0) await rounds(witness, 1)
-  t.match(app.wsManager.getMetrics(), { shed: 1, closes: { slowReader: 1, abnormal: undefined }, bufferedAmount: 0 })
+  t.match(app.wsManager.getMetrics(), { slowConsumers: 1, closes: { slowConsumer: 1, abnormal: undefined }, bufferedAmount: 0 })
 })

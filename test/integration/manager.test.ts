@@ -51,7 +51,7 @@ t.test('the documented metrics can be computed, and are there already', async (t
 t.test('every tab that follows a session gets each message, once and in order, and nobody else does', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
-  const followers = await tabs(t, 40, url('?sessionId=s1'))
+  const subscribers = await tabs(t, 40, url('?sessionId=s1'))
   const others = await tabs(t, 3, url('?sessionId=s2'))
   const receipts = [await wsManager.notifyAIStart('s1', { prompt: 'x' })]
   for (let chunk = 1; chunk <= 20; chunk++) receipts.push(await wsManager.notifyAIProgress('s1', { chunksReceived: chunk }))
@@ -60,7 +60,7 @@ t.test('every tab that follows a session gets each message, once and in order, a
   t.same([receipts[0]!.seq, receipts.at(-1)!.seq], [1, 2], 'progress is not numbered')
   t.equal(receipts[0]!.epoch, receipts.at(-1)!.epoch)
 
-  const [first, ...rest] = await Promise.all(followers.map((tab) => tab.sync()))
+  const [first, ...rest] = await Promise.all(subscribers.map((tab) => tab.sync()))
   t.same(typesOf(first!), ['ai_start', ...Array<string>(20).fill('ai_progress'), 'ai_complete'])
   t.same(first!.slice(1, -1).map(({ progress }) => (progress as { chunksReceived: number }).chunksReceived), Array.from({ length: 20 }, (_, i) => i + 1))
   for (const messages of rest) t.same(messages, first)

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { memoryBroker } from '../support/memory-broker.js'
-import { systemClock } from '../../lib/clock.js'
+import { systemClock } from '../../lib/util/clock.js'
 import type { AiCanvasWsOptions, Broker } from 'ai-canvas-ws'
 import { startApp, type StartedApp } from '../support/app.js'
 import { captureLog, type Line } from '../support/log.js'
@@ -196,7 +196,7 @@ t.test('whatever a hook throws, its client is told and the server goes on', asyn
   t.same(unheard, [])
 })
 
-/** Reports something that throws when it is read, or that is what was thrown. Returns what a follower of the job is told at its end. */
+/** Reports something that throws when it is read, or that is what was thrown. Returns what a subscriber of the job is told at its end. */
 const reports: Record<string, (app: StartedApp['app'], make: () => unknown) => unknown> = {
   'notifyAIError': (app, make) => app.wsManager.notifyAIError('r', make() as Error),
   'handle.error': (app, make) => app.wsManager.startAI('r', {}).error(make() as Error),

@@ -178,7 +178,7 @@ t.test('without history the state of jobs is there all the same', async (t) => {
   t.match((await greeting(opened(t, url(`?sessionId=s&since=${epoch!}:1`)), readerAt(epoch!, 1))).first, { recovered: true, replaying: 0 })
 })
 
-t.test('history that has expired, of a session and of its followers', async (t) => {
+t.test('history that has expired, of a session and of its subscribers', async (t) => {
   const { app, url } = await startApp(t, { history: { ttlMs: 20 } })
   const { epoch } = await app.wsManager.broadcastToSession('s', { type: 'note' })
   const stays = await connect(t, url('?sessionId=s'))

@@ -62,11 +62,11 @@ t.test('a reader that reads nothing costs so much memory and no more, and is clo
   let most = 0
   const published = await publish(app, () => {
     most = Math.max(most, metrics().bufferedAmount)
-    return metrics().shed > 0
+    return metrics().slowConsumers > 0
   })
   t.ok(most > IN_SOCKET, 'it had to wait')
   t.ok(most <= maxOutboxBytes + IN_SOCKET + MESSAGE, `${most} bytes waited`)
-  t.match(metrics(), { shed: 1, closes: { slowReader: 1 } })
+  t.match(metrics(), { slowConsumers: 1, closes: { slowConsumer: 1 } })
   t.ok(metrics().dropped > 0)
   t.ok(metrics().bufferedAmount <= IN_SOCKET + MESSAGE, 'what waited is let go of at once')
   t.match(await app.wsManager.broadcastToSession('s1', filler(published)), { recipients: 0 }, 'it is told no more')
@@ -84,7 +84,7 @@ t.test('a reader that reads nothing costs so much memory and no more, and is clo
 t.test('one that never reads again is cut off in time', async (t) => {
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes: 128 * KiB }, closeTimeoutMs: 100 })
   await connectDeaf(t, url('?sessionId=s1'))
-  await publish(app, () => metrics().shed > 0)
+  await publish(app, () => metrics().slowConsumers > 0)
   await until(() => metrics().totalConnections === 0)
   t.equal(metrics().bufferedAmount, 0)
 })
@@ -94,7 +94,7 @@ t.test('others of the session do not wait for it, and miss nothing', async (t) =
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   const fast = await connect(t, url('?sessionId=s1'))
   let at = 0
-  for (; metrics().shed === 0; at++) {
+  for (; metrics().slowConsumers === 0; at++) {
     if (at * MESSAGE > MUCH) throw new Error('the reader that reads nothing took all of it')
     void app.wsManager.broadcastToSession('s1', filler(at))
     // While the other one has not read a byte.
@@ -130,7 +130,7 @@ t.test('while it is behind only the newest progress of each job waits, and start
   t.same(ends, Array.from({ length: 10 }, (_, i) => ({ chunks: (i + 1) * 100 })))
   t.same(progress, ends.map((_, i) => ({ chunksReceived: (i + 1) * 100 })))
   t.equal(starts, 10)
-  t.match(metrics(), { shed: 0, dropped: 0 })
+  t.match(metrics(), { slowConsumers: 0, dropped: 0 })
 })
 
 t.test('one that is slow and not deaf gets everything, in order', async (t) => {
@@ -142,15 +142,15 @@ t.test('one that is slow and not deaf gets everything, in order', async (t) => {
   await until(() => metrics().bufferedAmount === 0)
   await app.wsManager.broadcastToSession('s1', { type: 'after' })
   t.match(textOf(await slow.frame()), { type: 'after' })
-  t.match(metrics(), { shed: 0, dropped: 0, closes: {} })
+  t.match(metrics(), { slowConsumers: 0, dropped: 0, closes: {} })
 })
 
 t.test('one for whom something waits and who takes nothing for too long is closed, below the bound too', async (t) => {
   const { app, url, metrics } = await start(t, { heartbeatIntervalMs: 1000, delivery: { stallTimeoutMs: 1000 } })
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().bufferedAmount > IN_SOCKET + MESSAGE)
-  await until(() => metrics().shed > 0)
-  t.match(metrics(), { closes: { slowReader: 1 } })
+  await until(() => metrics().slowConsumers > 0)
+  t.match(metrics(), { closes: { slowConsumer: 1 } })
   const { close } = await readOn(deaf)
   t.match(readClose(close), { code: 4000 })
 })
@@ -163,7 +163,7 @@ t.test('the bound over all readers closes those that hold most', async (t) => {
   let most = 0
   await publish(app, () => {
     most = Math.max(most, metrics().bufferedAmount)
-    return metrics().shed === 4
+    return metrics().slowConsumers === 4
   })
   t.ok(most <= maxTotalOutboxBytes + 5 * (IN_SOCKET + MESSAGE), `${most} bytes waited`)
   t.same((await fast.sync()).map(({ at }) => at as number), [...fast.received.keys()].slice(0, -2), 'one that reads is none of those')
@@ -178,7 +178,7 @@ t.test('a client that asks and does not read the answers is bounded too', async 
     return Buffer.concat([Buffer.from([TEXT, 0x80 | payload.length, 0, 0, 0, 0]), payload])
   }))
   let most = 0
-  while (metrics().shed === 0) {
+  while (metrics().slowConsumers === 0) {
     if (!deaf.socket.write(questions)) await once(deaf.socket, 'drain')
     await endOfTurn()
     most = Math.max(most, metrics().bufferedAmount)

@@ -5,17 +5,17 @@ import swagger from '@fastify/swagger'
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions, Stats, StatsFilter } from 'ai-canvas-ws'
-import { systemClock } from '../../lib/clock.js'
-import { Follower } from '../../lib/delivery/follower.js'
+import { systemClock } from '../../lib/util/clock.js'
+import { Subscriber } from '../../lib/delivery/channel.js'
 import { Hub } from '../../lib/delivery/hub.js'
 import { Outbox } from '../../lib/delivery/outbox.js'
 import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
-import { registerStatsRoute } from '../../lib/routes/stats.js'
-import { clientId, Connection } from '../../lib/server/connection.js'
-import { Connections } from '../../lib/server/connections.js'
-import { Counters } from '../../lib/server/counters.js'
-import { RateLimit } from '../../lib/server/rate-limit.js'
-import { snapshot } from '../../lib/server/stats.js'
+import { registerStatsRoute } from '../../lib/fastify/stats-route.js'
+import { clientId, Connection } from '../../lib/connections/connection.js'
+import { ConnectionRegistry } from '../../lib/connections/connection-registry.js'
+import { Counters } from '../../lib/connections/counters.js'
+import { RateLimit } from '../../lib/connections/rate-limit.js'
+import { snapshot } from '../../lib/manager/stats.js'
 import { originOf, startApp } from '../support/app.js'
 import { FakeClock } from '../support/fake-clock.js'
 import { documentedCode } from '../support/documented.js'
@@ -196,15 +196,15 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
   const counters = new Counters()
   const hub = new Hub({ broker: memoryBroker(clock), clock })
   const pool = new OutboxPool({ maxOutboxBytes: 1, maxTotalBytes: 1, clock: new FakeClock() })
-  const connections = new Connections({ hub, clock, counters, log: fakeLogger(), watchers: [], closeTimeoutMs: 1 })
+  const connections = new ConnectionRegistry({ hub, clock, counters, log: fakeLogger(), closeTimeoutMs: 1 })
   for (let at = 0; at < size; at++) {
     const connection = new Connection({
       id: clientId(clock.now()),
       identity: { userId: `user_${at}` },
-      follower: new Follower(new Outbox(new FakeTransport(), pool, () => { /* nothing is written */ })),
+      subscriber: new Subscriber(new Outbox(new FakeTransport(), pool, () => { /* nothing is written */ })),
       rateLimit: new RateLimit({ messagesPerSecond: 1, burst: 1, sessionsPerConnection: 1 }, 0)
     })
-    connection.follows.set(`session_${at}`, { asking: false, joined: true })
+    connection.subscriptions.set(`session_${at}`, { asking: false, joined: true })
     connections.add(connection)
   }
   return (filter) => snapshot({ connections, pool, counters, broker: {} }, filter)

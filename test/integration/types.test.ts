@@ -5,7 +5,7 @@ import aiCanvasWs, {
   getWebSocketManager, redactedRequest, type Action, type AiCanvasWsOptions, type Broker, type BrokerNode, type Client,
   type Identity, type Metrics, type Receipt, type Stats, type UnknownMessage, type WebSocketManager
 } from 'ai-canvas-ws'
-import { systemClock } from '../../lib/clock.js'
+import { systemClock } from '../../lib/util/clock.js'
 import { memoryBroker } from '../support/memory-broker.js'
 import { connect } from '../support/ws-client.js'
 

@@ -10,7 +10,7 @@ import type { Wire, Wires } from './scenario.js'
 import { sdks } from './sdks.js'
 import { NODE, whyNot } from './run.js'
 
-// The snippets of lib/jobs/streams/README.md: as they stand, with the real SDKs, against a local provider.
+// The snippets of lib/jobs/stream-protocols/README.md: as they stand, with the real SDKs, against a local provider.
 
 /** The SDK whose wire each snippet below a heading needs, in their order. */
 const wireOf: Readonly<Record<string, readonly string[]>> = {
@@ -89,7 +89,7 @@ async function run (snippet: string, wire: Wire, isCancelled: boolean): Promise<
 }
 
 t.setTimeout(600_000)
-const blocks = new Page('lib/jobs/streams/README.md').blocks('ts')
+const blocks = new Page('lib/jobs/stream-protocols/README.md').blocks('ts')
 const counts = new Map<string, number>()
 
 t.test('every snippet holds before the compiler', { skip: whyNot() }, async (t) => {

@@ -136,8 +136,8 @@ class Chaos {
         break
       }
       case 'follow': note(`${tab.name} ${sessionId}`); if (this.#mayFollow(tab, sessionId)) tab.follow(sessionId); break
-      case 'leave': if (tab.follows.length > 1) { note(tab.name); tab.leave(random.pick(tab.follows)) } break
-      case 'askAgain': if (tab.follows.length > 0) { note(tab.name); tab.askAgain(random.pick(tab.follows)) } break
+      case 'leave': if (tab.subscriptions.length > 1) { note(tab.name); tab.leave(random.pick(tab.subscriptions)) } break
+      case 'askAgain': if (tab.subscriptions.length > 0) { note(tab.name); tab.askAgain(random.pick(tab.subscriptions)) } break
       case 'trespass': if (!mayRead(tab.userId, sessionId)) { note(`${tab.name} ${sessionId}`); tab.trespass(sessionId) } break
       case 'pause': note(`${tab.name} for ${faultMs} ms`); tab.pause(faultMs); break
       case 'cut': note(tab.name); tab.line.cut(); break
@@ -194,8 +194,8 @@ class Chaos {
   async #revoke (random: Random): Promise<void> {
     const guests = this.#tabs.filter(({ userId }) => userId.includes('-') && !this.#ledger.isRevoked(userId))
     if (guests.length === 0) return
-    const { userId, follows } = random.pick(guests)
-    await this.#takeRight(userId, follows.length > 0 && random.chance(0.6) ? random.pick(follows) : undefined)
+    const { userId, subscriptions } = random.pick(guests)
+    await this.#takeRight(userId, subscriptions.length > 0 && random.chance(0.6) ? random.pick(subscriptions) : undefined)
   }
 
   async #takeRight (userId: string, sessionId: string | undefined): Promise<void> {
@@ -300,7 +300,7 @@ class Chaos {
   async #revokeReaders (): Promise<void> {
     const sessionId = 'all:plain:0'
     const guests = await Promise.all(Array.from({ length: 6 }, (_, i) => this.#open(`ada-last${i}`, sessionId)))
-    await this.#journal.until('a guest follows', () => guests.every((tab) => tab.follows.includes(sessionId) && tab.missing(new Map()) === undefined), SETTLE_MS)
+    await this.#journal.until('a guest follows', () => guests.every((tab) => tab.subscriptions.includes(sessionId) && tab.missing(new Map()) === undefined), SETTLE_MS)
     await Promise.all(guests.map(({ userId }, i) => this.#takeRight(userId, i % 2 === 0 ? sessionId : undefined)))
   }
 

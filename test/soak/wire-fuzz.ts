@@ -111,7 +111,7 @@ async function exchange (port: number | undefined, number: number, { label, part
 
 /** A client that behaves is served as if nothing happened. */
 async function isServed (server: ServerProcess, canary: RawTab, journal: Journal): Promise<void> {
-  for (const sessionId of canary.follows) await server.call('note', sessionId)
+  for (const sessionId of canary.subscriptions) await server.call('note', sessionId)
   const state = await server.call('state', { collectGarbage: false })
   const heads: Heads = new Map((state?.heads ?? []).map(([stream, epoch, seq]) => [stream, { epoch, seq }]))
   await journal.until('a client that behaves is served', () => canary.missing(heads) === undefined, SETTLE_MS, () => String(canary.missing(heads)))

@@ -1,8 +1,8 @@
 import type { Test } from 'tap'
-import type { PublishOptions } from '../../lib/broker/broker.js'
+import type { PublishOptions } from '../../lib/streams/broker.js'
 import { bodies, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
 
-/** Jobs are checked in the same step in which they are published; `test/unit/jobs/job.test.ts` has every rule. */
+/** Jobs are checked in the same step in which they are published; `test/unit/streams/session-jobs.test.ts` has every rule. */
 export function jobsContract (t: Test, start: Start): void {
   t.test('a job', (t) => {
     t.test('that is started without an id gets one, and everything about it carries that', async (t) => {
@@ -60,7 +60,7 @@ export function jobsContract (t: Test, start: Start): void {
 
     t.test('is refused what its rules don\'t allow, and that leaves no trace', async (t) => {
       const { broker, node } = await start(t)
-      node.followers = 1
+      node.subscribers = 1
       const jobId = 'j'
       const refusals: Array<[dropped: string, options: PublishOptions]> = [
         ['started', report('start', { jobId })],

@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Position } from '../../lib/broker/broker.js'
+import type { Position } from '../../lib/streams/broker.js'
 import { bare, bodies, durable, ephemeral, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
 
 /** Where a reader who comes, or comes back, is in the stream, and what it is given to be up to date. */
@@ -188,7 +188,7 @@ export function joinContract (t: Test, start: Start): void {
     t.end()
   })
 
-  t.test('who follows again after the last follower had gone has missed what came, and nothing else', async (t) => {
+  t.test('who follows again after the last subscriber had gone has missed what came, and nothing else', async (t) => {
     const { broker, node } = await start(t)
     await broker.join(session)
     const since = positionOf(await broker.publish(session, json('a'), durable))

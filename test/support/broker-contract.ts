@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { Stream } from '../../lib/broker/broker.js'
+import type { Stream } from '../../lib/streams/broker.js'
 import { jobsContract } from './broker-contract-jobs.js'
 import { joinContract } from './broker-contract-join.js'
 import { textContract } from './broker-contract-text.js'
@@ -7,7 +7,7 @@ import { FakeNode } from './broker-node.js'
 import { durable, ephemeral, json, other, positionOf, session, starter, type MakeBroker, type Start } from './contract-stage.js'
 
 /**
- * What `lib/broker/broker.ts` promises, as tests that every broker passes, whether it answers at once or with promises.
+ * What `lib/streams/broker.ts` promises, as tests that every broker passes, whether it answers at once or with promises.
  * Nothing here waits for a time: to say "and nothing else came", a test publishes once more and takes everything up to
  * that. How long things are kept is a broker's own to test.
  */
@@ -96,11 +96,11 @@ function orderContract (t: Test, start: Start): void {
 
   t.test('a publication is told how many it was handed to, those of this node at least', async (t) => {
     const { broker, node } = await start(t)
-    node.followers = 3
+    node.subscribers = 3
     await broker.join(session)
     const { recipients } = await broker.publish(session, json('a'), durable)
     t.ok(recipients >= 3)
-    node.followers = 0
+    node.subscribers = 0
     t.match(await broker.publish(other, json('b'), durable), { recipients: 0 })
   })
 

@@ -1,14 +1,14 @@
-import type { BrokerNode, ControlMessage, Obeyed, Publication, Stream } from '../../lib/broker/broker.js'
-import type { MaybePromise } from '../../lib/maybe-promise.js'
+import type { BrokerNode, ControlMessage, ControlResult, Publication, Stream } from '../../lib/streams/broker.js'
+import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 
 export interface Delivery { stream: Stream, publication: Publication }
 
 /** A broker's node that notes what it is given. A broker may deliver later than it answers, so the notes can be awaited. */
 export class FakeNode implements BrokerNode {
-  /** How many followers it says to have. */
-  followers = 0
+  /** How many subscribers it says to have. */
+  subscribers = 0
   /** What it says became of the orders that it is given. */
-  obeys: Obeyed = true
+  obeys: ControlResult = true
   readonly deliveries: Delivery[] = []
   readonly orders: ControlMessage[] = []
   #wake: Array<() => void> = []
@@ -16,11 +16,11 @@ export class FakeNode implements BrokerNode {
   deliver (stream: Stream, publication: Publication): number {
     this.deliveries.push({ stream, publication })
     this.#stir()
-    return this.followers
+    return this.subscribers
   }
 
   /** A `cancel` takes a while, as it may. */
-  control (message: ControlMessage): MaybePromise<Obeyed> {
+  control (message: ControlMessage): MaybePromise<ControlResult> {
     this.orders.push(message)
     this.#stir()
     return message.type === 'cancel' ? Promise.resolve(this.obeys) : this.obeys

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
-import type { Broker, Joined, Position, Publication, PublishOptions, Stream } from '../../lib/broker/broker.js'
-import type { Transition } from '../../lib/jobs/job.js'
-import type { MaybePromise } from '../../lib/maybe-promise.js'
+import type { Broker, Joined, Position, Publication, PublishOptions, Stream } from '../../lib/streams/broker.js'
+import type { Transition } from '../../lib/streams/session-jobs.js'
+import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { FakeNode } from './broker-node.js'
 
 /** Of one stream or job. Where none is given the broker's own must be roomy: some dozen messages, and 100 KiB of text. */

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../lib/clock.js'
+import type { Clock, Timer } from '../../lib/util/clock.js'
 
 interface Alarm { at: number, callback: () => void }
 

@@ -36,7 +36,7 @@ export function fakeReporter (): FakeReporter {
     warnings,
     warn: (message, fields) => { warnings.push({ ...fields, message }) },
     signal: controller.signal,
-    heard: () => { heardTimes++ },
+    keepAlive: () => { heardTimes++ },
     onceStalled: (callback) => { stall = callback },
     stall: () => { stall() },
     cancel: (reason) => { controller.abort(reason) },

@@ -22,7 +22,7 @@ export class FakeServer {
   /** Hold back so many messages and send them behind the next one. */
   swap = false
   /** Subprotocols and queries of all who came. */
-  readonly arrivals: Array<{ protocols: string[], query: Record<string, string> }> = []
+  readonly handshakes: Array<{ protocols: string[], query: Record<string, string> }> = []
   readonly received: Message[] = []
   readonly #http: Server
   readonly #server: WebSocketServer
@@ -37,7 +37,7 @@ export class FakeServer {
     this.#server = new WebSocketServer({ server: this.#http, handleProtocols: () => 'ai-canvas.v1' })
     this.#server.on('connection', (socket, { url, headers }) => {
       const query = Object.fromEntries(new URL(url!, 'ws://x').searchParams)
-      this.arrivals.push({ protocols: String(headers['sec-websocket-protocol']).split(/, ?/), query })
+      this.handshakes.push({ protocols: String(headers['sec-websocket-protocol']).split(/, ?/), query })
       this.#welcome(socket, query)
       this.#stir()
     })

@@ -1,7 +1,7 @@
-import type { Broker, BrokerNode, ControlMessage, Joined, Obeyed, Position, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
-import type { MemoryBroker } from '../../lib/broker/memory.js'
-import type { Clock } from '../../lib/clock.js'
-import type { MaybePromise } from '../../lib/maybe-promise.js'
+import type { Broker, BrokerNode, ControlMessage, Joined, ControlResult, Position, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
+import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import type { Clock } from '../../lib/util/clock.js'
+import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { memoryBroker, type Bounds } from './memory-broker.js'
 
 interface Call { what: 'publish' | 'join' | 'control' | 'currentJob', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
@@ -34,7 +34,7 @@ export class HandBroker implements Broker {
     return this.#put('currentJob', stream, () => this.#memory.currentJob(stream))
   }
 
-  control (message: ControlMessage): Promise<Obeyed> {
+  control (message: ControlMessage): Promise<ControlResult> {
     return this.#put('control', undefined, () => this.#memory.control(message))
   }
 

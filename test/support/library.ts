@@ -1,5 +1,5 @@
-import type { Joined, Position, PublishOptions } from '../../lib/broker/broker.js'
-import type { MemoryBroker } from '../../lib/broker/memory.js'
+import type { Joined, Position, PublishOptions } from '../../lib/streams/broker.js'
+import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
 import { FakeNode } from './broker-node.js'
 import { FakeClock } from './fake-clock.js'
 import { memoryBroker, type Bounds } from './memory-broker.js'

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream'
-import type { Logger } from '../../lib/server/logger.js'
+import type { Logger } from '../../lib/util/logger.js'
 
 export interface Line { level: number, msg: string, [field: string]: any }
 

@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, Joined, Position, Publication, Published, PublishOptions, Stream } from '../../lib/broker/broker.js'
+import type { Broker, BrokerNode, Joined, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
 
 /** A call that was made of the broker and is not answered yet. */
 export interface PendingJoin {

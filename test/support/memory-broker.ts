@@ -1,13 +1,13 @@
-import { MemoryBroker } from '../../lib/broker/memory.js'
-import type { StreamsOptions } from '../../lib/broker/streams.js'
-import type { Clock } from '../../lib/clock.js'
+import { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import type { StreamStoreOptions } from '../../lib/streams/stream-store.js'
+import type { Clock } from '../../lib/util/clock.js'
 import { defaults } from '../../lib/options.js'
 import { fakeLogger } from './log.js'
 
-export type Bounds = Partial<Omit<StreamsOptions, 'clock'>>
+export type Bounds = Partial<Omit<StreamStoreOptions, 'clock'>>
 
 /** The bounds that an app gets which sets none, but for those that are given. */
-function streamsOptions (clock: Clock, bounds: Bounds = {}): StreamsOptions {
+function streamsOptions (clock: Clock, bounds: Bounds = {}): StreamStoreOptions {
   return { clock, log: fakeLogger(), ...defaults.history, maxTextUnits: defaults.jobs.maxTextUnits, ...bounds }
 }
 

@@ -1,4 +1,4 @@
-import type { PublishOptions, Stream } from '../../lib/broker/broker.js'
+import type { PublishOptions, Stream } from '../../lib/streams/broker.js'
 import { durable, report } from './contract-stage.js'
 
 /** The ceiling over all streams with which `press` works: a stream of some KiB is not a large one. */

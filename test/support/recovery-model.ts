@@ -6,7 +6,7 @@ import type { Reader } from './reader.js'
 import { createServer, type Peer, type TestServer } from './server.js'
 import type { Message } from './ws-client.js'
 
-// What every reader must see, beside a server that shows it: the model of test/unit/server/recovery-model.test.ts.
+// What every reader must see, beside a server that shows it: the model of test/unit/connections/recovery-model.test.ts.
 
 export const TTL = 1_000
 export const END_TTL = 20_000
@@ -37,7 +37,7 @@ export interface ModelStream {
 export interface ModelReader {
   readonly reader: Reader
   readonly userId: string | undefined
-  follows: Set<StreamName>
+  subscriptions: Set<StreamName>
   peer: Peer | undefined
 }
 
@@ -85,7 +85,7 @@ export function settle (stream: ModelStream): void {
 }
 
 function isFollowed (model: Model, name: StreamName): boolean {
-  return model.readers.some(({ peer, follows }) => peer !== undefined && peer.transport.closedWith === undefined && follows.has(name))
+  return model.readers.some(({ peer, subscriptions }) => peer !== undefined && peer.transport.closedWith === undefined && subscriptions.has(name))
 }
 
 /**
@@ -140,10 +140,10 @@ export function read ({ reader, peer }: ModelReader, fraction = 1): void {
 export function check (model: Model, { clock }: Real): void {
   clock.tick()
   for (const each of model.readers) {
-    const { peer, reader, follows } = each
+    const { peer, reader, subscriptions } = each
     if (peer === undefined || peer.transport.stalled) continue
     read(each)
-    for (const name of follows) {
+    for (const name of subscriptions) {
       const view = reader.view(name)
       const stream = model.streams[name]
       stream.epoch ??= view.greeting?.epoch

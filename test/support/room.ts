@@ -1,18 +1,18 @@
-import type { Broker, PublishOptions, Stream } from '../../lib/broker/broker.js'
-import type { MemoryBroker } from '../../lib/broker/memory.js'
-import { Follower } from '../../lib/delivery/follower.js'
+import type { Broker, PublishOptions, Stream } from '../../lib/streams/broker.js'
+import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import { Subscriber } from '../../lib/delivery/channel.js'
 import type { DeflateSettings } from '../../lib/delivery/frame.js'
 import { Hub } from '../../lib/delivery/hub.js'
 import { Outbox } from '../../lib/delivery/outbox.js'
 import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
-import type { MaybePromise } from '../../lib/maybe-promise.js'
+import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
 import { memoryBroker } from './memory-broker.js'
 
 /** A connection in the room, and what happened to it. */
 export interface Guest {
-  readonly follower: Follower
+  readonly subscriber: Subscriber
   readonly transport: FakeTransport
   /** How often its outbox overflowed. */
   readonly overflows: number
@@ -55,19 +55,19 @@ export class Room<B extends Broker = MemoryBroker> {
       overflows++
       onOverflow(guest)
     })
-    const guest = { follower: new Follower(outbox), transport, get overflows () { return overflows } }
+    const guest = { subscriber: new Subscriber(outbox), transport, get overflows () { return overflows } }
     return guest
   }
 
   /** Follows sessions, greeted with their names and positions: `hello a:0 b:0`. */
-  join ({ follower }: Guest, ...names: string[]): MaybePromise<void> {
-    return this.hub.join(follower, names.map((name) => ({ stream: streamOf(name) })), (joined) => {
+  join ({ subscriber }: Guest, ...names: string[]): MaybePromise<void> {
+    return this.hub.join(subscriber, names.map((name) => ({ stream: streamOf(name) })), (joined) => {
       return `hello ${[...joined].map(([stream, { seq }]) => `${stream.slice('session:'.length)}:${seq}`).join(' ')}`
     })
   }
 
-  leave ({ follower }: Guest, name: string): void {
-    this.hub.leave(follower, streamOf(name))
+  leave ({ subscriber }: Guest, name: string): void {
+    this.hub.leave(subscriber, streamOf(name))
   }
 
   /** Publishes to a session something that is not numbered, so that it arrives as it is. */
@@ -76,8 +76,8 @@ export class Room<B extends Broker = MemoryBroker> {
     return 'recipients' in published ? published.recipients : NaN
   }
 
-  tell ({ follower }: Guest, text: string): void {
-    this.hub.send(follower, text)
+  tell ({ subscriber }: Guest, text: string): void {
+    this.hub.send(subscriber, text)
   }
 }
 

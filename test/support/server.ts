@@ -1,26 +1,15 @@
-import type { Broker, BrokerNode } from '../../lib/broker/broker.js'
-import { CheckedBroker } from '../../lib/broker/checked.js'
-import { MemoryBroker } from '../../lib/broker/memory.js'
-import { Hub } from '../../lib/delivery/hub.js'
-import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
-import { defaults, type Delivery, type Jobs, type Limits } from '../../lib/options.js'
-import { Arrivals, type Admitted, type Arrival } from '../../lib/server/arrivals.js'
-import { replayBudgets, subscribeBudgets } from '../../lib/server/budgets.js'
-import { Cancellations, type OnCancel } from '../../lib/server/cancellations.js'
-import { clientView } from '../../lib/server/client.js'
-import type { Connection } from '../../lib/server/connection.js'
-import { Connections } from '../../lib/server/connections.js'
-import { Counters } from '../../lib/server/counters.js'
-import { Expiry } from '../../lib/server/expiry.js'
-import { Follows, type Authorize } from '../../lib/server/follows.js'
-import { Heartbeat } from '../../lib/server/heartbeat.js'
-import type { Identity } from '../../lib/server/identity.js'
-import { Inbound, type OnMessage } from '../../lib/server/inbound.js'
-import { safeLogger } from '../../lib/server/logger.js'
-import { WebSocketManager } from '../../lib/server/manager.js'
-import { Notifier } from '../../lib/server/notifier.js'
-import { connectionLimits, Replies } from '../../lib/server/replies.js'
-import { Watchdog } from '../../lib/server/watchdog.js'
+import type { OnCancel } from '../../lib/connections/cancellations.js'
+import type { Connection } from '../../lib/connections/connection.js'
+import type { Admitted, Handshake } from '../../lib/connections/handshakes.js'
+import type { Identity } from '../../lib/connections/identity.js'
+import type { OnMessage } from '../../lib/connections/inbound.js'
+import type { Authorize } from '../../lib/connections/subscriptions.js'
+import { resolveOptions, type AiCanvasWsOptions } from '../../lib/options.js'
+import { createServer as createParts, type Server } from '../../lib/server.js'
+import type { Broker } from '../../lib/streams/broker.js'
+import { CheckedBroker } from '../../lib/streams/checked-broker.js'
+import { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import { safeLogger } from '../../lib/util/logger.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
 import { HandBroker } from './hand-broker.js'
@@ -28,21 +17,15 @@ import { fakeLogger } from './log.js'
 import { memoryBroker, type Bounds } from './memory-broker.js'
 import type { Message } from './ws-client.js'
 
-export interface Setup {
+/** Options of the plugin, and what a test sets beside them. */
+export interface Setup extends Pick<AiCanvasWsOptions, 'jobs' | 'limits' | 'delivery' | 'allowCancel' | 'heartbeatIntervalMs' | 'closeTimeoutMs'> {
   clock?: FakeClock
   authorize?: Authorize
   onMessage?: OnMessage
-  /** Whether clients may cancel. */
-  allowCancel?: boolean
   onCancel?: OnCancel
   /** Bounds of what the memory broker keeps. */
   bounds?: Bounds
-  jobs?: Partial<Jobs>
-  limits?: Partial<Limits>
   maxPayload?: number
-  delivery?: Partial<Delivery>
-  heartbeatIntervalMs?: number
-  closeTimeoutMs?: number
 }
 
 /** Whom `connect` lets in: as which user, until when, following what. */
@@ -53,97 +36,56 @@ export interface Newcomer extends Partial<Omit<Admitted, 'identity'>> {
 }
 
 /**
- * The server without Fastify, ws, time or a network: its real parts, joined as `plugin.ts` joins them, over a clock that
- * stands still, transports that note what they are given, and the memory broker or one of the test's.
+ * The server without Fastify, ws, time or a network: what `createServer` returns, over a clock that stands still, transports
+ * that note what they are given, and the memory broker or one of the test's.
  */
 export class TestServer<B extends Broker = MemoryBroker> {
   readonly clock: FakeClock
   readonly log = fakeLogger()
-  readonly counters = new Counters()
   readonly broker: B
-  readonly hub: Hub
-  readonly pool: OutboxPool
-  readonly heartbeat: Heartbeat
-  readonly connections: Connections
-  readonly replies: Replies
-  readonly follows: Follows
-  readonly arrivals: Arrivals
-  readonly cancellations: Cancellations
-  readonly inbound: Inbound
-  readonly watchdog: Watchdog
-  readonly notifier: Notifier
+  readonly counters: Server['counters']
+  readonly hub: Server['hub']
+  readonly pool: Server['pool']
+  readonly heartbeat: Server['heartbeat']
+  readonly connections: Server['connections']
+  readonly replies: Server['replies']
+  readonly subscriptions: Server['subscriptions']
+  readonly handshakes: Server['handshakes']
+  readonly cancellations: Server['cancellations']
+  readonly inbound: Server['inbound']
+  readonly notifier: Server['notifier']
   /** What the broker was given to deliver to. */
-  readonly node: BrokerNode
-  readonly manager: WebSocketManager
+  readonly node: Server['node']
+  readonly manager: Server['manager']
 
-  constructor (makeBroker: (clock: FakeClock) => B, setup: Setup = {}) {
-    const { clock = new FakeClock(), authorize = true, onMessage, heartbeatIntervalMs: intervalMs = defaults.heartbeatIntervalMs } = setup
-    const { closeTimeoutMs = defaults.closeTimeoutMs } = setup
-    const { counters } = this
+  constructor (makeBroker: (clock: FakeClock) => B, { clock = new FakeClock(), bounds: _bounds, maxPayload, ...given }: Setup = {}) {
+    const options = resolveOptions(given)
     const log = safeLogger(this.log)
-    const limits: Limits = { ...defaults.limits, ...setup.limits }
-    const { maxOutboxBytes, maxTotalOutboxBytes: maxTotalBytes, stallTimeoutMs } = { ...defaults.delivery, ...setup.delivery }
-    const close: Connections['close'] = (connection, name) => { this.connections.close(connection, name) }
-
     this.clock = clock
     this.broker = makeBroker(clock)
     const broker = this.broker instanceof MemoryBroker
       ? this.broker
       : new CheckedBroker(this.broker, (err) => { log.error({ err }, 'the broker broke its contract') })
-    const hub = this.hub = new Hub({ broker, clock })
-    const pool = this.pool = new OutboxPool({ clock, maxOutboxBytes, maxTotalBytes })
-    this.heartbeat = new Heartbeat({ clock, counters, log, intervalMs, stallTimeoutMs })
-    const expiry = new Expiry({ clock, close })
-    const budgets = { subscribeBudgets: subscribeBudgets(clock, limits), replayBudgets: replayBudgets(clock, limits) }
-    const connections = this.connections = new Connections({
-      hub, clock, counters, log, closeTimeoutMs, watchers: [this.heartbeat, expiry, ...Object.values(budgets)]
-    })
-    const clientLimits = connectionLimits(limits, setup.maxPayload ?? defaults.maxPayload)
-    const replies = this.replies = new Replies({ hub, clock, counters, limits: clientLimits })
-    const follows = this.follows = new Follows({ ...limits, ...budgets, hub, clock, replies, connections, log, authorize })
-    this.arrivals = new Arrivals({
-      ...budgets, hub, pool, clock, connections, follows, replies, counters, log, closeTimeoutMs,
-      rateLimit: limits,
-      connectionsPerUser: limits.connectionsPerUser,
-      maxConnections: limits.connections
-    })
-    const cancellations = this.cancellations = new Cancellations({
-      ...limits, clock, broker, follows, replies, log, allowed: setup.allowCancel === true, onCancel: setup.onCancel
-    })
-    this.inbound = new Inbound({
-      clock, connections, follows, cancellations, replies, counters, log, onMessage,
-      limits: clientLimits,
-      clientOf: clientView({ hub, connections, clock })
-    })
-    const watchdog = this.watchdog = new Watchdog({
-      clock,
-      stallAfterMs: setup.jobs?.stallAfterMs ?? defaults.jobs.stallAfterMs,
-      onStall: (job) => this.notifier.stall(job)
-    })
-    const notifier = this.notifier = new Notifier({ broker, clock, counters, watchdog, cancellations, log, closeTimeoutMs })
-    this.manager = new WebSocketManager({
-      broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: setup.jobs?.maxTextUnits ?? defaults.jobs.maxTextUnits
-    })
-    this.node = {
-      deliver: (stream, publication) => hub.deliver(stream, publication),
-      control: (message) => {
-        if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
-        const { userId, sessionId } = message
-        this.arrivals.revoke(userId, sessionId)
-        for (const connection of connections.values()) {
-          if (connection.userId !== userId) continue
-          if (sessionId === undefined) connections.close(connection, 'revoked')
-          else follows.revoke(connection, sessionId)
-        }
-        return true
-      }
-    }
+    const server = createParts({ options, clock, log, broker, maxPayload: maxPayload ?? options.maxPayload })
+    this.counters = server.counters
+    this.hub = server.hub
+    this.pool = server.pool
+    this.heartbeat = server.heartbeat
+    this.connections = server.connections
+    this.replies = server.replies
+    this.subscriptions = server.subscriptions
+    this.handshakes = server.handshakes
+    this.cancellations = server.cancellations
+    this.inbound = server.inbound
+    this.notifier = server.notifier
+    this.node = server.node
+    this.manager = server.manager
     void broker.open(this.node)
   }
 
   /** A socket that is upgraded, and of which nothing is known yet. */
-  arrive (transport = new FakeTransport()): Arrival & { transport: FakeTransport } {
-    return this.arrivals.begin(transport) as Arrival & { transport: FakeTransport }
+  arrive (transport = new FakeTransport()): Handshake & { transport: FakeTransport } {
+    return this.handshakes.begin(transport) as Handshake & { transport: FakeTransport }
   }
 
   /** What `accept` is given for a newcomer. */
@@ -155,7 +97,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
   /** Brings a newcomer all the way in. Its `connection` message is taken from what it received. */
   async connect (newcomer: Newcomer = {}): Promise<Peer> {
     const { transport = new FakeTransport() } = newcomer
-    const accepted = this.arrivals.accept(this.arrive(transport), this.admitted(newcomer))
+    const accepted = this.handshakes.accept(this.arrive(transport), this.admitted(newcomer))
     if (this.broker instanceof HandBroker) this.broker.answer()
     const connection = await accepted
     if (typeof connection === 'string') throw new Error(`not let in: ${connection}`)

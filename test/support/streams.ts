@@ -1,5 +1,5 @@
 import { describeError } from '../../lib/jobs/ai-error.js'
-import { StreamReader } from '../../lib/jobs/streams/reader.js'
+import { StreamReader } from '../../lib/jobs/stream-protocols/reader.js'
 
 /** How a job ends whose stream has these chunks. */
 export interface StreamEnd {

@@ -94,9 +94,9 @@ const rows: Record<string, () => Promise<string>> = {
       say(deaf, { type: 'subscribe', sessionId: 's' })
       say(deaf, { type: 'unsubscribe', sessionId: 's' })
     })
-    const { waitingBytes, shed } = await server.call('sample', undefined)
+    const { waitingBytes, slowConsumers } = await server.call('sample', undefined)
     await server.end()
-    return `${(waitingBytes / MIB).toFixed(2)} MiB wait for it after 12 s, ${shed} closed`
+    return `${(waitingBytes / MIB).toFixed(2)} MiB wait for it after 12 s, ${slowConsumers} closed`
   },
 
   /** A client that reads subscribes 48 times a second, each time with another `have`. */

@@ -19,7 +19,7 @@ export interface Sample {
   readonly rssBytes: number
   readonly externalBytes: number
   readonly waitingBytes: number
-  readonly shed: number
+  readonly slowConsumers: number
   readonly historyBytes: number
   readonly sockets: number
 }
@@ -61,9 +61,9 @@ const handlers = {
     globalThis.gc?.()
     const { user, system } = process.cpuUsage()
     const { rss, external } = process.memoryUsage()
-    const { bufferedAmount, shed, historyBytes } = running().wsManager.getMetrics()
+    const { bufferedAmount, slowConsumers, historyBytes } = running().wsManager.getMetrics()
     const sockets = await new Promise<number>((resolve) => { running().server.getConnections((_error, count) => { resolve(count) }) })
-    return { cpuMs: (user + system) / 1000, rssBytes: rss, externalBytes: external, waitingBytes: bufferedAmount, shed, historyBytes, sockets }
+    return { cpuMs: (user + system) / 1000, rssBytes: rss, externalBytes: external, waitingBytes: bufferedAmount, slowConsumers, historyBytes, sockets }
   },
   /** How long `app.close()` takes, in milliseconds; `withinMs` if it takes longer. */
   close: async ({ withinMs }: { withinMs: number }): Promise<number> => {

@@ -17,7 +17,7 @@ export interface OpenOptions {
   /** Socket `i` follows session `i % sessions`, in the query. */
   readonly sessions: number
   /** Each socket follows so many sessions of its own instead, by `subscribe`. 0: as above. */
-  readonly follows: number
+  readonly subscriptions: number
   /** Further sockets that follow the same and stop to read. */
   readonly stalled: number
 }
@@ -66,11 +66,11 @@ function address (): string {
 }
 
 function clientOptions (at: number): ClientOptions {
-  const { contender, port, deflate, sessions, follows } = options
+  const { contender, port, deflate, sessions, subscriptions } = options
   return {
     port, deflate, dialect: dialectOf(contender), localAddress: ADDRESSES === 1 ? '127.0.0.1' : address(),
-    sessionId: follows > 0 ? undefined : `s${at % sessions}`,
-    subscribe: Array.from({ length: follows }, (_, i) => `s${at * follows + i}`)
+    sessionId: subscriptions > 0 ? undefined : `s${at % sessions}`,
+    subscribe: Array.from({ length: subscriptions }, (_, i) => `s${at * subscriptions + i}`)
   }
 }
 

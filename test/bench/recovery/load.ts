@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readAt, readN, stamp, stampOf } from '../payload.js'
 import { serve } from '../rpc.js'
-import { followerOf } from './follower.js'
+import { followerOf } from './subscriber.js'
 import { Returning } from './returning.js'
 
 // The process whose clients are cut off and come back.
@@ -35,7 +35,7 @@ export interface Delivered {
 }
 
 export interface Returned {
-  /** Microseconds from the last client's asking for a connection to the last message's arrival. */
+  /** Microseconds from the last client's asking for a connection to the last message's handshake. */
   readonly tailMicros: number
 }
 
@@ -102,7 +102,7 @@ const handlers = {
         last: -1,
         returning: new Returning({
           port: options.port, localAddress: `127.0.0.${2 + at % ADDRESSES}`,
-          follower: followerOf(options.contender, `s${at % options.sessions}`, onText),
+          subscriber: followerOf(options.contender, `s${at % options.sessions}`, onText),
           onMessage: (payload) => { if (options.text !== true) read(reader, payload) }
         })
       }
@@ -153,8 +153,8 @@ const handlers = {
 
   /** Waits for the end of every client's text, and answers what each holds, as digests and lengths. */
   async texts ({ timeoutMs }: { timeoutMs: number }): Promise<{ digests: string[], units: number, latencies: number[], cuts: number }> {
-    await until('the end of all texts', () => readers.every(({ returning }) => returning.follower.ended), timeoutMs)
-    const texts = readers.map(({ returning }) => returning.follower.text)
+    await until('the end of all texts', () => readers.every(({ returning }) => returning.subscriber.ended), timeoutMs)
+    const texts = readers.map(({ returning }) => returning.subscriber.text)
     return {
       digests: texts.map((text) => createHash('sha1').update(text).digest('hex')),
       units: texts.reduce((sum, { length }) => sum + length, 0),

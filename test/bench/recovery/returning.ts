@@ -1,10 +1,10 @@
 import { Client } from '../load/client.js'
 import { clientFrame, TEXT } from '../load/frames.js'
-import type { Follower } from './follower.js'
+import type { Subscriber } from './subscriber.js'
 
 export interface ReturningOptions {
   readonly port: number
-  readonly follower: Follower
+  readonly subscriber: Subscriber
   readonly localAddress: string
   readonly onMessage: (payload: Buffer) => void
 }
@@ -18,23 +18,23 @@ export class Returning {
     this.#options = options
   }
 
-  get follower (): Follower {
-    return this.#options.follower
+  get subscriber (): Subscriber {
+    return this.#options.subscriber
   }
 
   /** Resolves when it is connected and follows. */
   connect (): Promise<void> {
-    const { port, follower, localAddress, onMessage } = this.#options
+    const { port, subscriber, localAddress, onMessage } = this.#options
     return new Promise((resolve, reject) => {
       const client = this.#client = new Client({
         port, localAddress, deflate: false, sessionId: undefined, subscribe: [],
-        dialect: { path: follower.path(), greetings: 0, subscribe: () => '' }
+        dialect: { path: subscriber.path(), greetings: 0, subscribe: () => '' }
       }, (error) => { if (this.#client === client) reject(error ?? new Error('no error')) })
       client.read()
       client.onMessage = (_first, payload = Buffer.alloc(0)) => {
         // What is still on its way when a connection is cut is lost with it.
         if (this.#client !== client) return
-        const taken = follower.take(payload)
+        const taken = subscriber.take(payload)
         if (taken === 'ready') resolve()
         else if (taken === 'message') onMessage(payload)
         else if (taken !== undefined) client.send(clientFrame(TEXT, taken.reply))

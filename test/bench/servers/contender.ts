@@ -12,7 +12,7 @@ export interface Contender {
   /** Bytes that wait in this process for readers, where the contender can tell. */
   waitingBytes? (): number
   /** Readers cut off because they were too slow. */
-  shed? (): number
+  slowConsumers? (): number
 }
 
 export type Kind = 'progress' | 'update'

@@ -18,6 +18,6 @@ export function ours ({ build, withoutHistory }: ContenderOptions): Contender {
       else void app.wsManager.broadcastToSession(sessionId, { type: 'update', ...body })
     },
     waitingBytes: () => app.wsManager.getMetrics().bufferedAmount,
-    shed: () => app.wsManager.getMetrics().shed
+    slowConsumers: () => app.wsManager.getMetrics().slowConsumers
   }
 }

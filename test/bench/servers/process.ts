@@ -34,7 +34,7 @@ export interface Usage {
   readonly peakRssBytes: number
   readonly peakWaitingBytes: number
   /** Readers cut off because they were too slow. */
-  readonly shed: number
+  readonly slowConsumers: number
 }
 
 export interface Memory {
@@ -96,7 +96,7 @@ function publishAll (target: Contender, plan: Plan): Promise<Usage> {
         const { user, system } = process.cpuUsage(before)
         const wallMicros = Number((process.hrtime.bigint() - wallBefore) / 1000n)
         peakRssBytes = Math.max(peakRssBytes, process.memoryUsage.rss())
-        end(() => { resolve({ cpuMicros: user + system, wallMicros, peakRssBytes, peakWaitingBytes, shed: target.shed?.() ?? 0 }) })
+        end(() => { resolve({ cpuMicros: user + system, wallMicros, peakRssBytes, peakWaitingBytes, slowConsumers: target.slowConsumers?.() ?? 0 }) })
         return
       }
       for (let i = 0; i < publicationsPerTick; i++) {

@@ -16,9 +16,9 @@ export function wsLoop ({ compression }: ContenderOptions): Contender {
     async listen () {
       server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: compression && perMessageDeflate })
       server.on('connection', (socket, { url }) => {
-        const follows = new Set<string>()
+        const subscriptions = new Set<string>()
         const follow = (sessionId: string): void => {
-          follows.add(sessionId)
+          subscriptions.add(sessionId)
           rooms.join(sessionId, socket)
         }
         const first = sessionOf(url)
@@ -33,7 +33,7 @@ export function wsLoop ({ compression }: ContenderOptions): Contender {
             socket.send(JSON.stringify(pong()))
           }
         })
-        socket.on('close', () => { rooms.leave(follows, socket) })
+        socket.on('close', () => { rooms.leave(subscriptions, socket) })
       })
       await once(server, 'listening')
       return (server.address() as AddressInfo).port

@@ -64,7 +64,7 @@ export function testDefaultRun (t: Test, browser: Browser): void {
 
       await canvas.start()
       await says(canvas.step('Start a job'), 'done')
-      await says(canvas.you.text, 'lib/server/manager.ts')
+      await says(canvas.you.text, 'lib/manager/manager.ts')
       await shot('1-started')
 
       await canvas.you.cut.click()
@@ -77,7 +77,7 @@ export function testDefaultRun (t: Test, browser: Browser): void {
       const other = await context.newPage()
       await other.goto(stage.url('steps'))
       await says(canvas.step('Open a second tab'), 'done')
-      await says(new CanvasPage(other).you.text, 'lib/server/manager.ts')
+      await says(new CanvasPage(other).you.text, 'lib/manager/manager.ts')
       await other.close()
 
       const command = /kill -9 (\d+)/.exec(await textOf(canvas.step('Kill the server')))!

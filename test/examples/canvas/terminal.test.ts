@@ -48,7 +48,7 @@ async function generate (port: string, sessionId: string): Promise<void> {
   const response = await fetch(`http://localhost:${port}/api/agent/generate`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ sessionId, mode: 'document', targetFile: 'lib/server/manager.ts' })
+    body: JSON.stringify({ sessionId, mode: 'document', targetFile: 'lib/manager/manager.ts' })
   })
   if (response.status !== 202) throw new Error(`no job was started: ${await response.text()}`)
 }

@@ -59,7 +59,7 @@ export class LibraryTab implements Tab {
     this.#client.connect()
   }
 
-  get follows (): readonly string[] {
+  get subscriptions (): readonly string[] {
     return [...this.#holders.keys()]
   }
 

@@ -36,7 +36,7 @@ export class RawTab implements Tab {
     this.#connect()
   }
 
-  get follows (): readonly string[] {
+  get subscriptions (): readonly string[] {
     return [...this.#followed].filter(([, { phase }]) => phase === 'following').map(([sessionId]) => sessionId)
   }
 

@@ -25,7 +25,7 @@ export interface Tab {
   readonly name: string
   readonly userId: string
   readonly line: Line
-  readonly follows: readonly string[]
+  readonly subscriptions: readonly string[]
   follow (sessionId: string): void
   leave (sessionId: string): void
   /** Asks again for a session that it follows. */

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { Frame } from '../../../lib/delivery/frame.js'
 import { FrameCache } from '../../../lib/delivery/frame-cache.js'
-import { RunningText } from '../../../lib/jobs/text.js'
+import { JobText } from '../../../lib/streams/job-text.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
 const MEGABYTE = 1024 * 1024
@@ -9,7 +9,7 @@ const MEGABYTE = 1024 * 1024
 t.test('a frame is made once for the same name, text and revision', (t) => {
   const clock = new FakeClock()
   const frames = new FrameCache(clock)
-  const [text, other] = [new RunningText(1), new RunningText(1)]
+  const [text, other] = [new JobText(1), new JobText(1)]
   const make = (): Frame => new Frame('x')
   const first = frames.frame('missed', 'a', text, 1, make)
   t.equal(frames.frame('missed', 'a', text, 1, make), first)
@@ -25,7 +25,7 @@ t.test('a frame is made once for the same name, text and revision', (t) => {
 t.test('frames are kept for a second', (t) => {
   const clock = new FakeClock()
   const frames = new FrameCache(clock)
-  const text = new RunningText(1)
+  const text = new JobText(1)
   const make = (): Frame => new Frame('x')
   const first = frames.frame('missed', 'a', text, 1, make)
   clock.advance(999)
@@ -39,7 +39,7 @@ t.test('frames are kept for a second', (t) => {
 
 t.test('no more is kept than there is room for', (t) => {
   const frames = new FrameCache(new FakeClock())
-  const text = new RunningText(1)
+  const text = new JobText(1)
   const ask = (name: string, megabytes: number): Frame => {
     return frames.frame('missed', name, text, 1, () => new Frame('x'.repeat(megabytes * MEGABYTE)))
   }
@@ -56,7 +56,7 @@ t.test('no more is kept than there is room for', (t) => {
 
 t.test('a frame that is replaced makes room', (t) => {
   const frames = new FrameCache(new FakeClock())
-  const text = new RunningText(1)
+  const text = new JobText(1)
   const small = frames.frame('missed', 'small', text, 1, () => new Frame('x'))
   for (let revision = 0; revision < 10; revision++) frames.frame('missed', 'a', text, revision, () => new Frame('x'.repeat(3 * MEGABYTE)))
   t.equal(frames.frame('missed', 'small', text, 1, () => new Frame('x')), small)

@@ -10,7 +10,7 @@ function strictRoom (maxOutboxBytes = 100 * KIB): { room: Room, enter: (alsoEnds
     room,
     enter: (alsoEnds) => room.enter((guest) => {
       for (const ending of alsoEnds === undefined ? [guest] : [guest, alsoEnds()]) {
-        room.hub.finish(ending.follower, () => { ending.transport.close(4000, 'slow') })
+        room.hub.finish(ending.subscriber, () => { ending.transport.close(4000, 'slow') })
       }
     })
   }
@@ -34,7 +34,7 @@ t.test('finishing', (t) => {
     room.tell(leaving, 'goodbye')
     room.publish('b', '2')
     let finished = 0
-    room.hub.finish(leaving.follower, () => { finished++ })
+    room.hub.finish(leaving.subscriber, () => { finished++ })
     t.equal(finished, 1)
     t.strictSame(leaving.transport.texts.slice(1), ['1', 'goodbye', '2'])
     t.equal(leaving.transport.writes.length, 2)
@@ -51,7 +51,7 @@ t.test('finishing', (t) => {
   t.test('needs nothing to send', (t) => {
     const room = new Room()
     const guest = room.enter()
-    room.hub.finish(guest.follower, () => { guest.transport.close(1000, 'done') })
+    room.hub.finish(guest.subscriber, () => { guest.transport.close(1000, 'done') })
     room.clock.tick()
     t.strictSame(guest.transport.writes, [])
     t.equal(guest.transport.closedWith?.code, 1000)
@@ -64,7 +64,7 @@ t.test('finishing', (t) => {
     room.join(guest, 'a')
     stall(room, guest)
     room.publish('a', '1')
-    room.hub.finish(guest.follower, () => { guest.transport.close(1012, 'restart') })
+    room.hub.finish(guest.subscriber, () => { guest.transport.close(1012, 'restart') })
     room.clock.tick()
     t.equal(guest.transport.closedWith, undefined)
     guest.transport.drain()
@@ -81,7 +81,7 @@ t.test('finishing', (t) => {
     stall(room, guest)
     room.publish('a', large)
     room.publish('a', large)
-    room.hub.finish(guest.follower, () => { guest.transport.close(1012, 'restart') })
+    room.hub.finish(guest.subscriber, () => { guest.transport.close(1012, 'restart') })
     t.ok(guest.transport.closedWith)
     t.equal(guest.overflows, 1)
     t.equal(room.pool.waitingBytes, 0)
@@ -101,8 +101,8 @@ t.test('dropping', (t) => {
     room.clock.tick()
     room.publish('a', '1')
     room.tell(settled, 'unseen')
-    room.hub.drop(gone.follower)
-    room.hub.drop(settled.follower)
+    room.hub.drop(gone.subscriber)
+    room.hub.drop(settled.subscriber)
     room.publish('a', '2')
     room.clock.tick()
     for (const { transport } of [gone, settled]) t.strictSame(transport.texts, ['hello a:0'])
@@ -118,7 +118,7 @@ t.test('dropping', (t) => {
     room.publish('a', large)
     room.clock.tick()
     t.ok(room.pool.waitingBytes > 40 * KIB)
-    room.hub.drop(guest.follower)
+    room.hub.drop(guest.subscriber)
     t.equal(room.pool.waitingBytes, 0)
     const { length } = guest.transport.writes
     guest.transport.drain()
@@ -131,8 +131,8 @@ t.test('dropping', (t) => {
     const guest = room.enter()
     room.join(guest, 'a')
     room.clock.tick()
-    room.hub.drop(guest.follower)
-    room.hub.drop(guest.follower)
+    room.hub.drop(guest.subscriber)
+    room.hub.drop(guest.subscriber)
     room.tell(guest, 'unseen')
     room.join(guest, 'a')
     t.equal(room.publish('a', 'unseen'), 0)
@@ -256,9 +256,9 @@ t.test('inside a flush', (t) => {
 
   t.test('a reader whose socket dies there is dropped, and gets nothing more', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * KIB })
-    const dying = room.enter(({ follower, transport }) => {
+    const dying = room.enter(({ subscriber, transport }) => {
       transport.terminate()
-      room.hub.drop(follower)
+      room.hub.drop(subscriber)
     })
     const living = room.enter()
     for (const guest of [dying, living]) room.join(guest, 'a')
@@ -277,8 +277,8 @@ t.test('inside a flush', (t) => {
 
   t.test('the ceiling over all readers costs the one that holds most', (t) => {
     const room = new Room({ maxTotalBytes: 300 * KIB })
-    const guests = [1, 2, 3].map(() => room.enter(({ follower, transport }) => {
-      room.hub.finish(follower, () => { transport.close(4000, 'slow') })
+    const guests = [1, 2, 3].map(() => room.enter(({ subscriber, transport }) => {
+      room.hub.finish(subscriber, () => { transport.close(4000, 'slow') })
     }))
     for (const guest of guests) {
       room.join(guest, 'a')
@@ -289,7 +289,7 @@ t.test('inside a flush', (t) => {
     room.clock.tick()
     t.strictSame(guests.map(({ overflows }) => overflows), [1, 0, 0])
     t.ok(room.pool.waitingBytes <= 300 * KIB)
-    t.match(room.pool, { shed: 1 })
+    t.match(room.pool, { slowConsumers: 1 })
     for (const { transport } of guests.slice(1)) {
       while (transport.bufferedBytes > 0) transport.drain()
       t.equal(transport.texts.at(-1), large)

@@ -18,7 +18,7 @@ interface Act {
 /** What a guest was to be sent, in the order of the calls. */
 class Expected {
   readonly texts: string[] = []
-  readonly follows = new Set<string>()
+  readonly subscriptions = new Set<string>()
   end: 'finished' | 'dropped' | undefined
 }
 
@@ -58,7 +58,7 @@ class Stage {
       case 'publish':
       case 'publish much': {
         const body = does === 'publish' ? text : text + large
-        for (const { follows, texts } of expected) if (follows.has(name)) texts.push(body)
+        for (const { subscriptions, texts } of expected) if (subscriptions.has(name)) texts.push(body)
         room.publish(name, body)
         break
       }
@@ -71,23 +71,23 @@ class Stage {
         const names = does === 'join' ? [name] : ['a', 'b']
         if (meant.end === undefined) {
           meant.texts.push(`hello ${names.map((each) => `${each}:0`).join(' ')}`)
-          for (const each of names) meant.follows.add(each)
+          for (const each of names) meant.subscriptions.add(each)
         }
         room.join(guest, ...names)
         break
       }
       case 'leave':
-        meant.follows.delete(name)
+        meant.subscriptions.delete(name)
         room.leave(guest, name)
         break
       case 'finish':
         if (meant.end !== undefined) break
         this.#end(meant, 'finished')
-        room.hub.finish(guest.follower, () => undefined)
+        room.hub.finish(guest.subscriber, () => undefined)
         break
       case 'drop':
         this.#end(meant, 'dropped')
-        room.hub.drop(guest.follower)
+        room.hub.drop(guest.subscriber)
     }
   }
 
@@ -99,7 +99,7 @@ class Stage {
 
   #end (meant: Expected, end: NonNullable<Expected['end']>): void {
     meant.end = end
-    meant.follows.clear()
+    meant.subscriptions.clear()
   }
 }
 
@@ -112,10 +112,10 @@ t.test('whatever a reader that is given up sets off, each gets what it is to get
   const acts = (maxLength: number): fc.Arbitrary<Act[]> => fc.array(act, { maxLength, size: 'max' })
   const perGuest = <T>(each: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(each, { minLength: GUESTS, maxLength: GUESTS })
   let inside = 0
-  fc.assert(fc.property(perGuest(fc.subarray(['a', 'b'])), perGuest(fc.boolean()), perGuest(acts(6)), fc.array(acts(12), { maxLength: 4 }), (follows, isSlow, onOverflow, ticks) => {
+  fc.assert(fc.property(perGuest(fc.subarray(['a', 'b'])), perGuest(fc.boolean()), perGuest(acts(6)), fc.array(acts(12), { maxLength: 4 }), (subscriptions, isSlow, onOverflow, ticks) => {
     const stage = new Stage(onOverflow)
     const { room, guests, expected } = stage
-    for (const [whom, names] of follows.entries()) for (const name of names) stage.perform({ does: 'join', name, whom })
+    for (const [whom, names] of subscriptions.entries()) for (const name of names) stage.perform({ does: 'join', name, whom })
     for (const [at, { transport }] of guests.entries()) if (isSlow[at] === true) transport.stall()
     for (const acts of ticks) {
       for (const act of acts) stage.perform(act)
@@ -130,13 +130,13 @@ t.test('whatever a reader that is given up sets off, each gets what it is to get
       stage.tick()
       for (const { transport } of guests) transport.drain()
     }
-    for (const [at, { follower, transport, overflows }] of guests.entries()) {
-      const { texts, end, follows } = expected[at]!
+    for (const [at, { subscriber, transport, overflows }] of guests.entries()) {
+      const { texts, end, subscriptions } = expected[at]!
       // One that was given up or dropped has a beginning of it.
       assert.deepEqual(transport.texts, overflows > 0 || end === 'dropped' ? texts.slice(0, transport.texts.length) : texts)
-      assert.deepEqual([follower.own, follower.fedBy], [undefined, undefined])
-      assert.equal(follower.channels.length, follows.size)
-      for (const { current, next } of follower.channels) assert.deepEqual([current, next], [undefined, undefined])
+      assert.deepEqual([subscriber.own, subscriber.fedBy], [undefined, undefined])
+      assert.equal(subscriber.channels.length, subscriptions.size)
+      for (const { current, next } of subscriber.channels) assert.deepEqual([current, next], [undefined, undefined])
     }
     assert.equal(room.pool.waitingBytes, 0)
     inside += stage.inside

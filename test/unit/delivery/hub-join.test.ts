@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Joined, Publication, Stream } from '../../../lib/broker/broker.js'
-import { isPromise } from '../../../lib/maybe-promise.js'
+import type { Joined, Publication, Stream } from '../../../lib/streams/broker.js'
+import { isPromise } from '../../../lib/util/maybe-promise.js'
 import { ManualBroker, settled } from '../../support/manual-broker.js'
 import { Room, streamOf } from '../../support/room.js'
 
@@ -55,7 +55,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     const guest = room.enter()
     const missed = [take('a', '{"n":1}'), take('a', '{"n":2}')]
     const since = { epoch: 'far.0', seq: 0 }
-    const joined = room.hub.join(guest.follower, [{ stream: streamOf('a'), since }], (joined) => {
+    const joined = room.hub.join(guest.subscriber, [{ stream: streamOf('a'), since }], (joined) => {
       t.strictSame(joined.get(streamOf('a'))?.replay, missed)
       return 'hello'
     })
@@ -291,7 +291,7 @@ t.test('what ends before the answer', (t) => {
       const { room, broker } = farRoom()
       const guest = room.enter()
       const joined = room.join(guest, 'a', 'b')
-      room.hub[ending](guest.follower, () => undefined)
+      room.hub[ending](guest.subscriber, () => undefined)
       room.publish('a', 'unseen')
       for (const join of broker.joins) await join.answer()
       await joined
@@ -361,13 +361,13 @@ t.test('a broker that fails', (t) => {
   t.end()
 })
 
-t.test('the broker is told to leave when the last follower has gone, and not before', async (t) => {
+t.test('the broker is told to leave when the last subscriber has gone, and not before', async (t) => {
   const { room, broker } = farRoom()
   const guests = [room.enter(), room.enter(), room.enter()] as const
   for (const guest of guests) room.join(guest, 'a')
   for (const join of broker.joins.slice(0, 2)) await join.answer()
   room.leave(guests[0], 'a')
-  room.hub.drop(guests[1].follower)
+  room.hub.drop(guests[1].subscriber)
   t.strictSame(broker.left, [], 'one is still on its way')
   room.leave(guests[2], 'a')
   t.strictSame(broker.left, ['session:a'])

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import type { Publication } from '../../../lib/broker/broker.js'
+import type { Publication } from '../../../lib/streams/broker.js'
 import { ManualBroker, type PendingJoin } from '../../support/manual-broker.js'
 import { Room, streamOf, type Guest } from '../../support/room.js'
 
@@ -21,7 +21,7 @@ function manyOf<T> (step: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
 /** What a guest must see, and what the model knows of it. */
 interface Expected {
   readonly guest: Guest
-  readonly follows: Set<string>
+  readonly subscriptions: Set<string>
   /** Everything that it was given, in order. */
   readonly given: Message[]
   /** Sessions that it left before it had been sent their past. */
@@ -145,8 +145,8 @@ function run (
   jobs: ModelJobs = new Map(NAMES.map((name) => [name, new Map<string, ModelJob>()]))
 ): Expected[] {
   const guests = Array.from({ length: GUESTS }, (): Expected => ({
-    guest: room.enter(({ follower, transport }) => { room.hub.finish(follower, () => { transport.close(4000, 'slow') }) }),
-    follows: new Set(), cutShort: new Set(), given: [], replayedBytes: 0, flushed: 0, ended: 'no'
+    guest: room.enter(({ subscriber, transport }) => { room.hub.finish(subscriber, () => { transport.close(4000, 'slow') }) }),
+    subscriptions: new Set(), cutShort: new Set(), given: [], replayedBytes: 0, flushed: 0, ended: 'no'
   }))
   const live = (expected: Expected): boolean => expected.ended === 'no' && expected.guest.overflows === 0
   const flushed = (): void => {
@@ -157,9 +157,9 @@ function run (
     if (expected !== undefined && !live(expected)) return
     switch (step.does) {
       case 'join': {
-        const { guest: who, given, follows } = expected!
+        const { guest: who, given, subscriptions } = expected!
         const text = `hello ${at}`
-        void room.hub.join(who.follower, [{ stream: streamOf(step.name) }], () => text)
+        void room.hub.join(who.subscriber, [{ stream: streamOf(step.name) }], () => text)
         given.push({ text })
         // The present state: of each job the latest progress, with all of its text.
         for (const [jobId, job] of jobs.get(step.name)!) {
@@ -167,20 +167,20 @@ function run (
           given.push({ text: state, key: `${step.name} ${jobId}`, past: step.name })
           expected!.replayedBytes += state.length + LONGEST_HEADER_BYTES
         }
-        follows.add(step.name)
+        subscriptions.add(step.name)
         break
       }
       case 'leave':
         room.leave(expected!.guest, step.name)
         stopPast(expected!, step.name)
-        expected!.follows.delete(step.name)
+        expected!.subscriptions.delete(step.name)
         break
       case 'publish': {
-        const followers = guests.filter((expected) => live(expected) && expected.follows.has(step.name))
+        const subscribers = guests.filter((expected) => live(expected) && expected.subscriptions.has(step.name))
         if (step.key === undefined) {
           const text = `${at} `.padEnd(step.bytes, '.')
-          assert.equal(room.publish(step.name, text), followers.length)
-          for (const { given } of followers) given.push({ text })
+          assert.equal(room.publish(step.name, text), subscribers.length)
+          for (const { given } of subscribers) given.push({ text })
           break
         }
         const { body, textAt } = progressBody(at, step.bytes)
@@ -190,8 +190,8 @@ function run (
         const job = { body, text: before + delta }
         running.delete(step.key)
         running.set(step.key, job)
-        assert.equal(room.publish(step.name, body, { job: { event: 'progress', jobId: step.key }, textAt, delta }), followers.length)
-        for (const { given } of followers) given.push({ text: progressText(job, step.key, before.length), key: `${step.name} ${step.key}` })
+        assert.equal(room.publish(step.name, body, { job: { event: 'progress', jobId: step.key }, textAt, delta }), subscribers.length)
+        for (const { given } of subscribers) given.push({ text: progressText(job, step.key, before.length), key: `${step.name} ${step.key}` })
         break
       }
       case 'tell':
@@ -203,12 +203,12 @@ function run (
         flushed()
         break
       case 'finish':
-        room.hub.finish(expected!.guest.follower, () => undefined)
+        room.hub.finish(expected!.guest.subscriber, () => undefined)
         expected!.flushed = expected!.given.length
         expected!.ended = 'finished'
         break
       case 'drop':
-        room.hub.drop(expected!.guest.follower)
+        room.hub.drop(expected!.guest.subscriber)
         expected!.ended = 'dropped'
         break
       case 'stall':
@@ -248,13 +248,13 @@ t.test('every reader that keeps up sees exactly what the calls gave it, in their
 t.test('a reader that stalls sees the same, but for progress that newer progress replaced, and has every text whole', (t) => {
   let joined = 0
   fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
-    // Nobody is shed here.
+    // No slow consumer is closed here.
     const room = new Room({ maxOutboxBytes: 64 * 1024 * KIB })
     const jobs: ModelJobs = new Map(NAMES.map((name) => [name, new Map<string, ModelJob>()]))
     const guests = run(steps, room, undefined, jobs)
     // What a job's progress says of itself does not name its session, but no two are of the same step.
     const sessionOf = new Map(steps.flatMap((step, at) => step.does === 'publish' ? [[at, step.name] as const] : []))
-    for (const { guest, given, follows, cutShort, flushed, ended } of guests) {
+    for (const { guest, given, subscriptions, cutShort, flushed, ended } of guests) {
       const { transport } = guest
       transport.stalled = false
       transport.drain()
@@ -262,7 +262,7 @@ t.test('a reader that stalls sees the same, but for progress that newer progress
       const held = stitch(transport.texts, ({ n, jobId }) => `${sessionOf.get(n)!} ${jobId}`,
         (key) => cutShort.has(key.split(' ')[0]!))
       if (ended !== 'no') continue
-      for (const name of follows) for (const [jobId, { text }] of jobs.get(name)!) assert.equal(held.get(`${name} ${jobId}`), text)
+      for (const name of subscriptions) for (const [jobId, { text }] of jobs.get(name)!) assert.equal(held.get(`${name} ${jobId}`), text)
     }
     joined += room.pool.collapsed
     assert.equal(room.pool.waitingBytes, 0)
@@ -272,12 +272,12 @@ t.test('a reader that stalls sees the same, but for progress that newer progress
 })
 
 t.test('a reader that is too slow sees the beginning, and no more waits for it than the bound and one message', (t) => {
-  let shed = 0
+  let slowConsumers = 0
   fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
     const room = new Room({ maxOutboxBytes: 50 * KIB, maxTotalBytes: 90 * KIB })
     const guests = run(steps, room, (guests) => {
       // What is sent of the past has bounds of its own.
-      for (const { guest: { follower: { outbox } }, replayedBytes } of guests) {
+      for (const { guest: { subscriber: { outbox } }, replayedBytes } of guests) {
         assert.ok(outbox.waitingBytes <= 161 * KIB + replayedBytes)
         assert.ok(outbox.transport.bufferedBytes <= 128 * KIB)
       }
@@ -285,18 +285,18 @@ t.test('a reader that is too slow sees the beginning, and no more waits for it t
     })
     for (const { guest, given } of guests) {
       if (guest.overflows > 0) {
-        shed++
+        slowConsumers++
         assert.equal(guest.transport.closedWith?.code, 4000)
-        assert.ok(!guest.follower.outbox.behind)
+        assert.ok(!guest.subscriber.outbox.behind)
       }
       meets(guest.transport.texts, given, 0)
-      room.hub.drop(guest.follower)
+      room.hub.drop(guest.subscriber)
     }
     assert.equal(room.pool.waitingBytes, 0)
-    assert.equal(room.pool.shed, guests.filter(({ guest }) => guest.overflows > 0).length)
+    assert.equal(room.pool.slowConsumers, guests.filter(({ guest }) => guest.overflows > 0).length)
     for (const name of NAMES) assert.equal(room.hub.count(streamOf(name)), 0)
   }), { numRuns: 300 })
-  t.ok(shed > 0, 'it did happen')
+  t.ok(slowConsumers > 0, 'it did happen')
   t.end()
 })
 
@@ -357,7 +357,7 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
           for (const join of waiting.splice(step.which % Math.max(1, waiting.length), 1)) await answer(join)
           break
         case 'drop':
-          room.hub.drop(guests[step.guest]!.follower)
+          room.hub.drop(guests[step.guest]!.subscriber)
           break
         case 'tick':
           room.clock.tick()
@@ -368,7 +368,7 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
     for (const name of NAMES) while (delivered.get(name)! < logs.get(name)!.length) deliver(name)
     room.clock.tick()
 
-    for (const { transport, follower } of guests) {
+    for (const { transport, subscriber } of guests) {
       const next = new Map<string, number>()
       for (const text of transport.texts) {
         const [word, rest] = text.split(' ') as [string, string]
@@ -384,9 +384,9 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
           next.set(word, Number(rest) + 1)
         }
       }
-      if (follower.outbox.closed) continue
+      if (subscriber.outbox.closed) continue
       for (const [name, revision] of next) assert.equal(revision, logs.get(name)!.length + 1, 'it saw all there is')
-      for (const name of NAMES) assert.equal(next.has(name), follower.channels.some(({ stream }) => stream === streamOf(name)))
+      for (const name of NAMES) assert.equal(next.has(name), subscriber.channels.some(({ stream }) => stream === streamOf(name)))
     }
   }), { numRuns: 200 })
   t.ok(entered > 0)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Position, PublishOptions, Stream } from '../../../lib/broker/broker.js'
+import type { Position, PublishOptions, Stream } from '../../../lib/streams/broker.js'
 import { Frame } from '../../../lib/delivery/frame.js'
 import { durable, report } from '../../support/contract-stage.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -12,8 +12,8 @@ const DAY_MS = 86_400_000
 const note = (name: string): string => JSON.stringify({ note: name })
 
 /** Comes back to a stream, and is greeted with what it is told: `session:a 1/2 recovered`. */
-function comeBack (room: Pick<Room, 'hub'>, { follower }: Guest, requests: Array<{ stream: Stream, since?: Position, have?: ReadonlyMap<string, number> }>): void {
-  void room.hub.join(follower, requests, (joined) => [...joined].map(([stream, { seq, replay, recovered, reason = '' }]) =>
+function comeBack (room: Pick<Room, 'hub'>, { subscriber }: Guest, requests: Array<{ stream: Stream, since?: Position, have?: ReadonlyMap<string, number> }>): void {
+  void room.hub.join(subscriber, requests, (joined) => [...joined].map(([stream, { seq, replay, recovered, reason = '' }]) =>
     `${stream} ${seq}, ${replay.length} ${recovered ? 'recovered' : reason}`).join('; '))
 }
 
@@ -57,8 +57,8 @@ t.test('who comes back is greeted, then sent what it missed with its numbers, th
 t.test('a message is framed once for all who come back', (t) => {
   const room = new Room()
   const since = room.broker.join(streamOf('a'))
-  const follower = room.enter()
-  comeBack(room, follower, [{ stream: streamOf('a') }])
+  const subscriber = room.enter()
+  comeBack(room, subscriber, [{ stream: streamOf('a') }])
   room.publish('a', note('one'), durable)
   room.clock.tick()
   const made = new Set<unknown>()
@@ -90,7 +90,7 @@ t.test('messages from the past say so, and live ones don\'t', (t) => {
     room.publish('a', note('while it is sent'), { durable: false })
     room.clock.tick()
     seen.push(marks(guest))
-    room.hub.drop(guest.follower)
+    room.hub.drop(guest.subscriber)
   }
   const live = 'while it is sent: live'
   const snapshot = ['ai_start: snapshot', 'ai_progress: snapshot', 'ai_progress: snapshot', live]
@@ -149,13 +149,13 @@ t.test('two connections of one user are each given what they missed, and their s
   t.strictSame(sent(early), ['user:one 1, 0 recovered', 'second 2', 'third 3'])
   t.strictSame(sent(late), ['user:one 2, 2 recovered', 'first 1', 'second 2', 'third 3'])
   t.match(early.transport.texts.at(-1), '"userSeq":3', 'a user\'s numbers have a name of their own')
-  room.hub.drop(early.follower)
+  room.hub.drop(early.subscriber)
   t.strictSame(left, [])
   room.broker.publish(stream, note('fourth'), durable)
   room.clock.tick()
   t.strictSame(sent(late).at(-1), 'fourth 4')
   t.equal(early.transport.texts.length, 3)
-  room.hub.drop(late.follower)
+  room.hub.drop(late.subscriber)
   t.strictSame(left, [stream])
   t.end()
 })
@@ -330,7 +330,7 @@ t.test('races', (t) => {
     room.clock.tick()
     t.strictSame(sent(guest), ['session:a 1, 1 recovered; session:b 0, 0 new', 'missed 1', 'live 2'])
 
-    room.hub.drop(guest.follower)
+    room.hub.drop(guest.subscriber)
     clock.advance(2 * DAY_MS)
     publish('of a new life')
     const again = room.enter()
@@ -354,7 +354,7 @@ t.test('races', (t) => {
     broker.answer()
     await turn()
     room.clock.tick()
-    room.hub.drop(guest.follower)
+    room.hub.drop(guest.subscriber)
     const delivered = sent(guest).length - 1
     t.ok(delivered > 0 && delivered < 4, `it had ${delivered} of them`)
     publish('5')

@@ -288,7 +288,7 @@ t.test('a message as it goes out', (t) => {
   t.test('carries its number as its last field, named after its kind of stream', (t) => {
     const room = new Room()
     const guest = room.enter()
-    room.hub.join(guest.follower, [{ stream: 'session:a' }, { stream: 'user:u' }, { stream: 'all' }], () => 'hello')
+    room.hub.join(guest.subscriber, [{ stream: 'session:a' }, { stream: 'user:u' }, { stream: 'all' }], () => 'hello')
     room.broker.publish('session:a', '{"type":"note"}', { durable: true })
     room.broker.publish('user:u', '{"type":"note"}', { durable: true })
     room.broker.publish('session:a', '{"type":"note"}', { durable: false })
@@ -349,7 +349,7 @@ t.test('the count of recipients', (t) => {
     t.equal(room.publish('b', '4'), 1)
     room.leave(one, 'a')
     t.equal(room.publish('a', '5'), 1)
-    room.hub.drop(two.follower)
+    room.hub.drop(two.subscriber)
     t.equal(room.publish('a', '6'), 0)
     t.equal(room.publish('b', '7'), 0)
     t.end()

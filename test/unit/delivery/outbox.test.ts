@@ -301,7 +301,7 @@ t.test('a reader that is too slow', (t) => {
     outbox.write([message('c', 5), message('d', 5)])
     t.equal(overflows(), 1)
     t.match(outbox, { closed: true, behind: false, stalledMs: 0, bufferedBytes: WRITE_AHEAD_BYTES })
-    t.match(pool, { waitingBytes: 0, shed: 1, sent: 1 })
+    t.match(pool, { waitingBytes: 0, slowConsumers: 1, sent: 1 })
     outbox.write([message('e', 100)])
     t.ok(outbox.writeJoined(Buffer.alloc(1), []), 'there is nothing left to do')
     transport.drain()
@@ -343,7 +343,7 @@ t.test('a reader that is too slow', (t) => {
       outbox.write([large])
     }
     t.equal(pool.waitingBytes, 500 * KIB)
-    t.equal(pool.shed, 0)
+    t.equal(pool.slowConsumers, 0)
     slow[0]!.outbox.close()
     for (const { outbox, transport } of slow.slice(1)) while (outbox.behind) transport.drain()
     t.equal(pool.waitingBytes, 0)
@@ -436,7 +436,7 @@ t.test('the ceiling over all readers', (t) => {
     slow[2]!.outbox.write([message('b', 30 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
     t.equal(pool.waitingBytes, 140 * KIB)
-    t.match(pool, { shed: 1, dropped: 1 })
+    t.match(pool, { slowConsumers: 1, dropped: 1 })
     t.end()
   })
 
@@ -488,7 +488,7 @@ t.test('the ceiling over all readers', (t) => {
       outbox.write([message(`large ${at}`, 400 * KIB)])
       t.ok(pool.waitingBytes <= 1000 * KIB)
     }
-    t.equal(pool.shed, 2, 'two of them have room')
+    t.equal(pool.slowConsumers, 2, 'two of them have room')
     const small = makeOutbox(pool)
     small.transport.stalled = true
     small.outbox.write([message('first', 64 * KIB), message('b', 90 * KIB)])
@@ -541,7 +541,7 @@ t.test('the ceiling over all readers', (t) => {
   t.test('ends where there is nobody to give up', (t) => {
     const { pool } = makePool({ maxTotalBytes: KIB })
     pool.makeRoom(2 * KIB)
-    t.equal(pool.shed, 0)
+    t.equal(pool.slowConsumers, 0)
     t.end()
   })
 
@@ -595,7 +595,7 @@ t.test('an end', (t) => {
     outbox.write([message('a', 60 * KIB)])
     let finished = 0
     outbox.finish(() => { finished++ })
-    outbox.shed()
+    outbox.closeAsSlow()
     t.equal(finished, 1)
     t.equal(pool.waitingBytes, 0)
     t.end()
@@ -619,7 +619,7 @@ t.test('an end', (t) => {
     outbox.close()
     transport.drain()
     t.strictSame(names(transport), ['first'])
-    t.match(pool, { waitingBytes: 0, dropped: 2, shed: 0 })
+    t.match(pool, { waitingBytes: 0, dropped: 2, slowConsumers: 0 })
     outbox.close()
     t.equal(pool.dropped, 2)
     t.equal(overflows(), 0)

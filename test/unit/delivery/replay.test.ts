@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import type { Publication } from '../../../lib/broker/broker.js'
+import type { Publication } from '../../../lib/streams/broker.js'
 import type { Frame } from '../../../lib/delivery/frame.js'
 import { Framing } from '../../../lib/delivery/framing.js'
 import { PIECE_UNITS, type Replay } from '../../../lib/delivery/replay.js'
-import { RunningText } from '../../../lib/jobs/text.js'
+import { JobText } from '../../../lib/streams/job-text.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { Room, streamOf, type Guest } from '../../support/room.js'
 
@@ -14,12 +14,12 @@ const TEXT_AT = BODY.indexOf('},"timestamp"')
 
 interface Piece { type: string, sessionId?: string, progress: { chunks?: number, delta?: string, offset?: number, truncated?: boolean }, timestamp: string, jobId: string, replayed?: string }
 
-function progressOf (source: RunningText, { body = BODY, textAt = TEXT_AT, revision = 1 } = {}): Publication {
+function progressOf (source: JobText, { body = BODY, textAt = TEXT_AT, revision = 1 } = {}): Publication {
   return { body, durable: false, revision, jobId: 'j', textAt, text: { source, from: 0, to: source.end } }
 }
 
-function textOf (...deltas: string[]): RunningText {
-  const text = new RunningText(1024 * 1024)
+function textOf (...deltas: string[]): JobText {
+  const text = new JobText(1024 * 1024)
   for (const delta of deltas) text.append(delta)
   return text
 }
@@ -110,7 +110,7 @@ t.test('a progress that says much says it once', (t) => {
 })
 
 t.test('a text whose beginning is gone begins with what is left, and says so', (t) => {
-  const source = new RunningText(3 * PIECE_UNITS)
+  const source = new JobText(3 * PIECE_UNITS)
   source.append('a'.repeat(3 * PIECE_UNITS))
   source.append('b'.repeat(PIECE_UNITS + 5))
   const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', held(7))
@@ -124,7 +124,7 @@ t.test('a text whose beginning is gone begins with what is left, and says so', (
 })
 
 t.test('a text that loses its beginning while it is replayed says so, in as many messages as were promised', (t) => {
-  const source = new RunningText(6 * PIECE_UNITS)
+  const source = new JobText(6 * PIECE_UNITS)
   source.append('a'.repeat(6 * PIECE_UNITS))
   const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', undefined)
   const first = read(replay.next()!)
@@ -166,7 +166,7 @@ t.test('a reader', (t) => {
     room.publish(name, BODY, { job: { event: 'progress', jobId: 'j' }, textAt: TEXT_AT, delta })
   }
   const join = (room: Room, guest: Guest, name = 's', units = 0): void => {
-    void room.hub.join(guest.follower, [{ stream: streamOf(name), have: held(units) }], (entered) => {
+    void room.hub.join(guest.subscriber, [{ stream: streamOf(name), have: held(units) }], (entered) => {
       const { replaying, replayBytes } = entered.get(streamOf(name))!
       return JSON.stringify({ replaying, replayBytes })
     })
@@ -208,8 +208,8 @@ t.test('a reader', (t) => {
     for (let i = 0; i < 100; i++) join(room, guest)
     t.equal(guest.overflows, 1)
     t.equal(room.pool.waitingBytes, 0)
-    room.hub.drop(guest.follower)
-    t.equal(guest.follower.replays, undefined)
+    room.hub.drop(guest.subscriber)
+    t.equal(guest.subscriber.replays, undefined)
     t.end()
   })
 
@@ -221,7 +221,7 @@ t.test('a reader', (t) => {
     join(room, guest)
     t.match(JSON.parse(guest.transport.texts[0]!), { replaying: 50, replayBytes: BODY.length + long.length })
     let news = ''
-    for (let reads = 0; guest.follower.outbox.behind; reads++) {
+    for (let reads = 0; guest.subscriber.outbox.behind; reads++) {
       t.ok(reads < 100)
       news += `${reads},`.repeat(1000)
       progress(room, `${reads},`.repeat(1000))
@@ -232,7 +232,7 @@ t.test('a reader', (t) => {
     t.equal(guest.overflows, 0)
     t.ok(guest.transport.pings.length >= 7, `${guest.transport.pings.length} pings`)
     t.equal(textSeen(guest), long + news)
-    t.equal(guest.follower.replays, undefined)
+    t.equal(guest.subscriber.replays, undefined)
     t.end()
   })
 
@@ -260,9 +260,9 @@ t.test('a reader', (t) => {
     const guest = room.enter()
     guest.transport.stall()
     for (const name of ['s', 'other']) join(room, guest, name)
-    t.equal(guest.follower.replays?.size, 2)
+    t.equal(guest.subscriber.replays?.size, 2)
     room.leave(guest, 's')
-    t.equal(guest.follower.replays?.size, 1)
+    t.equal(guest.subscriber.replays?.size, 1)
     guest.transport.stalled = false
     guest.transport.drain()
     t.equal(guest.transport.texts.length, 2 + 50)
@@ -276,8 +276,8 @@ t.test('a reader', (t) => {
     const guest = room.enter()
     guest.transport.stall()
     join(room, guest)
-    room.hub.drop(guest.follower)
-    t.equal(guest.follower.replays, undefined)
+    room.hub.drop(guest.subscriber)
+    t.equal(guest.subscriber.replays, undefined)
     t.equal(room.pool.waitingBytes, 0)
     t.end()
   })

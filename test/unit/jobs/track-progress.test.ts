@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
 import fc from 'fast-check'
-import { Beats } from '../../../lib/jobs/beats.js'
+import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { TrackProgress } from '../../../lib/jobs/track-progress.js'
 import type { AIProgress } from '../../../lib/protocol/messages.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -11,7 +11,7 @@ function start ({ throttleMs = 100, sendText = true } = {}) {
   const sent: Array<AIProgress & { delta?: string }> = []
   let heard = 0
   const progress = new TrackProgress({
-    beats: new Beats(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, heard: () => { heard++ }
+    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { heard++ }
   })
   return { clock, sent, progress, get heard () { return heard } }
 }

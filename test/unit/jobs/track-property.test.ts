@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { Beats } from '../../../lib/jobs/beats.js'
+import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter } from '../../support/fake-reporter.js'
@@ -21,7 +21,7 @@ function cut<T extends { length: number, slice (from: number, to: number): T }> 
 const endings = ['end', 'throw', 'cancel', 'leave'] as const
 
 for (const [shape, chunksOf] of Object.entries(shapes)) {
-  t.test(`every follower's text is the producer's, and the job ends once: ${shape}`, async () => {
+  t.test(`every subscriber's text is the producer's, and the job ends once: ${shape}`, async () => {
     const run = fc.record({
       text: fc.string({ unit: 'binary' }),
       cuts: fc.array(fc.nat(), { maxLength: 20 }),
@@ -37,7 +37,7 @@ for (const [shape, chunksOf] of Object.entries(shapes)) {
         yield* given
         if (ending === 'throw') throw new Error('broken')
       }
-      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, new Beats(clock))
+      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, new SharedTimers(clock))
       const read: unknown[] = []
       try {
         for await (const chunk of tracked) {

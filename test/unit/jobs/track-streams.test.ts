@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ChatCompletionStream } from 'openai/lib/ChatCompletionStream'
 import { Stream } from 'openai/streaming'
 import t from 'tap'
-import { Beats } from '../../../lib/jobs/beats.js'
+import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { AISource } from '../../../lib/jobs/track-source.js'
 import { readStream } from '../../fixtures/streams/read.js'
@@ -11,7 +11,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 function start<T> (source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = { text: true }) {
   const reporter = fakeReporter()
-  return { reporter, chunks: track(reporter, {}, source, options, new Beats(new FakeClock())) }
+  return { reporter, chunks: track(reporter, {}, source, options, new SharedTimers(new FakeClock())) }
 }
 
 async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {
@@ -47,7 +47,7 @@ function tieBody (response: Response, controller: AbortController): Response {
 const well = ['openai-chat-azure', 'openai-compatible', 'openai-responses-tools', 'anthropic-messages', 'ai-sdk-4', 'ai-sdk-5', 'ai-sdk-5-ui']
 for (const name of well) {
   const { about, text, chunks } = readStream(name)
-  t.test(`followers get the text without configuration: ${about}`, async (t) => {
+  t.test(`subscribers get the text without configuration: ${about}`, async (t) => {
     const job = start(chunks)
     t.same(await readAll(job.chunks), chunks)
     t.equal(job.reporter.text, text)

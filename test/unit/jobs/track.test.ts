@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Beats } from '../../../lib/jobs/beats.js'
+import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { AISource } from '../../../lib/jobs/track-source.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -14,7 +14,7 @@ const task = { prompt: 'Create a React component', mode: 'generate', targetFile:
 function start<T> (t: Test, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = {}) {
   const clock = new FakeClock()
   const reporter = fakeReporter()
-  const chunks = track(reporter, task, source, options, new Beats(clock))
+  const chunks = track(reporter, task, source, options, new SharedTimers(clock))
   t.teardown(() => {
     assert.equal(reporter.ends.length, 1, 'one end')
     assert.equal(reporter.reports.at(-1), reporter.ends[0], 'nothing after it')
@@ -79,7 +79,7 @@ t.test('chunks pass through as they are, and the job ends with the documented re
 
 t.test('what the task does not say is left out of the result', async (t) => {
   const reporter = fakeReporter()
-  await readAll(track(reporter, { prompt: 'x' }, [], {}, new Beats(new FakeClock())))
+  await readAll(track(reporter, { prompt: 'x' }, [], {}, new SharedTimers(new FakeClock())))
   t.same(reporter.reports, [['complete', { contentLength: 0, chunks: 0 }]])
 })
 

@@ -27,7 +27,7 @@ interface Stop { jobId: string, refusal?: string }
 export function Composer ({ sessionId, onStopping }: { sessionId: string, onStopping: (jobId: string) => void }): ReactElement {
   const [mode, setMode] = useState<Mode>('document')
   const [prompt, setPrompt] = useState('')
-  const [targetFile, setTargetFile] = useState('lib/server/manager.ts')
+  const [targetFile, setTargetFile] = useState('lib/manager/manager.ts')
   const [isAsking, setIsAsking] = useState(false)
   const [refusal, setRefusal] = useState<string>()
   const [latestStop, setLatestStop] = useState<Stop>()
@@ -113,7 +113,7 @@ export function Composer ({ sessionId, onStopping }: { sessionId: string, onStop
             required placeholder="lib/index.ts" onChange={({ target }) => { setTargetFile(target.value) }}
           />
           <datalist id={`${id}-files`}>
-            {['lib/server/manager.ts', 'lib/protocol/messages.ts', 'lib/broker/broker.ts', 'lib/client/client.ts', 'lib/index.ts'].map((file) => (
+            {['lib/manager/manager.ts', 'lib/protocol/messages.ts', 'lib/streams/broker.ts', 'lib/client/client.ts', 'lib/index.ts'].map((file) => (
               <option key={file} value={file} />
             ))}
           </datalist>

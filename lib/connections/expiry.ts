@@ -1,0 +1,33 @@
+import type { Clock, Timer } from '../util/clock.js'
+import type { Connection } from './connection.js'
+import type { ConnectionRegistry, ConnectionWatcher } from './connection-registry.js'
+
+/** Closes a connection when its identity ends. */
+export class Expiry implements ConnectionWatcher {
+  readonly #clock: Clock
+  readonly #connections: ConnectionRegistry
+  readonly #timers = new Map<Connection, Timer>()
+
+  constructor (options: { clock: Clock, connections: ConnectionRegistry }) {
+    this.#clock = options.clock
+    this.#connections = options.connections
+  }
+
+  added (connection: Connection): void {
+    const { expiresAt } = connection.identity
+    if (expiresAt !== undefined) this.#arm(connection, Number(expiresAt))
+  }
+
+  removed (connection: Connection): void {
+    this.#timers.get(connection)?.cancel()
+    this.#timers.delete(connection)
+  }
+
+  /** A timer measures how long, an expiry is a date: the wall clock, which may have been set since, has the last word. */
+  #arm (connection: Connection, expiresAt: number): void {
+    this.#timers.set(connection, this.#clock.after(Math.max(0, expiresAt - this.#clock.now()), () => {
+      if (this.#clock.now() < expiresAt) this.#arm(connection, expiresAt)
+      else this.#connections.close(connection, 'tokenExpired')
+    }))
+  }
+}

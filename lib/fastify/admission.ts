@@ -1,0 +1,200 @@
+import type { FastifyRequest } from 'fastify'
+import type { Clock } from '../util/clock.js'
+import { TIMED_OUT, withDeadline } from '../util/deadline.js'
+import { isPromise, proceed, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import type { CloseName } from '../protocol/codes.js'
+import { isId } from '../protocol/ids.js'
+import { parseHaveText, parseSince, type Since } from '../protocol/positions.js'
+import type { SubscribeRequest } from '../connections/connection.js'
+import { fieldOf, messageOf } from '../util/safe-error.js'
+import type { Admitted } from '../connections/handshakes.js'
+import type { Subscriptions } from '../connections/subscriptions.js'
+import { hasExpired, type Identity } from '../connections/identity.js'
+import type { Logger } from '../util/logger.js'
+import type { DisconnectSignal } from './disconnect-signal.js'
+import { withholdCredentials } from './credentials.js'
+import { hintFor, isOriginAllowed, type Addressed } from './origin.js'
+import { redactToken, tokenOf } from './token.js'
+
+/**
+ * Says who a client is. Returning an identity lets it in as that; returning nothing, `null` or `false`, or throwing,
+ * refuses it with 1008 `Unauthorized`. An error with a `statusCode` of 500 or more says that it could not be decided:
+ * then the client is told to come back (1011), and so it is when the hook has not settled in time (1013).
+ */
+export type Authenticate = (
+  request: FastifyRequest,
+  context: {
+    /**
+     * What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. A page of a
+     * foreign origin has only this: the cookies and `Authorization` that its browser added are not in the request.
+     */
+    readonly token: string | undefined
+    /** Aborted when the client has gone, or the time is up. */
+    readonly signal: AbortSignal
+  }
+) => MaybePromise<Identity | null | undefined | false>
+
+export interface AdmissionOptions {
+  readonly authenticate: Authenticate | undefined
+  /** Undefined: not restricted, unless a cookie may be what identifies the client. */
+  readonly origins: ReadonlySet<string> | undefined
+  readonly authTimeoutMs: number
+  readonly subscriptions: Subscriptions
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Why somebody does not come in. */
+export interface Refused {
+  readonly refused: CloseName
+  /** Told to the client, in the reason of the close frame. */
+  readonly detail?: string
+  /** Logged, and not told to the client. */
+  readonly fields?: Readonly<Record<string, string>>
+}
+
+interface Query {
+  readonly userId: string | undefined
+  readonly sessionId: string | undefined
+  readonly request: SubscribeRequest
+  readonly userSince: Since | undefined
+  /** It says that it comes back. */
+  readonly returns: boolean
+}
+
+/** Numbers below this are no milliseconds of this century, but seconds. */
+const SECONDS_BELOW = 100_000_000_000
+
+/** Who may come in, and as whom. */
+export class Admission {
+  readonly #options: AdmissionOptions
+
+  constructor (options: AdmissionOptions) {
+    this.#options = options
+  }
+
+  /** Never rejects. The client counts as gone when the time is up, too. */
+  admit (request: FastifyRequest, departure: DisconnectSignal): MaybePromise<Admitted | Refused> {
+    const { authenticate } = this.#options
+    const query = readQuery(request.query)
+    if ('refused' in query) return query
+    const isForeign = this.isForeign(request)
+    if (isForeign) withholdCredentials(request.raw)
+    const token = authenticate === undefined ? undefined : tokenOf(request)
+    if (isForeign && token === undefined) return refusedOrigin(request)
+    if (authenticate === undefined) return this.#withSession({ ...(query.userId !== undefined && { userId: query.userId }) }, query)
+    // A foreign page can bring any token. To a hook that goes by something else, such as a client certificate or a header
+    // that a gateway adds, it says nothing: so a hook that did not even read it lets nobody in from there.
+    let tokenWasRead = false
+    const context = {
+      get token () {
+        tokenWasRead = true
+        return token
+      },
+      get signal () {
+        return departure.signal
+      }
+    }
+    return proceed<unknown, Admitted | Refused>(
+      () => this.#authenticate(() => authenticate(request, context), departure),
+      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, departure),
+      (error) => this.#failed(error, token)
+    )
+  }
+
+  /** Whether it comes from a page that may not use what a browser adds by itself. */
+  isForeign (request: Addressed): boolean {
+    const { authenticate, origins } = this.#options
+    if (authenticate === undefined && origins === undefined) return false
+    return !isOriginAllowed(request, origins ?? new Set())
+  }
+
+  #authenticate (authenticate: () => MaybePromise<unknown>, departure: DisconnectSignal): MaybePromise<unknown> {
+    const { clock, authTimeoutMs } = this.#options
+    const answer = authenticate()
+    if (!isPromise(answer)) return answer
+    return withDeadline(clock, authTimeoutMs, answer, departure.signal).then((identity) => {
+      if (identity === TIMED_OUT) departure.note()
+      return identity
+    })
+  }
+
+  #checked (identity: unknown, query: Query, departure: DisconnectSignal): MaybePromise<Admitted | Refused> {
+    const { log, clock, authTimeoutMs } = this.#options
+    if (identity === TIMED_OUT) {
+      log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
+      return { refused: 'overCapacity' }
+    }
+    // Nobody is left to be let in, so the app need not be asked for more.
+    if (departure.hasLeft) return { refused: 'goingAway' }
+    if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
+    const fault = faultOf(identity)
+    if (fault !== undefined) {
+      log.error({ fault }, 'authenticate returned no usable identity: client refused')
+      return { refused: 'unauthorized' }
+    }
+    const known = identity as Identity
+    if (hasExpired(known, clock.now())) return { refused: 'unauthorized' }
+    if (query.userId !== undefined && query.userId !== known.userId) {
+      return { refused: 'badRequest', detail: 'userId is not the authenticated one' }
+    }
+    return this.#withSession(known, query)
+  }
+
+  #failed (error: unknown, token: string | undefined): Refused {
+    const [name, statusCode, message] = [fieldOf(error, 'name'), fieldOf(error, 'statusCode'), messageOf(error)]
+    const fields = { error: typeof name === 'string' ? name : typeof error, reason: token === undefined ? message : redactToken(message, token) }
+    if (typeof statusCode === 'number' && statusCode >= 500) {
+      this.#options.log.error(fields, 'authenticate failed: client refused')
+      return { refused: 'serverError' }
+    }
+    this.#options.log.info(fields, 'authenticate refused a client')
+    return { refused: 'unauthorized' }
+  }
+
+  #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
+    const { sessionId, request, userSince, returns } = query
+    const asked = sessionId === undefined ? 'allowed' : this.#options.subscriptions.permit(identity, { type: 'subscribe', sessionId })
+    return whenThere(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
+  }
+}
+
+/** Of both as much as a domain name can have, with a scheme and a port: the client chose them. */
+const MAX_LOGGED = 280
+
+function refusedOrigin (request: FastifyRequest): Refused {
+  const { headers: { origin = '' }, host } = request
+  return {
+    refused: 'originNotAllowed',
+    fields: { origin: origin.slice(0, MAX_LOGGED), host: host.slice(0, MAX_LOGGED), hint: hintFor(request) }
+  }
+}
+
+/** What an app's identity gets wrong, in words that say how to mend it. */
+function faultOf (identity: unknown): string | undefined {
+  if (typeof identity !== 'object' || identity === null) return 'return an object such as { userId }'
+  const { userId, expiresAt } = identity as Partial<Identity>
+  if (userId !== undefined && !isId(userId)) return 'userId must be a string of 1 to 256 characters without control characters'
+  if (expiresAt === undefined) return undefined
+  const isTime = typeof expiresAt === 'number' || expiresAt instanceof Date
+  if (!isTime || Number.isNaN(Number(expiresAt))) return 'expiresAt must be milliseconds since 1970, or a Date'
+  if (Number(expiresAt) < SECONDS_BELOW) return 'expiresAt counts milliseconds: multiply the exp of a JWT by 1000'
+  return undefined
+}
+
+function readQuery (query: unknown): Query | Refused {
+  const { userId, sessionId, since, userSince, have, attempt } = query as Record<string, unknown>
+  for (const [name, value] of Object.entries({ userId, sessionId })) {
+    if (Array.isArray(value)) return { refused: 'badRequest', detail: `${name} is given more than once` }
+    if (value !== undefined && !isId(value)) {
+      return { refused: 'badRequest', detail: `${name} must be 1 to 256 characters, none of them a control character` }
+    }
+  }
+  return {
+    userId: userId as string | undefined,
+    sessionId: sessionId as string | undefined,
+    request: { since: parseSince(since), have: parseHaveText(have) },
+    userSince: parseSince(userSince),
+    returns: since !== undefined || userSince !== undefined || (typeof attempt === 'string' && Number(attempt) >= 1)
+  }
+}

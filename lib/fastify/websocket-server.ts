@@ -1,0 +1,135 @@
+import { EventEmitter } from 'node:events'
+import type { IncomingMessage, Server } from 'node:http'
+import fastifyWebsocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
+import type { Clock } from '../util/clock.js'
+import { TIMED_OUT, withDeadline } from '../util/deadline.js'
+import { errors } from '../util/errors.js'
+import { RoutePaths } from './route-paths.js'
+import { chooseSubprotocol } from './token.js'
+import { UpgradeGuard } from './upgrade-guard.js'
+import { Upgrades } from './upgrades.js'
+
+export interface WebSocketsOptions {
+  /** Options of ws for the plugin's own route. */
+  readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'>
+  readonly maxPayload: number
+  /** Whether some of that is the app's own wish. */
+  readonly hasOwnWebSocket: boolean
+  readonly clock: Clock
+  readonly hooksTimeoutMs: number
+  readonly closeTimeoutMs: number
+}
+
+/**
+ * The app's WebSockets: @fastify/websocket, registered by the app or here. If it is registered here, the plugin's own route has
+ * a server of ws beside it, so that the plugin's options, such as `maxPayload`, apply to that route alone. If the app
+ * registered it, the app's options count for every route.
+ */
+export class WebSockets {
+  /** The server of ws for the plugin's own route. */
+  readonly server: WebSocketServer
+  readonly upgrades: Upgrades
+  readonly #app: FastifyInstance
+  readonly #clock: Clock
+  readonly #guard: UpgradeGuard
+  readonly #isOurs: boolean
+  /** Requests that reached the plugin's own route. */
+  readonly #own = new WeakSet<IncomingMessage>()
+  /** Open sockets of the app's other routes. */
+  readonly #others = new Set<WebSocket>()
+
+  /** Registers @fastify/websocket, unless the app has done so. */
+  static async provide (app: FastifyInstance, options: WebSocketsOptions): Promise<WebSockets> {
+    const paths = new RoutePaths()
+    app.addHook('onRoute', ({ url, websocket, wsHandler }) => {
+      if (websocket === true || wsHandler !== undefined) paths.add(url)
+    })
+    if (app.hasDecorator('websocketServer')) {
+      checkExisting(app, options)
+      return new WebSockets(app, options, paths, undefined)
+    }
+    const websockets = new EventEmitter()
+    await app.register(fastifyWebsocket, {
+      // It listens for `upgrade` here instead of on the HTTP server, so that it gets only what is meant for it.
+      options: { server: websockets as Server },
+      // `close` does it, within the deadline of the shutdown.
+      preClose: (done) => { done() }
+    })
+    return new WebSockets(app, options, paths, websockets)
+  }
+
+  private constructor (app: FastifyInstance, options: WebSocketsOptions, paths: RoutePaths, websockets: EventEmitter | undefined) {
+    const { websocket, clock, hooksTimeoutMs, closeTimeoutMs: lingerMs } = options
+    this.#app = app
+    this.#clock = clock
+    this.#isOurs = websockets !== undefined
+    this.#guard = new UpgradeGuard({ clock, lingerMs })
+    this.server = this.#isOurs ? new WebSocketServer({ ...websocket, noServer: true }) : app.websocketServer
+    // By itself ws would answer the first subprotocol that is offered, and that may be a token.
+    this.server.options.handleProtocols ??= chooseSubprotocol
+    this.upgrades = new Upgrades({ server: app.server, guard: this.#guard, paths, websockets, hooksTimeoutMs })
+    this.#share(app.websocketServer)
+  }
+
+  /** The request reached the plugin's own route: if it is upgraded, then with the plugin's options. */
+  claim (request: IncomingMessage): void {
+    this.#own.add(request)
+  }
+
+  /**
+   * Closes the sockets of the app's other routes, which @fastify/websocket would give 30 seconds, and ends what nobody has
+   * taken over. Whatever has not closed after `ms` is cut off.
+   */
+  async close (ms: number): Promise<void> {
+    if (this.#isOurs) {
+      for (const ws of this.#others) ws.close()
+      this.#app.websocketServer.close()
+    }
+    // Where the app registered @fastify/websocket, it may keep sockets open on purpose.
+    const closing = [...this.#others].filter((ws) => ws.readyState === ws.CLOSING)
+    const gone = Promise.all(closing.map((ws) => new Promise((resolve) => { ws.once('close', resolve) })))
+    await Promise.all([
+      this.#guard.close(ms),
+      withDeadline(this.#clock, ms, gone).then((outcome) => {
+        if (outcome === TIMED_OUT) for (const ws of closing) ws.terminate()
+      })
+    ])
+  }
+
+  /** Makes @fastify/websocket upgrade the requests of the plugin's route with the plugin's own server. */
+  #share (websocketServer: WebSocketServer): void {
+    const handleUpgrade = websocketServer.handleUpgrade.bind(websocketServer)
+    websocketServer.handleUpgrade = (request, socket, head, done) => {
+      const isOwn = this.#own.has(request)
+      const upgrade: typeof handleUpgrade = isOwn && this.#isOurs ? this.server.handleUpgrade.bind(this.server) : handleUpgrade
+      upgrade(request, socket, head, (ws, request) => {
+        if (isOwn) {
+          this.upgrades.accepted(socket)
+          // The app's @fastify/websocket closes the clients that it knows without a code; the plugin closes its own.
+          const { clients } = this.server as { clients?: Set<WebSocket> }
+          clients?.delete(ws)
+        } else {
+          this.#guard.release(socket)
+          this.#others.add(ws)
+          ws.once('close', () => { this.#others.delete(ws) })
+        }
+        done(ws, request)
+      })
+    }
+  }
+}
+
+function checkExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: WebSocketsOptions): void {
+  if (hasOwnWebSocket) {
+    throw new errors.InvalidOption('websocket',
+      'can\'t be given here because the app has registered @fastify/websocket itself: pass it there as { options }, or register ai-canvas-ws first and leave that out')
+  }
+  // ws fills in its own default, 100 MiB; 0 means no limit.
+  const theirs = app.websocketServer.options.maxPayload
+  if (!theirs || theirs > maxPayload) {
+    app.log.warn({ maxPayload: theirs, recommended: maxPayload },
+      'the app\'s @fastify/websocket lets a stranger send messages larger than ai-canvas-ws needs: register it with options: { maxPayload }')
+  }
+}

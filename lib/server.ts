@@ -1,0 +1,111 @@
+import { replayBudgets, subscribeBudgets } from './connections/budgets.js'
+import { Cancellations } from './connections/cancellations.js'
+import { clientView } from './connections/client-view.js'
+import { ConnectionRegistry } from './connections/connection-registry.js'
+import { Counters } from './connections/counters.js'
+import { Expiry } from './connections/expiry.js'
+import { Handshakes } from './connections/handshakes.js'
+import { Heartbeat } from './connections/heartbeat.js'
+import { Inbound } from './connections/inbound.js'
+import { connectionLimits, Replies } from './connections/replies.js'
+import { Subscriptions } from './connections/subscriptions.js'
+import type { DeflateSettings } from './delivery/frame.js'
+import { Hub } from './delivery/hub.js'
+import { OutboxPool } from './delivery/outbox-pool.js'
+import { WebSocketManager } from './manager/manager.js'
+import { Notifier } from './manager/notifier.js'
+import type { ResolvedOptions } from './options.js'
+import type { Broker, BrokerNode } from './streams/broker.js'
+import { CheckedBroker } from './streams/checked-broker.js'
+import { MemoryBroker } from './streams/memory-broker.js'
+import type { Clock } from './util/clock.js'
+import type { Logger } from './util/logger.js'
+
+export interface ServerOptions<B extends Broker = Broker> {
+  readonly options: ResolvedOptions
+  readonly clock: Clock
+  readonly log: Logger
+  /** Where messages are ordered and kept: see `createBroker`. */
+  readonly broker: B
+  /** How messages are compressed. Without it they are not. */
+  readonly deflate?: DeflateSettings | undefined
+  /** The largest message that ws accepts from a client, in bytes. */
+  readonly maxPayload: number | undefined
+}
+
+/** Returns the broker of the options, checked against its contract, or one in this process's memory. */
+export function createBroker ({ options, clock, log, deflate }: Omit<ServerOptions, 'broker'>): Broker {
+  if (options.broker !== undefined) return new CheckedBroker(options.broker, (err) => { log.error({ err }, 'the broker broke its contract') })
+  return new MemoryBroker({
+    clock, log,
+    ...options.history,
+    maxTextUnits: options.jobs.maxTextUnits,
+    ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })
+  })
+}
+
+export type Server<B extends Broker = Broker> = ReturnType<typeof createServer<B>>
+
+/**
+ * Creates all parts of the server below Fastify, ws and HTTP, and connects them. This is the composition root: the plugin
+ * calls it with the real clock, tests with a fake one. Each part is given only parts that exist already.
+ */
+export function createServer<B extends Broker> ({ options, clock, log, broker, deflate, maxPayload }: ServerOptions<B>) {
+  const { limits, delivery, jobs, closeTimeoutMs } = options
+  const { authTimeoutMs } = limits
+  const counters = new Counters()
+  const hub = new Hub({ broker, clock, deflate })
+  const pool = new OutboxPool({ maxOutboxBytes: delivery.maxOutboxBytes, maxTotalBytes: delivery.maxTotalOutboxBytes, clock })
+
+  const connections = new ConnectionRegistry({ hub, clock, counters, log, closeTimeoutMs })
+  const heartbeat = new Heartbeat({ clock, counters, log, intervalMs: options.heartbeatIntervalMs, stallTimeoutMs: delivery.stallTimeoutMs })
+  const budgets = { subscribeBudgets: subscribeBudgets(clock, limits), replayBudgets: replayBudgets(clock, limits) }
+  connections.watch(heartbeat, new Expiry({ clock, connections }), ...Object.values(budgets))
+
+  const clientLimits = connectionLimits(limits, maxPayload)
+  const replies = new Replies({ hub, clock, counters, limits: clientLimits })
+  const subscriptions = new Subscriptions({
+    ...budgets, hub, clock, replies, connections, log, authTimeoutMs,
+    authorize: options.authorize,
+    sessionsPerConnection: limits.sessionsPerConnection
+  })
+  const handshakes = new Handshakes({
+    ...budgets, hub, pool, clock, connections, subscriptions, replies, counters, log, closeTimeoutMs,
+    rateLimit: limits,
+    connectionsPerUser: limits.connectionsPerUser,
+    maxConnections: limits.connections
+  })
+  const cancellations = new Cancellations({
+    clock, broker, subscriptions, replies, log, authTimeoutMs,
+    allowed: options.authenticate !== undefined || options.allowCancel,
+    onCancel: options.onCancel
+  })
+  const inbound = new Inbound({
+    clock, connections, subscriptions, cancellations, replies, counters, log,
+    limits: clientLimits,
+    onMessage: options.onMessage,
+    clientOf: clientView({ hub, connections, clock })
+  })
+
+  const notifier = new Notifier({ broker, clock, counters, cancellations, log, closeTimeoutMs, stallAfterMs: jobs.stallAfterMs })
+  const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
+
+  /** This process, as the broker sees it. */
+  const node: BrokerNode = {
+    deliver: (stream, publication) => hub.deliver(stream, publication),
+    control: (message) => {
+      if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
+      const { userId, sessionId } = message
+      handshakes.revoke(userId, sessionId)
+      for (const connection of connections.values()) {
+        if (connection.userId !== userId) continue
+        if (sessionId === undefined) connections.close(connection, 'revoked')
+        else subscriptions.revoke(connection, sessionId)
+      }
+      return true
+    }
+  }
+  return {
+    broker, node, hub, pool, counters, connections, heartbeat, replies, subscriptions, handshakes, cancellations, inbound, notifier, manager
+  }
+}

@@ -1,0 +1,133 @@
+import { errors } from '../util/errors.js'
+import { whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import type {
+  Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream
+} from './broker.js'
+import { noEvictions } from './evictions.js'
+
+type Fields = Readonly<Record<string, unknown>>
+
+/** What is wrong with a value, or undefined. */
+type Check = (value: unknown) => string | undefined
+
+/**
+ * An app's own broker, with its answers checked. One that answers something else than the contract says is treated like one
+ * that rejects: a client is told that it can't be decided now, instead of waiting for an answer that nobody can give.
+ */
+export class CheckedBroker implements Broker {
+  readonly #broker: Broker
+  readonly #onFault: (fault: unknown) => void
+
+  /** `onFault` is told of what nobody else hears: a `leave` that throws, and a publication that can't be delivered. */
+  constructor (broker: Broker, onFault: (fault: unknown) => void) {
+    this.#broker = broker
+    this.#onFault = onFault
+  }
+
+  get bytes (): number {
+    return this.#broker.bytes ?? 0
+  }
+
+  get evicted (): Evicted {
+    return this.#broker.evicted ?? { ...noEvictions }
+  }
+
+  open (node: BrokerNode): MaybePromise<void> {
+    return this.#broker.open({
+      deliver: (stream, publication) => {
+        const fault = publicationFault(publication)
+        if (fault === undefined) return node.deliver(stream, publication)
+        this.#onFault(new errors.BrokerAnswer('deliver', fault))
+        return 0
+      },
+      control: (message) => node.control(message)
+    })
+  }
+
+  publish (stream: Stream, body: string, options: PublishOptions): MaybePromise<Published> {
+    return checked('publish', publishedFault, this.#broker.publish(stream, body, options))
+  }
+
+  join (stream: Stream, since?: Position): MaybePromise<Joined> {
+    return checked('join', joinedFault, this.#broker.join(stream, since))
+  }
+
+  leave (stream: Stream): void {
+    try {
+      this.#broker.leave(stream)
+    } catch (error) {
+      this.#onFault(error)
+    }
+  }
+
+  currentJob (stream: Stream): MaybePromise<string | undefined> {
+    return checked('currentJob', (value) => isOptionalText(value) ? undefined : 'neither a job\'s id nor undefined', this.#broker.currentJob(stream))
+  }
+
+  control (message: ControlMessage): MaybePromise<ControlResult> {
+    return checked('control', (value) => typeof value === 'boolean' || value === 'failed' ? undefined : 'neither a boolean nor "failed"', this.#broker.control(message))
+  }
+
+  close (): MaybePromise<void> {
+    return this.#broker.close()
+  }
+}
+
+function checked<T> (method: string, check: Check, answer: MaybePromise<T>): MaybePromise<T> {
+  return whenThere(answer, (value) => {
+    const fault = check(value)
+    if (fault === undefined) return value
+    throw new errors.BrokerAnswer(method, fault)
+  })
+}
+
+function positionFault ({ epoch, seq }: Fields): string | undefined {
+  if (typeof epoch !== 'string' || epoch === '') return 'epoch is no text'
+  return isCount(seq) ? undefined : 'seq is no whole number from 0 on'
+}
+
+function publishedFault (value: unknown): string | undefined {
+  if (!isObject(value)) return 'no object'
+  if (!isCount(value.recipients)) return 'recipients is no whole number from 0 on'
+  if (!isOptionalText(value.jobId)) return 'jobId is no text'
+  return isOptionalText(value.dropped) ? positionFault(value) : 'dropped is no text'
+}
+
+function joinedFault (value: unknown): string | undefined {
+  if (!isObject(value)) return 'no object'
+  const { revision, recovered, reason, replay } = value
+  if (!Number.isFinite(revision)) return 'revision is no number'
+  if (typeof recovered !== 'boolean') return 'recovered is no boolean'
+  if (!isOptionalText(reason)) return 'reason is no text'
+  if (!Array.isArray(replay)) return 'replay is no array'
+  return positionFault(value) ?? replay.map(publicationFault).find((fault) => fault !== undefined)
+}
+
+function publicationFault (value: unknown): string | undefined {
+  if (!isObject(value)) return 'a publication is no object'
+  const { body, durable, revision, seq, jobId, text } = value
+  if (typeof body !== 'string' || !body.endsWith('}')) return 'a publication\'s body is no JSON object\'s text'
+  if (typeof durable !== 'boolean') return 'a publication\'s durable is no boolean'
+  if (!Number.isFinite(revision)) return 'a publication\'s revision is no number'
+  if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is no whole number from 0 on'
+  if (!isOptionalText(jobId)) return 'a publication\'s jobId is no text'
+  return text === undefined || isTextSpan(text) ? undefined : 'a publication\'s text is no text span'
+}
+
+function isTextSpan (value: unknown): boolean {
+  if (!isObject(value) || !isObject(value.source)) return false
+  const { source, from, to } = value
+  return isCount(from) && isCount(to) && isCount(source.end) && isCount(source.units) && typeof source.slice === 'function'
+}
+
+function isObject (value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null
+}
+
+function isCount (value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
+
+function isOptionalText (value: unknown): boolean {
+  return value === undefined || typeof value === 'string'
+}

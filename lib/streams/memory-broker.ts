@@ -1,0 +1,69 @@
+import type { MaybePromise } from '../util/maybe-promise.js'
+import type { Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream } from './broker.js'
+import { StreamStore, type StreamStoreOptions } from './stream-store.js'
+
+/** The default broker: one process, everything at once, kept in memory within bounds. */
+export class MemoryBroker implements Broker {
+  readonly #streams: StreamStore
+  #node: BrokerNode | undefined
+
+  constructor (options: StreamStoreOptions) {
+    this.#streams = new StreamStore(options)
+  }
+
+  /** What all streams keep, in bytes. */
+  get bytes (): number {
+    return this.#streams.bytes
+  }
+
+  get evicted (): Evicted {
+    return this.#streams.evicted
+  }
+
+  open (node: BrokerNode): void {
+    this.#node = node
+  }
+
+  publish (stream: Stream, body: string, options: PublishOptions): Published {
+    let isKept: (() => boolean) | undefined
+    const published = this.#streams.update<Published>(stream, (state) => {
+      const accepted = state.publish(body, options)
+      const { epoch, seq } = state
+      if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
+      const { publications, jobId } = accepted
+      let recipients = 0
+      for (const publication of publications) {
+        recipients = this.#node?.deliver(stream, publication) ?? 0
+        if (publication.durable) isKept = () => state.keeps(publication)
+      }
+      return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
+    })
+    // Asked when all bounds are kept: it may have been the largest of all.
+    return isKept?.() === false ? { ...published, kept: false } : published
+  }
+
+  join (stream: Stream, since?: Position): Joined {
+    const epoch = this.#streams.follow(stream)
+    const state = this.#streams.find(stream)
+    if (state !== undefined) return state.join(since)
+    const recovered = since?.epoch === epoch && since.seq === 0
+    return { epoch, seq: 0, revision: 0, replay: [], recovered, reason: recovered ? undefined : since === undefined ? 'new' : 'restarted' }
+  }
+
+  leave (stream: Stream): void {
+    this.#streams.unsubscribe(stream)
+  }
+
+  currentJob (stream: Stream): string | undefined {
+    return this.#streams.find(stream)?.currentJob
+  }
+
+  control (message: ControlMessage): MaybePromise<ControlResult> {
+    return this.#node?.control(message) ?? false
+  }
+
+  close (): void {
+    this.#node = undefined
+    this.#streams.clear()
+  }
+}

@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http'
+import t from 'tap'
+import { addressOf, withholdCredentials } from '../../../lib/fastify/credentials.js'
+
+t.test('what a browser adds by itself is taken out wherever a request shows its headers', async (t) => {
+  const raw = {
+    headers: { host: 'a', cookie: 'x', authorization: 'x', 'proxy-authorization': 'x' },
+    headersDistinct: { host: ['a'], cookie: ['x'], authorization: ['x'], 'proxy-authorization': ['x'] },
+    rawHeaders: ['Cookie', 'x', 'Host', 'a', 'COOKIE', 'x', 'Authorization', 'x', 'cookie', 'x', 'proxy-Authorization', 'x']
+  } as unknown as IncomingMessage
+  for (let times = 0; times < 2; times++) {
+    withholdCredentials(raw)
+    t.strictSame(raw, { headers: { host: 'a' }, headersDistinct: { host: ['a'] }, rawHeaders: ['Host', 'a'] })
+  }
+})
+
+t.test('a request without some of these is one too', async (t) => {
+  const raw = { headers: { cookie: 'x' } } as unknown as IncomingMessage
+  withholdCredentials(raw)
+  t.strictSame(raw, { headers: {} })
+  const none = {} as unknown as IncomingMessage
+  withholdCredentials(none)
+  t.strictSame(none, {})
+})
+
+t.test('in a Fastify that hides its class of requests, the host is the header\'s', async (t) => {
+  const apps = [{}, { [Symbol('fastify.Request')]: 'something else' }]
+  for (const app of apps) {
+    t.match(addressOf(app, { headers: { host: 'app.example', origin: 'x' } } as unknown as IncomingMessage), { host: 'app.example', headers: { origin: 'x' } })
+    t.match(addressOf(app, { headers: {} } as unknown as IncomingMessage), { host: '' })
+  }
+})

@@ -1,0 +1,132 @@
+import t from 'tap'
+import type { Broker, BrokerNode, Joined, Publication, Published } from '../../../lib/streams/broker.js'
+import { CheckedBroker } from '../../../lib/streams/checked-broker.js'
+import { turn } from '../../support/hand-broker.js'
+import { memoryBroker } from '../../support/memory-broker.js'
+import { TestServer } from '../../support/server.js'
+
+const revoked = Proxy.revocable({}, {})
+revoked.revoke()
+
+const published: Published = { epoch: 'e', seq: 1, recipients: 0 }
+const publication: Publication = { body: '{"type":"x"}', durable: true, revision: 1, seq: 1 }
+const joined: Joined = { epoch: 'e', seq: 1, revision: 1, recovered: true, replay: [publication] }
+
+/** Answers that break the contract, by method. */
+const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<string, unknown>> = {
+  publish: {
+    'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...published, epoch: undefined }, 'an empty epoch': { ...published, epoch: '' },
+    'a seq that is no number': { ...published, seq: NaN }, 'a negative seq': { ...published, seq: -1 }, 'no recipients': { ...published, recipients: undefined },
+    'a job that is no text': { ...published, jobId: 7 }, 'a drop without a word': { ...published, dropped: true }, 'what can\'t be read': revoked.proxy
+  },
+  join: {
+    'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...joined, epoch: undefined }, 'a seq that is no number': { ...joined, seq: NaN },
+    'no revision': { ...joined, revision: undefined }, 'no replay': { ...joined, replay: undefined }, 'a replay that is none': { ...joined, replay: 'x' },
+    'no word on recovery': { ...joined, recovered: undefined }, 'a reason that is no text': { ...joined, reason: 7 },
+    'a replay of nothing': { ...joined, replay: [null] }, 'a body that is no text': { ...joined, replay: [publication, { ...publication, body: {} }] },
+    'a body that is no object': { ...joined, replay: [{ ...publication, body: '[]' }] }, 'no revision of a message': { ...joined, replay: [{ ...publication, revision: 'x' }] },
+    'a message that may be kept or not': { ...joined, replay: [{ ...publication, durable: undefined }] },
+    'a message\'s seq': { ...joined, replay: [{ ...publication, seq: 0.5 }] }, 'a message\'s job': { ...joined, replay: [{ ...publication, jobId: 7 }] },
+    'a message\'s text': { ...joined, replay: [{ ...publication, text: 'x' }] },
+    'a message\'s text without a source': { ...joined, replay: [{ ...publication, text: { source: {}, from: 0, to: 1 } }] },
+    'what can\'t be read': revoked.proxy
+  },
+  currentJob: { 'null': null, 'a number': 7, 'an object': {}, 'what can\'t be read': revoked.proxy },
+  control: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy }
+}
+
+/** A memory broker that answers garbage once it is told to. */
+function createServer (isAsync: boolean): { server: TestServer<Broker>, answer: (method: keyof typeof garbage, value: unknown) => void } {
+  const answers = new Map<string, unknown>()
+  const server = new TestServer<Broker>((clock) => {
+    const memory = memoryBroker(clock)
+    const say = (method: keyof typeof garbage, right: unknown): never => {
+      const value = answers.has(method) ? answers.get(method) : right
+      return (isAsync ? Promise.resolve(value) : value) as never
+    }
+    return {
+      open: (node) => { memory.open(node) },
+      publish: (stream, body, options) => say('publish', memory.publish(stream, body, options)),
+      join: (stream, since) => say('join', memory.join(stream, since)),
+      leave: (stream) => { memory.leave(stream) },
+      currentJob: (stream) => say('currentJob', memory.currentJob(stream)),
+      control: (message) => say('control', memory.control(message)),
+      close: () => { memory.close() }
+    }
+  }, { allowCancel: true })
+  return { server, answer: (method, value) => { answers.set(method, value) } }
+}
+
+t.test('an answer that breaks the contract is a rejection', async (t) => {
+  for (const isAsync of [false, true]) {
+    for (const [method, values] of Object.entries(garbage)) {
+      for (const [what, value] of Object.entries(values)) {
+        const { server, answer } = createServer(isAsync)
+        const peer = await server.connect()
+        answer(method as keyof typeof garbage, value)
+        const title = `${method}${isAsync ? ', later' : ''}: ${what}`
+        if (method === 'publish') {
+          await t.rejects(server.manager.notifyAIStart('s', {}), what.includes('read') ? TypeError : { code: 'AICW_ERR_BROKER_ANSWER' }, title)
+        } else {
+          peer.send(method === 'join' ? { type: 'subscribe', sessionId: 's' } : { type: 'cancel', sessionId: 's', ...(method === 'control' && { jobId: 'j' }) })
+          await turn()
+          t.match(peer.take(), [{ type: 'error', code: 'unavailable', sessionId: 's' }], title)
+          t.equal(peer.connection.subscriptions.size, 0)
+          t.equal(server.hub.count('session:s'), 0, 'nothing is left open')
+        }
+        if (!what.includes('read')) {
+          t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} answered`) } } })
+        }
+        if (method === 'join') await t.rejects(server.connect({ sessionId: 's' }), Error, 'a newcomer is refused')
+        if (method === 'control') await t.rejects(server.manager.revoke('u'))
+      }
+    }
+  }
+})
+
+t.test('what the contract allows passes as it is', async (t) => {
+  const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
+  const answers = {
+    publish: [published, { ...published, jobId: 'j' }, { ...published, dropped: 'ended', seq: 0 }],
+    join: [joined, { ...joined, replay: [] }, { ...joined, recovered: false, reason: 'expired', replay: [{ ...publication, durable: false, seq: undefined, jobId: 'j', text }] }],
+    currentJob: [undefined, 'j'],
+    control: [true, false, 'failed']
+  }
+  let answer: unknown
+  const inner = { publish: () => answer, join: () => answer, currentJob: () => answer, control: () => answer, bytes: 7, leave: () => undefined, close: () => undefined }
+  const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
+  t.equal(broker.bytes, 7)
+  t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
+  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+  t.same(new CheckedBroker({ evicted } as unknown as Broker, () => undefined).evicted, evicted)
+  t.same(new CheckedBroker({} as Broker, () => undefined).evicted, { ...evicted, messages: 0 })
+  t.equal(broker.close(), undefined)
+  for (const [method, values] of Object.entries(answers)) {
+    for (answer of values) t.equal((broker as unknown as Record<string, (stream: string) => unknown>)[method]!('session:s'), answer)
+  }
+})
+
+t.test('what nobody else hears of is told: a leave that throws, and a message that can\'t be delivered', async (t) => {
+  const faults: unknown[] = []
+  const delivered: unknown[] = []
+  let node: BrokerNode | undefined
+  const inner = {
+    open: (given: BrokerNode) => { node = given },
+    leave: () => { throw new Error('no') }
+  }
+  const broker = new CheckedBroker(inner as unknown as Broker, (fault) => { faults.push(fault) })
+  void broker.open({
+    deliver: (...args) => {
+      delivered.push(args)
+      return 3
+    },
+    control: () => true
+  })
+  t.equal(node!.deliver('all', publication), 3)
+  t.same(delivered, [['all', publication]])
+  t.equal(node!.deliver('all', { body: 7 } as never), 0)
+  t.equal(delivered.length, 1)
+  t.equal(node!.control({ type: 'revoke', userId: 'u' }), true)
+  broker.leave('all')
+  t.match(faults, [{ code: 'AICW_ERR_BROKER_ANSWER', message: /deliver/ }, { message: 'no' }])
+})

@@ -1,0 +1,143 @@
+import t from 'tap'
+import { Room, streamOf } from '../../support/room.js'
+import { FakeClock } from '../../support/fake-clock.js'
+import { Library } from '../../support/library.js'
+import { memoryBroker } from '../../support/memory-broker.js'
+import { memoryInUse } from '../../support/memory.js'
+import { report, text } from '../../support/contract-stage.js'
+
+// The ceiling is a promise about memory, so what is counted is held against what memory there is.
+
+const deflate = { thresholdBytes: 1024, ceilingBytes: 262_144, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024 }
+const letters = 'abcdefghijklmnopqrstuvwxyz'
+
+/** So many UTF-16 units that no other call answers, and that a deflater makes little of. */
+function some (alphabet: string, units: number): string {
+  const signs = Array.from(alphabet)
+  const chosen = Array.from({ length: units / signs[0]!.length }, () => signs[Math.floor(Math.random() * signs.length)]!)
+  // One string, and not one for each sign.
+  return chosen.join('')
+}
+
+/** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for readers that missed it. */
+function cost (contents: (n: number) => string, { count = 4_000, inflates = false, deflateFromBytes = Infinity } = {}) {
+  const endless = { maxMessages: Infinity, maxBytes: Infinity, maxTotalBytes: Infinity, deflateFromBytes }
+  const room = new Room({ broker: memoryBroker(new FakeClock(), endless), deflate })
+  const reader = room.enter()
+  Object.assign(reader.transport, { inflates })
+  void room.join(reader, 's')
+  const publish = (n: number): void => {
+    const { epoch, seq } = room.broker.publish(streamOf('s'), JSON.stringify({ type: 'note', n, text: contents(n) }), { durable: true })
+    // The frame that is kept is that of a reader that missed the message.
+    void room.hub.join(reader.subscriber, [{ stream: streamOf('s'), since: { epoch, seq: seq - 1 } }], () => '{}')
+    // So that none is kept for this reader's sake.
+    room.clock.tick()
+    reader.transport.writes.length = 0
+  }
+  for (let n = 0; n < 200; n++) publish(n)
+  const before = { real: memoryInUse(), counted: room.broker.bytes }
+  for (let n = 0; n < count; n++) publish(n)
+  const each = { real: (memoryInUse() - before.real) / count, counted: (room.broker.bytes - before.counted) / count }
+  return Object.assign(each, { broker: room.broker })
+}
+
+t.test('a message is never counted as less than it takes, and not as much more', (t) => {
+  const wide = 'wide because of this: € ' + letters.repeat(8_000)
+  const kinds: Record<string, (n: number) => string> = {
+    'nothing': () => '',
+    'a few letters': () => some(letters, 20),
+    'letters': () => some(letters, 300),
+    'letters with accents': () => some(`${letters}äöüéèß`, 300),
+    'letters and one emoji': () => some(letters, 300) + '👋',
+    'letters cut out of a text with other signs': (n) => wide.slice(30 + n, 330 + n),
+    'emoji': () => some('👋🎉🚀', 300),
+    'ideographs': () => some('漢字仮名交', 300)
+  }
+  for (const [kind, contents] of Object.entries(kinds)) {
+    const { real, counted } = cost(contents)
+    t.ok(counted >= real, `${kind}: ${Math.round(real)} bytes are counted as ${counted}`)
+    t.ok(counted < real * 1.6, `${kind}: but not as much more`)
+  }
+  t.end()
+})
+
+t.test('nor one that is kept deflated, too', (t) => {
+  for (const [kind, alphabet] of [['letters', letters], ['ideographs', '漢字仮名交']] as const) {
+    const { real, counted } = cost(() => some(alphabet, 2_000), { count: 1_000, inflates: true, deflateFromBytes: deflate.thresholdBytes })
+    t.ok(counted >= real, `${kind}: ${Math.round(real)} bytes are counted as ${counted}`)
+    t.ok(counted < real * 2, `${kind}: but not as much more`)
+  }
+  t.end()
+})
+
+const HOUR_MS = 60 * 60 * 1000
+
+interface Jobs {
+  readonly count?: number
+  /** Names of sessions and jobs. */
+  readonly id?: (n: number) => string
+  /** Whether only the jobs' state is left. */
+  readonly isSettled?: boolean
+  /** How many times what it takes it may be counted as. */
+  readonly most?: number
+  readonly publish: (library: Library, session: string, jobId: string) => void
+}
+
+/** Put together of many strings, as a progress is while nobody asks for its characters. */
+function progressOf (session: string): string {
+  return `{"type":"ai_progress","sessionId":${JSON.stringify(session)},"progress":${JSON.stringify({ note: some(letters, 50) })},"timestamp":"now"}`
+}
+
+function end (library: Library, session: string, jobId?: string): void {
+  library.publish(session, report('complete', jobId === undefined ? {} : { jobId }), JSON.stringify({ session }))
+}
+
+const jobs: Record<string, Jobs> = {
+  'an end': { publish: end },
+  'an end with its stub beside it': {
+    count: 1_000,
+    isSettled: true,
+    // Its frame is counted, and made only for who is sent it.
+    most: 4,
+    publish: (library, session) => {
+      const stub = (): { body: string } => ({ body: JSON.stringify({ session, note: some(letters, 300) }) })
+      library.publish(session, { ...report('complete'), stub }, JSON.stringify({ session, note: some(letters, 6_000) }))
+    }
+  },
+  'an end, after a while': { isSettled: true, publish: end },
+  'an end, after a while, with long names': { isSettled: true, id: (n) => some(letters, 250) + String(n), publish: end },
+  'an end, after a while, with wide names': { isSettled: true, id: (n) => some('漢字仮名交', 250) + String(n), publish: end },
+  'many ends, of jobs named here': { count: 300, isSettled: true, publish: (library, session) => { for (let i = 0; i < 33; i++) end(library, session) } },
+  'a progress': { publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), progressOf(session)) } },
+  'a progress of a job named here': { publish: (library, session) => { library.publish(session, report('progress'), progressOf(session)) } },
+  'a progress after another': {
+    publish: (library, session, jobId) => { for (let i = 0; i < 2; i++) library.publish(session, report('progress', { jobId }), progressOf(session)) }
+  },
+  'a progress after another, in signs of three bytes': {
+    publish: (library, session, jobId) => { for (let i = 0; i < 2; i++) library.publish(session, report('progress', { jobId }), JSON.stringify({ note: some('漢字仮名交', 300) })) }
+  },
+  'a progress, with wide names': {
+    id: (n) => some('漢字仮名交', 250) + String(n),
+    publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), '{"type":"ai_progress"}') }
+  },
+  // Made of characters of its own each time.
+  'a text': { count: 400, publish: (library, session) => { for (let i = 0; i < 100; i++) library.publish(session, text(`${i} `.padStart(8))) } }
+}
+
+for (const [kind, { count = 4_000, id = (n: number) => `name ${n}`, isSettled = false, most = 2.5, publish }] of Object.entries(jobs)) {
+  t.test(`nor a session with ${kind}`, async (t) => {
+    const library = new Library({ maxTotalBytes: Infinity, ttlMs: HOUR_MS, endTtlMs: 100 * HOUR_MS })
+    const measure = (): { real: number, counted: number } => {
+      library.node.deliveries.length = 0
+      if (isSettled) library.clock.advance(2 * HOUR_MS)
+      return { real: memoryInUse(), counted: library.broker.bytes }
+    }
+    for (let n = 0; n < 50; n++) publish(library, id(n), id(n))
+    const before = measure()
+    for (let n = 0; n < count; n++) publish(library, id(n + 50), id(n))
+    const after = measure()
+    const [real, counted] = [(after.real - before.real) / count, (after.counted - before.counted) / count]
+    t.ok(counted >= real, `${Math.round(real)} bytes are counted as ${Math.round(counted)}`)
+    t.ok(counted < real * most, 'but not as much more')
+  })
+}
