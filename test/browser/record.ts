@@ -22,7 +22,7 @@ interface Frame { file: string, at: number }
 const executablePath = chromium.find()
 if (executablePath === undefined) throw new Error(`${chromium.name} is missing: apt-get install ${chromium.debianPackage}`)
 
-const server = spawn(process.execPath, ['--import', 'tsx', '--conditions=@ai-canvas-ws/source', 'examples/canvas/server.ts'], {
+const server = spawn(process.execPath, ['--import', 'tsx', 'examples/canvas/server.ts'], {
   cwd: ROOT, env: { ...process.env, PORT: '0', OPENAI_BASE_URL: '', OPENAI_API_KEY: '' }, stdio: ['ignore', 'pipe', 'inherit']
 })
 const folder = mkdtempSync(join(tmpdir(), 'ai-canvas-demo-'))

@@ -4,8 +4,12 @@ import { strip } from './strip.mjs'
 
 // Module hooks: https://nodejs.org/api/module.html#customization-hooks
 
-/** Imports name the JavaScript file that the compiler writes. Beside it, or instead of it, is the source. */
+const LIB = new URL('../../lib/', import.meta.url)
+
+/** Imports name the JavaScript file that the compiler writes. Beside it, or instead of it, is the source. So it is for the package's own name. */
 export function resolve (specifier, context, next) {
+  const [own, entry = '.'] = /^ai-canvas-ws(?:\/(\w+))?$/.exec(specifier) ?? []
+  if (own !== undefined) return next(new URL(`${entry}/index.ts`, LIB).href, context)
   if (/^(?:\.|file:).*\.js(?:\?|$)/.test(specifier)) {
     for (const extension of ['.ts', '.tsx']) {
       const source = new URL(specifier.replace(/\.js(?=\?|$)/, extension), context.parentURL)

@@ -61,7 +61,7 @@ t.test('the package holds what is run, its types, and the source that its maps p
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(unpacked.length + 1)).sort()
   const unexpected = paths.filter((path) => !/^(?:dist\/.+\.(?:js|d\.ts)(?:\.map)?|lib\/.+\.ts|lib\/protocol\/README\.md|lib\/jobs\/streams\/README\.md|package\.json|README\.md|LICENSE)$/.test(path))
   t.same(unexpected, [])
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'lib/index.ts', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'lib/protocol/README.md', 'CHANGELOG.md', 'README.md', 'LICENSE']) {
     t.ok(paths.includes(path), path)
   }
   for (const path of paths.filter((path) => path.endsWith('.map'))) {

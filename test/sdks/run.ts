@@ -26,7 +26,7 @@ function nodeFor ({ node }: Sdk): string {
 
 /** Runs the real SDK in a process of its own. */
 export async function runSdk (sdk: Sdk, mode = 'test'): Promise<ScenarioRun[]> {
-  const args = ['--import=tsx', '--conditions=@ai-canvas-ws/source', 'test/sdks/child.ts', sdk.name, mode]
+  const args = ['--import=tsx', 'test/sdks/child.ts', sdk.name, mode]
   const child = spawn(nodeFor(sdk), args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })

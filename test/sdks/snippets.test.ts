@@ -80,7 +80,7 @@ async function run (snippet: string, wire: Wire, isCancelled: boolean): Promise<
   const env = {
     ...process.env, ...Object.fromEntries(KEYS.map((key) => [key, 'test'])), PROVIDER: provider.url, OPENAI_AGENTS_DISABLE_TRACING: '1', ...(isCancelled && { CANCEL: '1' })
   }
-  const args = [`--import=data:text/javascript,${encodeURIComponent(REDIRECT)}`, '--import=tsx', '--conditions=@ai-canvas-ws/source', '--input-type=module', '--eval', code]
+  const args = [`--import=data:text/javascript,${encodeURIComponent(REDIRECT)}`, '--import=tsx', '--input-type=module', '--eval', code]
   const { stdout } = await promisify(execFile)(NODE, args, { cwd: SDKS, env, timeout: 120_000 })
   const requestIsOpen = provider.open !== undefined && !provider.open.closed
   provider.close()

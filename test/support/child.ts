@@ -52,7 +52,7 @@ export class Child {
 }
 
 /** Arguments with which Node.js runs a TypeScript file as the tests run: with the sources of this package, and no build. */
-export const RUN_TYPESCRIPT = [`--import=${new URL('../loader/register.mjs', import.meta.url).href}`, '--conditions=@ai-canvas-ws/source']
+export const RUN_TYPESCRIPT = [`--import=${new URL('../loader/register.mjs', import.meta.url).href}`]
 
 /** Runs a TypeScript file in a process of its own. */
 export function runScript (t: Test, file: URL, env?: NodeJS.ProcessEnv): Child {

@@ -3,7 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import react from '@vitejs/plugin-react'
 import type { Test } from 'tap'
-import { createServer, defaultClientConditions } from 'vite'
+import { createServer } from 'vite'
+import { sources } from '../../../examples/canvas/page/vite.config.js'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
@@ -25,7 +26,7 @@ export async function openWorkshop (t: Test, files: Readonly<Record<string, stri
     logLevel: 'silent',
     cacheDir: join(root, '.vite'),
     plugins: [react()],
-    resolve: { conditions: ['@ai-canvas-ws/source', ...defaultClientConditions] },
+    resolve: { alias: sources },
     // What it finds later would make it load the whole page anew
     optimizeDeps: { include: ['react', 'react-dom', 'react-dom/client', 'react/jsx-dev-runtime'] },
     server: {

@@ -21,7 +21,7 @@ interface Server {
 
 /** As `npm start` at a terminal: in a process group of its own, to which Ctrl+C goes. */
 async function start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<Server> {
-  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@ai-canvas-ws/source', 'examples/canvas/server.ts'], {
+  const child = spawn(process.execPath, ['--import', 'tsx', 'examples/canvas/server.ts'], {
     cwd: ROOT, detached: true, env: { ...process.env, ...NOT_MEASURED, NODE_OPTIONS: '', OPENAI_BASE_URL: '', OPENAI_API_KEY: '', PORT: '0', ...env }
   })
   let out = ''
