@@ -31,8 +31,8 @@ t.test('every block of TypeScript holds before the compiler', async (t) => {
   const blocks = [...pages].flatMap(([path, page]) =>
     page.blocks('ts').map(({ text, line }): [string, string] => [`${path.replaceAll('/', '-')}-line-${line}`, text]))
   t.ok(blocks.length > 10, 'there are some')
-  t.same(typeErrors(new Map(blocks)), [])
-  t.match(typeErrors(new Map([['wrong', 'app.wsManager.notifyAIStart(1, {})']])), [/^test\/docs\/wrong\.ts:1 Argument of type 'number'/],
+  t.same(await typeErrors(new Map(blocks)), [])
+  t.match(await typeErrors(new Map([['wrong', 'app.wsManager.notifyAIStart(1, {})']])), [/^wrong\.ts:1 Argument of type 'number'/],
     'and a wrong one would not')
 })
 

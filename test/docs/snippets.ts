@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
@@ -29,48 +30,45 @@ const GLOBALS = `
 `
 
 /**
- * What the compiler has against the blocks, by name. They are checked as strictly as the code, with a browser's types, as if
- * they were in `folder`.
+ * Returns what the compiler reports about the blocks, by name: `line-41.ts:3 message`. They are checked as strictly as the
+ * code, with a browser's types, as if they were in `folder`.
  */
-export function typeErrors (blocks: ReadonlyMap<string, string>, folder = 'test/docs'): string[] {
-  const files = new Map([...blocks].map(([name, text]) => [`${root}${folder}/${name}.ts`, text]))
-  files.set(`${root}test/docs/globals.ts`, GLOBALS)
-  const program = programOf([...files.keys()], files)
-  return [...files.keys()].flatMap((path) => {
-    const file = program.getSourceFile(path)
-    const found = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
-    return found.map(({ messageText, start = 0 }) => {
-      const line = file!.getLineAndCharacterOfPosition(start).line + 1
-      return `${path.slice(root.length)}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`
-    })
-  })
+export async function typeErrors (blocks: ReadonlyMap<string, string>, folder = 'test/docs'): Promise<string[]> {
+  const directory = mkdtempSync(`${root}${folder}/.snippets-`)
+  try {
+    const files = new Map([...blocks].map(([name, text]) => [`${name}.ts`, text])).set('globals.d.ts', GLOBALS)
+    for (const [name, text] of files) writeFileSync(`${directory}/${name}`, text)
+    writeFileSync(`${directory}/tsconfig.json`, JSON.stringify({ extends: `${root}tsconfig.json`, compilerOptions, files: [...files.keys()], include: [] }))
+    const { stdout, stderr, code = 0 }: { stdout: string, stderr: string, code?: number } = await promisify(execFile)('env', [...NODE, TSC, '-p', directory, '--pretty', 'false'], { timeout: 300_000 })
+      .catch((error: unknown) => error as { stdout: string, stderr: string, code?: number })
+    const found = [...stdout.matchAll(/([^/\n]+)\((\d+),\d+\): error TS\d+: (.*)/g)].map(([, name, line, message]) => `${name}:${line} ${message}`)
+    if (code !== 0 && found.length === 0) throw new Error(`the compiler ended with ${code}: ${stdout}${stderr}`)
+    return found
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
 }
+
+/** Arguments of `env` that run Node.js without what tap loads into every process below it. */
+const NODE = ['-u', 'NODE_OPTIONS', process.execPath]
+const TSC = `${root}node_modules/typescript-7/bin/tsc`
+const compilerOptions = { lib: ['es2024', 'dom', 'dom.iterable', 'esnext.disposable'], rootDir: root, moduleDetection: 'force', noUnusedLocals: false }
 
 const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
-const options: ts.CompilerOptions = {
-  ...ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root).options,
-  lib: ['lib.es2023.d.ts', 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
-  moduleDetection: ts.ModuleDetectionKind.Force,
-  noUnusedLocals: false
-}
+const { options } = ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root)
 
-/** The files on disk that a program has read. The next program shares them: most of the time goes into parsing. */
+/** The files that a program has read. The next program shares them: most of the time goes into parsing. */
 const parsed = new Map<string, ts.SourceFile>()
 
-/** A program of some files of the package, or of files that are not on disk. */
-function programOf (paths: readonly string[], files: ReadonlyMap<string, string> = new Map()): ts.Program {
+function programOf (path: string): ts.Program {
   const host = ts.createCompilerHost(options)
   const onDisk = { ...host }
-  host.fileExists = (path) => files.has(path) || onDisk.fileExists(path)
-  host.readFile = (path) => files.get(path) ?? onDisk.readFile(path)
   host.getSourceFile = (path, languageVersion) => {
-    const text = files.get(path)
-    if (text !== undefined) return ts.createSourceFile(path, text, languageVersion)
     const file = parsed.get(path) ?? onDisk.getSourceFile(path, languageVersion)
     if (file !== undefined) parsed.set(path, file)
     return file
   }
-  return ts.createProgram(paths, options, host)
+  return ts.createProgram([path], options, host)
 }
 
 /** The public properties of an exported interface or class of a file of lib/. */
@@ -87,7 +85,7 @@ export function documentedDefaultsOf (path: string, name: string): Record<string
 }
 
 function symbolsOf (path: string, name: string): ts.Symbol[] {
-  const program = programOf([`${root}${path}`])
+  const program = programOf(`${root}${path}`)
   const checker = program.getTypeChecker()
   const symbol = checker.getSymbolAtLocation(program.getSourceFile(`${root}${path}`)!)
   const exported = checker.getExportsOfModule(symbol!).find((entry) => entry.name === name)
@@ -100,9 +98,7 @@ function symbolsOf (path: string, name: string): ts.Symbol[] {
  */
 export async function runSnippet (t: Test, code: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
   const directory = t.testdir({ 'snippet.mjs': await strip(code) })
-  const node = [process.execPath, ...RUN_TYPESCRIPT, `${directory}/snippet.mjs`]
-  // As at a user's: without what tap loads into every Node.js below it.
-  const { stdout } = await promisify(execFile)('env', ['-u', 'NODE_OPTIONS', ...node], {
+  const { stdout } = await promisify(execFile)('env', [...NODE, ...RUN_TYPESCRIPT, `${directory}/snippet.mjs`], {
     cwd: root, env: { ...process.env, ...env }, timeout: 300_000
   })
   return stdout

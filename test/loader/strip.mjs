@@ -32,9 +32,14 @@ export async function strip (source) {
 
 /** Fills the cache with all sources of the repository. */
 export async function stripAll () {
-  for (const folder of ['lib', 'test', 'examples']) {
-    for (const file of readdirSync(ROOT + folder, { recursive: true, encoding: 'utf8' })) {
-      if (file.endsWith('.ts') && !file.includes('node_modules')) await strip(readFileSync(`${ROOT}${folder}/${file}`, 'utf8'))
-    }
+  for (const folder of ['lib', 'test', 'examples']) await stripFolder(ROOT + folder)
+}
+
+async function stripFolder (folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = `${folder}/${entry.name}`
+    if (entry.name === 'node_modules') continue
+    if (entry.isDirectory()) await stripFolder(path)
+    else if (path.endsWith('.ts')) await strip(readFileSync(path, 'utf8'))
   }
 }

@@ -93,7 +93,7 @@ const blocks = new Page('lib/jobs/stream-protocols/README.md').blocks('ts')
 const counts = new Map<string, number>()
 
 t.test('every snippet holds before the compiler', { skip: whyNot() }, async (t) => {
-  t.same(typeErrors(new Map(blocks.map(({ text, line }) => [`line-${line}`, `${aliased(text)}\ndeclare const prompt: string`])), 'test/sdks'), [])
+  t.same(await typeErrors(new Map(blocks.map(({ text, line }) => [`line-${line}`, `${aliased(text)}\ndeclare const prompt: string`])), 'test/sdks'), [])
 })
 
 for (const { heading, text, line } of blocks) {
