@@ -9,48 +9,48 @@ import { StreamState, type StreamCommons, type StreamLimits } from './stream-sta
 export interface StreamStoreOptions extends StreamLimits {
   readonly clock: Clock
   readonly log: EvictionLog
-  /** How long messages are kept after a stream's latest, in milliseconds. */
+  /** How long a stream's messages are kept after its latest one, in milliseconds. */
   readonly ttlMs: number
-  /** How long a job's end is kept, and the stream's numbers go on, in milliseconds. */
+  /** How long a job's end and the stream's numbering are kept, in milliseconds. */
   readonly endTtlMs: number
-  /** Bytes that all streams keep together. */
+  /** Bytes that all streams together may keep. */
   readonly maxTotalBytes: number
   /**
-   * Streams of which at least the numbers are kept. Those that are followed are not counted, and those with a running job
-   * may be as many again.
+   * Number of streams whose numbering is kept. Streams with subscribers are not counted, and as many streams with a running
+   * job are kept on top.
    */
   readonly maxStreams: number
 }
 
-/** What one message may take of the bytes of all, and one stream with its messages and all that its jobs left. */
+/** Shares of `maxTotalBytes` that one message, and one stream with its messages and jobs, may take. */
 const MESSAGE_SHARE = 1 / 16
 const STREAM_SHARE = 1 / 8
-/** What the text of one job may take of the bytes of its stream. */
+/** Share of its stream's bytes that the text of one job may take. */
 const TEXT_SHARE = 1 / 2
-/** A stream with more than this share of all bytes is large: at the bound the large ones give first, the largest before others. */
+/** A stream with more than this share of `maxTotalBytes` is large. Eviction starts with the large streams, largest first. */
 const LARGE_SHARE = 1 / 1024
 
-/** Lives are counted for groups of streams: a counter for each stream for ever would be a leak. */
+/** Forgotten streams are counted per hash bucket, because a counter for each stream name would be a memory leak. */
 const LIFE_GROUPS = 16_384
-/** What is remembered of a group of streams. */
+/** What is remembered of the forgotten streams of one bucket. */
 interface Past {
-  /** How many were forgotten: the next life of a stream of the group gets a new epoch. */
+  /** How many were forgotten. It is part of the epoch of the bucket's next stream. */
   readonly lives: number
-  /** UTF-16 units of the longest text that was forgotten while more of it might have come. */
+  /** Length of the longest text that was forgotten before its job had ended for good, in UTF-16 units. */
   readonly lostUnits: number
 }
 
-/** How often what has expired is looked for, as a share of its lifetime. */
+/** How often the store looks for expired streams, per `ttlMs`. */
 const SWEEPS_PER_TTL = 10
 
-/** A stream that was published to, and its place among the others. */
+/** A stream that was published to, and its place in the LRU order. */
 class Kept implements LruItem<Kept> {
   readonly stream: Stream
   readonly state: StreamState
-  /** When it was last published to, or left by its last subscriber; and the how manieth of all such that was. */
+  /** Time of the last publish or unsubscribe, and its sequence number (used for LRU order). */
   touchedAt = 0
   touch = 0
-  /** Whether its messages are gone. */
+  /** Whether its messages were discarded. */
   isSettled = false
   among: LruList<Kept> | undefined
   older: Kept | undefined
@@ -63,35 +63,37 @@ class Kept implements LruItem<Kept> {
 }
 
 /**
- * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
- * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it.
+ * Keeps the streams that were published to, within limits. A stream is *fresh* until `ttlMs` after its latest message. Then
+ * it is *trimmed*: only the state of its jobs is left. After `endTtlMs` it is forgotten, unless it has subscribers.
  *
- * Where there is no room for all, large streams are shrunk first, the largest before others: no stream loses anything while
- * another one holds more than its share. If that is not enough, the least recently published stream is settled, then
- * forgotten, before its time. A job of which more may come is not forgotten for want of bytes, since a text that began anew
- * in its middle would be taken for the whole. Of too many streams the least recently published is forgotten; those that are
- * followed or have a running job are passed over.
+ * If all streams together keep too many bytes, the store shrinks large streams first, largest first, so that a small stream
+ * loses nothing while another one takes more than its share. If that is not enough, it trims the least recently used streams
+ * early, then forgets them. It never forgets an open job to save bytes: late subscribers would take the rest of the job's
+ * text for the whole.
+ *
+ * If there are too many streams, the store forgets the least recently used one. It skips streams with subscribers and
+ * streams with a running job.
  */
 export class StreamStore {
   readonly #options: StreamStoreOptions
   readonly #process = randomUUID().slice(0, 8)
-  /** One string for nearly all streams. */
+  /** Shared by nearly all streams. */
   readonly #firstEpoch = `${this.#process}.0`
   readonly #kept = new Map<Stream, Kept>()
   /**
-   * Each in the order in which they were touched. The settled ones are two: those that settled in their turn, and those
-   * that count as young again since, because their last subscriber left; together they would have no order.
+   * Each list is in LRU order. Trimmed streams are in two lists: those trimmed in order of age, and those used again after
+   * that, because their last subscriber left. One list of both would not be in order.
    */
   readonly #fresh = new LruList<Kept>()
   readonly #settled = new LruList<Kept>()
   readonly #rested = new LruList<Kept>()
   /**
-   * Those that were passed over when room was made, because they were followed or had a running job: until they are
-   * published to, left by their last subscriber, or settled.
+   * Streams that eviction skipped, because they had subscribers or a running job. They stay here until they are used again or
+   * trimmed.
    */
   readonly #passed = { followed: new LruList<Kept>(), running: new LruList<Kept>() }
   readonly #large = new Set<Kept>()
-  /** With the epoch that subscribers were told: it stays true also if the stream is first published to later. */
+  /** Streams with subscribers, and the epoch that these were sent. It stays valid if the stream is created later. */
   readonly #followed = new Map<Stream, string>()
   readonly #past = new Map<number, Past>()
   readonly #commons: StreamCommons
@@ -115,7 +117,7 @@ export class StreamStore {
     }
   }
 
-  /** What all of them keep, in bytes. */
+  /** Bytes that all streams keep. */
   get bytes (): number {
     return this.#bytes
   }
@@ -128,14 +130,14 @@ export class StreamStore {
     return this.#kept.size
   }
 
-  /** Answers the epoch that the stream is in, or begins in. */
+  /** Marks a stream as having subscribers. Returns its epoch, or the one in which it will begin. */
   follow (stream: Stream): string {
     const epoch = this.find(stream)?.epoch ?? this.#nextEpoch(stream)
     this.#followed.set(stream, epoch)
     return epoch
   }
 
-  /** What a subscriber was told stays true for as long as if the stream had been published to just now. */
+  /** Marks a stream as having no subscribers. Counts as a use, so that their positions stay valid for the full lifetime. */
   unsubscribe (stream: Stream): void {
     this.#followed.delete(stream)
     const kept = this.#kept.get(stream)
@@ -146,7 +148,7 @@ export class StreamStore {
     return this.#kept.get(stream)?.state
   }
 
-  /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
+  /** Publishes to a stream, creates it if necessary, and then enforces the limits. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
     const kept = this.#kept.get(stream) ?? this.#begin(stream)
     this.#touch(kept, this.#fresh)
@@ -202,7 +204,7 @@ export class StreamStore {
     const evictions = this.#evictions
     const isTooMuch = (): boolean => this.#bytes > maxTotalBytes
     this.#shrinkLargest()
-    // Those that were passed over were published to before those that are fresh.
+    // The skipped streams were last used before the fresh ones.
     for (const list of [this.#passed.running, this.#passed.followed, this.#fresh]) {
       for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#settle(oldest, evictions)
     }
@@ -211,7 +213,7 @@ export class StreamStore {
     }
   }
 
-  /** A large stream is shrunk by what is too much, but not further than to where it is large no longer. */
+  /** Shrinks the largest streams by the excess, but none below the size at which it counts as large. */
   #shrinkLargest (): void {
     const { maxTotalBytes } = this.#options
     while (this.#bytes > maxTotalBytes) {
@@ -221,14 +223,15 @@ export class StreamStore {
       const before = largest.state.bytes
       const target = before - (this.#bytes - maxTotalBytes)
       this.#change(largest, (state) => { state.shrink(Math.max(target, this.#largeBytes)) })
-      // It has nothing left to give until it is published to.
+      // Nothing more can be evicted from it until it is published to.
       if (largest.state.bytes === before) this.#large.delete(largest)
     }
   }
 
   /**
-   * Few steps are enough, since each call makes one stream. So that memory is bounded whatever runs, streams with a running
-   * job are forgotten too when they have doubled the number; then their texts go on where they were, without a beginning.
+   * Forgets streams while there are too many. A few steps are enough, because each call precedes one new stream. To bound
+   * memory in any case, streams with a running job are forgotten too once they have doubled the number. Their texts then
+   * continue at the right offset, without a beginning.
    */
   #makeRoom (): void {
     const { maxStreams } = this.#options
@@ -260,7 +263,10 @@ export class StreamStore {
     this.#settled.add(kept)
   }
 
-  /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
+  /**
+   * Forgets what a stream keeps. If it `goesOn`, its numbering and its open jobs stay, and it moves to the recently used end of
+   * the LRU order.
+   */
   #forget (kept: Kept, goesOn: boolean, evictions?: Evictions): void {
     const { stream, state } = kept
     const { openUnits } = state
@@ -277,7 +283,7 @@ export class StreamStore {
     evictions?.add('streams')
   }
 
-  /** Changes what a stream keeps. */
+  /** Runs a change of a stream, and updates the byte count and the set of large streams. */
   #change<T> (kept: Kept, change: (state: StreamState) => T): T {
     const { state } = kept
     const before = state.bytes
@@ -289,7 +295,7 @@ export class StreamStore {
     return result
   }
 
-  /** It counts as young from now on. */
+  /** Marks a stream as used now, and appends it to a list. */
   #touch (kept: Kept, among: LruList<Kept>): void {
     kept.touchedAt = this.#options.clock.monotonic()
     kept.touch = ++this.#touches
@@ -304,12 +310,12 @@ export class StreamStore {
   }
 
   #pastOf (stream: Stream): Past | undefined {
-    // To hash a name is not free, and mostly nothing was forgotten.
+    // Hashing a name costs time, and usually nothing was forgotten.
     return this.#past.size === 0 ? undefined : this.#past.get(group(stream))
   }
 }
 
-/** FNV-1a over the name's UTF-16 units: cheap, and only its spread matters. */
+/** Returns a stream's bucket: FNV-1a over the UTF-16 units of its name. It is cheap, and only its distribution matters. */
 function group (stream: Stream): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < stream.length; i++) hash = Math.imul(hash ^ stream.charCodeAt(i), 0x01000193)
