@@ -6,54 +6,54 @@ import { newJobId } from './job-id.js'
 import { UNIT_BYTES, type KeptPublication, type Message, type Scales } from './kept-publication.js'
 import { StreamJob } from './stream-job.js'
 
-/** What the app's options say of one stream. */
+/** The limits of one stream that the app's options set. */
 export interface StreamLimits {
-  /** Messages and bytes that are kept of one stream. */
+  /** Messages and bytes that one stream may keep. */
   readonly maxMessages: number
   readonly maxBytes: number
-  /** UTF-16 units that are kept of one job's text. */
+  /** UTF-16 units of text that one job may keep. */
   readonly maxTextUnits: number
-  /** Messages of so many bytes are kept as two frames, one of them deflated. @default Infinity */
+  /** Messages of this many bytes or more are kept as two frames, one of them deflated. @default Infinity */
   readonly deflateFromBytes?: number
 }
 
 export interface StreamBounds extends StreamLimits {
   /** Bytes that one message may take. */
   readonly maxMessageBytes: number
-  /** Bytes that a stream may take with its messages and all that its jobs left. */
+  /** Bytes that a stream with its messages and jobs may take. */
   readonly maxStreamBytes: number
 }
 
-/** A publication that was accepted, with what must go out right before it; or why it was not. */
+/** The accepted publications, in the order in which they must be delivered; or why the message was refused. */
 export type Accepted =
   | { readonly publications: readonly Publication[], readonly jobId?: string }
   | { readonly dropped: DropReason }
 
-/** What a stream that keeps anything costs beside that: 530 bytes were measured. */
+/** Estimated memory of a stream without its content, in bytes. Measured: 530 bytes. */
 const STREAM_BYTES = 640
-/** A stream that has more than it may is brought down to such a part of it, so that not every publish has to. */
+/** A stream over its limit is shrunk to this share of the limit, so that not every publish has to shrink it. */
 const SHRUNK = 7 / 8
 
-/** What all streams of a broker have in common. */
+/** What all streams of a broker share. */
 export interface StreamCommons {
   readonly bounds: StreamBounds
   readonly scales: Scales
   readonly evictions: Evictions
 }
 
-/** One stream: its numbers, its latest messages, and the state of its jobs. */
+/** The state of one stream: its numbering, its latest messages and its jobs. */
 export class StreamState {
   readonly epoch: string
   seq = 0
   readonly #bounds: StreamBounds
   readonly #scales: Scales
   readonly #evictions: Evictions
-  /** Where texts begin whose jobs may have begun in an earlier life of the stream, which is forgotten. */
+  /** Offset at which a text begins if its job may have started before the stream was forgotten. */
   readonly #lostUnits: number
-  /** What it costs beside what it keeps. */
+  /** Estimated memory of the stream without its content. */
   readonly #ownBytes: number
   #revision = 0
-  /** The latest durable messages without a hole, oldest first. */
+  /** The latest durable messages without a gap, oldest first. */
   #entries: KeptPublication[] = []
   #entryBytes = 0
   #jobs: SessionJobs<StreamJob> | undefined
@@ -68,7 +68,7 @@ export class StreamState {
     this.#ownBytes = STREAM_BYTES + stream.length * UNIT_BYTES
   }
 
-  /** What it keeps, in bytes: never less than that takes in memory. */
+  /** Upper estimate of the memory that it takes, in bytes. */
   get bytes (): number {
     const kept = this.#entryBytes + this.#jobBytes
     return kept === 0 ? 0 : kept + this.#ownBytes
@@ -78,12 +78,12 @@ export class StreamState {
     return this.#jobs?.newestRunning?.id
   }
 
-  /** Whether more may come of a job: what it says next must fit to what it said before. */
+  /** Whether more reports of any job may follow. These must match the earlier ones. */
   get mayGoOn (): boolean {
     return this.#jobs?.mayGoOn === true
   }
 
-  /** UTF-16 units of the longest text of which more may come, those that are no longer kept included. */
+  /** Length of the longest text to which more may be appended, in UTF-16 units. Includes the part that is no longer kept. */
   get openUnits (): number {
     return (this.#jobs?.open ?? []).reduce((longest, { text }) => Math.max(longest, text?.end ?? 0), 0)
   }
@@ -125,7 +125,7 @@ export class StreamState {
     return { publications: before === undefined ? [latest] : [before, latest], jobId }
   }
 
-  /** Whether all of a durable publication is kept, as a message or as the state of its job. */
+  /** Returns whether a durable publication is kept in full, as a message or as part of its job. */
   keeps (publication: Publication): boolean {
     if (this.#entries.at(-1) === publication) return true
     const jobs = [...this.#jobs?.running ?? [], ...this.#jobs?.ended ?? []]
@@ -140,7 +140,7 @@ export class StreamState {
     return { ...head, recovered: true, replay: inOrder([...this.#progressOf(outcome), ...outcome]) }
   }
 
-  /** Lets go of its messages. The running jobs and the latest end stay. Counts what goes where that is an eviction. */
+  /** Discards the messages. Running jobs and the latest end stay. With `evictions`, counts what it discards. */
   settle (evictions?: Evictions): void {
     evictions?.add('messages', this.#entries.length)
     if (this.#entries.length > 0) this.#entries = []
@@ -152,7 +152,10 @@ export class StreamState {
     }
   }
 
-  /** Lets go of everything but its numbers, and of which jobs more may come and how long their texts are: what they say next must fit. */
+  /**
+   * Discards everything but the numbering, the open jobs and the lengths of their texts. Later reports of these jobs must match
+   * the earlier ones. With `evictions`, counts what it discards.
+   */
   empty (evictions?: Evictions): void {
     this.settle(evictions)
     const latest = this.#jobs?.latestEnded
@@ -167,8 +170,9 @@ export class StreamState {
   }
 
   /**
-   * Evicts until so many bytes are left, or nothing that can go: texts, then messages, then of the running jobs' reports and
-   * of the latest end all but their stubs, then what running jobs have left. An end, or its stub, stays.
+   * Evicts until at most `maxBytes` are left or nothing more can be evicted. It discards texts first, then messages. Then it
+   * reduces the running jobs' reports and the latest end to their stubs, and last discards the running jobs' reports. The
+   * latest end, or its stub, always stays.
    */
   shrink (maxBytes: number): void {
     const evictions = this.#evictions
@@ -182,7 +186,7 @@ export class StreamState {
         this.#reweigh(job)
       }
     }
-    // Those first that only a client which comes back would be sent; the longest of the others.
+    // First the texts that only reconnecting clients would get, then the others, longest first.
     const others = [...this.#jobs?.ended ?? []].filter((job) => job !== latest)
     const byLength = [...(latest === undefined ? [] : [latest]), ...running].sort((a, b) => b.textUnits - a.textUnits)
     each([...others, ...byLength], (job) => { job.discardText(evictions) })
@@ -196,7 +200,7 @@ export class StreamState {
       job.end = job.end.stub
       evictions.add('stubs')
     })
-    // What is left of these costs nothing, as with `empty`: it could not be let go of.
+    // The rest of these jobs can't be evicted, so it counts nothing, as in `empty`.
     for (const job of running) {
       if (!isTooMuch()) return
       job.strip(evictions)
@@ -205,9 +209,9 @@ export class StreamState {
     }
   }
 
-  /** What came after a position, or why that can't be told. */
+  /** Returns the messages after a position, or why it can't. */
   #missed (since: Position): readonly Publication[] | RecoveryFailure {
-    // Written so that what is no number at all is no position either.
+    // A `seq` that is not a number fails this check too.
     if (since.epoch !== this.epoch || !(Number.isInteger(since.seq) && since.seq >= 0 && since.seq <= this.seq)) return 'restarted'
     const missed = this.seq - since.seq
     if (missed > this.#bounds.maxMessages) return 'overflow'
@@ -219,18 +223,18 @@ export class StreamState {
     return this.#scales.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
   }
 
-  /** A message of the app's own. */
+  /** Adds a message that is not about a job. */
   #append (body: string, durable: boolean): KeptPublication {
     const message = this.#number({ body, durable })
     if (!durable) return message
-    // Alone it would push out all others, and then itself.
+    // It would evict all other messages and then itself.
     const isTooLarge = message.bytes > Math.min(this.#bounds.maxBytes, this.#bounds.maxMessageBytes)
     if (isTooLarge) this.#count(message)
     this.#enter(isTooLarge ? undefined : message)
     return message
   }
 
-  /** What of a publication is kept: all of it, or only its stub. */
+  /** Returns what can be kept of a publication: all of it, its stub or nothing. */
   #keepable (publication: KeptPublication): KeptPublication | undefined {
     if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
     if (publication.stub === undefined) this.#count(publication)
@@ -238,12 +242,12 @@ export class StreamState {
     return publication.stub
   }
 
-  /** Counts a message that is not kept. Where no messages are kept, none is evicted. */
+  /** Counts a message that is not kept as evicted, unless the stream keeps no messages anyway. */
   #count ({ durable }: KeptPublication): void {
     if (durable && this.#bounds.maxMessages > 0) this.#evictions.add('messages')
   }
 
-  /** Adds to the latest messages. One that is not kept leaves a hole, so that what came before it is of no use. */
+  /** Adds a message to the latest ones. One that is not kept leaves a gap, which makes all earlier messages useless. */
   #enter (message: KeptPublication | undefined): void {
     const { maxMessages, maxBytes } = this.#bounds
     if (message === undefined) {
@@ -260,12 +264,16 @@ export class StreamState {
     const first = this.#entries[0]
     return first !== undefined && publication !== undefined && publication.revision >= first.revision
   }
-  /** A progress of a job that has text always speaks of it, so that one without news can take an older one's place. */
+
+  /**
+   * Appends to a job's text, and returns the span that the progress adds. Once a job has text, each progress has a span, even
+   * an empty one, so that it can replace an older progress that is still queued.
+   */
   #extend (job: StreamJob, delta: string | undefined): TextSpan | undefined {
     if (delta !== undefined) job.text ??= this.#newText(job)
     if (job.text === undefined) return undefined
     job.text.append(delta ?? '')
-    // Of a text whose beginning is lost the first piece begins at 0, and says so by its `truncated`.
+    // If the beginning of the text was lost, the first span begins at 0, and its slice is marked as `truncated`.
     const from = job.told
     job.told = job.text.end
     return { source: job.text, from, to: job.told }
@@ -276,8 +284,8 @@ export class StreamState {
   }
 
   /**
-   * The text that was not passed on yet, as a progress of its own before the end: half a surrogate pair that waited for its
-   * other half, and what came after an end that was only presumed.
+   * Returns the unpublished text as a progress of its own, to be delivered before the end. That is half of a surrogate pair
+   * whose other half never came, and text that came after a presumed end.
    */
   #heldBack (job: StreamJob): Publication | undefined {
     const { id: jobId, progress, text, told } = job
@@ -289,20 +297,20 @@ export class StreamState {
     return this.#number({ body, durable: false, jobId, textAt, text: { source: text, from: told, to: text.end } })
   }
 
-  /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */
+  /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
   #keepText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
-      // With its end's place, where that is kept: of two in one place the progress comes first.
+      // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision
       job.progress = this.#keepable(this.#scales.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
     }
     this.#reweigh(job)
   }
 
-  /** A job is no longer remembered: who would need its text can't be recovered any more. */
+  /** Handles that a job is no longer remembered. Subscribers that would need its text can't be recovered any more. */
   #unlearn ({ text, end, bytes }: StreamJob): void {
     this.#jobBytes -= bytes
     if (text === undefined || end === undefined) return
@@ -317,7 +325,7 @@ export class StreamState {
     }
   }
 
-  /** Nobody can be sent anything of this job any more: another one ended later, and its end is not among the messages. */
+  /** Discards an ended job that no replay can contain: another job ended later, and its end is not among the messages. */
   #release (job: StreamJob): void {
     if (job.mayGoOn) return
     job.strip()
@@ -333,13 +341,13 @@ export class StreamState {
   #presentState (): Publication[] {
     const state: Array<Publication | undefined> = []
     const ended = this.#jobs?.latestEnded
-    // A progress without its end would be taken for that of a job that runs.
+    // Without the end, clients would take the progress for that of a running job.
     if (ended?.end !== undefined) state.push(ended.wholeText, ended.end)
     for (const job of this.#jobs?.running ?? []) state.push(job.start, job.wholeProgress)
     return state.filter((publication) => publication !== undefined)
   }
 
-  /** Behind what was missed: the newest progress of each running job, and the text of each that ended meanwhile. */
+  /** Returns what a recovery adds to the missed messages: progress of running jobs, and texts of jobs whose end was missed. */
   #progressOf (missed: readonly Publication[]): Publication[] {
     const state: Array<Publication | undefined> = []
     for (const job of this.#jobs?.ended ?? []) if (job.end !== undefined && missed.includes(job.end)) state.push(job.wholeText)
@@ -348,7 +356,7 @@ export class StreamState {
   }
 }
 
-/** Those in one place stay in the order in which they are given. */
+/** Sorts by revision. Publications with the same revision keep their order. */
 function inOrder (publications: Publication[]): Publication[] {
   return publications.sort((a, b) => a.revision - b.revision)
 }
