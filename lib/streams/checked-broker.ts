@@ -61,7 +61,7 @@ export class CheckedBroker implements Broker {
   }
 
   currentJob (stream: Stream): MaybePromise<string | undefined> {
-    return checked('currentJob', (value) => isOptionalText(value) ? undefined : 'it is neither a job id nor undefined', this.#broker.currentJob(stream))
+    return checked('currentJob', (value) => isOptionalString(value) ? undefined : 'it is neither a job id nor undefined', this.#broker.currentJob(stream))
   }
 
   control (message: ControlMessage): MaybePromise<ControlResult> {
@@ -73,8 +73,8 @@ export class CheckedBroker implements Broker {
   }
 }
 
-function checked<T> (method: string, check: Check, answer: MaybePromise<T>): MaybePromise<T> {
-  return whenThere(answer, (value) => {
+function checked<T> (method: string, check: Check, result: MaybePromise<T>): MaybePromise<T> {
+  return whenThere(result, (value) => {
     const fault = check(value)
     if (fault === undefined) return value
     throw new errors.BrokerAnswer(method, fault)
@@ -89,8 +89,8 @@ function positionFault ({ epoch, seq }: Fields): string | undefined {
 function publishedFault (value: unknown): string | undefined {
   if (!isObject(value)) return 'it is not an object'
   if (!isCount(value.recipients)) return 'recipients is not an integer from 0 on'
-  if (!isOptionalText(value.jobId)) return 'jobId is not a string'
-  return isOptionalText(value.dropped) ? positionFault(value) : 'dropped is not a string'
+  if (!isOptionalString(value.jobId)) return 'jobId is not a string'
+  return isOptionalString(value.dropped) ? positionFault(value) : 'dropped is not a string'
 }
 
 function joinedFault (value: unknown): string | undefined {
@@ -98,7 +98,7 @@ function joinedFault (value: unknown): string | undefined {
   const { revision, recovered, reason, replay } = value
   if (!Number.isFinite(revision)) return 'revision is not a number'
   if (typeof recovered !== 'boolean') return 'recovered is not a boolean'
-  if (!isOptionalText(reason)) return 'reason is not a string'
+  if (!isOptionalString(reason)) return 'reason is not a string'
   if (!Array.isArray(replay)) return 'replay is not an array'
   return positionFault(value) ?? replay.map(publicationFault).find((fault) => fault !== undefined)
 }
@@ -110,7 +110,7 @@ function publicationFault (value: unknown): string | undefined {
   if (typeof durable !== 'boolean') return 'a publication\'s durable is not a boolean'
   if (!Number.isFinite(revision)) return 'a publication\'s revision is not a number'
   if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is not an integer from 0 on'
-  if (!isOptionalText(jobId)) return 'a publication\'s jobId is not a string'
+  if (!isOptionalString(jobId)) return 'a publication\'s jobId is not a string'
   return text === undefined || isTextSpan(text) ? undefined : 'a publication\'s text is not a TextSpan'
 }
 
@@ -128,6 +128,6 @@ function isCount (value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function isOptionalText (value: unknown): boolean {
+function isOptionalString (value: unknown): boolean {
   return value === undefined || typeof value === 'string'
 }

@@ -22,7 +22,7 @@ export class JobText {
   /** Where the first piece begins and the last one ends. */
   #start = 0
   #end = 0
-  #half = ''
+  #pendingHalf = ''
 
   /** @param start Offset of the text that follows; above 0 if the beginning of the text was lost. */
   constructor (maxUnits: number, start = 0) {
@@ -47,14 +47,14 @@ export class JobText {
 
   /** Appends text, and returns the part that can be published now. With `last`, half of a surrogate pair is published too. */
   append (delta: string, last = false): TextSlice {
-    let text = this.#half + delta
-    this.#half = ''
+    let text = this.#pendingHalf + delta
+    this.#pendingHalf = ''
     if (!last && endsInHalf(text)) {
-      this.#half = text.slice(-1)
+      this.#pendingHalf = text.slice(-1)
       text = text.slice(0, -1)
     }
     const offset = this.#end
-    if (text !== '') this.#pieces.push(ownCopy(text))
+    if (text !== '') this.#pieces.push(flatCopy(text))
     this.#end += text.length
     this.#trim()
     return { text, offset, truncated: false }
@@ -97,13 +97,13 @@ export class JobText {
     const kept = this.#pieces.join('')
     // The kept part must not begin with half of a surrogate pair.
     const cut = isLowHalf(kept.charCodeAt(excess)) ? excess + 1 : excess
-    this.#pieces = [ownCopy(kept.slice(cut))]
+    this.#pieces = [flatCopy(kept.slice(cut))]
     this.#start += cut
   }
 }
 
 /** Copies a string. A slice in V8 keeps its whole parent string alive; joining parts writes a new string. */
-function ownCopy (text: string): string {
+function flatCopy (text: string): string {
   return [text.slice(0, 1), text.slice(1)].join('')
 }
 

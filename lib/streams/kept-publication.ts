@@ -50,7 +50,7 @@ export const UNIT_BYTES = 2
 const UNIT_FRAME_BYTES = 3
 
 /** Makes publications that can be kept, and estimates their memory. */
-export class Scales {
+export class PublicationFactory {
   readonly #maxMessageBytes: number
   readonly #deflateFromBytes: number
 
@@ -60,19 +60,19 @@ export class Scales {
   }
 
   make (message: Message, revision: number, seq: number | undefined, makeStub?: () => Stub): KeptPublication {
-    const bytes = this.#weigh(message)
+    const bytes = this.#estimateBytes(message)
     if (makeStub === undefined || (message.body.length <= STUB_FROM_UNITS && bytes <= this.#maxMessageBytes)) {
       return new KeptPublication(message, revision, seq, bytes)
     }
     const short = { ...message, ...makeStub() }
-    return new KeptPublication(message, revision, seq, bytes, new KeptPublication(short, revision, seq, this.#weigh(short)))
+    return new KeptPublication(message, revision, seq, bytes, new KeptPublication(short, revision, seq, this.#estimateBytes(short)))
   }
 
-  #weigh ({ body, durable, jobId = '' }: Message): number {
+  #estimateBytes ({ body, durable, jobId = '' }: Message): number {
     // An ephemeral publication is framed for each late subscriber, and its frame is not kept.
     if (!durable) return EPHEMERAL_BYTES + body.length * UNIT_BYTES
     const frameBytes = Buffer.byteLength(body) + jobId.length * UNIT_FRAME_BYTES
-    const isTwice = frameBytes >= this.#deflateFromBytes
-    return DURABLE_BYTES + body.length * UNIT_BYTES + frameBytes + (isTwice ? frameBytes + DEFLATED_BYTES : 0)
+    const hasTwoFrames = frameBytes >= this.#deflateFromBytes
+    return DURABLE_BYTES + body.length * UNIT_BYTES + frameBytes + (hasTwoFrames ? frameBytes + DEFLATED_BYTES : 0)
   }
 }

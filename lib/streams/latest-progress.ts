@@ -9,14 +9,14 @@ export interface Progress {
 }
 
 /** Estimated memory without the buffer's content, in bytes. Measured: 200 bytes, without the allocator's own overhead. */
-const OWN_BYTES = 384
+const BASE_BYTES = 384
 /** The buffer's size is a multiple of this, with some spare room for a progress that grows. */
 const STEP_BYTES = 64
-const ROOM = 9 / 8
+const GROWTH = 9 / 8
 /** A buffer of more than this many times the needed size is replaced by a smaller one. */
-const TOO_MUCH = 4
+const SHRINK_ABOVE = 4
 
-const NOTHING = Buffer.alloc(0)
+const EMPTY = Buffer.alloc(0)
 
 /**
  * Keeps the newest progress of a job, for late subscribers. Each progress overwrites the previous one in a buffer of the
@@ -27,7 +27,7 @@ export class LatestProgress implements Progress {
   revision = 0
   textAt: number | undefined
   stub: KeptPublication | undefined
-  #memory = NOTHING
+  #buffer = EMPTY
   #length = 0
 
   constructor (progress: Progress) {
@@ -36,11 +36,11 @@ export class LatestProgress implements Progress {
 
   write ({ body, revision, textAt, stub }: Progress): void {
     const length = Buffer.byteLength(body)
-    const capacity = this.#memory.length
-    const fits = length <= capacity && capacity <= (length + STEP_BYTES) * TOO_MUCH
-    const memory = fits ? this.#memory : Buffer.allocUnsafeSlow(Math.ceil(length * ROOM / STEP_BYTES) * STEP_BYTES)
-    memory.write(body)
-    this.#memory = memory
+    const capacity = this.#buffer.length
+    const fits = length <= capacity && capacity <= (length + STEP_BYTES) * SHRINK_ABOVE
+    const buffer = fits ? this.#buffer : Buffer.allocUnsafeSlow(Math.ceil(length * GROWTH / STEP_BYTES) * STEP_BYTES)
+    buffer.write(body)
+    this.#buffer = buffer
     this.#length = length
     this.revision = revision
     this.textAt = textAt
@@ -49,17 +49,17 @@ export class LatestProgress implements Progress {
 
   /** Shrinks the buffer to the current length. */
   trim (): void {
-    const memory = Buffer.allocUnsafeSlow(this.#length)
-    this.#memory.copy(memory)
-    this.#memory = memory
+    const buffer = Buffer.allocUnsafeSlow(this.#length)
+    this.#buffer.copy(buffer)
+    this.#buffer = buffer
   }
 
   get body (): string {
-    return this.#memory.toString('utf8', 0, this.#length)
+    return this.#buffer.toString('utf8', 0, this.#length)
   }
 
   /** Estimated memory, in bytes. */
   get bytes (): number {
-    return OWN_BYTES + this.#memory.length + (this.stub?.bytes ?? 0)
+    return BASE_BYTES + this.#buffer.length + (this.stub?.bytes ?? 0)
   }
 }

@@ -1,6 +1,6 @@
 /** An item of an `LruList`. The list maintains these fields. */
 export interface LruItem<T extends LruItem<T>> {
-  among: LruList<T> | undefined
+  list: LruList<T> | undefined
   older: T | undefined
   younger: T | undefined
 }
@@ -25,8 +25,8 @@ export class LruList<T extends LruItem<T>> {
 
   /** Appends an item at the young end, after removing it from the list that it is in. */
   add (item: T): void {
-    item.among?.remove(item)
-    item.among = this
+    item.list?.remove(item)
+    item.list = this
     item.older = this.#youngest
     if (item.older === undefined) this.#oldest = item
     else item.older.younger = item
@@ -40,6 +40,6 @@ export class LruList<T extends LruItem<T>> {
     else older.younger = younger
     if (younger === undefined) this.#youngest = older
     else younger.older = older
-    item.among = item.older = item.younger = undefined
+    item.list = item.older = item.younger = undefined
   }
 }

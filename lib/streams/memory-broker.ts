@@ -43,7 +43,7 @@ export class MemoryBroker implements Broker {
   }
 
   join (stream: Stream, since?: Position): Joined {
-    const epoch = this.#streams.follow(stream)
+    const epoch = this.#streams.subscribe(stream)
     const state = this.#streams.find(stream)
     if (state !== undefined) return state.join(since)
     const recovered = since?.epoch === epoch && since.seq === 0

@@ -34,7 +34,7 @@ export class Job {
   }
 
   /** Whether more reports may follow. */
-  get mayGoOn (): boolean {
+  get isOpen (): boolean {
     return this.status === 'running' || this.presumed
   }
 }
@@ -50,8 +50,8 @@ const MAX_ENDED = 32
  * Usually a single job runs, so the newest one has a field of its own and needs no map.
  */
 export class SessionJobs<J extends Job> {
-  readonly #create: (jobId: string | undefined) => J
-  readonly #forgotten: (job: J) => void
+  readonly #createJob: (jobId: string | undefined) => J
+  readonly #onForget: (job: J) => void
   #newestRunning: J | undefined
   /** The other running jobs and the ended jobs, in the order of their start or end, newest last. */
   #others: Map<string, J> | undefined
@@ -59,11 +59,11 @@ export class SessionJobs<J extends Job> {
 
   /**
    * @param create Makes a job, with a new id if none is given.
-   * @param forgotten Called with each job that is no longer remembered.
+   * @param onForget Called with each job that is no longer remembered.
    */
-  constructor (create: (jobId: string | undefined) => J, forgotten: (job: J) => void) {
-    this.#create = create
-    this.#forgotten = forgotten
+  constructor (create: (jobId: string | undefined) => J, onForget: (job: J) => void) {
+    this.#createJob = create
+    this.#onForget = onForget
   }
 
   get running (): readonly J[] {
@@ -90,7 +90,7 @@ export class SessionJobs<J extends Job> {
   }
 
   /** Whether more reports of any job may follow: it runs, or its end was only presumed. */
-  get mayGoOn (): boolean {
+  get hasOpenJobs (): boolean {
     return this.#newestRunning !== undefined || this.#presumedEnded.length > 0
   }
 
@@ -100,24 +100,24 @@ export class SessionJobs<J extends Job> {
   }
 
   get #presumedEnded (): readonly J[] {
-    return [...this.ended].filter((job) => job.mayGoOn)
+    return [...this.ended].filter((job) => job.isOpen)
   }
 
   /** Forgets the jobs that have ended for good. */
   forgetEnded (): void {
     if (this.#ended === undefined) return
-    for (const job of this.#ended.values()) if (!job.mayGoOn) this.#forget(this.#ended, job)
+    for (const job of this.#ended.values()) if (!job.isOpen) this.#forget(this.#ended, job)
     if (this.#ended.size === 0) this.#ended = undefined
   }
 
   /** Applies the rules to a report. If it is accepted, updates the job's state. */
   apply (transition: Transition): Verdict<J> {
-    const verdict = transition.jobId === undefined ? this.#forgiving(transition) : this.#strict(transition, transition.jobId)
+    const verdict = transition.jobId === undefined ? this.#applyWithoutId(transition) : this.#applyWithId(transition, transition.jobId)
     if ('job' in verdict) this.#record(verdict.job, transition)
     return verdict
   }
 
-  #strict ({ event, presumed }: Transition, jobId: string): Verdict<J> {
+  #applyWithId ({ event, presumed }: Transition, jobId: string): Verdict<J> {
     const newest = this.#newestRunning
     const running = newest?.id === jobId ? newest : this.#others?.get(jobId)
     if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
@@ -126,7 +126,7 @@ export class SessionJobs<J extends Job> {
     return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
-  #forgiving ({ event, chunks, presumed }: Transition): Verdict<J> {
+  #applyWithoutId ({ event, chunks, presumed }: Transition): Verdict<J> {
     if (event === 'start') return { job: this.#begin(), supersedes: false }
     const running = this.#newestRunning
     if (running !== undefined) return { job: running, supersedes: false }
@@ -139,7 +139,7 @@ export class SessionJobs<J extends Job> {
   }
 
   #begin (jobId?: string): J {
-    const job = this.#create(jobId)
+    const job = this.#createJob(jobId)
     const before = this.#newestRunning
     if (before !== undefined) (this.#others ??= new Map<string, J>()).set(before.id, before)
     this.#newestRunning = job
@@ -151,7 +151,7 @@ export class SessionJobs<J extends Job> {
     if (event === 'start' || event === 'progress') return
     job.status = event
     job.presumed = presumed
-    this.#stop(job)
+    this.#removeRunning(job)
     const ended = this.#ended ??= new Map<string, J>()
     ended.delete(job.id)
     ended.set(job.id, job)
@@ -162,7 +162,7 @@ export class SessionJobs<J extends Job> {
   }
 
   /** Removes a job from the running ones. */
-  #stop (job: J): void {
+  #removeRunning (job: J): void {
     if (job === this.#newestRunning) {
       this.#newestRunning = last(this.#others)
       if (this.#newestRunning !== undefined) this.#others?.delete(this.#newestRunning.id)
@@ -174,7 +174,7 @@ export class SessionJobs<J extends Job> {
 
   #forget (ended: Map<string, J>, job: J): void {
     ended.delete(job.id)
-    this.#forgotten(job)
+    this.#onForget(job)
   }
 }
 

@@ -15,7 +15,7 @@ export class StreamJob extends Job {
   end: KeptPublication | undefined = undefined
   text: JobText | undefined = undefined
   /** Where the published part of the text ends, in UTF-16 units. */
-  told = 0
+  publishedEnd = 0
   /** Whether its start was published since the stream was last created. */
   hasStarted = false
   /** Estimated memory of all this, as last computed. */
@@ -32,7 +32,7 @@ export class StreamJob extends Job {
   }
 
   /** Keeps the newest progress. The first one stays a plain publication, because many jobs have no other. */
-  keep (latest: KeptPublication): void {
+  keepProgress (latest: KeptPublication): void {
     if (this.progress === undefined) this.progress = latest
     else if (this.progress instanceof LatestProgress) this.progress.write(latest)
     else this.progress = new LatestProgress(latest)
@@ -53,7 +53,7 @@ export class StreamJob extends Job {
   }
 
   /** Reduces its start and its progress to their stubs, if they have any. */
-  shorten (evictions: Evictions): void {
+  reduceToStubs (evictions: Evictions): void {
     if (this.start?.stub !== undefined) {
       this.start = this.start.stub
       evictions.add('stubs')
@@ -65,11 +65,11 @@ export class StreamJob extends Job {
    * Discards everything that late subscribers would get. If more reports may follow, the text's length stays, and a progress
    * to send it with.
    */
-  strip (evictions?: Evictions): void {
+  discard (evictions?: Evictions): void {
     if (this.start !== undefined) evictions?.add('starts')
     this.start = this.end = undefined
     this.discardText(evictions)
-    if (this.text === undefined || !this.mayGoOn) {
+    if (this.text === undefined || !this.isOpen) {
       this.progress = this.text = undefined
     } else {
       this.progress = this.progress?.stub ?? this.progress
@@ -90,7 +90,7 @@ export class StreamJob extends Job {
     return this.text === undefined ? undefined : this.wholeProgress
   }
 
-  weigh (): number {
+  estimateBytes (): number {
     const { id, start, progress, end, text } = this
     return JOB_BYTES + id.length * UNIT_BYTES + (start?.bytes ?? 0) + (progress?.bytes ?? 0) + (end?.bytes ?? 0) + (text?.bytes ?? 0)
   }

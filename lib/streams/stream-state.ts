@@ -3,7 +3,7 @@ import { JobText } from './job-text.js'
 import type { Joined, Position, Publication, PublishOptions, Stream, Stub, TextSpan, RecoveryFailure } from './broker.js'
 import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
-import { UNIT_BYTES, type KeptPublication, type Message, type Scales } from './kept-publication.js'
+import { UNIT_BYTES, type KeptPublication, type Message, type PublicationFactory } from './kept-publication.js'
 import { StreamJob } from './stream-job.js'
 
 /** The limits of one stream that the app's options set. */
@@ -32,12 +32,12 @@ export type Accepted =
 /** Estimated memory of a stream without its content, in bytes. Measured: 530 bytes. */
 const STREAM_BYTES = 640
 /** A stream over its limit is shrunk to this share of the limit, so that not every publish has to shrink it. */
-const SHRUNK = 7 / 8
+const SHRINK_TO = 7 / 8
 
 /** What all streams of a broker share. */
-export interface StreamCommons {
+export interface StreamContext {
   readonly bounds: StreamBounds
-  readonly scales: Scales
+  readonly factory: PublicationFactory
   readonly evictions: Evictions
 }
 
@@ -46,12 +46,12 @@ export class StreamState {
   readonly epoch: string
   seq = 0
   readonly #bounds: StreamBounds
-  readonly #scales: Scales
+  readonly #factory: PublicationFactory
   readonly #evictions: Evictions
   /** Offset at which a text begins if its job may have started before the stream was forgotten. */
   readonly #lostUnits: number
   /** Estimated memory of the stream without its content. */
-  readonly #ownBytes: number
+  readonly #baseBytes: number
   #revision = 0
   /** The latest durable messages without a gap, oldest first. */
   #entries: KeptPublication[] = []
@@ -59,19 +59,19 @@ export class StreamState {
   #jobs: SessionJobs<StreamJob> | undefined
   #jobBytes = 0
 
-  constructor (stream: Stream, epoch: string, { bounds, scales, evictions }: StreamCommons, lostUnits = 0) {
+  constructor (stream: Stream, epoch: string, { bounds, factory, evictions }: StreamContext, lostUnits = 0) {
     this.epoch = epoch
     this.#bounds = bounds
-    this.#scales = scales
+    this.#factory = factory
     this.#evictions = evictions
     this.#lostUnits = lostUnits
-    this.#ownBytes = STREAM_BYTES + stream.length * UNIT_BYTES
+    this.#baseBytes = STREAM_BYTES + stream.length * UNIT_BYTES
   }
 
   /** Upper estimate of the memory that it takes, in bytes. */
   get bytes (): number {
     const kept = this.#entryBytes + this.#jobBytes
-    return kept === 0 ? 0 : kept + this.#ownBytes
+    return kept === 0 ? 0 : kept + this.#baseBytes
   }
 
   get currentJob (): string | undefined {
@@ -79,8 +79,8 @@ export class StreamState {
   }
 
   /** Whether more reports of any job may follow. These must match the earlier ones. */
-  get mayGoOn (): boolean {
-    return this.#jobs?.mayGoOn === true
+  get hasOpenJobs (): boolean {
+    return this.#jobs?.hasOpenJobs === true
   }
 
   /** Length of the longest text to which more may be appended, in UTF-16 units. Includes the part that is no longer kept. */
@@ -91,37 +91,37 @@ export class StreamState {
   publish (body: string, options: PublishOptions): Accepted {
     const accepted = this.#accept(body, options)
     const { maxStreamBytes } = this.#bounds
-    if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRUNK)
+    if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRINK_TO)
     return accepted
   }
 
   #accept (body: string, options: PublishOptions): Accepted {
     const { durable, job: transition, textAt, delta, stub } = options
-    if (transition === undefined) return { publications: [this.#append(body, durable)] }
-    this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#unlearn(job) })
+    if (transition === undefined) return { publications: [this.#addMessage(body, durable)] }
+    this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#handleForgotten(job) })
     const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
     const verdict = this.#jobs.apply(transition)
     if ('dropped' in verdict) {
-      if (verdict.presumed !== undefined) this.#keepText(verdict.presumed, body, options)
+      if (verdict.presumed !== undefined) this.#keepLateText(verdict.presumed, body, options)
       return { dropped: verdict.dropped }
     }
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) }, stub)
+      const latest = this.#createPublication({ body, durable: false, jobId, textAt, text: this.#appendText(job, delta) }, stub)
       const kept = this.#keepable(latest)
-      if (kept !== undefined) job.keep(kept)
-      this.#reweigh(job)
+      if (kept !== undefined) job.keepProgress(kept)
+      this.#updateBytes(job)
       return { publications: [latest], jobId }
     }
-    const before = transition.presumed === true ? undefined : this.#heldBack(job)
-    const latest = this.#number({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
+    const before = transition.presumed === true ? undefined : this.#unpublishedText(job)
+    const latest = this.#createPublication({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
     const kept = this.#keepable(latest)
-    if (durable) this.#enter(kept)
+    if (durable) this.#addEntry(kept)
     if (transition.event === 'start') job.begin(kept)
     else job.finish(kept)
-    this.#reweigh(job)
-    if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#release(previous)
+    this.#updateBytes(job)
+    if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#discardUnreachable(previous)
     return { publications: before === undefined ? [latest] : [before, latest], jobId }
   }
 
@@ -136,19 +136,19 @@ export class StreamState {
     const { epoch, seq } = this
     const head = { epoch, seq, revision: this.#revision }
     const outcome = since === undefined ? 'new' : this.#missed(since)
-    if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: inOrder(this.#presentState()) }
-    return { ...head, recovered: true, replay: inOrder([...this.#progressOf(outcome), ...outcome]) }
+    if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: inOrder(this.#snapshot()) }
+    return { ...head, recovered: true, replay: inOrder([...this.#recoveredProgress(outcome), ...outcome]) }
   }
 
   /** Discards the messages. Running jobs and the latest end stay. With `evictions`, counts what it discards. */
-  settle (evictions?: Evictions): void {
+  trim (evictions?: Evictions): void {
     evictions?.add('messages', this.#entries.length)
     if (this.#entries.length > 0) this.#entries = []
     this.#entryBytes = 0
     for (const job of this.#jobs?.ended ?? []) {
       if (job === this.#jobs?.latestEnded) continue
-      job.strip(evictions)
-      this.#reweigh(job)
+      job.discard(evictions)
+      this.#updateBytes(job)
     }
   }
 
@@ -156,14 +156,14 @@ export class StreamState {
    * Discards everything but the numbering, the open jobs and the lengths of their texts. Later reports of these jobs must match
    * the earlier ones. With `evictions`, counts what it discards.
    */
-  empty (evictions?: Evictions): void {
-    this.settle(evictions)
+  clear (evictions?: Evictions): void {
+    this.trim(evictions)
     const latest = this.#jobs?.latestEnded
     if (latest?.end !== undefined) evictions?.add('ends')
-    latest?.strip(evictions)
+    latest?.discard(evictions)
     this.#jobs?.forgetEnded()
     for (const job of this.#jobs?.open ?? []) {
-      job.strip(evictions)
+      job.discard(evictions)
       job.bytes = 0
     }
     this.#jobBytes = 0
@@ -183,7 +183,7 @@ export class StreamState {
       for (const job of jobs) {
         if (!isTooMuch()) return
         change(job)
-        this.#reweigh(job)
+        this.#updateBytes(job)
       }
     }
     // First the texts that only reconnecting clients would get, then the others, longest first.
@@ -194,16 +194,16 @@ export class StreamState {
       evictions.add('messages')
       this.#dropOldest()
     }
-    each(running, (job) => { job.shorten(evictions) })
+    each(running, (job) => { job.reduceToStubs(evictions) })
     each(latest === undefined ? [] : [latest], (job) => {
       if (job.end?.stub === undefined) return
       job.end = job.end.stub
       evictions.add('stubs')
     })
-    // The rest of these jobs can't be evicted, so it counts nothing, as in `empty`.
+    // The rest of these jobs can't be evicted, so it counts nothing, as in `clear`.
     for (const job of running) {
       if (!isTooMuch()) return
-      job.strip(evictions)
+      job.discard(evictions)
       this.#jobBytes -= job.bytes
       job.bytes = 0
     }
@@ -219,36 +219,36 @@ export class StreamState {
     return this.#entries.slice(this.#entries.length - missed)
   }
 
-  #number (message: Message, stub?: () => Stub): KeptPublication {
-    return this.#scales.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
+  #createPublication (message: Message, stub?: () => Stub): KeptPublication {
+    return this.#factory.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
   }
 
   /** Adds a message that is not about a job. */
-  #append (body: string, durable: boolean): KeptPublication {
-    const message = this.#number({ body, durable })
+  #addMessage (body: string, durable: boolean): KeptPublication {
+    const message = this.#createPublication({ body, durable })
     if (!durable) return message
     // It would evict all other messages and then itself.
     const isTooLarge = message.bytes > Math.min(this.#bounds.maxBytes, this.#bounds.maxMessageBytes)
-    if (isTooLarge) this.#count(message)
-    this.#enter(isTooLarge ? undefined : message)
+    if (isTooLarge) this.#countEvicted(message)
+    this.#addEntry(isTooLarge ? undefined : message)
     return message
   }
 
   /** Returns what can be kept of a publication: all of it, its stub or nothing. */
   #keepable (publication: KeptPublication): KeptPublication | undefined {
     if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
-    if (publication.stub === undefined) this.#count(publication)
+    if (publication.stub === undefined) this.#countEvicted(publication)
     else this.#evictions.add('stubs')
     return publication.stub
   }
 
   /** Counts a message that is not kept as evicted, unless the stream keeps no messages anyway. */
-  #count ({ durable }: KeptPublication): void {
+  #countEvicted ({ durable }: KeptPublication): void {
     if (durable && this.#bounds.maxMessages > 0) this.#evictions.add('messages')
   }
 
   /** Adds a message to the latest ones. One that is not kept leaves a gap, which makes all earlier messages useless. */
-  #enter (message: KeptPublication | undefined): void {
+  #addEntry (message: KeptPublication | undefined): void {
     const { maxMessages, maxBytes } = this.#bounds
     if (message === undefined) {
       this.#evictions.add('messages', this.#entries.length)
@@ -269,14 +269,14 @@ export class StreamState {
    * Appends to a job's text, and returns the span that the progress adds. Once a job has text, each progress has a span, even
    * an empty one, so that it can replace an older progress that is still queued.
    */
-  #extend (job: StreamJob, delta: string | undefined): TextSpan | undefined {
+  #appendText (job: StreamJob, delta: string | undefined): TextSpan | undefined {
     if (delta !== undefined) job.text ??= this.#newText(job)
     if (job.text === undefined) return undefined
     job.text.append(delta ?? '')
     // If the beginning of the text was lost, the first span begins at 0, and its slice is marked as `truncated`.
-    const from = job.told
-    job.told = job.text.end
-    return { source: job.text, from, to: job.told }
+    const from = job.publishedEnd
+    job.publishedEnd = job.text.end
+    return { source: job.text, from, to: job.publishedEnd }
   }
 
   #newText ({ hasStarted }: StreamJob): JobText {
@@ -287,31 +287,31 @@ export class StreamState {
    * Returns the unpublished text as a progress of its own, to be delivered before the end. That is half of a surrogate pair
    * whose other half never came, and text that came after a presumed end.
    */
-  #heldBack (job: StreamJob): Publication | undefined {
-    const { id: jobId, progress, text, told } = job
+  #unpublishedText (job: StreamJob): Publication | undefined {
+    const { id: jobId, progress, text, publishedEnd } = job
     if (progress === undefined || text === undefined) return undefined
     text.append('', true)
-    if (text.end === told) return undefined
-    job.told = text.end
+    if (text.end === publishedEnd) return undefined
+    job.publishedEnd = text.end
     const { body, textAt } = progress
-    return this.#number({ body, durable: false, jobId, textAt, text: { source: text, from: told, to: text.end } })
+    return this.#createPublication({ body, durable: false, jobId, textAt, text: { source: text, from: publishedEnd, to: text.end } })
   }
 
   /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
-  #keepText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
+  #keepLateText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
       // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision
-      job.progress = this.#keepable(this.#scales.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
+      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
     }
-    this.#reweigh(job)
+    this.#updateBytes(job)
   }
 
   /** Handles that a job is no longer remembered. Subscribers that would need its text can't be recovered any more. */
-  #unlearn ({ text, end, bytes }: StreamJob): void {
+  #handleForgotten ({ text, end, bytes }: StreamJob): void {
     this.#jobBytes -= bytes
     if (text === undefined || end === undefined) return
     while (this.#entries[0] !== undefined && this.#entries[0].revision <= end.revision) this.#dropOldest()
@@ -321,24 +321,24 @@ export class StreamState {
     for (const entry of this.#entries.splice(0, 1)) {
       this.#entryBytes -= entry.bytes
       const job = entry.jobId === undefined ? undefined : this.#jobs?.findEnded(entry.jobId)
-      if (job?.end === entry && job !== this.#jobs?.latestEnded) this.#release(job)
+      if (job?.end === entry && job !== this.#jobs?.latestEnded) this.#discardUnreachable(job)
     }
   }
 
   /** Discards an ended job that no replay can contain: another job ended later, and its end is not among the messages. */
-  #release (job: StreamJob): void {
-    if (job.mayGoOn) return
-    job.strip()
-    this.#reweigh(job)
+  #discardUnreachable (job: StreamJob): void {
+    if (job.isOpen) return
+    job.discard()
+    this.#updateBytes(job)
   }
 
-  #reweigh (job: StreamJob): void {
+  #updateBytes (job: StreamJob): void {
     this.#jobBytes -= job.bytes
-    job.bytes = job.weigh()
+    job.bytes = job.estimateBytes()
     this.#jobBytes += job.bytes
   }
 
-  #presentState (): Publication[] {
+  #snapshot (): Publication[] {
     const state: Array<Publication | undefined> = []
     const ended = this.#jobs?.latestEnded
     // Without the end, clients would take the progress for that of a running job.
@@ -348,7 +348,7 @@ export class StreamState {
   }
 
   /** Returns what a recovery adds to the missed messages: progress of running jobs, and texts of jobs whose end was missed. */
-  #progressOf (missed: readonly Publication[]): Publication[] {
+  #recoveredProgress (missed: readonly Publication[]): Publication[] {
     const state: Array<Publication | undefined> = []
     for (const job of this.#jobs?.ended ?? []) if (job.end !== undefined && missed.includes(job.end)) state.push(job.wholeText)
     for (const job of this.#jobs?.running ?? []) state.push(job.wholeProgress)

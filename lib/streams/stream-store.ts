@@ -3,8 +3,8 @@ import type { Clock, Timer } from '../util/clock.js'
 import { LruList, type LruItem } from './lru-list.js'
 import type { Evicted, Stream } from './broker.js'
 import { Evictions, type EvictionLog } from './evictions.js'
-import { Scales, UNIT_BYTES } from './kept-publication.js'
-import { StreamState, type StreamCommons, type StreamLimits } from './stream-state.js'
+import { PublicationFactory, UNIT_BYTES } from './kept-publication.js'
+import { StreamState, type StreamContext, type StreamLimits } from './stream-state.js'
 
 export interface StreamStoreOptions extends StreamLimits {
   readonly clock: Clock
@@ -31,11 +31,11 @@ const TEXT_SHARE = 1 / 2
 const LARGE_SHARE = 1 / 1024
 
 /** Forgotten streams are counted per hash bucket, because a counter for each stream name would be a memory leak. */
-const LIFE_GROUPS = 16_384
+const HASH_BUCKETS = 16_384
 /** What is remembered of the forgotten streams of one bucket. */
-interface Past {
+interface ForgottenStreams {
   /** How many were forgotten. It is part of the epoch of the bucket's next stream. */
-  readonly lives: number
+  readonly count: number
   /** Length of the longest text that was forgotten before its job had ended for good, in UTF-16 units. */
   readonly lostUnits: number
 }
@@ -44,17 +44,17 @@ interface Past {
 const SWEEPS_PER_TTL = 10
 
 /** A stream that was published to, and its place in the LRU order. */
-class Kept implements LruItem<Kept> {
+class StoredStream implements LruItem<StoredStream> {
   readonly stream: Stream
   readonly state: StreamState
   /** Time of the last publish or unsubscribe, and its sequence number (used for LRU order). */
-  touchedAt = 0
-  touch = 0
+  lastUsedAt = 0
+  lastUse = 0
   /** Whether its messages were discarded. */
-  isSettled = false
-  among: LruList<Kept> | undefined
-  older: Kept | undefined
-  younger: Kept | undefined
+  isTrimmed = false
+  list: LruList<StoredStream> | undefined
+  older: StoredStream | undefined
+  younger: StoredStream | undefined
 
   constructor (stream: Stream, state: StreamState) {
     this.stream = stream
@@ -79,28 +79,28 @@ export class StreamStore {
   readonly #process = randomUUID().slice(0, 8)
   /** Shared by nearly all streams. */
   readonly #firstEpoch = `${this.#process}.0`
-  readonly #kept = new Map<Stream, Kept>()
+  readonly #kept = new Map<Stream, StoredStream>()
   /**
    * Each list is in LRU order. Trimmed streams are in two lists: those trimmed in order of age, and those used again after
    * that, because their last subscriber left. One list of both would not be in order.
    */
-  readonly #fresh = new LruList<Kept>()
-  readonly #settled = new LruList<Kept>()
-  readonly #rested = new LruList<Kept>()
+  readonly #fresh = new LruList<StoredStream>()
+  readonly #trimmed = new LruList<StoredStream>()
+  readonly #trimmedThenUsed = new LruList<StoredStream>()
   /**
    * Streams that eviction skipped, because they had subscribers or a running job. They stay here until they are used again or
    * trimmed.
    */
-  readonly #passed = { followed: new LruList<Kept>(), running: new LruList<Kept>() }
-  readonly #large = new Set<Kept>()
+  readonly #skipped = { subscribed: new LruList<StoredStream>(), running: new LruList<StoredStream>() }
+  readonly #large = new Set<StoredStream>()
   /** Streams with subscribers, and the epoch that these were sent. It stays valid if the stream is created later. */
-  readonly #followed = new Map<Stream, string>()
-  readonly #past = new Map<number, Past>()
-  readonly #commons: StreamCommons
+  readonly #subscribed = new Map<Stream, string>()
+  readonly #forgotten = new Map<number, ForgottenStreams>()
+  readonly #context: StreamContext
   readonly #evictions: Evictions
   readonly #largeBytes: number
   #bytes = 0
-  #touches = 0
+  #uses = 0
   #sweep: Timer | undefined
 
   constructor (options: StreamStoreOptions) {
@@ -110,9 +110,9 @@ export class StreamStore {
     this.#options = options
     this.#largeBytes = maxTotalBytes * LARGE_SHARE
     this.#evictions = new Evictions(options)
-    this.#commons = {
+    this.#context = {
       bounds: { maxMessages, maxBytes, maxTextUnits, maxMessageBytes, maxStreamBytes },
-      scales: new Scales({ maxMessageBytes, deflateFromBytes }),
+      factory: new PublicationFactory({ maxMessageBytes, deflateFromBytes }),
       evictions: this.#evictions
     }
   }
@@ -131,17 +131,17 @@ export class StreamStore {
   }
 
   /** Marks a stream as having subscribers. Returns its epoch, or the one in which it will begin. */
-  follow (stream: Stream): string {
+  subscribe (stream: Stream): string {
     const epoch = this.find(stream)?.epoch ?? this.#nextEpoch(stream)
-    this.#followed.set(stream, epoch)
+    this.#subscribed.set(stream, epoch)
     return epoch
   }
 
   /** Marks a stream as having no subscribers. Counts as a use, so that their positions stay valid for the full lifetime. */
   unsubscribe (stream: Stream): void {
-    this.#followed.delete(stream)
+    this.#subscribed.delete(stream)
     const kept = this.#kept.get(stream)
-    if (kept !== undefined && kept.among !== this.#fresh) this.#touch(kept, kept.isSettled ? this.#rested : this.#fresh)
+    if (kept !== undefined && kept.list !== this.#fresh) this.#markUsed(kept, kept.isTrimmed ? this.#trimmedThenUsed : this.#fresh)
   }
 
   find (stream: Stream): StreamState | undefined {
@@ -150,11 +150,11 @@ export class StreamStore {
 
   /** Publishes to a stream, creates it if necessary, and then enforces the limits. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
-    const kept = this.#kept.get(stream) ?? this.#begin(stream)
-    this.#touch(kept, this.#fresh)
-    kept.isSettled = false
+    const kept = this.#kept.get(stream) ?? this.#create(stream)
+    this.#markUsed(kept, this.#fresh)
+    kept.isTrimmed = false
     const result = this.#change(kept, publish)
-    this.#relieve()
+    this.#evictBytes()
     this.#evictions.report()
     this.#sweep ??= this.#sweepLater()
     return result
@@ -162,17 +162,17 @@ export class StreamStore {
 
   clear (): void {
     this.#sweep?.cancel()
-    for (const kept of this.#kept.values()) kept.among?.remove(kept)
+    for (const kept of this.#kept.values()) kept.list?.remove(kept)
     this.#kept.clear()
     this.#large.clear()
-    this.#followed.clear()
+    this.#subscribed.clear()
     this.#bytes = 0
     this.#evictions.close()
   }
 
-  #begin (stream: Stream): Kept {
-    this.#makeRoom()
-    const kept = new Kept(stream, new StreamState(stream, this.#nextEpoch(stream), this.#commons, this.#pastOf(stream)?.lostUnits))
+  #create (stream: Stream): StoredStream {
+    this.#evictStreams()
+    const kept = new StoredStream(stream, new StreamState(stream, this.#nextEpoch(stream), this.#context, this.#forgottenLike(stream)?.lostUnits))
     this.#kept.set(stream, kept)
     return kept
   }
@@ -187,29 +187,29 @@ export class StreamStore {
   #expire (): void {
     const { clock, ttlMs, endTtlMs } = this.#options
     const now = clock.monotonic()
-    for (let { oldest } = this.#fresh; oldest !== undefined && now - oldest.touchedAt >= ttlMs; { oldest } = this.#fresh) this.#settle(oldest)
-    for (let oldest = this.#oldestSettled(); oldest !== undefined && now - oldest.touchedAt >= endTtlMs; oldest = this.#oldestSettled()) {
-      this.#forget(oldest, this.#followed.has(oldest.stream))
+    for (let { oldest } = this.#fresh; oldest !== undefined && now - oldest.lastUsedAt >= ttlMs; { oldest } = this.#fresh) this.#trim(oldest)
+    for (let oldest = this.#oldestTrimmed(); oldest !== undefined && now - oldest.lastUsedAt >= endTtlMs; oldest = this.#oldestTrimmed()) {
+      this.#forget(oldest, this.#subscribed.has(oldest.stream))
     }
-    for (const kept of [...this.#passed.running, ...this.#passed.followed]) {
-      const ageMs = now - kept.touchedAt
-      if (ageMs >= ttlMs && !kept.isSettled) this.#settle(kept)
-      if (ageMs >= endTtlMs) this.#forget(kept, this.#followed.has(kept.stream))
+    for (const kept of [...this.#skipped.running, ...this.#skipped.subscribed]) {
+      const ageMs = now - kept.lastUsedAt
+      if (ageMs >= ttlMs && !kept.isTrimmed) this.#trim(kept)
+      if (ageMs >= endTtlMs) this.#forget(kept, this.#subscribed.has(kept.stream))
     }
   }
 
-  #relieve (): void {
+  #evictBytes (): void {
     const { maxTotalBytes } = this.#options
     if (this.#bytes <= maxTotalBytes) return
     const evictions = this.#evictions
     const isTooMuch = (): boolean => this.#bytes > maxTotalBytes
     this.#shrinkLargest()
     // The skipped streams were last used before the fresh ones.
-    for (const list of [this.#passed.running, this.#passed.followed, this.#fresh]) {
-      for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#settle(oldest, evictions)
+    for (const list of [this.#skipped.running, this.#skipped.subscribed, this.#fresh]) {
+      for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#trim(oldest, evictions)
     }
-    for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
-      this.#forget(oldest, oldest.state.mayGoOn || this.#followed.has(oldest.stream), evictions)
+    for (let oldest = this.#oldestTrimmed(); oldest !== undefined && isTooMuch(); oldest = this.#oldestTrimmed()) {
+      this.#forget(oldest, oldest.state.hasOpenJobs || this.#subscribed.has(oldest.stream), evictions)
     }
   }
 
@@ -217,7 +217,7 @@ export class StreamStore {
   #shrinkLargest (): void {
     const { maxTotalBytes } = this.#options
     while (this.#bytes > maxTotalBytes) {
-      let largest: Kept | undefined
+      let largest: StoredStream | undefined
       for (const kept of this.#large) if (largest === undefined || kept.state.bytes > largest.state.bytes) largest = kept
       if (largest === undefined) return
       const before = largest.state.bytes
@@ -233,58 +233,58 @@ export class StreamStore {
    * memory in any case, streams with a running job are forgotten too once they have doubled the number. Their texts then
    * continue at the right offset, without a beginning.
    */
-  #makeRoom (): void {
+  #evictStreams (): void {
     const { maxStreams } = this.#options
-    const { followed, running } = this.#passed
-    const most = maxStreams + this.#followed.size
+    const { subscribed, running } = this.#skipped
+    const most = maxStreams + this.#subscribed.size
     for (let steps = 0, oldest = this.#oldest(); steps < 8 && oldest !== undefined && this.size >= most; steps++, oldest = this.#oldest()) {
-      if (this.#followed.has(oldest.stream)) followed.add(oldest)
-      else if (oldest.state.mayGoOn) running.add(oldest)
+      if (this.#subscribed.has(oldest.stream)) subscribed.add(oldest)
+      else if (oldest.state.hasOpenJobs) running.add(oldest)
       else this.#forget(oldest, false, this.#evictions)
     }
     for (let steps = 0, { oldest } = running; steps < 8 && oldest !== undefined && this.size >= most + maxStreams; steps++, { oldest } = running) {
-      if (this.#followed.has(oldest.stream)) followed.add(oldest)
+      if (this.#subscribed.has(oldest.stream)) subscribed.add(oldest)
       else this.#forget(oldest, false, this.#evictions)
     }
   }
 
-  #oldest (): Kept | undefined {
-    return this.#oldestSettled() ?? this.#fresh.oldest
+  #oldest (): StoredStream | undefined {
+    return this.#oldestTrimmed() ?? this.#fresh.oldest
   }
 
-  #oldestSettled (): Kept | undefined {
-    const [{ oldest: settled }, { oldest: rested }] = [this.#settled, this.#rested]
-    return settled === undefined || (rested !== undefined && rested.touch < settled.touch) ? rested : settled
+  #oldestTrimmed (): StoredStream | undefined {
+    const [{ oldest: trimmed }, { oldest: used }] = [this.#trimmed, this.#trimmedThenUsed]
+    return trimmed === undefined || (used !== undefined && used.lastUse < trimmed.lastUse) ? used : trimmed
   }
 
-  #settle (kept: Kept, evictions?: Evictions): void {
-    this.#change(kept, (state) => { state.settle(evictions) })
-    kept.isSettled = true
-    this.#settled.add(kept)
+  #trim (kept: StoredStream, evictions?: Evictions): void {
+    this.#change(kept, (state) => { state.trim(evictions) })
+    kept.isTrimmed = true
+    this.#trimmed.add(kept)
   }
 
   /**
-   * Forgets what a stream keeps. If it `goesOn`, its numbering and its open jobs stay, and it moves to the recently used end of
+   * Forgets what a stream keeps. If it `continues`, its numbering and its open jobs stay, and it moves to the recently used end of
    * the LRU order.
    */
-  #forget (kept: Kept, goesOn: boolean, evictions?: Evictions): void {
+  #forget (kept: StoredStream, continues: boolean, evictions?: Evictions): void {
     const { stream, state } = kept
     const { openUnits } = state
-    this.#change(kept, () => { state.empty(evictions) })
-    kept.isSettled = true
-    if (goesOn) {
-      this.#touch(kept, this.#rested)
+    this.#change(kept, () => { state.clear(evictions) })
+    kept.isTrimmed = true
+    if (continues) {
+      this.#markUsed(kept, this.#trimmedThenUsed)
       return
     }
-    kept.among?.remove(kept)
+    kept.list?.remove(kept)
     this.#kept.delete(stream)
-    const { lives, lostUnits } = this.#pastOf(stream) ?? { lives: 0, lostUnits: 0 }
-    this.#past.set(group(stream), { lives: lives + 1, lostUnits: Math.max(lostUnits, openUnits) })
+    const { count, lostUnits } = this.#forgottenLike(stream) ?? { count: 0, lostUnits: 0 }
+    this.#forgotten.set(bucketOf(stream), { count: count + 1, lostUnits: Math.max(lostUnits, openUnits) })
     evictions?.add('streams')
   }
 
   /** Runs a change of a stream, and updates the byte count and the set of large streams. */
-  #change<T> (kept: Kept, change: (state: StreamState) => T): T {
+  #change<T> (kept: StoredStream, change: (state: StreamState) => T): T {
     const { state } = kept
     const before = state.bytes
     const result = change(state)
@@ -296,28 +296,28 @@ export class StreamStore {
   }
 
   /** Marks a stream as used now, and appends it to a list. */
-  #touch (kept: Kept, among: LruList<Kept>): void {
-    kept.touchedAt = this.#options.clock.monotonic()
-    kept.touch = ++this.#touches
-    among.add(kept)
+  #markUsed (kept: StoredStream, list: LruList<StoredStream>): void {
+    kept.lastUsedAt = this.#options.clock.monotonic()
+    kept.lastUse = ++this.#uses
+    list.add(kept)
   }
 
   #nextEpoch (stream: Stream): string {
-    const followed = this.#followed.get(stream)
-    if (followed !== undefined) return followed
-    const lives = this.#pastOf(stream)?.lives
-    return lives === undefined ? this.#firstEpoch : `${this.#process}.${lives.toString(36)}`
+    const announced = this.#subscribed.get(stream)
+    if (announced !== undefined) return announced
+    const count = this.#forgottenLike(stream)?.count
+    return count === undefined ? this.#firstEpoch : `${this.#process}.${count.toString(36)}`
   }
 
-  #pastOf (stream: Stream): Past | undefined {
+  #forgottenLike (stream: Stream): ForgottenStreams | undefined {
     // Hashing a name costs time, and usually nothing was forgotten.
-    return this.#past.size === 0 ? undefined : this.#past.get(group(stream))
+    return this.#forgotten.size === 0 ? undefined : this.#forgotten.get(bucketOf(stream))
   }
 }
 
 /** Returns a stream's bucket: FNV-1a over the UTF-16 units of its name. It is cheap, and only its distribution matters. */
-function group (stream: Stream): number {
+function bucketOf (stream: Stream): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < stream.length; i++) hash = Math.imul(hash ^ stream.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % LIFE_GROUPS
+  return (hash >>> 0) % HASH_BUCKETS
 }
