@@ -5,16 +5,16 @@ import type { Replay } from './replay.js'
 
 export interface Entry {
   readonly frame: Frame
-  /** Its place in the stream's order, as the broker counts it. */
+  /** The publication's place in the stream's order. */
   readonly revision: number
-  /** Its place among all that the hub delivered. */
+  /** Its number among all deliveries of the hub. */
   readonly order: number
 }
 
-/** What a channel was given from one flush to the next: at least one entry. */
+/** The publications of a channel between two flushes. Contains at least one entry. */
 export class Batch {
   readonly channel: Channel
-  /** Its first entry's place in the hub's order. */
+  /** The number of its first entry in the hub's order. */
   readonly begin: number
   readonly #entries: Entry[]
   #frames: readonly Frame[] | undefined
@@ -31,7 +31,7 @@ export class Batch {
     this.#entries.push(entry)
   }
 
-  /** Adds those from a place on to a list. */
+  /** Appends the entries from `order` on to a list. */
   collect (order: number, into: Entry[]): void {
     for (const entry of this.#entries) if (entry.order >= order) into.push(entry)
   }
@@ -41,7 +41,7 @@ export class Batch {
     return this.#frames
   }
 
-  /** Its frames as one piece of bytes: joined once, however many subscribers there are. */
+  /** Returns the bytes of all its frames, joined once for all subscribers. */
   bytes (inflates: boolean): Buffer {
     if (inflates) return this.#deflated ??= this.#join(true)
     return this.#plain ??= this.#join(false)
@@ -52,15 +52,15 @@ export class Batch {
   }
 }
 
-/** A stream on this node: who follows it, and what they have coming. */
+/** Tracks the subscribers of one stream on this node, and the publications that are due to them. */
 export class Channel {
   readonly stream: Stream
   readonly subscribers = new Set<Subscriber>()
-  /** What is not being sent yet. */
+  /** The batch for the next flush. */
   next: Batch | undefined
-  /** What is being sent now. */
+  /** The batch that is being flushed. */
   current: Batch | undefined
-  /** Those whose `join` the broker has not answered yet, with what came meanwhile. There only while there are any. */
+  /** Pending joins, and what was published since they began. Undefined if there are none. */
   #entering: Map<Subscriber, Entry[]> | undefined
 
   constructor (stream: Stream) {
@@ -71,7 +71,7 @@ export class Channel {
     return this.subscribers.size + (this.#entering?.size ?? 0)
   }
 
-  /** Begins an entrance, and answers the list of what will have come meanwhile. One that was begun before is void. */
+  /** Begins a join. Returns the list that collects the publications until it ends. Replaces an earlier pending join. */
   enter (subscriber: Subscriber): Entry[] {
     const meanwhile: Entry[] = []
     this.#entering ??= new Map()
@@ -85,7 +85,7 @@ export class Channel {
     return this.#entering?.get(subscriber) === meanwhile
   }
 
-  /** It is no longer on its way in. */
+  /** Ends a pending join, if there is one. */
   unenter (subscriber: Subscriber): void {
     if (this.#entering?.delete(subscriber) !== true) return
     if (this.#entering.size === 0) this.#entering = undefined
@@ -93,7 +93,7 @@ export class Channel {
     if (subscriber.entering?.size === 0) subscriber.entering = undefined
   }
 
-  /** Takes an entry to all. Answers the batch that it begins, if any: that must be sent. */
+  /** Adds an entry for all subscribers. Returns the batch if the entry began a new one, which must then be flushed. */
   add (entry: Entry): Batch | undefined {
     if (this.#entering !== undefined) for (const meanwhile of this.#entering.values()) meanwhile.push(entry)
     if (this.subscribers.size === 0) return undefined
@@ -102,35 +102,35 @@ export class Channel {
     return undefined
   }
 
-  /** From now on what comes belongs to another batch than what is being sent. */
+  /** Begins a flush. Entries that are added during it go to the next batch. */
   turn (): void {
     this.current = this.next
     this.next = undefined
   }
 
-  /** All have it. */
+  /** Ends a flush. */
   sent (): void {
     this.current = undefined
   }
 }
 
 /**
- * A connection as the hub sees it: where its frames go, which channels it follows, and notes that save a look-up
- * for each delivery. The notes are the hub's alone.
+ * A connection as the hub sees it: its outbox, its channels, and the hub's own bookkeeping, which saves look-ups for each
+ * delivery.
  */
 export class Subscriber {
   readonly outbox: Outbox
-  /** Made anew at each change: an array that grows takes room for sixteen more, and most follow two or three. */
+  /** Replaced at each change: V8 over-allocates a growing array by 16 slots, and most subscribers have 2 or 3 channels. */
   channels: readonly Channel[] = []
-  /** Those that it is on its way into, if any. */
+  /** Channels with a pending join. Undefined if there are none. */
   entering: Set<Channel> | undefined
-  /** Deliveries before this place are written, are in `own`, or were none of its business. */
+  /** Deliveries before this number are written, are in its own queue, or were not for this subscriber. */
   cursor = 0
-  /** What it gets at the next flush, in order: listed for it alone once that is not simply a whole batch. */
+  /** Its own queue for the next flush, in order. Undefined while it simply gets a whole batch of one channel. */
   own: Outgoing[] | undefined
-  /** Replays that were not sent whole yet, and their channels. */
+  /** Unfinished replays and their channels. Undefined if there are none. */
   replays: Map<Replay, Channel> | undefined
-  /** While batches are sent: the first for it, and whether it gets something else than that one as it is. */
+  /** During a flush: the first batch for this subscriber, and whether it needs anything other than exactly this batch. */
   fedBy: Batch | undefined
   mixed = false
 

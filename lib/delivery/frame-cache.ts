@@ -2,14 +2,14 @@ import type { Clock, Timer } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
 import type { Frame } from './frame.js'
 
-/** How long frames are kept after the first of them was made, in milliseconds. */
+/** How long frames are cached after the first of them was made, in milliseconds. */
 const KEEP_MS = 1_000
-/** Bytes of frames that are kept at most. They come on top of what history keeps, so they are few and go soon. */
+/** Maximum bytes of cached frames. They come on top of the history's memory, so the cache is small and short-lived. */
 const MAX_BYTES = 8 * 1024 * 1024
-/** What a kept frame costs beside its bytes: objects, a buffer, its place here. */
+/** Estimated memory of a cached frame without its bytes: objects, a buffer, its map entry. */
 const FRAME_BYTES = 512
 
-/** What the frames of one message differ in: live ones are not marked, those from the past are. */
+/** The value of `replayed` in a frame. The frames of live messages have no such field. */
 export type Mark = Replayed | 'live'
 
 interface Kept {
@@ -19,8 +19,8 @@ interface Kept {
 }
 
 /**
- * Frames of the past, shared by the readers that need the same ones. Many tabs reconnect at once, after a deploy or a
- * lecture's break, and all ask for the same messages: each is made, escaped and deflated once for all of them.
+ * Caches frames of replayed messages. After a deploy or a network outage, many clients reconnect at once and request the same
+ * messages. Each message is encoded and compressed once for all of them.
  */
 export class FrameCache {
   readonly #clock: Clock
@@ -33,8 +33,8 @@ export class FrameCache {
   }
 
   /**
-   * Returns the frame with this mark and key if it was made of the same source, and at the same revision; otherwise the one
-   * that `make` returns. The text of a job with the same name in the stream's next epoch is another source.
+   * Returns the cached frame with this mark and key, if it was made from the same source at the same revision. Otherwise
+   * returns and caches a new one from `make`. A job with the same id in the stream's next epoch has another source.
    */
   frame (mark: Mark, key: unknown, source: object, revision: number | undefined, make: () => Frame): Frame {
     const frames = this.#frames[mark]
@@ -47,7 +47,7 @@ export class FrameCache {
     const frame = make()
     const bytes = cost(frame)
     if (bytes > MAX_BYTES) return frame
-    // All at once: the oldest one of a large Map takes long to find, and they would soon have gone anyway.
+    // Clears all at once: finding the oldest entry of a large Map is slow, and all entries expire soon anyway.
     if (this.#bytes + bytes > MAX_BYTES) this.#clear()
     frames.set(key, { source, revision, frame })
     this.#bytes += bytes

@@ -1,10 +1,10 @@
 import { constants, deflateRawSync } from 'node:zlib'
 
-/** How a message is deflated: once, for every connection that negotiated at least this window. */
+/** Compression settings. A message is deflated once, for all connections that negotiated at least this window. */
 export interface DeflateSettings {
-  /** Messages of fewer bytes go plain. */
+  /** Shorter messages, in bytes, are not compressed. */
   readonly thresholdBytes: number
-  /** Messages of more bytes go plain: deflating happens on the event loop, and a long one would hold up everybody. */
+  /** Longer messages, in bytes, are not compressed, because compression blocks the event loop. */
   readonly ceilingBytes: number
   readonly windowBits: number
   readonly level: number
@@ -14,51 +14,51 @@ export interface DeflateSettings {
 
 export interface FrameOptions {
   /**
-   * Fields that are added behind the text's last one, and the brace behind them: `,"seq":7}`. The text must end in a
-   * brace, for these are written over it.
+   * Fields that are appended to the message, with the closing brace: `,"seq":7}`. They overwrite the last character of the
+   * text, which must be a brace.
    */
   readonly addition?: string | undefined
-  /** While a reader is behind, a newer frame replaces an older one with the same key. */
+  /** While a client is behind, a newer frame replaces a queued one with the same key. */
   readonly collapseKey?: string | undefined
-  /** Of a frame that brings a piece of a text: how it replaces one that brought an earlier piece. */
+  /** The piece of a job's text in this frame, if any. Used when the frame replaces one with an earlier piece. */
   readonly piece?: TextPiece | undefined
   readonly deflate?: DeflateSettings | undefined
-  /** Whether it is kept for long: then it gets memory of its own, and holds on to no neighbours'. */
+  /** Whether the frame is kept for long. It then gets its own memory instead of a slice of Node's buffer pool. */
   readonly isKept?: boolean
 }
 
-/** A piece of a text, in a frame. */
+/** The piece of a job's text that a frame contains. */
 export interface TextPiece {
-  /** Where in the text it begins. */
+  /** Offset in the text at which it begins. */
   readonly from: number
-  /** The same progress with the text from an earlier place on, in as many messages as that takes. */
+  /** Returns the same progress with the text from an earlier offset on, in as many frames as necessary. */
   startingAt (from: number): FrameSource
 }
 
-/** Frames that are made one at a time, when their reader has room for them. */
+/** Makes frames one at a time, when the socket has room for them. */
 export interface FrameSource {
-  /** The next frame, or undefined when there is none left. */
+  /** Returns the next frame, or undefined if there is none left. */
   next (): Frame | undefined
 }
 
-/** The opcode of a text message, and the bit of its last frame (RFC 6455, section 5.2). A frame without an opcode continues it. */
+/** The opcode of a text message, and the bit of its last frame (RFC 6455, section 5.2). Opcode 0 continues a message. */
 const TEXT = 0x01
 const FIN = 0x80
-/** The bit in the first frame that says that the message is deflated (RFC 7692, section 6). */
+/** The bit in the first frame that marks a deflated message (RFC 7692, section 6). */
 const RSV1 = 0x40
 
 /**
- * Size of a frame of a long message, header included, in bytes. A long message is fragmented (RFC 6455, section 5.4), so that
- * pings can go out in the middle of it. Every frame but the last has exactly this size.
+ * Size of a fragment, including its header, in bytes. A long message is fragmented (RFC 6455, section 5.4), so that pings can
+ * be sent in the middle of it. Every frame but the last has exactly this size.
  */
 export const FRAGMENT_BYTES = 64 * 1024
-/** The header of a frame with 126 to 65,535 bytes. */
+/** Header size of a frame with a payload of 126 to 65,535 bytes. */
 const LONG_HEADER_BYTES = 4
 const FRAGMENT_PAYLOAD_BYTES = FRAGMENT_BYTES - LONG_HEADER_BYTES
 
 /**
- * A message as ready WebSocket frames; a server's are not masked. Made once and given to every connection, so nobody
- * may write into its buffers. Cut at any multiple of `FRAGMENT_BYTES`, its bytes are whole frames on both sides.
+ * A message as encoded WebSocket frames. Frames from a server are not masked. All connections share its buffers, so nothing
+ * may write into them. Its bytes can be split into whole frames at any multiple of `FRAGMENT_BYTES`.
  */
 export class Frame {
   readonly collapseKey: string | undefined
@@ -71,7 +71,7 @@ export class Frame {
     this.collapseKey = collapseKey
     this.piece = piece
     this.#settings = deflate
-    // Written over the text's brace. Two strings that are joined would be one more copy of both.
+    // The addition overwrites the closing brace. Concatenating the two strings would cost a copy of both.
     const overlap = addition === '' ? 0 : 1
     const length = Buffer.byteLength(text) + Buffer.byteLength(addition) - overlap
     if (length > FRAGMENT_PAYLOAD_BYTES) {
@@ -85,14 +85,14 @@ export class Frame {
     if (overlap > 0) this.#plain.write(addition, end - overlap)
   }
 
-  /** The whole message, for a peer that inflates or for one that does not. Deflated when first asked for, and kept. */
+  /** Returns the whole message, compressed or not. It is compressed on first use, and the result is kept. */
   bytes (inflates: boolean): Buffer {
     if (!inflates || this.#settings === undefined) return this.#plain
     this.#deflated ??= this.#deflate(this.#settings)
     return this.#deflated
   }
 
-  /** The message without frames around it, for a socket that makes its own. */
+  /** The message without frame headers, for a socket that encodes frames itself. */
   get payload (): Buffer {
     const { length } = this.#plain
     if (length <= FRAGMENT_BYTES) return this.#plain.subarray(length < 2 + 126 ? 2 : LONG_HEADER_BYTES)
@@ -111,7 +111,7 @@ export class Frame {
     const deflated = deflateRawSync(payload, {
       windowBits, level, memLevel, chunkSize, finishFlush: constants.Z_SYNC_FLUSH
     })
-    // RFC 7692, section 7.2.1: the four bytes that end a sync flush are left out, and the receiver puts them back.
+    // RFC 7692, section 7.2.1: the four bytes at the end of a sync flush are left out, and the receiver adds them again.
     const length = deflated.length - 4
     if (length >= payload.length) return this.#plain
     if (length > FRAGMENT_PAYLOAD_BYTES) return fragment(deflated.subarray(0, length), TEXT | RSV1)
@@ -121,7 +121,7 @@ export class Frame {
   }
 }
 
-/** A long message as a sequence of frames; `first` is the first one's first byte. */
+/** Encodes a long message as a sequence of frames. `first` is the first byte of the first frame. */
 function fragment (payload: Buffer, first: number): Buffer {
   const rest = payload.length % FRAGMENT_PAYLOAD_BYTES
   const whole = (payload.length - rest) / FRAGMENT_PAYLOAD_BYTES
@@ -136,7 +136,7 @@ function fragment (payload: Buffer, first: number): Buffer {
   return frames
 }
 
-/** A frame with its header written and room for `length` bytes behind it. */
+/** Allocates a frame for a payload of `length` bytes, and writes its header. */
 function allocate (first: number, length: number, isKept: boolean): Buffer {
   const size = headerBytes(length) + length
   const frame = isKept ? Buffer.allocUnsafeSlow(size) : Buffer.allocUnsafe(size)
@@ -144,7 +144,7 @@ function allocate (first: number, length: number, isKept: boolean): Buffer {
   return frame
 }
 
-/** Answers where the header ends. */
+/** Writes a frame's header. Returns where it ends. */
 function writeHeader (frame: Buffer, at: number, first: number, length: number): number {
   frame[at] = first
   if (length < 126) {
@@ -159,7 +159,7 @@ function headerBytes (length: number): number {
   return length < 126 ? 2 : LONG_HEADER_BYTES
 }
 
-/** Several pieces as one, without a copy where there is one. */
+/** Concatenates buffers, without a copy if there is only one. */
 export function joinBytes (parts: readonly Buffer[]): Buffer {
   const [only, second] = parts
   return only !== undefined && second === undefined ? only : Buffer.concat(parts)

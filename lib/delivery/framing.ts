@@ -5,13 +5,13 @@ import { Frame, type DeflateSettings } from './frame.js'
 import { FrameCache, type Mark } from './frame-cache.js'
 import { Replay } from './replay.js'
 
-/** A progress whose body is longer goes with the last piece of its text alone, in UTF-16 units. */
+/** A longer progress, in UTF-16 units, is sent with the last piece of its text only. Other pieces get a short progress. */
 const MAX_REPEATED_BODY = 1024
 
-/** How much of jobs' texts a reader holds, in UTF-16 units, by job. */
+/** The lengths of the texts that a client already has, in UTF-16 units, by job id. */
 export type HeldTexts = ReadonlyMap<string, number>
 
-/** Makes the frames of publications: each once, however many readers get it. */
+/** Makes the frames of publications, each once for all clients. */
 export class Framing {
   readonly #deflate: DeflateSettings | undefined
   readonly #shared: FrameCache
@@ -23,12 +23,12 @@ export class Framing {
     this.#timestamp = isoTimestamps(clock)
   }
 
-  /** A message for one connection. */
+  /** Returns the frame of a message for one connection. */
   direct (text: string): Frame {
     return new Frame(text, { deflate: this.#deflate })
   }
 
-  /** A publication, for those who follow its stream now. */
+  /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
     const { body, durable, text, jobId } = publication
     const addition = additionTo(stream, publication)
@@ -36,7 +36,7 @@ export class Framing {
     return new Frame(text === undefined ? body : withText(publication, text, text.from), {
       addition,
       deflate: this.#deflate,
-      // The length tells where the stream's name ends: both names may hold any character.
+      // Both names may contain any character, so the length marks where the stream's name ends.
       collapseKey: jobId === undefined ? undefined : `${stream.length} ${stream}${jobId}`,
       piece: text && {
         from: text.from,
@@ -45,22 +45,22 @@ export class Framing {
     })
   }
 
-  /** Publications from the past, marked as such, for a reader that holds some of jobs' texts. */
+  /** Returns a replay, whose messages are marked with `replayed`, for a client that already has some of the jobs' texts. */
   replay (stream: Stream, publications: readonly Publication[], replayed: Replayed, have: HeldTexts | undefined): Replay {
     return new Replay(publications, (jobId) => have?.get(jobId) ?? 0, (...piece) => this.#past(stream, replayed, ...piece))
   }
 
-  /** A publication from the past, or with a place in its text that comes before its end, the piece of the text up to there. */
+  /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
   #past (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
     const { durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#missed(stream, publication)
-    // Replaced by no newer progress: the reader was told how many messages come from the past.
+    // It has no collapse key: the client was told the exact number of replayed messages.
     const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
       addition: additionTo(stream, publication, mark), deflate: this.#deflate
     })
     if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(publication))
     if (text === undefined) return make(publication)
-    // A piece before the last one stays as it is while the text grows.
+    // A piece before the last one does not change while the text grows, so any revision will do.
     const name = JSON.stringify([stream, jobId, from, to ?? text.to])
     return this.#shared.frame(mark, name, text.source, to === undefined ? revision : undefined, () => {
       if (to === undefined) return make(publication, text)
@@ -68,13 +68,13 @@ export class Framing {
     })
   }
 
-  /** A progress without its numbers. */
+  /** Returns the progress with nothing but its text. */
   #shortened (stream: Stream, publication: Publication): Publication {
     const head = `{"type":"ai_progress","sessionId":${JSON.stringify(stream.slice(stream.indexOf(':') + 1))},"progress":{`
     return { ...publication, body: `${head}},"timestamp":"${this.#timestamp()}"}`, textAt: head.length }
   }
 
-  /** Kept with the publication: of the frames of a message this is the one that is sent again and again. */
+  /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
   #missed (stream: Stream, publication: Publication): Frame {
     if (!(publication.made instanceof Frame)) {
       const addition = additionTo(stream, publication, 'missed')
@@ -84,7 +84,7 @@ export class Framing {
   }
 }
 
-/** Returns the fields behind those of a publication's body: what the broker decided, and whether the message is a replay. */
+/** Returns the fields to append to a publication's body: those that the broker decided, and `replayed`. */
 function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
   if (seq === undefined && jobId === undefined && mark === 'live') return undefined
   const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
@@ -92,7 +92,7 @@ function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication, ma
   return `${job}${number}${mark === 'live' ? '' : `,"replayed":"${mark}"`}}`
 }
 
-/** A progress's body, and in it its text from a place on. */
+/** Returns the body of a progress with its text from an offset on. */
 function withText ({ body, textAt }: Publication, { source, to }: TextSpan, from: number): string {
   if (textAt === undefined || from >= to) return body
   const { text, offset, truncated } = source.slice(from, to)

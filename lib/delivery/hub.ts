@@ -13,22 +13,22 @@ export interface JoinRequest {
   readonly have?: HeldTexts | undefined
 }
 
-/** The broker's answer, and how much of the past the reader is sent after the greeting. */
+/** The result of joining a stream, and the size of the replay that the subscriber gets. */
 export interface Entered extends Joined {
-  /** Messages of the past: as many as `replay` has, and more where a text is sent in pieces. */
+  /** Number of replayed messages: the length of `replay`, and more if a text is sent in pieces. */
   readonly replaying: number
-  /** About how many bytes those have. */
+  /** Approximate size of these messages, in bytes. */
   readonly replayBytes: number
 }
 
-/** Given the answers of the streams that are entered, returns the message that goes before everything of theirs. */
+/** Returns the message that the subscriber gets before any message of the joined streams. */
 export type Greet = (entered: ReadonlyMap<Stream, Entered>) => string
 
-/** A subscriber on its way into a channel. */
+/** A subscriber's pending join of a channel. */
 interface Entrance {
   readonly channel: Channel
   readonly have: HeldTexts | undefined
-  /** What came since; absent when it follows the channel already and only asks where it is. */
+  /** Publications delivered since the join began. Absent if it is subscribed already and only requests its position. */
   readonly meanwhile?: Entry[]
 }
 
@@ -39,24 +39,24 @@ export interface HubOptions {
 }
 
 /**
- * Takes publications to the connections that follow their stream, and keeps the order on each connection that of the
- * calls, direct answers included.
+ * Delivers publications to the subscribers of their stream. Each connection gets its messages in the order of the calls,
+ * including direct replies.
  *
- * Everything of one tick leaves at its end, in one write a connection. Most connections follow one channel with news, so
- * that channel's frames are joined once and the same bytes are written to all. A connection for which that would break
- * the order (a direct answer in between, two channels with news, a join or a leave in the middle) is settled instead:
- * what it has coming up to this point is listed for it alone.
+ * The hub collects the publications of one tick and flushes them at its end, with one write per connection. Most connections
+ * have a single channel with new publications. That channel's frames are joined once, and the same bytes are written to all
+ * of its subscribers. For some connections this would break the order: a direct reply came in between, two channels have
+ * publications, or the connection joined or left in the middle of the tick. Such a connection gets its own queue of frames.
  *
- * Everything delivered has a place in one order that never begins anew, and each connection a cursor in it: what stands
- * before that is written or listed for it, or none of its business. So it makes no difference whether something happens
- * between two flushes or, because a reader was given up, in the middle of one.
+ * Every delivery has a number in one global order, and each subscriber has a cursor in it. Deliveries before the cursor are
+ * written, queued or not for this subscriber. So a change has the same effect between two flushes and during one, for
+ * example when a slow consumer is closed.
  */
 export class Hub {
   readonly #broker: Broker
   readonly #clock: Clock
   readonly #framing: Framing
   readonly #channels = new Map<Stream, Channel>()
-  /** Batches, and subscribers with something of their own, since the last flush. */
+  /** Batches, and subscribers with their own queue, since the last flush. */
   #batches: Batch[] = []
   #settled: Subscriber[] = []
   #order = 0
@@ -68,16 +68,17 @@ export class Hub {
     this.#framing = new Framing(clock, deflate)
   }
 
-  /** How many connections of this node follow the stream or are about to. */
+  /** Returns how many connections of this node are subscribed to the stream, pending joins included. */
   count (stream: Stream): number {
     return this.#channels.get(stream)?.size ?? 0
   }
 
   /**
-   * Begins to follow some streams, together. `greet` is called at the point from which everything is delivered, with the
-   * broker's answers; what it returns is sent first, then what the reader missed, then what came in the meantime. A
-   * stream that was left before that point has no answer, and with none left `greet` is not called. Rejects when the
-   * broker does; then nothing new is followed.
+   * Subscribes to several streams together. Once the broker has joined them all, it calls `greet` with the results. It sends
+   * the message that `greet` returns, then the replays, then the publications that arrived in the meantime. Streams that the
+   * subscriber has left by then have no result; if none is left, `greet` is not called.
+   *
+   * @throws The broker's error, if it can't join a stream. Then no new subscription exists.
    */
   join (subscriber: Subscriber, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
     const entrances = requests.map((request) => this.#approach(subscriber, request))
@@ -94,7 +95,7 @@ export class Hub {
         this.send(subscriber, greet(entered))
         for (const entrance of entrances) {
           const answer = entered.get(entrance.channel.stream)
-          // Of a stream that was asked for twice, only the later entrance is open.
+          // If a stream is requested twice, only the later join is still pending.
           if (answer !== undefined && isWaiting(subscriber, entrance)) this.#enter(subscriber, entrance, answer, answer.past)
         }
       }
@@ -105,7 +106,7 @@ export class Hub {
     })
   }
 
-  /** Ends following. New messages that were delivered before still go out, what is left of the past does not. */
+  /** Unsubscribes from a stream. Publications delivered before are still sent; the rest of a replay is not. */
   leave (subscriber: Subscriber, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
@@ -119,12 +120,12 @@ export class Hub {
     this.#dispose(channel)
   }
 
-  /** Sends nothing more of the past. */
+  /** Stops all replays of a subscriber. */
   stopReplays (subscriber: Subscriber): void {
     for (const replay of subscriber.replays?.keys() ?? []) replay.stop()
   }
 
-  /** Sends what was delivered so far, and nothing after it. Calls back when the socket has been given all of it. */
+  /** Sends what was delivered so far and nothing more. Calls back when all of it was written to the socket. */
   finish (subscriber: Subscriber, finished: () => void): void {
     this.#settle(subscriber)
     writeOwn(subscriber)
@@ -132,7 +133,7 @@ export class Hub {
     this.#forget(subscriber)
   }
 
-  /** The connection is gone: nothing more, and nothing that waits. */
+  /** Removes a closed connection, and discards everything that is queued for it. */
   drop (subscriber: Subscriber): void {
     subscriber.outbox.close()
     this.stopReplays(subscriber)
@@ -153,7 +154,7 @@ export class Hub {
     subscriber.fedBy = undefined
   }
 
-  /** Takes a publication to all who follow its stream, and answers how many they are. */
+  /** Delivers a publication to all subscribers of its stream. Returns how many there are. */
   deliver (stream: Stream, publication: Publication): number {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return 0
@@ -166,20 +167,20 @@ export class Hub {
     return channel.size
   }
 
-  /** Sends one connection a message of its own, after everything that was delivered to it so far. */
+  /** Sends a message to a single connection, after everything that was delivered to it so far. */
   send (subscriber: Subscriber, text: string): void {
     this.#sendLater(subscriber, this.#framing.direct(text))
   }
 
   /**
-   * Sends everything that is due. A reader that is too slow is given up here, and whoever hears of that may do anything:
-   * publish, greet, leave, end others. What is published meanwhile begins the next batches. A connection that is not
-   * written to yet may get it now, from its list or by its cursor, and then not again.
+   * Writes everything that is due. A write may close a slow consumer, and its close handler may publish, join, leave or close
+   * other connections. Publications made meanwhile go into the next batches. A connection that was not written to yet may get
+   * them in this flush already, through its queue or its cursor, and then does not get them again.
    */
   #flush (): void {
     this.#willFlush = false
     const [batches, settled] = [this.#batches, this.#settled]
-    // Where they end.
+    // The end of these batches in the global order.
     const end = this.#order
     this.#batches = []
     this.#settled = []
@@ -188,7 +189,7 @@ export class Hub {
     if (only !== undefined && another === undefined) this.#writeToAll(only, end)
     else this.#writeToEach(batches, end)
     for (const subscriber of settled) {
-      // Gone meanwhile.
+      // Written or dropped in the meantime.
       if (subscriber.own === undefined) continue
       this.#settle(subscriber)
       writeOwn(subscriber)
@@ -216,7 +217,7 @@ export class Hub {
     subscriber.channels = subscriber.channels.concat(channel)
   }
 
-  /** Ends what did not come to an entrance. */
+  /** Ends the joins that are still pending. */
   #abandon (subscriber: Subscriber, entrances: readonly Entrance[]): void {
     for (const { channel, meanwhile } of entrances) {
       if (meanwhile !== undefined && channel.isEntering(subscriber, meanwhile)) channel.unenter(subscriber)
@@ -224,10 +225,10 @@ export class Hub {
     }
   }
 
-  /** What a tick often is: one channel has news, so nobody has news of two. */
+  /** Fast path for the most common tick: only one channel has publications. */
   #writeToAll (batch: Batch, end: number): void {
     for (const subscriber of batch.channel.subscribers) {
-      // Settled: what it gets is listed already, or will be.
+      // It has its own queue.
       if (subscriber.own !== undefined) continue
       if (subscriber.cursor <= batch.begin) this.#writeWhole(subscriber, batch, end)
       else this.#writeComing(subscriber)
@@ -242,14 +243,14 @@ export class Hub {
     for (const subscriber of noted) {
       const { fedBy, mixed } = subscriber
       subscriber.fedBy = undefined
-      // Gone or settled since it was noted.
+      // It was closed, or got its own queue, since the first loop.
       if (fedBy === undefined || subscriber.own !== undefined) continue
       if (mixed) this.#writeComing(subscriber)
       else this.#writeWhole(subscriber, fedBy, end)
     }
   }
 
-  /** The cursor goes first: a write may shed, and whoever hears of that may ask where the subscriber is. */
+  /** Moves the cursor first: the write may close a slow consumer, whose close handler may use the cursor. */
   #writeWhole (subscriber: Subscriber, batch: Batch, end: number): void {
     subscriber.cursor = end
     writeBatch(subscriber, batch)
@@ -261,7 +262,7 @@ export class Hub {
     subscriber.outbox.write(coming)
   }
 
-  /** Lists what the subscriber has coming up to now, so that what happens next comes after it. */
+  /** Moves everything that is due to the subscriber's own queue, so that whatever is added next comes after it. */
   #settle (subscriber: Subscriber): Outgoing[] {
     const coming = this.#coming(subscriber)
     subscriber.cursor = this.#order
@@ -275,7 +276,7 @@ export class Hub {
     return subscriber.own
   }
 
-  /** The frames for the subscriber from its cursor on, in the order of their delivery. */
+  /** Returns the frames from the subscriber's cursor on, in the order of their delivery. */
   #coming ({ channels, cursor }: Subscriber): Frame[] {
     const entries: Entry[] = []
     for (const { current, next } of channels) {
@@ -305,7 +306,7 @@ export class Hub {
     return channel
   }
 
-  /** Forgets a channel that nobody follows. */
+  /** Deletes a channel that has no subscribers. */
   #dispose (channel: Channel): void {
     if (channel.size > 0 || this.#channels.get(channel.stream) !== channel) return
     this.#channels.delete(channel.stream)
@@ -313,9 +314,9 @@ export class Hub {
   }
 }
 
-/** Notes that the subscriber gets this batch. Answers whether it is the first of this tick. */
+/** Notes that the subscriber gets this batch. Returns whether it is the first one in this flush. */
 function note (subscriber: Subscriber, batch: Batch): boolean {
-  // Settled: what it gets is listed already, or will be.
+  // It has its own queue.
   if (subscriber.own !== undefined) return false
   const isFirst = subscriber.fedBy === undefined
   subscriber.fedBy ??= batch

@@ -1,35 +1,35 @@
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Frame } from './frame.js'
 
-/** What the pool knows of an outbox whose reader is behind. */
+/** An outbox with queued messages, as the pool sees it. */
 export interface Backlogged {
   /** Bytes of memory that closing it would free. */
   readonly freeableBytes: number
-  /** For how long its reader has taken nothing, in milliseconds. */
+  /** How long its client has read nothing, in milliseconds. */
   readonly stalledMs: number
-  /** Closes it because its reader is too slow, and frees its memory. */
+  /** Closes the connection of a slow consumer and frees the memory of its outbox. */
   closeAsSlow (): void
 }
 
-/** What all outboxes share: their bounds, the memory that waits in them, and counters of what became of the messages. */
+/** What all outboxes share: limits, the number of queued bytes, and counters of message outcomes. */
 export class OutboxPool {
   readonly maxOutboxBytes: number
   readonly maxTotalBytes: number
-  /** Milliseconds that never go back, and the time as messages say it. */
+  /** Monotonic time in milliseconds, and the current time as an ISO timestamp. */
   readonly monotonic: () => number
   readonly timestamp: () => string
-  /** Bytes that wait in all outboxes now. */
+  /** Bytes that are queued in all outboxes. */
   waitingBytes = 0
-  /** Messages handed to sockets. */
+  /** Messages written to sockets. */
   sent = 0
-  /** Ephemeral messages that a newer one replaced while their reader was behind. */
+  /** Ephemeral messages that a newer one replaced while the client was behind. */
   collapsed = 0
-  /** Messages that still waited when their connection ended. */
+  /** Messages that were still queued when their connection ended. */
   dropped = 0
-  /** Connections closed because their reader was too slow. */
+  /** Connections closed as slow consumers. */
   slowConsumers = 0
   readonly #backlogged = new Set<Backlogged>()
-  /** Messages above the bound of one outbox, and in how many outboxes each waits. */
+  /** Queued frames larger than `maxOutboxBytes`, and in how many outboxes each is queued. */
   readonly #large = new Map<Frame, number>()
 
   constructor (options: { clock: Clock, maxOutboxBytes: number, maxTotalBytes: number }) {
@@ -40,33 +40,33 @@ export class OutboxPool {
     this.timestamp = isoTimestamps(clock)
   }
 
-  /** An outbox has fallen behind. */
+  /** Adds an outbox that has fallen behind. */
   add (outbox: Backlogged): void {
     this.#backlogged.add(outbox)
   }
 
-  /** It has caught up, or closed. */
+  /** Removes an outbox that has caught up or was closed. */
   delete (outbox: Backlogged): void {
     this.#backlogged.delete(outbox)
   }
 
-  /** How much room a large message needs, in bytes: none where it waits already. */
+  /** Returns how many bytes a large frame needs: none if it is already queued in another outbox. */
   needed (frame: Frame): number {
     return this.#large.has(frame) ? 0 : frame.bytes(false).length
   }
 
-  /** What one outbox's part of a large message's memory is, in bytes. */
+  /** Returns one outbox's share of a large frame's memory, in bytes. */
   shareOf (frame: Frame): number {
     return frame.bytes(false).length / Number(this.#large.get(frame))
   }
 
-  /** A large message waits in one more outbox. Its memory is shared, so it counts once. */
+  /** Counts a large frame as queued in one more outbox. All outboxes share its memory, so its bytes count once. */
   hold (frame: Frame): void {
     this.waitingBytes += this.needed(frame)
     this.#large.set(frame, (this.#large.get(frame) ?? 0) + 1)
   }
 
-  /** It has left one of them. */
+  /** Counts a large frame as queued in one outbox less. */
   release (frame: Frame): void {
     const left = Number(this.#large.get(frame)) - 1
     if (left > 0) {
@@ -78,8 +78,9 @@ export class OutboxPool {
   }
 
   /**
-   * Makes room for so many bytes. The outbox that has held most memory for longest goes first, whoever needs the room: a
-   * reader that pauses for a second does not pay for one that reads nothing.
+   * Makes room for a number of bytes by closing slow consumers. The one with the highest product of memory and stalled time
+   * goes first, whichever connection needs the room. So a client that pauses for a second does not suffer from one that reads
+   * nothing.
    */
   makeRoom (bytes: number): void {
     while (this.waitingBytes + bytes > this.maxTotalBytes) {

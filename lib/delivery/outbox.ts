@@ -4,85 +4,85 @@ import type { Backlogged, OutboxPool } from './outbox-pool.js'
 import type { Transport } from './transport.js'
 
 /**
- * How much is handed to a socket ahead of its reader. A ping waits behind it, so it is small: behind 1 MiB, a slow but
- * living reader's pong took half a minute.
+ * Maximum number of bytes in one write to a socket. Pings wait behind it, so it is small: behind 1 MiB, the pong of a slow but
+ * live client took half a minute.
  */
 export const WRITE_AHEAD_BYTES = FRAGMENT_BYTES
 
 /**
- * A ping goes out behind each write that brings the bytes since the last ping to this number, while the reader is behind. The
- * kernel takes megabytes at once, for which a slow reader needs minutes: all the time its pongs show that it lives and reads.
+ * While the client is behind, a ping follows the write that brings the bytes since the last ping to this number. The kernel
+ * may buffer megabytes, which a slow client needs minutes to read. Its pongs show that it is alive and still reading.
  */
 const PING_EVERY_BYTES = FRAGMENT_BYTES / 2
-/** The same for a reader that is not behind: what it is sent may lie in the kernel, and few pings are enough. */
+/** The same for a client that keeps up. Its data may still be in the kernel's buffer, but fewer pings are enough. */
 const PING_ALWAYS_BYTES = 4 * FRAGMENT_BYTES
-/** Pings whose answers are waited for at most: the latest ones. */
+/** Maximum number of pings in flight that are remembered: the latest ones. */
 const MAX_PROBES = 64
 const PROBE_BYTES = 8
 const NO_PROBES: readonly string[] = []
 
 const OPEN = 1
 
-/** What a source of frames counts as while it waits, in bytes: it has no frames of its own. */
+/** Estimated memory of a queued frame source, in bytes. It holds no frames yet. */
 const SOURCE_BYTES = 512
 
-/** What an outbox takes: a frame, or frames that are made when their turn comes. */
+/** An item for an outbox: a frame, or a source that makes frames when their turn comes. */
 export type Outgoing = Frame | FrameSource
 
 interface Waiting {
   readonly item: Outgoing
-  /** Where in its text the reader is: earlier than the frame begins, if frames that it replaced brought text. */
+  /** Offset in the job's text that the client has reached. Below the frame's own offset if it replaced frames with text. */
   readonly from: number | undefined
 }
 
-/** A frame that is being handed over, a fragment at a time if it is long. */
+/** A frame that is being written to the socket, fragment by fragment if it is long. */
 interface Begun {
   readonly frame: Frame
   readonly bytes: Buffer
-  /** How much of it was handed over, in bytes. */
+  /** Bytes written so far. */
   written: number
-  /** Whether the pool holds it as a large one, and otherwise how many bytes of it the pool counts. */
+  /** Whether the pool counts it as a large frame; otherwise `counted` is the number of bytes that the pool counts for it. */
   isLarge: boolean
   counted: number
 }
 
-/** Exists only while something waits. */
+/** What is queued for a client that is behind. */
 interface Backlog {
-  /** What has not had to wait yet, before the items. */
+  /** Items that have not had to wait yet. They precede `items`. */
   fresh: readonly Outgoing[]
   freshAt: number
-  /** In order. A collapsible frame is found by its key, any other item has a number of its own. */
+  /** Queued items in order. The key is a frame's collapse key, or a unique number. */
   readonly items: Map<string | number, Waiting>
   nextKey: number
-  /** Bytes of the items, but for the large one. */
+  /** Bytes of the items, without the large one. */
   bytes: number
-  /** The item that may wait although it alone is above the bound. */
+  /** The one item that may be queued although it alone exceeds `maxOutboxBytes`. */
   large: Frame | undefined
-  /** What is being handed over: no longer an item. */
+  /** What is being written. It is no longer in `items`. */
   source: FrameSource | undefined
   begun: Begun | undefined
-  /** When its reader last took something, or showed that it had. */
+  /** When the client last read something, as a drained socket or a pong shows. */
   takenAt: number
 }
 
 /**
- * One connection's way out. While the reader keeps up, frames go straight to the socket; otherwise they wait here,
- * within bounds, the newest progress replacing older.
+ * The outgoing queue of one connection. While the client keeps up, frames go straight to the socket. Otherwise they are queued
+ * here within limits, and the newest progress of a job replaces older ones.
  */
 export class Outbox implements Backlogged {
   readonly transport: Transport
-  /** Whether the reader has taken something that had waited since this was last set to false: it lives. */
+  /** Set when the socket drains. The heartbeat resets it: a client that reads is alive. */
   hasTaken = false
-  /** Called when its reader is too slow. By then the outbox is closed and its memory free. */
+  /** Called when the client is a slow consumer. By then the outbox is closed and its memory is free. */
   readonly #onShed: () => void
   readonly #pool: OutboxPool
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
   #unpinged = 0
-  /** Payloads of the outbox's own pings that were not answered yet. */
+  /** Payloads of the outbox's own pings that are in flight. */
   #probes = NO_PROBES
-  /** Pings that were sent and not answered yet. */
+  /** Number of pings in flight. */
   #unanswered = 0
 
   constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
@@ -91,12 +91,12 @@ export class Outbox implements Backlogged {
     this.#onShed = onShed
   }
 
-  /** Whether it takes nothing more. */
+  /** Whether it accepts no more items. */
   get closed (): boolean {
     return this.#closed
   }
 
-  /** Bytes of memory that closing it would free now. */
+  /** Bytes of memory that closing it would free. */
   get freeableBytes (): number {
     if (this.#backlog === undefined) return 0
     const { bytes, large, begun } = this.#backlog
@@ -104,29 +104,29 @@ export class Outbox implements Backlogged {
     return bytes + held + (begun?.counted ?? 0)
   }
 
-  /** Bytes that wait for the reader here. */
+  /** Bytes that are queued here. */
   get waitingBytes (): number {
     if (this.#backlog === undefined) return 0
     const { bytes, large, begun } = this.#backlog
     return bytes + (large === undefined ? 0 : this.#lengthOf(large)) + (begun === undefined ? 0 : begun.bytes.length - begun.written)
   }
 
-  /** The same and those in the socket. */
+  /** Bytes that are queued here and in the socket. */
   get bufferedBytes (): number {
     return this.transport.bufferedBytes + this.waitingBytes
   }
 
-  /** Whether something waits for the reader here. */
+  /** Whether anything is queued here. */
   get behind (): boolean {
     return this.#backlog !== undefined
   }
 
-  /** For how long the reader has taken nothing while something waited here, in milliseconds. */
+  /** How long the client has read nothing while something was queued here, in milliseconds. */
   get stalledMs (): number {
     return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.takenAt
   }
 
-  /** Sends a ping, where somebody would answer it. */
+  /** Sends a ping, if the transport supports it. */
   ping (payload: Buffer): void {
     if (this.transport.ping === undefined) return
     this.#unanswered++
@@ -134,8 +134,8 @@ export class Outbox implements Backlogged {
   }
 
   /**
-   * A pong came. Returns whether a ping may have asked for it. If it answers one of the outbox's own pings, whose payloads can't
-   * be guessed, the reader has read what was sent before that ping.
+   * Handles a pong. Returns whether it may answer a ping that was sent. The payloads of the outbox's own pings can't be
+   * guessed, so a pong with one of them proves that the client has read everything before that ping.
    */
   ponged (payload: Buffer): boolean {
     if (this.#unanswered === 0) return false
@@ -148,7 +148,7 @@ export class Outbox implements Backlogged {
     return true
   }
 
-  /** Writes frames that the caller has joined already. False when they can't go at once: then `write` them. */
+  /** Writes frames that the caller has already joined. Returns `false` if they can't be sent at once; then call `write`. */
   writeJoined (bytes: Buffer, frames: readonly Frame[]): boolean {
     if (this.#closed) return true
     if (this.#backlog !== undefined || this.transport.full || bytes.length > WRITE_AHEAD_BYTES) return false
@@ -158,7 +158,7 @@ export class Outbox implements Backlogged {
     return true
   }
 
-  /** Writes what the reader has room for; the rest waits. */
+  /** Writes as much as the socket has room for, and queues the rest. */
   write (items: readonly Outgoing[]): void {
     if (this.#closed || items.length === 0 || this.#writeTogether(items)) return
     if (this.#backlog === undefined) {
@@ -169,14 +169,14 @@ export class Outbox implements Backlogged {
     }
   }
 
-  /** Takes nothing more, and calls back when what waits has been handed over; never, if it is closed before. */
+  /** Accepts no more items, and calls back when the queue was written to the socket. Never calls back if closed before. */
   finish (finished: () => void): void {
     this.#closed = true
     if (this.#backlog === undefined) finished()
     else this.#finished = finished
   }
 
-  /** Takes nothing more, and lets go of what waits. */
+  /** Accepts no more items, and discards the queue. */
   close (): void {
     this.#closed = true
     if (this.#backlog === undefined) return
@@ -188,16 +188,16 @@ export class Outbox implements Backlogged {
     this.#forgetBacklog()
   }
 
-  /** Gives up a reader that is too slow: what waits would only hold up the close frame that says so. */
+  /** Closes the outbox of a slow consumer. The queue is discarded, because it would only delay the close frame. */
   closeAsSlow (): void {
     this.#pool.slowConsumers++
     this.close()
-    // It may have been closing already, and waited for what is gone now.
+    // A `finish` may be waiting for the queue that was just discarded.
     this.#finished?.()
     this.#onShed()
   }
 
-  /** Writes frames that fit into one write, as they nearly always do. False when they can't go at once. */
+  /** Writes frames that fit into one write, as nearly always. Returns `false` if they can't be sent at once. */
   #writeTogether (items: readonly Outgoing[]): boolean {
     if (this.#backlog !== undefined || this.transport.full) return false
     const frames: Frame[] = []
@@ -234,7 +234,7 @@ export class Outbox implements Backlogged {
       return
     }
     pool.makeRoom(isLarge ? pool.needed(item) : length)
-    // It was the one that had to make room.
+    // The pool may have closed this outbox to make room.
     if (this.#closed) {
       pool.dropped++
       return
@@ -262,8 +262,8 @@ export class Outbox implements Backlogged {
   }
 
   /**
-   * The newer one goes to the end, not into the older one's place: nothing may overtake what was sent before it. Returns
-   * where in its text the older one began; only that is remembered, no text.
+   * Removes the older frame with the same key. The newer one goes to the end of the queue, so that it overtakes nothing.
+   * Returns the offset at which the older frame's text began; the text itself is not kept.
    */
   #collapse (backlog: Backlog, key: string): number | undefined {
     const older = backlog.items.get(key)
@@ -274,7 +274,7 @@ export class Outbox implements Backlogged {
     return older.from
   }
 
-  /** The item waits no longer. Returns whether it was the large one: the pool still counts that. */
+  /** Uncounts an item that leaves the queue. Returns whether it was the large one, which the pool still counts. */
   #release (backlog: Backlog, item: Outgoing): boolean {
     if (item === backlog.large) {
       backlog.large = undefined
@@ -290,11 +290,11 @@ export class Outbox implements Backlogged {
     return item instanceof Frame ? item.bytes(this.transport.inflates).length : SOURCE_BYTES
   }
 
-  /** Hands over what the socket has room for, in order. */
+  /** Writes as much of the queue as the socket has room for, in order. */
   #pump (): void {
     for (let backlog = this.#backlog; backlog !== undefined; backlog = this.#backlog) {
       if (this.transport.state !== OPEN) {
-        // The peer has closed: nothing more reaches it.
+        // The peer has closed the connection.
         this.close()
       } else if (isEmpty(backlog)) {
         this.#forgetBacklog()
@@ -321,7 +321,7 @@ export class Outbox implements Backlogged {
     })
   }
 
-  /** Hands over up to `WRITE_AHEAD_BYTES` in one write. */
+  /** Writes up to `WRITE_AHEAD_BYTES` at once. */
   #writeSome (backlog: Backlog): void {
     const frames: Frame[] = []
     const parts: Buffer[] = []
@@ -340,14 +340,14 @@ export class Outbox implements Backlogged {
       this.#uncount(begun)
       backlog.begun = undefined
     }
-    // A source may turn out to have nothing.
+    // A source may turn out to be empty.
     if (bytes === 0) return
     this.transport.write(joinBytes(parts), frames)
     this.#pool.sent += frames.length
     this.#probe(bytes, PING_EVERY_BYTES)
   }
 
-  /** Sends a ping behind what was written, if that is enough since the last one. */
+  /** Sends a ping after a write, if enough was written since the last one. */
   #probe (bytes: number, every: number): void {
     this.#unpinged += bytes
     if (this.#unpinged < every || this.transport.ping === undefined) return
@@ -357,14 +357,14 @@ export class Outbox implements Backlogged {
     this.ping(payload)
   }
 
-  /** What is being handed over has to wait, and counts among all that waits until it has gone. */
+  /** Counts the frame that is being written as queued, because the socket is full. */
   #countBegun ({ begun }: Backlog): void {
     if (begun === undefined || begun.isLarge || begun.counted > 0) return
     const { frame, bytes: { length } } = begun
     const pool = this.#pool
     const isLarge = length > pool.maxOutboxBytes
     pool.makeRoom(isLarge ? pool.needed(frame) : length)
-    // It was the one that had to make room.
+    // The pool may have closed this outbox to make room.
     if (this.#backlog === undefined) return
     if (isLarge) {
       begun.isLarge = true
@@ -380,7 +380,7 @@ export class Outbox implements Backlogged {
     this.#pool.waitingBytes -= counted
   }
 
-  /** Takes the next frame out of the backlog. Undefined when there is none, or when its first fragment needs more room. */
+  /** Removes the next frame from the backlog. Returns undefined if there is none, or if its first fragment needs more room. */
   #begin (backlog: Backlog, room: number): Begun | undefined {
     for (;;) {
       const frame = backlog.source?.next()
@@ -403,7 +403,7 @@ export class Outbox implements Backlogged {
     return { frame, bytes: frame.bytes(this.transport.inflates), written: 0, isLarge, counted: 0 }
   }
 
-  /** Tells the peer how much comes, which sees nothing of a long message before its end. */
+  /** Returns the announcement of a long message. Until its end, the client has no other sign that it is arriving. */
   #announce ({ bytes }: Begun): Buffer {
     const message = { type: 'large_message', bytes: bytes.length, timestamp: this.#pool.timestamp() }
     return new Frame(JSON.stringify(message)).bytes(false)
@@ -414,7 +414,7 @@ function isEmpty ({ begun, source, fresh, freshAt, items }: Backlog): boolean {
   return begun === undefined && source === undefined && freshAt >= fresh.length && items.size === 0
 }
 
-/** What is to be handed over next: an item, or the source that makes more of it. What has not had to wait has no key. */
+/** Returns the next item to write, and its source if it is made of several frames. Only items that had to wait have a key. */
 function peek ({ fresh, freshAt, items }: Backlog): { key?: string | number, item: Outgoing, source: FrameSource | undefined } | undefined {
   const first = fresh[freshAt]
   if (first !== undefined) return { item: first, source: first instanceof Frame ? undefined : first }
@@ -422,7 +422,7 @@ function peek ({ fresh, freshAt, items }: Backlog): { key?: string | number, ite
   return undefined
 }
 
-/** The frame with the text that the frames before it had brought, if it replaced any. */
+/** Returns a source that repeats the text of the frames that a frame replaced, if there were any with text. */
 function catchUp ({ piece }: Frame, from: number | undefined): FrameSource | undefined {
   return piece === undefined || from === undefined || from === piece.from ? undefined : piece.startingAt(from)
 }

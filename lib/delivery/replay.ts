@@ -2,32 +2,32 @@ import type { Publication } from '../streams/broker.js'
 import type { Frame, FrameSource } from './frame.js'
 
 /**
- * How much of a text goes in one message, in UTF-16 units. In JSON a unit takes at most six bytes, so that a piece of any
- * text is below 64 KiB: pings and other messages wait behind one piece, not behind the whole text.
+ * Length of the pieces in which a long text is sent, in UTF-16 units. A unit takes at most six bytes in JSON, so a piece stays
+ * below 64 KiB. Pings and other messages then wait for one piece, not for the whole text.
  */
 export const PIECE_UNITS = 10 * 1024
 
-/** Makes the frame of a publication, of its text only what lies between two places. Without `to` it is the last piece. */
+/** Makes the frame of a publication with its text between two offsets. Without `to` it is the last piece. */
 export type FramePast = (publication: Publication, from: number, to: number | undefined) => Frame
 
 interface Item {
   readonly publication: Publication
-  /** How much of its text the reader holds, and where what the reader lacks begins. */
+  /** How much of its text the client has, and where the text that can be sent begins. */
   readonly held: number
   readonly begin: number
 }
 
 /**
- * What one reader is sent of a stream's past. Frames are made, or found where others had them made, when the reader has
- * room for them: a reader that reads nothing costs no more than this object. Every piece of a text ends at a multiple of
- * `PIECE_UNITS`, wherever it begins, so that readers share them.
+ * The messages that one client is sent to catch up with a stream. Frames are made, or taken from the cache, when the socket
+ * has room for them, so a client that reads nothing costs no more than this object. Every piece of a text ends at a multiple
+ * of `PIECE_UNITS`, wherever it begins, so that clients can share the frames.
  */
 export class Replay implements FrameSource {
-  /** How many messages it consists of. */
+  /** Number of its messages. */
   readonly messages: number
-  /** About how many bytes those have. */
+  /** Approximate size of its messages, in bytes. */
   readonly bytes: number
-  /** Called once nothing is left. */
+  /** Called once, when the last frame was made or the replay was stopped. */
   ended: (() => void) | undefined
   readonly #frame: FramePast
   #items: Item[] = []
@@ -43,7 +43,7 @@ export class Replay implements FrameSource {
       const { body, text, jobId = '' } = publication
       bytes += body.length
       const told = text === undefined ? 0 : heldOf(jobId)
-      // A reader that claims more than there is holds another text.
+      // A client that claims more than there is has another text.
       const held = text !== undefined && told <= text.to ? told : 0
       const begin = text === undefined ? 0 : Math.max(held, text.source.end - text.source.units)
       this.#items.push({ publication, held, begin })
@@ -66,7 +66,7 @@ export class Replay implements FrameSource {
     return this.#frame(publication, from, to)
   }
 
-  /** Lets go of the rest. */
+  /** Discards the remaining messages. */
   stop (): void {
     this.#items = []
     this.ended?.()
@@ -74,7 +74,10 @@ export class Replay implements FrameSource {
   }
 }
 
-/** Where a piece ends, if it is not the last one: at the next multiple of `PIECE_UNITS`, or behind the pair that lies across it. */
+/**
+ * Returns where a piece ends: at the next multiple of `PIECE_UNITS`, or one unit later if that would split a surrogate pair.
+ * Returns undefined for the last piece.
+ */
 function endOfPiece ({ text }: Publication, begin: number): number | undefined {
   if (text === undefined) return undefined
   const end = (Math.floor(begin / PIECE_UNITS) + 1) * PIECE_UNITS

@@ -1,31 +1,31 @@
 import type { Frame } from './frame.js'
 
-/** As `WebSocket.readyState`: connecting, open, closing, closed. */
+/** The values of `WebSocket.readyState`: connecting, open, closing, closed. */
 export type TransportState = 0 | 1 | 2 | 3
 
-/** A connection's way out, as delivery needs it: bytes, pings, an end. `routes/transport.ts` makes one of a ws socket. */
+/** The outgoing side of a connection, as delivery needs it. `fastify/ws-transport.ts` implements it for ws sockets. */
 export interface Transport {
   readonly state: TransportState
-  /** Whether the peer inflates: `Frame.bytes` is asked for that kind. */
+  /** Whether the peer accepts compressed messages. Passed to `Frame.bytes`. */
   readonly inflates: boolean
-  /** Whether the peer is told how long a message is before one of more than 64 KiB: clients that know of it go by it. */
+  /** Whether a `large_message` announces each message of more than 64 KiB. Only for clients that offered the subprotocol. */
   readonly isAnnounced: boolean
-  /** Bytes that were handed over and that the operating system has not taken yet. */
+  /** Bytes that were written and that the operating system has not taken yet. */
   readonly bufferedBytes: number
-  /** Whether nothing more should be handed over until it has drained. */
+  /** Whether nothing more should be written until the socket has drained. */
   readonly full: boolean
   /**
-   * Writes bytes of messages, in order: whole frames, but of a long message perhaps not all. `frames` are the messages that
-   * end in them; a transport that makes its own frames sends their payloads instead. Neither may be changed afterwards, by
-   * either side: others are given the same ones. Does nothing unless open, and never throws.
+   * Writes encoded frames. `bytes` holds whole WebSocket frames, but possibly only some fragments of a long message. `frames`
+   * are the messages that end in `bytes`; a transport that encodes frames itself sends their payloads instead. Both are shared
+   * with other connections and must not be changed. Does nothing unless open. Never throws.
    */
   write (bytes: Buffer, frames: readonly Frame[]): void
-  /** Calls back once, when what was handed over has been taken. Not called any more once closed. */
+  /** Calls back once, when the operating system has taken what was written. Never calls back after a close. */
   onceDrained (callback: () => void): void
-  /** Absent where nobody would answer, as every real peer must. */
+  /** Sends a ping. Absent if the peer answers no pings, as the in-memory peer of `app.injectWS` does. */
   ping?: (payload: Buffer) => void
-  /** Begins the closing handshake. */
+  /** Starts the closing handshake. */
   close (code: number, reason: string): void
-  /** Ends the connection at once, whatever still waits. */
+  /** Terminates the connection at once. Queued data is lost. */
   terminate (): void
 }

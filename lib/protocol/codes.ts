@@ -1,24 +1,25 @@
 /**
  * What a client does after a close.
  *
- * - `never`: stay closed; coming back would end the same way.
- * - `soon`: come back at once, with a little jitter so that a whole server's clients do not return together.
- * - `backoff`: come back with the client's ordinary growing delay.
- * - `later`: the server has no room now; begin at the longest delay.
- * - `fresh-token`: ask for a new token and come back once; closed the same way again, stay closed.
+ * - `never`: stay closed, because a new connection would be closed in the same way.
+ * - `soon`: reconnect at once, with a little jitter so that the clients of a whole server do not reconnect together.
+ * - `backoff`: reconnect with the client's usual exponential backoff.
+ * - `later`: the server has no capacity now, so reconnect after the longest backoff delay.
+ * - `fresh-token`: get a new token and reconnect once. After a second close of this kind, stay closed.
  */
 export type Reconnect = 'never' | 'soon' | 'backoff' | 'later' | 'fresh-token'
 
 export interface CloseCode {
   readonly code: number
-  /** The reason text of the close frame, as the server sends it. Empty where no frame carries it. */
+  /** The reason text that the server sends in the close frame. Empty for codes that are never sent in a frame. */
   readonly reason: string
   readonly reconnect: Reconnect
 }
 
 /**
- * Every close code that a client can meet: those of RFC 6455 (section 7.4.1) and of its registry, and ours.
- * Ours follow one rule, so that a client needs no update for a new one: 4000–4499 come back, 4500–4999 never do.
+ * All close codes that a client can receive: those of RFC 6455 (section 7.4.1), of its registry, and of this protocol. The
+ * protocol's own codes follow one rule, so that a client needs no update for a new one: reconnect after 4000–4499, stay closed
+ * after 4500–4999.
  */
 export const closeCodes = {
   normal: { code: 1000, reason: 'Normal closure', reconnect: 'never' },
@@ -46,7 +47,7 @@ export type CloseName = keyof typeof closeCodes
 
 const byCode = new Map<number, CloseCode>(Object.values(closeCodes).map((entry) => [entry.code, entry]))
 
-/** What a client does after a close with this code, codes that the table does not know included. */
+/** Returns what a client does after a close with this code, even for codes that are not in the table. */
 export function reconnectRule (code: number): Reconnect {
   const known = byCode.get(code)
   if (known !== undefined) return known.reconnect
@@ -54,8 +55,8 @@ export function reconnectRule (code: number): Reconnect {
 }
 
 /**
- * The `code` of an `error` message, and whether the same request can succeed later without a change (`retry`).
- * The connection stays open after each but `rate_limited`, which a close with 4001 follows.
+ * The values of `code` in an `error` message, and whether the same request can succeed later without a change (`retry`).
+ * The connection stays open, except after `rate_limited`, which is followed by a close with code 4001.
  */
 export const errorCodes = {
   invalid_json: { retry: false },
@@ -74,8 +75,8 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 
 /**
- * The `type` of an `ai_error`, and whether the same task can succeed later without a change (`retryable`). An app may send
- * types of its own. An error gets the type if its provider responded with one of the HTTP `statuses`, or named one of the
+ * The values of `type` in an `ai_error`, and whether the same task can succeed later without a change (`retryable`). An app
+ * may send its own types. An error gets a type if the provider responded with one of its HTTP `statuses`, or with one of its
  * `aliases`.
  */
 export const aiErrorTypes = {
@@ -105,21 +106,21 @@ export function isAIErrorType (type: string): type is AIErrorType {
   return Object.hasOwn(aiErrorTypes, type)
 }
 
-/** Why a model stopped writing. */
+/** Why a model stopped generating. */
 export const aiFinishReasons = [
-  /** It was done, or wrote a stop sequence. */
+  /** It was finished, or generated a stop sequence. */
   'stop',
-  /** It reached a limit of tokens. */
+  /** It reached a token limit. */
   'length',
-  /** The provider's filter stopped it. */
+  /** The provider's content filter stopped it. */
   'content_filter',
-  /** It refused the task. The text says so. */
+  /** It refused the task. Its text contains the refusal. */
   'refusal',
-  /** It asks for the results of tools. */
+  /** It called tools and waits for their results. */
   'tool_calls',
-  /** The provider paused a long turn, which a further request continues. */
+  /** The provider paused a long turn. A further request continues it. */
   'pause',
-  /** The stream did not say, or gave a reason that is not known here. */
+  /** The stream gave no reason, or one that is not in this list. */
   'unknown'
 ] as const
 

@@ -1,10 +1,13 @@
-/** The longest session or user id, in characters: Unicode code points, which every language can count. */
+/** Maximum length of a session or user id in characters. These are Unicode code points, which any language can count. */
 export const MAX_ID_LENGTH = 256
 
-/** No control characters, because ids reach logs; no lone surrogates, because two ids that differ there are one in UTF-8. */
+/**
+ * No control characters, because ids appear in logs. No lone surrogates, because ids that differ only in these are equal in
+ * UTF-8.
+ */
 const PRINTABLE = new RegExp(`^[^\\p{Cc}\\p{Cs}]{1,${MAX_ID_LENGTH}}$`, 'u')
 
-/** Whether a value can be a session's or a user's id. The schema `Id` says the same, for those who read schemas. */
+/** Returns whether a value is a valid session or user id. The schema `Id` describes the same values. */
 export function isId (value: unknown): value is string {
   return typeof value === 'string' && PRINTABLE.test(value)
 }

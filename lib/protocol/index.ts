@@ -1,4 +1,4 @@
-/** The wire: message schemas with their static types, close codes and error codes. `lib/protocol/README.md` specifies it. */
+/** The wire protocol: message schemas and their types, close codes and error codes. `lib/protocol/README.md` specifies it. */
 export * from './messages.js'
 export * from './codes.js'
 export * from './ids.js'

@@ -3,8 +3,8 @@ import { aiFinishReasons, errorCodes, type AIFinishReason, type ErrorCode } from
 import { MAX_ID_LENGTH } from './ids.js'
 
 /**
- * A session's or a user's id, as `isId` checks it. The pattern means the same with and without the `u` flag. It counts too,
- * because `maxLength` would not: Ajv counts code points, TypeBox UTF-16 units.
+ * A session or user id. Accepts the same values as `isId`. The pattern works with and without the `u` flag. It also limits the
+ * length, because `maxLength` is ambiguous: Ajv counts code points, TypeBox counts UTF-16 units.
  */
 export const Id = Type.String({
   description: `1 to ${MAX_ID_LENGTH} characters, none of them a control character`,
@@ -12,7 +12,7 @@ export const Id = Type.String({
   pattern: `^(?:[^\\u0000-\\u001f\\u007f-\\u009f\\ud800-\\udfff]|[\\ud800-\\udbff][\\udc00-\\udfff]){1,${MAX_ID_LENGTH}}$`
 })
 
-/** ISO 8601 in UTC, as `Date.prototype.toISOString` writes it. */
+/** ISO 8601 in UTC, in the format of `Date.prototype.toISOString`. */
 const Timestamp = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$' })
 
 const open = { additionalProperties: true }
@@ -22,14 +22,14 @@ const open = { additionalProperties: true }
 export const Ping = Type.Object({ type: Type.Literal('ping') }, open)
 
 /**
- * A session to follow. `since` is where the reader was, `<epoch>:<seq>`; `have` is how much it holds of jobs' texts, by job.
- * Either may be anything: what can't be read counts as absent, and the reader gets the present state.
+ * A session to subscribe to. `since` is the client's last position, as `<epoch>:<seq>`. `have` says how much of each job's text
+ * the client already has. The server treats an invalid value like an absent one, and sends the snapshot.
  */
 const request = { sessionId: Id, since: Type.Optional(Type.Unknown()), have: Type.Optional(Type.Unknown()) }
-/** A field of the other form of a message. */
+/** A field that belongs to the other form of the message. */
 const absent = Type.Optional(Type.Never())
 
-/** With `sessions` it follows many sessions: at most as many as `limits.sessions` of the `connection` message says. */
+/** Subscribes to one session, or with `sessions` to many: at most `limits.sessions` of the `connection` message. */
 export const Subscribe = Type.Union([
   Type.Object({ type: Type.Literal('subscribe'), ...request, sessions: absent }, open),
   Type.Object({
@@ -37,43 +37,43 @@ export const Subscribe = Type.Union([
   }, open)
 ])
 
-/** With `sessions` it leaves many sessions, and with neither `sessionId` nor `sessions` it leaves every session. */
+/** Unsubscribes from one session, with `sessions` from many, and without either field from all. */
 export const Unsubscribe = Type.Union([
   Type.Object({ type: Type.Literal('unsubscribe'), sessionId: Type.Optional(Id), sessions: absent }, open),
   Type.Object({ type: Type.Literal('unsubscribe'), sessionId: absent, sessions: Type.Array(Id, { minItems: 1 }) }, open)
 ])
 
-/** Asks to end a job. Without a `jobId` the session's newest running one is meant. */
+/** Requests the cancellation of a job. Without a `jobId`, of the session's newest running job. */
 export const Cancel = Type.Object({ type: Type.Literal('cancel'), sessionId: Id, jobId: Type.Optional(Id) }, open)
 
 export const ClientMessage = Type.Union([Ping, ...Subscribe.anyOf, ...Unsubscribe.anyOf, Cancel])
 
 // ---- server to client: about the connection
 
-/** Where a stream is, and what of it comes next. */
+/** The stream's position, and the outcome of the recovery. */
 const position = {
-  /** Which life of the stream; numbers of two can't be compared. */
+  /** Identifies one run of the stream's numbering. Numbers of different epochs can't be compared. */
   epoch: Type.String(),
-  /** The number of its latest message: the head. */
+  /** The number of the latest message in the stream. */
   seq: Type.Integer({ minimum: 0 }),
-  /** Whether the reader's `since` is continued without a gap. */
+  /** Whether the stream continues from the client's `since` without a gap. */
   recovered: Type.Boolean(),
-  /** How many of the next messages of this stream are from the past. */
+  /** How many of the next messages of this stream are replayed. */
   replaying: Type.Integer({ minimum: 0 }),
-  /** Why it was not recovered. */
+  /** Why the recovery failed. */
   reason: Type.Optional(Type.Union([
     Type.Literal('new'), Type.Literal('expired'), Type.Literal('restarted'), Type.Literal('overflow')
   ]))
 }
 
-/** What a connection may do. A limit that is absent does not exist. */
+/** The limits of the connection. If a field is absent, there is no such limit. */
 const ConnectionLimits = Type.Object({
-  /** Sessions that it may follow, and entries that one `subscribe` or `unsubscribe` may hold. */
+  /** Maximum number of subscribed sessions, and of entries in one `subscribe` or `unsubscribe`. */
   sessions: Type.Optional(Type.Integer({ minimum: 1 })),
-  /** Messages that it may send in the long run, and at once. */
+  /** Sustained rate of messages to the server, and how many may be sent at once. */
   messagesPerSecond: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
   burst: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
-  /** Bytes that a message to the server may have. */
+  /** Maximum size of a message to the server, in bytes. */
   messageBytes: Type.Optional(Type.Integer({ minimum: 1 }))
 }, open)
 
@@ -104,14 +104,14 @@ export const Unsubscribed = Type.Object({
   reason: Type.Optional(Type.Literal('revoked'))
 }, open)
 
-/** The job was told to end. Its `ai_error` of type `cancelled` follows, unless another end comes first. */
+/** Confirms that the job is being cancelled. Its `ai_error` of type `cancelled` follows, unless it ends otherwise before. */
 export const Cancelling = Type.Object({
   type: Type.Literal('cancelling'), sessionId: Id, jobId: Id, timestamp: Timestamp
 }, open)
 
 /**
- * Announces that the next message is long: `bytes` of it are on their way. Sent to clients that offered the subprotocol, ahead
- * of each message of more than 64 KiB, so that they don't take a connection for dead on which a long message is arriving.
+ * Announces that the next message is long, and takes `bytes` on the wire. Sent before each message of more than 64 KiB to
+ * clients that offered the subprotocol, so that they don't consider the connection dead while the message arrives.
  */
 export const LargeMessage = Type.Object({
   type: Type.Literal('large_message'), bytes: Type.Integer({ minimum: 0 }), timestamp: Timestamp
@@ -119,11 +119,11 @@ export const LargeMessage = Type.Object({
 
 export const ProtocolError = Type.Object({
   type: Type.Literal('error'),
-  // A union, because TypeBox does not look at `enum`.
+  // A union, because TypeBox does not validate `enum`.
   code: Type.Unsafe<ErrorCode>(Type.Union(Object.keys(errorCodes).map((code) => Type.Literal(code)))),
   message: Type.String(),
   timestamp: Timestamp,
-  /** The type of the message that it answers. Absent where that was not to be read, and for a message of the app's own. */
+  /** The type of the rejected message. Absent if that could not be parsed, and for an app message. */
   request: Type.Optional(Type.Union([Type.Literal('subscribe'), Type.Literal('unsubscribe'), Type.Literal('cancel')])),
   sessionId: Type.Optional(Type.String()),
   jobId: Type.Optional(Type.String())
@@ -131,29 +131,29 @@ export const ProtocolError = Type.Object({
 
 // ---- server to client: about a job
 
-/** What the job was asked to do. Further fields of the app's own pass through. */
+/** The task of the job. An app's own fields are passed through. */
 export const AITask = Type.Object({
   prompt: Type.Optional(Type.String()),
   mode: Type.Optional(Type.String()),
   targetFile: Type.Optional(Type.String())
 }, open)
 
-/** How far the job is: chunks from the model so far, and the UTF-16 units of text in them. */
+/** The progress of the job: chunks received from the model so far, and their text length in UTF-16 units. */
 export const AIProgress = Type.Object({
   chunksReceived: Type.Optional(Type.Number()),
   contentLength: Type.Optional(Type.Number()),
-  /** A piece of the job's text, and where in the text it begins, in UTF-16 units. */
+  /** A piece of the job's text, and its offset in the text in UTF-16 units. */
   delta: Type.Optional(Type.String()),
   offset: Type.Optional(Type.Integer({ minimum: 0 })),
   /** The text before `offset` is no longer kept. */
   truncated: Type.Optional(Type.Boolean())
 }, open)
 
-/** Tokens that the job used, as its provider reports them. */
+/** Token usage of the job, as the provider reports it. */
 export const AIUsage = Type.Object({
-  /** Tokens of the prompt, cached ones included. */
+  /** Tokens of the prompt, including cached ones. */
   inputTokens: Type.Optional(Type.Number()),
-  /** Tokens that the model wrote, reasoning included. */
+  /** Tokens that the model generated, including reasoning. */
   outputTokens: Type.Optional(Type.Number()),
   totalTokens: Type.Optional(Type.Number())
 }, open)
@@ -163,29 +163,29 @@ export const AIResult = Type.Object({
   contentLength: Type.Optional(Type.Number()),
   chunks: Type.Optional(Type.Number()),
   targetFile: Type.Optional(Type.String()),
-  /** Why the model stopped writing. */
+  /** Why the model stopped generating. */
   finishReason: Type.Optional(Type.Unsafe<AIFinishReason>(Type.Union(aiFinishReasons.map((reason) => Type.Literal(reason))))),
-  /** The provider's own word for it. */
+  /** The finish reason as the provider names it. */
   rawFinishReason: Type.Optional(Type.String()),
   usage: Type.Optional(AIUsage)
 }, open)
 
 /**
- * `type` is for programs (`rate_limit_error`), `message` for people. `retryable`: whether the same task can succeed later
- * without a change. It is absent where that is not known, as for a type of the app's own.
+ * An error of a job. `type` is for programs (`rate_limit_error`), `message` is for people. `retryable` says whether the same
+ * task can succeed later without a change. It is absent if that is unknown, for example for an app's own type.
  */
 export const AIErrorInfo = Type.Object({ message: Type.String(), type: Type.String(), retryable: Type.Optional(Type.Boolean()) }, open)
 
 /**
- * Marks a message from the past. `snapshot`: it is part of the present state. `missed`: the reader's `since` was continued, and
- * this comes after it. Live messages have no such field.
+ * Marks a replayed message. `snapshot`: it is part of the snapshot of the present state. `missed`: the client was recovered,
+ * and the message comes after its `since`. Live messages have no such field.
  */
 const replayed = Type.Optional(Type.Union([Type.Literal('snapshot'), Type.Literal('missed')]))
 const seq = Type.Optional(position.seq)
 const jobId = Type.Optional(Id)
-/** The real end of a job that was presumed to have ended. */
+/** Whether this is the real end of a job whose end was presumed before. */
 const supersedes = Type.Optional(Type.Boolean())
-/** What was sent at first was too large to be kept: only some of its fields are here. */
+/** Whether the original message was too large to keep, so that only some of its fields are present. */
 const truncated = Type.Optional(Type.Boolean())
 
 export const AIStarted = Type.Object({
@@ -204,7 +204,7 @@ export const AIFailed = Type.Object({
   type: Type.Literal('ai_error'), sessionId: Id, error: AIErrorInfo, timestamp: Timestamp, truncated, jobId, supersedes, seq, replayed
 }, open)
 
-/** Several messages of one session that were collected and sent together. */
+/** A batch of messages of one session. */
 export const BatchUpdate = Type.Object({
   type: Type.Literal('batch_update'), sessionId: Id, messages: Type.Array(Type.Unknown()), timestamp: Timestamp
 }, open)
@@ -238,12 +238,12 @@ export type AIProgressed = Static<typeof AIProgressed>
 export type AICompleted = Static<typeof AICompleted>
 export type AIFailed = Static<typeof AIFailed>
 export type BatchUpdate = Static<typeof BatchUpdate>
-/** The messages that the protocol defines. An app's own broadcasts come beside them, with types of its own. */
+/** The messages that the protocol defines. An app's broadcasts have other types. */
 export type ServerMessage = Static<typeof ServerMessage>
 
 /**
- * The types that only the server may speak. An app's broadcast can't use one: `broadcastToSession` of an `ai_complete`
- * would end a spinner without the job's rules, and of a `connection` would confuse every client.
+ * Message types that only the server may send. An app's broadcast can't use them: an `ai_complete` would end a spinner without
+ * checking the job rules, and a `connection` would confuse every client.
  */
 export const reservedTypes: ReadonlySet<string> = new Set([
   'connection', 'pong', 'subscribed', 'unsubscribed', 'cancelling', 'large_message', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error'

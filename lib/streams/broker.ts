@@ -3,172 +3,198 @@ import type { JobText } from './job-text.js'
 import type { MaybePromise } from '../util/maybe-promise.js'
 
 /**
- * The Broker contract: where messages are ordered, numbered, kept, and passed between the nodes of an app.
+ * The Broker contract. A broker orders, numbers and keeps the messages of each stream, and passes them between the nodes
+ * of an app.
  *
- * A broker owns the *order* of each stream. Everything that must be true for all nodes at once is decided in one step
- * inside `publish` or `join`, because two steps on two nodes always interleave somewhere.
+ * A broker owns the *order* of each stream. Every decision that must hold on all nodes is made in a single step, inside
+ * `publish` or `join`: two separate steps on two nodes can always interleave.
  *
- * What a broker guarantees
+ * What a broker guarantees:
  *
- * 1. One order. All nodes deliver a stream's publications in the order of their `revision`, each once.
- * 2. Numbers without holes. A durable publication's `seq` is its predecessor's plus one, within an `epoch`. A new epoch
- *    begins whenever the numbers can't go on: the process restarted, or the stream was forgotten and published again.
- * 3. Atomic publish. Numbering, keeping and handing on happen together: no join sees half of it.
- * 4. Atomic join. `join` answers for one point in the stream's order. A publication with a higher `revision` is
- *    delivered to the node after it; one with the same or a lower `revision` is covered by the answer. A publication
- *    that arrives while an asynchronous `join` is under way is told apart by exactly that.
- * 5. No effect of listening. Joining a stream that was never published to keeps nothing, and its position (`seq` 0)
- *    stays valid until the stream's first epoch ends.
- * 6. Jobs. A publication that reports on a job names the transition. It is checked against the job's state in the same
- *    step: of two ends that race one is refused, and `publish` says so. `jobs/job.ts` has the rules.
- * 7. Within bounds. Entries and states are kept within the broker's bounds; where a bound was passed, `join` says so. What
- *    one message and one stream may keep is bounded too, so that none takes the room of all. A report on a job that is too
- *    large to be kept is delivered whole, and its `stub` is kept in its place, with the same `seq`: a late reader still
- *    learns of it. Of any other message that is too large nothing is kept. `publish` says so with `kept: false`.
+ * 1. Total order. All nodes deliver a stream's publications in ascending order of `revision`, each exactly once.
+ * 2. Numbers without gaps. Within an `epoch`, the `seq` of each durable publication is its predecessor's plus one. A new
+ *    epoch begins when the numbering can't continue: the process restarted, or the stream was forgotten and then published
+ *    to again.
+ * 3. Atomic publish. `publish` numbers, keeps and forwards a message in one step. No `join` sees it half done.
+ * 4. Atomic join. The result of `join` describes one point in the stream's order, its `revision`. It covers every
+ *    publication with the same or a lower `revision`. The broker delivers every publication with a higher one to the node.
+ *    Publications that arrive while an asynchronous `join` is pending are told apart by their `revision`.
+ * 5. Joining has no side effects. Joining a stream that was never published to keeps nothing, and the returned position
+ *    (`seq` 0) stays valid until the stream's first epoch ends.
+ * 6. Job rules. A publication that reports on a job names the transition, and the broker checks it against the job's state
+ *    in the same step. If two ends race, one of them is refused, and `publish` returns why in `dropped`.
+ *    `SessionJobs` defines the rules.
+ * 7. Bounded memory. The broker limits what it keeps in total, for one stream and for one message, so that no stream takes
+ *    the memory of the others. If a limit prevents a recovery, `join` returns the `reason`. A job report that is too large
+ *    to keep is delivered in full, and its `stub` is kept under the same `seq`, so that late subscribers still learn of it.
+ *    Any other message that is too large is delivered but not kept. In both cases `publish` returns `kept: false`.
  *
- * `publish`, `join` and `control` may answer at once or with a promise. A broker in the same process should answer at
- * once: then order on a connection is the order of the calls, and a message costs no turn of the event loop.
+ * `publish`, `join` and `control` may return a promise. A broker in the same process should return plain values: a
+ * connection then gets its messages in the order of the calls, and no message costs a turn of the event loop.
  *
- * How it grows. With many nodes a job's producer can be lost with its node. Then leases come in beside `publish`: a node
- * that reports on a job holds it for a while, and when a lease runs out any node may publish the presumed end.
+ * Not part of the contract yet: leases. With many nodes, a job's producer can be lost together with its node. A node that
+ * reports on a job would then hold a lease on it, and after the lease expires any node could publish the presumed end.
  */
 
+/** The name of a stream: the messages of one session, of one user, or for everyone. */
 export type Stream = `session:${string}` | `user:${string}` | 'all'
 
-/** Where a reader is in a stream. `seq` 0 is before the first message. */
+/** A position in a stream: the last message that a subscriber has received. `seq` 0 is before the first message. */
 export interface Position {
-  /** `<process>.<life of the stream>`: numbers of two epochs can't be compared. */
+  /**
+   * Identifies one run of the stream's numbering. Numbers of different epochs can't be compared. Clients send it back in
+   * `since`, so it must consist of 1 to 64 letters, digits, `_`, `.` and `-`.
+   */
   readonly epoch: string
   readonly seq: number
 }
 
 export interface PublishOptions {
-  /** Numbered, kept and recovered. Otherwise it reaches those who follow now. A job's progress never is, whatever this says. */
+  /**
+   * Whether the message is numbered, kept and recovered. Otherwise it is ephemeral and reaches only current subscribers.
+   * A job's progress is always ephemeral, whatever this says.
+   */
   readonly durable: boolean
-  /** What it reports of a job. */
+  /** The job transition that the message reports. Absent if it is not about a job. */
   readonly job?: Transition
-  /** Of a progress: where in the body the job's text may be put in, right behind the progress's last field. */
+  /** Progress only: the index in `body`, right after the last field of `progress`, at which the job's text is inserted. */
   readonly textAt?: number
-  /** Of a progress: the text that it brings. */
+  /** Progress only: the piece of text that it appends to the job's text. */
   readonly delta?: string | undefined
   /**
-   * Of a report on a job: makes a short form of it, of a few KiB at most, that can be kept where the whole can't. It must not
-   * throw. Called at most once, before `publish` returns.
+   * Job reports only: returns a short form of the message, of a few KiB at most. It is kept if the whole message can't be.
+   * Must not throw. Called at most once, before `publish` returns.
    */
   readonly stub?: (() => Stub) | undefined
 }
 
-/** The short form of a message. */
+/** The short form of a job report. */
 export interface Stub {
-  /** A JSON object's text, with `"truncated": true`. */
+  /** The text of a JSON object that contains `"truncated": true`. */
   readonly body: string
-  /** Of a progress: where in this body the job's text may be put in. */
+  /** Progress only: the index in this body at which the job's text is inserted. */
   readonly textAt?: number
 }
 
+/** A message with its place in a stream. */
 export interface Publication {
-  /** A JSON object's text. What the broker decides (`seq`, `jobId`, the text) is added by whoever frames it. */
+  /** The text of a JSON object. The delivery layer adds the fields that the broker decides: `seq`, `jobId` and the text. */
   readonly body: string
   readonly durable: boolean
-  /** Its place in the stream's order, ephemeral ones counted too. Never leaves the server. */
+  /** Its place in the stream's order. Ephemeral publications count too. It is never sent to clients. */
   readonly revision: number
   /** Durable publications only. */
   readonly seq?: number | undefined
   readonly jobId?: string | undefined
-  /** Whether it is the real end of a job whose end was presumed before. */
+  /** Whether this is the real end of a job whose end was presumed before. */
   readonly supersedes?: boolean | undefined
-  /** Of a progress: where in the body text may be put in. */
+  /** Progress only: the index in `body` at which the text is inserted. */
   readonly textAt?: number | undefined
-  /** The text that it brings: this stretch, of a text that can be asked for more. */
+  /** Progress only: the part of the job's text that this publication adds. Its `source` returns other parts. */
   readonly text?: TextSpan | undefined
-  /** The frame for readers that missed it, kept here so that the delivery layer builds it once. The broker never reads it. */
+  /**
+   * The frame for subscribers that missed this publication. The delivery layer builds it once and stores it here. The broker
+   * never reads it.
+   */
   made?: unknown
 }
 
+/** A range of a job's text, in UTF-16 units. */
 export interface TextSpan {
   readonly source: JobText
   readonly from: number
   readonly to: number
 }
 
+/** The result of `publish`. Its position is the latest one in the stream. */
 export interface Published extends Position {
-  /** How many connections it was handed to, as far as the broker knows: always those of this node. */
+  /** How many connections the message was passed to, as far as the broker knows. Includes at least those of this node. */
   readonly recipients: number
   readonly jobId?: string
-  /** Why it was not passed on: the job's rules did not allow it. */
+  /** Why the job rules refused the message. A refused message is neither numbered nor delivered. */
   readonly dropped?: DropReason
-  /** Given where a durable message was not kept as it is: there was no room for it, or only for its stub. */
+  /** Present if there was no room to keep a durable message, or only room for its stub. */
   readonly kept?: false
 }
 
-/** What a broker let go of before its time because there was no room, as counts. What expires is not among it. */
+/** Counts of what the broker discarded early because it had no room. Expired items are not counted. */
 export interface Evicted {
-  /** Numbered messages: a client that missed one is told of a gap. */
+  /** Durable messages. A client that missed one gets a recovery failure. */
   messages: number
-  /** Starts of running jobs: a client that comes late sees such a job from its next report on. */
+  /** Starts of running jobs. A late subscriber sees such a job from its next report on. */
   starts: number
-  /** Texts of jobs: a client that comes late is sent what follows, marked as `truncated`. */
+  /** Texts of jobs. A late subscriber gets only the text that follows, marked as `truncated`. */
   texts: number
-  /** Ends of jobs: a client that comes late does not see them. */
+  /** Ends of jobs. A late subscriber does not see them. */
   ends: number
-  /** Starts, progress and ends of which only a stub is kept. */
+  /** Starts, progress and ends that were reduced to their stubs. */
   stubs: number
-  /** Streams that were forgotten: a client that comes back is told `restarted`. */
+  /** Streams that were forgotten. A client that reconnects gets the recovery failure `restarted`. */
   streams: number
 }
 
+/**
+ * Why a subscriber can't be recovered.
+ *
+ * - `new`: it gave no position.
+ * - `expired`: some of the messages that it missed are no longer kept.
+ * - `restarted`: its position belongs to another epoch, or was never reached in this one.
+ * - `overflow`: it missed more messages than the stream may keep.
+ */
 export type RecoveryFailure = 'new' | 'expired' | 'restarted' | 'overflow'
 
+/** The result of `join`. Its position is the latest one in the stream. */
 export interface Joined extends Position {
-  /** The point in the stream's order for which this answer is true. */
+  /** The point in the stream's order that this result describes. */
   readonly revision: number
-  /** Whether the reader's `since` could be continued without a gap. False without `since`. */
+  /** Whether the subscriber can continue from `since` without a gap. `false` if there is no `since`. */
   readonly recovered: boolean
-  /** Why not: no position was given, its entries are gone, its epoch is gone, or there were too many to replay. */
+  /** Why it can't. Absent if `recovered` is `true`. */
   readonly reason?: RecoveryFailure | undefined
   /**
-   * What the reader needs to be up to date, in order: what came after `since`, or without a recoverable position the
-   * present state; in both cases the newest progress of each running job, with its text from the beginning.
+   * The publications that bring the subscriber up to date, in order. After a recovery these are the durable ones after
+   * `since`. Otherwise they are the snapshot: the start of each running job, and the job end that came last. Both include
+   * the newest progress of each running job, with its text from the beginning.
    */
   readonly replay: readonly Publication[]
 }
 
-/** Orders that every node carries out on its own connections and jobs. */
+/** A command that every node carries out on its own connections and jobs. */
 export type ControlMessage =
   | { readonly type: 'revoke', readonly userId: string, readonly sessionId?: string }
   | { readonly type: 'cancel', readonly sessionId: string, readonly jobId: string }
 
 /**
- * What became of an order: whether there was anything to do, or `failed` where that can't be known. Of the answers of many
- * nodes `true` counts first, then `failed`.
+ * The outcome of a control message: whether there was anything to do, or `'failed'` if that is unknown. The results of
+ * several nodes combine to `true` if any is `true`, otherwise to `'failed'` if any is `'failed'`.
  */
 export type ControlResult = boolean | 'failed'
 
-/** What a broker needs of the node that it serves. Neither method throws or rejects. */
+/** What the server provides to its broker. Neither method throws or rejects. */
 export interface BrokerNode {
-  /** Takes a publication to this node's subscribers and answers how many they are. */
+  /** Delivers a publication to this node's subscribers and returns how many there are. */
   deliver (stream: Stream, publication: Publication): number
-  /** Carries an order out here. An order that the app has a say in may take as long as the app may. */
+  /** Carries out a control message on this node. May take as long as the app's own hooks do. */
   control (message: ControlMessage): MaybePromise<ControlResult>
 }
 
 export interface Broker {
-  /** Called once, before anything else. A rejection fails the app's start. */
+  /** Connects the broker to its node. Called once, before any other method. A rejection makes the app's start fail. */
   open (node: BrokerNode): MaybePromise<void>
-  /** Rejects when it is not known that the message was taken; then it may or may not have been. */
+  /** Publishes a message to a stream. A rejection means that the outcome is unknown: the message may have been published. */
   publish (stream: Stream, body: string, options: PublishOptions): MaybePromise<Published>
-  /** Called for each connection that begins to follow. */
+  /** Subscribes this node to a stream and returns what the subscriber missed. Called for each connection that subscribes. */
   join (stream: Stream, since?: Position): MaybePromise<Joined>
-  /** Called when this node's last subscriber of the stream has gone. */
+  /** Unsubscribes this node from a stream. Called when its last subscriber has left. */
   leave (stream: Stream): void
-  /** The job that a report without a `jobId` would be about: the newest running one. */
+  /** Returns the job that a report without a `jobId` refers to: the newest running one. */
   currentJob (stream: Stream): MaybePromise<string | undefined>
-  /** Reaches every node, this one included, and waits for what they answer. */
+  /** Sends a control message to every node, this one included. Returns their combined result. */
   control (message: ControlMessage): MaybePromise<ControlResult>
-  /** What it keeps in this process, in bytes. Absent where that is elsewhere. */
+  /** Bytes that the broker keeps in this process. Absent if it keeps its data elsewhere. */
   readonly bytes?: number
-  /** What was evicted since the start. Absent where that is not known. */
+  /** Evictions since the start. Absent if the broker does not count them. */
   readonly evicted?: Evicted
-  /** After it nothing is delivered. Called once. */
+  /** Stops all delivery. Called once. */
   close (): MaybePromise<void>
 }

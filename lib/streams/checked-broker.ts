@@ -7,18 +7,18 @@ import { noEvictions } from './evictions.js'
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** What is wrong with a value, or undefined. */
+/** Returns what is wrong with a value, or undefined. */
 type Check = (value: unknown) => string | undefined
 
 /**
- * An app's own broker, with its answers checked. One that answers something else than the contract says is treated like one
- * that rejects: a client is told that it can't be decided now, instead of waiting for an answer that nobody can give.
+ * Wraps an app's own broker and validates its results. A result that violates the contract is treated like a rejection: the
+ * client gets the error `unavailable` instead of waiting for a reply that never comes.
  */
 export class CheckedBroker implements Broker {
   readonly #broker: Broker
   readonly #onFault: (fault: unknown) => void
 
-  /** `onFault` is told of what nobody else hears: a `leave` that throws, and a publication that can't be delivered. */
+  /** @param onFault Called with errors that reach no caller: a `leave` that throws, and a publication that is invalid. */
   constructor (broker: Broker, onFault: (fault: unknown) => void) {
     this.#broker = broker
     this.#onFault = onFault
@@ -61,11 +61,11 @@ export class CheckedBroker implements Broker {
   }
 
   currentJob (stream: Stream): MaybePromise<string | undefined> {
-    return checked('currentJob', (value) => isOptionalText(value) ? undefined : 'neither a job\'s id nor undefined', this.#broker.currentJob(stream))
+    return checked('currentJob', (value) => isOptionalString(value) ? undefined : 'it is neither a job id nor undefined', this.#broker.currentJob(stream))
   }
 
   control (message: ControlMessage): MaybePromise<ControlResult> {
-    return checked('control', (value) => typeof value === 'boolean' || value === 'failed' ? undefined : 'neither a boolean nor "failed"', this.#broker.control(message))
+    return checked('control', (value) => typeof value === 'boolean' || value === 'failed' ? undefined : 'it is neither a boolean nor "failed"', this.#broker.control(message))
   }
 
   close (): MaybePromise<void> {
@@ -73,8 +73,8 @@ export class CheckedBroker implements Broker {
   }
 }
 
-function checked<T> (method: string, check: Check, answer: MaybePromise<T>): MaybePromise<T> {
-  return whenThere(answer, (value) => {
+function checked<T> (method: string, check: Check, result: MaybePromise<T>): MaybePromise<T> {
+  return whenThere(result, (value) => {
     const fault = check(value)
     if (fault === undefined) return value
     throw new errors.BrokerAnswer(method, fault)
@@ -82,36 +82,36 @@ function checked<T> (method: string, check: Check, answer: MaybePromise<T>): May
 }
 
 function positionFault ({ epoch, seq }: Fields): string | undefined {
-  if (typeof epoch !== 'string' || epoch === '') return 'epoch is no text'
-  return isCount(seq) ? undefined : 'seq is no whole number from 0 on'
+  if (typeof epoch !== 'string' || epoch === '') return 'epoch is not a non-empty string'
+  return isCount(seq) ? undefined : 'seq is not an integer from 0 on'
 }
 
 function publishedFault (value: unknown): string | undefined {
-  if (!isObject(value)) return 'no object'
-  if (!isCount(value.recipients)) return 'recipients is no whole number from 0 on'
-  if (!isOptionalText(value.jobId)) return 'jobId is no text'
-  return isOptionalText(value.dropped) ? positionFault(value) : 'dropped is no text'
+  if (!isObject(value)) return 'it is not an object'
+  if (!isCount(value.recipients)) return 'recipients is not an integer from 0 on'
+  if (!isOptionalString(value.jobId)) return 'jobId is not a string'
+  return isOptionalString(value.dropped) ? positionFault(value) : 'dropped is not a string'
 }
 
 function joinedFault (value: unknown): string | undefined {
-  if (!isObject(value)) return 'no object'
+  if (!isObject(value)) return 'it is not an object'
   const { revision, recovered, reason, replay } = value
-  if (!Number.isFinite(revision)) return 'revision is no number'
-  if (typeof recovered !== 'boolean') return 'recovered is no boolean'
-  if (!isOptionalText(reason)) return 'reason is no text'
-  if (!Array.isArray(replay)) return 'replay is no array'
+  if (!Number.isFinite(revision)) return 'revision is not a number'
+  if (typeof recovered !== 'boolean') return 'recovered is not a boolean'
+  if (!isOptionalString(reason)) return 'reason is not a string'
+  if (!Array.isArray(replay)) return 'replay is not an array'
   return positionFault(value) ?? replay.map(publicationFault).find((fault) => fault !== undefined)
 }
 
 function publicationFault (value: unknown): string | undefined {
-  if (!isObject(value)) return 'a publication is no object'
+  if (!isObject(value)) return 'a publication is not an object'
   const { body, durable, revision, seq, jobId, text } = value
-  if (typeof body !== 'string' || !body.endsWith('}')) return 'a publication\'s body is no JSON object\'s text'
-  if (typeof durable !== 'boolean') return 'a publication\'s durable is no boolean'
-  if (!Number.isFinite(revision)) return 'a publication\'s revision is no number'
-  if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is no whole number from 0 on'
-  if (!isOptionalText(jobId)) return 'a publication\'s jobId is no text'
-  return text === undefined || isTextSpan(text) ? undefined : 'a publication\'s text is no text span'
+  if (typeof body !== 'string' || !body.endsWith('}')) return 'a publication\'s body is not the text of a JSON object'
+  if (typeof durable !== 'boolean') return 'a publication\'s durable is not a boolean'
+  if (!Number.isFinite(revision)) return 'a publication\'s revision is not a number'
+  if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is not an integer from 0 on'
+  if (!isOptionalString(jobId)) return 'a publication\'s jobId is not a string'
+  return text === undefined || isTextSpan(text) ? undefined : 'a publication\'s text is not a TextSpan'
 }
 
 function isTextSpan (value: unknown): boolean {
@@ -128,6 +128,6 @@ function isCount (value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
 
-function isOptionalText (value: unknown): boolean {
+function isOptionalString (value: unknown): boolean {
   return value === undefined || typeof value === 'string'
 }

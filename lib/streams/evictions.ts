@@ -1,17 +1,17 @@
 import type { Clock, Timer } from '../util/clock.js'
 import type { Evicted } from './broker.js'
 
-/** The part of a logger that is used here. */
+/** The part of a logger that `Evictions` uses. */
 export interface EvictionLog {
   warn (fields: object, message: string): void
 }
 
-/** A log line comes at most once in so many milliseconds, with the counts since the one before. */
+/** Minimum time between two log lines, in milliseconds. Each line holds the counts since the previous one. */
 const LOG_INTERVAL_MS = 10_000
 
 export const noEvictions: Evicted = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
 
-/** Counts what is let go of for want of room, and logs it. */
+/** Counts and logs what is evicted. */
 export class Evictions {
   readonly #clock: Clock
   readonly #log: EvictionLog
@@ -24,7 +24,7 @@ export class Evictions {
     this.#log = options.log
   }
 
-  /** A copy of the counts since the start. */
+  /** Returns a copy of the counts since the start. */
   get total (): Evicted {
     return { ...this.#total }
   }
@@ -36,7 +36,7 @@ export class Evictions {
     this.#sinceLog[kind] += count
   }
 
-  /** Logs what was counted since the last line, now or when the next line is due. */
+  /** Logs the counts since the last line, at once or when the next line is due. */
   report (): void {
     if (this.#sinceLog === undefined || this.#timer !== undefined) return
     this.#timer = this.#clock.after(LOG_INTERVAL_MS, () => {
@@ -54,6 +54,6 @@ export class Evictions {
 
   #flush (evicted: Evicted): void {
     this.#sinceLog = undefined
-    this.#log.warn({ evicted }, 'history has no room: some of what late clients would be sent is gone')
+    this.#log.warn({ evicted }, 'history is full: messages for late clients were evicted')
   }
 }

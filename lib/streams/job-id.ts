@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 
-/** An id for a job that was given none. Node puts a UUID together of pieces, and V8 would keep them: 480 bytes instead of 58. */
+/** Returns a new job id. The copy flattens the string: Node builds a UUID from pieces, and V8 would keep 480 bytes, not 58. */
 export function newJobId (): string {
   return Buffer.from(randomUUID(), 'latin1').toString('latin1')
 }

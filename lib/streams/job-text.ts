@@ -1,78 +1,78 @@
-/** A stretch of a text, in UTF-16 units as JavaScript counts them. */
+/** A part of a text. Offsets count UTF-16 units, as JavaScript does. */
 export interface TextSlice {
   readonly text: string
-  /** Where it begins in the whole text. */
+  /** Where the part begins in the whole text. */
   readonly offset: number
-  /** Whether it begins later than was asked for, because what came before is no longer kept. */
+  /** Whether it begins later than requested, because the text before it is no longer kept. */
   readonly truncated: boolean
 }
 
-/** Above so many pieces they are joined: a piece costs more than its few characters. */
+/** Maximum number of pieces; beyond it they are joined, because a piece takes more memory than its few characters. */
 const MAX_PIECES = 512
-/** What a piece costs beside its characters: a string's head and its place in the list. */
+/** Memory of a piece without its characters, in bytes: the string's header and its array slot. */
 const PIECE_BYTES = 48
 
 /**
- * The running text of a job. It grows at the end, keeps at most its newest `maxUnits`, and never ends in half a surrogate
- * pair: a half that comes is held back until the other one does.
+ * The text of a job, as it is generated. It keeps at most the newest `maxUnits`. It never ends in half of a surrogate pair: the
+ * first half is held back until the second one arrives.
  */
 export class JobText {
   readonly #maxUnits: number
   #pieces: string[] = []
-  /** Where the first piece begins, and the last one ends. */
+  /** Where the first piece begins and the last one ends. */
   #start = 0
   #end = 0
-  #half = ''
+  #pendingHalf = ''
 
-  /** `start` is where it begins in the whole text: later than 0 where the beginning is lost. */
+  /** @param start Offset of the text that follows; above 0 if the beginning of the text was lost. */
   constructor (maxUnits: number, start = 0) {
     this.#maxUnits = maxUnits
     this.#start = this.#end = start
   }
 
-  /** Its length, what is no longer kept included. */
+  /** Its length, including the part that is no longer kept. */
   get end (): number {
     return this.#end
   }
 
-  /** How much of it is kept. */
+  /** Length of the kept part. */
   get units (): number {
     return this.#end - this.#start
   }
 
-  /** What it costs at most: V8 keeps a unit in two bytes, or in one. */
+  /** Upper estimate of its memory: V8 stores a unit in one or two bytes. */
   get bytes (): number {
     return this.units * 2 + this.#pieces.length * PIECE_BYTES
   }
 
-  /** Adds to the end, and answers what can be passed on now. `last` passes on half a pair too. */
+  /** Appends text, and returns the part that can be published now. With `last`, half of a surrogate pair is published too. */
   append (delta: string, last = false): TextSlice {
-    let text = this.#half + delta
-    this.#half = ''
+    let text = this.#pendingHalf + delta
+    this.#pendingHalf = ''
     if (!last && endsInHalf(text)) {
-      this.#half = text.slice(-1)
+      this.#pendingHalf = text.slice(-1)
       text = text.slice(0, -1)
     }
     const offset = this.#end
-    if (text !== '') this.#pieces.push(ownCopy(text))
+    if (text !== '') this.#pieces.push(flatCopy(text))
     this.#end += text.length
     this.#trim()
     return { text, offset, truncated: false }
   }
 
-  /** Lets go of what is kept. What comes next still knows its place. */
+  /** Discards the kept part. Offsets of later pieces are not affected. */
   discard (): void {
     this.#pieces = []
     this.#start = this.#end
   }
 
-  /** What is kept of it between two places. */
+  /** Returns the kept part between two offsets. */
   slice (from: number, to: number = this.#end): TextSlice {
     const begin = Math.max(this.#start, Math.min(from, to))
     return { text: this.#newest(begin, to) ?? this.#between(begin, to), offset: begin, truncated: begin > from }
   }
 
-  /** What is asked for is nearly always the newest piece. */
+  /** Fast path: callers nearly always request the newest piece. */
   #newest (begin: number, to: number): string | undefined {
     const piece = this.#pieces.at(-1)
     return to === this.#end && piece?.length === to - begin ? piece : undefined
@@ -92,18 +92,18 @@ export class JobText {
   #trim (): void {
     if (this.#pieces.length > MAX_PIECES) this.#pieces = [this.#pieces.join('')]
     if (this.units <= this.#maxUnits) return
-    // An eighth more than it must, so that not every append cuts.
+    // Trims an eighth more than necessary, so that not every append has to trim.
     const excess = this.units - Math.ceil(this.#maxUnits * 7 / 8)
     const kept = this.#pieces.join('')
-    // The kept part begins with a whole character too.
+    // The kept part must not begin with half of a surrogate pair.
     const cut = isLowHalf(kept.charCodeAt(excess)) ? excess + 1 : excess
-    this.#pieces = [ownCopy(kept.slice(cut))]
+    this.#pieces = [flatCopy(kept.slice(cut))]
     this.#start += cut
   }
 }
 
-/** V8 makes no characters of a cut: it keeps the whole string that was cut, however long. Joining parts writes new ones. */
-function ownCopy (text: string): string {
+/** Copies a string. A slice in V8 keeps its whole parent string alive; joining parts writes a new string. */
+function flatCopy (text: string): string {
   return [text.slice(0, 1), text.slice(1)].join('')
 }
 

@@ -1,9 +1,9 @@
 import type { Publication, Stub, TextSpan } from './broker.js'
 
-/** A publication's fields that do not depend on its place in the stream. */
+/** The fields of a publication that do not depend on its place in the stream. */
 export type Message = Omit<Publication, 'revision' | 'seq' | 'made'>
 
-/** A publication as it may be kept. A class, because there are very many: all have the same fields in the same order. */
+/** A publication that can be kept. It is a class so that the very many instances share one hidden class in V8. */
 export class KeptPublication implements Publication {
   readonly body: string
   readonly durable: boolean
@@ -13,10 +13,10 @@ export class KeptPublication implements Publication {
   readonly supersedes: boolean | undefined
   readonly textAt: number | undefined
   readonly text: TextSpan | undefined
-  /** What remains of it where there is no room for the whole. Made in advance, because later the object is gone. */
+  /** Replaces the publication when there is no room for all of it. Made in advance, because the message object is not kept. */
   readonly stub: KeptPublication | undefined
   made: unknown = undefined
-  /** At least what it takes in memory while it is kept, its stub included; measured once. */
+  /** Upper estimate of the memory that it takes while it is kept, including its stub. Computed once. */
   readonly bytes: number
 
   constructor (message: Message, revision: number, seq: number | undefined, bytes: number, stub?: KeptPublication) {
@@ -34,23 +34,23 @@ export class KeptPublication implements Publication {
   }
 }
 
-/** Bodies of more UTF-16 units have their stub made beside them. A stub of a shorter one would save little. */
+/** Bodies of more UTF-16 units get a stub. The stub of a shorter one would save little. */
 const STUB_FROM_UNITS = 4_096
 
 /**
- * What a kept publication costs beside its characters: objects, strings' heads, a buffer, the fields that are written into
- * the frame. 530 bytes were measured with one frame, and 770 with two.
+ * Estimated memory of a kept durable publication without its characters: objects, string headers, a buffer, the fields that
+ * are added to the frame. Measured: 530 bytes with one frame, 770 bytes with two.
  */
 const DURABLE_BYTES = 576
 const DEFLATED_BYTES = 256
-/** The same without a frame: 120 bytes were measured, and 200 more while its text is in the pieces that it was made of. */
+/** The same for one without a frame. Measured: 120 bytes, and 200 more while V8 keeps the string as a rope of its pieces. */
 const EPHEMERAL_BYTES = 384
-/** V8 may keep a unit of a text or of a name in two bytes. In UTF-8, as in a frame, it takes at most three. */
+/** Bytes per UTF-16 unit: V8 stores one in at most two, and UTF-8, as in a frame, takes at most three. */
 export const UNIT_BYTES = 2
 const UNIT_FRAME_BYTES = 3
 
-/** Makes publications that may be kept, and weighs them. */
-export class Scales {
+/** Makes publications that can be kept, and estimates their memory. */
+export class PublicationFactory {
   readonly #maxMessageBytes: number
   readonly #deflateFromBytes: number
 
@@ -60,19 +60,19 @@ export class Scales {
   }
 
   make (message: Message, revision: number, seq: number | undefined, makeStub?: () => Stub): KeptPublication {
-    const bytes = this.#weigh(message)
+    const bytes = this.#estimateBytes(message)
     if (makeStub === undefined || (message.body.length <= STUB_FROM_UNITS && bytes <= this.#maxMessageBytes)) {
       return new KeptPublication(message, revision, seq, bytes)
     }
     const short = { ...message, ...makeStub() }
-    return new KeptPublication(message, revision, seq, bytes, new KeptPublication(short, revision, seq, this.#weigh(short)))
+    return new KeptPublication(message, revision, seq, bytes, new KeptPublication(short, revision, seq, this.#estimateBytes(short)))
   }
 
-  #weigh ({ body, durable, jobId = '' }: Message): number {
-    // It is framed anew for each who comes late, and no frame is kept.
+  #estimateBytes ({ body, durable, jobId = '' }: Message): number {
+    // An ephemeral publication is framed for each late subscriber, and its frame is not kept.
     if (!durable) return EPHEMERAL_BYTES + body.length * UNIT_BYTES
     const frameBytes = Buffer.byteLength(body) + jobId.length * UNIT_FRAME_BYTES
-    const isTwice = frameBytes >= this.#deflateFromBytes
-    return DURABLE_BYTES + body.length * UNIT_BYTES + frameBytes + (isTwice ? frameBytes + DEFLATED_BYTES : 0)
+    const hasTwoFrames = frameBytes >= this.#deflateFromBytes
+    return DURABLE_BYTES + body.length * UNIT_BYTES + frameBytes + (hasTwoFrames ? frameBytes + DEFLATED_BYTES : 0)
   }
 }

@@ -1,6 +1,6 @@
 import type { KeptPublication } from './kept-publication.js'
 
-/** A progress as late readers need it: what it says, where it is in the stream, and where in it a text may be put in. */
+/** The parts of a progress that late subscribers need. */
 export interface Progress {
   readonly body: string
   readonly revision: number
@@ -8,26 +8,26 @@ export interface Progress {
   readonly stub?: KeptPublication | undefined
 }
 
-/** What it costs beside its memory: 200 bytes were measured, and what the system keeps of each buffer shows nowhere. */
-const OWN_BYTES = 384
-/** Memory is taken in steps, with some room for a progress that grows. */
+/** Estimated memory without the buffer's content, in bytes. Measured: 200 bytes, without the allocator's own overhead. */
+const BASE_BYTES = 384
+/** The buffer's size is a multiple of this, with some spare room for a progress that grows. */
 const STEP_BYTES = 64
-const ROOM = 9 / 8
-/** More than so many times what is needed is given back. */
-const TOO_MUCH = 4
+const GROWTH = 9 / 8
+/** A buffer of more than this many times the needed size is replaced by a smaller one. */
+const SHRINK_ABOVE = 4
 
-const NOTHING = Buffer.alloc(0)
+const EMPTY = Buffer.alloc(0)
 
 /**
- * The newest progress of a job, for those who come late. Each is written over the one before, in memory of the job's own.
- * A string would be kept until the next one comes, and by then the garbage collector has moved it about; like this each dies
- * young, which costs next to nothing.
+ * Keeps the newest progress of a job, for late subscribers. Each progress overwrites the previous one in a buffer of the
+ * job's own. A kept string would live until the next progress, long enough for the garbage collector to move it to the old
+ * generation. Copied into a buffer, each string dies young, which costs almost nothing.
  */
 export class LatestProgress implements Progress {
   revision = 0
   textAt: number | undefined
   stub: KeptPublication | undefined
-  #memory = NOTHING
+  #buffer = EMPTY
   #length = 0
 
   constructor (progress: Progress) {
@@ -36,30 +36,30 @@ export class LatestProgress implements Progress {
 
   write ({ body, revision, textAt, stub }: Progress): void {
     const length = Buffer.byteLength(body)
-    const capacity = this.#memory.length
-    const fits = length <= capacity && capacity <= (length + STEP_BYTES) * TOO_MUCH
-    const memory = fits ? this.#memory : Buffer.allocUnsafeSlow(Math.ceil(length * ROOM / STEP_BYTES) * STEP_BYTES)
-    memory.write(body)
-    this.#memory = memory
+    const capacity = this.#buffer.length
+    const fits = length <= capacity && capacity <= (length + STEP_BYTES) * SHRINK_ABOVE
+    const buffer = fits ? this.#buffer : Buffer.allocUnsafeSlow(Math.ceil(length * GROWTH / STEP_BYTES) * STEP_BYTES)
+    buffer.write(body)
+    this.#buffer = buffer
     this.#length = length
     this.revision = revision
     this.textAt = textAt
     this.stub = stub
   }
 
-  /** Gives back what it does not need at present. */
+  /** Shrinks the buffer to the current length. */
   trim (): void {
-    const memory = Buffer.allocUnsafeSlow(this.#length)
-    this.#memory.copy(memory)
-    this.#memory = memory
+    const buffer = Buffer.allocUnsafeSlow(this.#length)
+    this.#buffer.copy(buffer)
+    this.#buffer = buffer
   }
 
   get body (): string {
-    return this.#memory.toString('utf8', 0, this.#length)
+    return this.#buffer.toString('utf8', 0, this.#length)
   }
 
-  /** What it takes, in bytes. */
+  /** Estimated memory, in bytes. */
   get bytes (): number {
-    return OWN_BYTES + this.#memory.length + (this.stub?.bytes ?? 0)
+    return BASE_BYTES + this.#buffer.length + (this.stub?.bytes ?? 0)
   }
 }

@@ -1,11 +1,11 @@
-/** What stands in an age list. Its fields are the list's. */
+/** An item of an `LruList`. The list maintains these fields. */
 export interface LruItem<T extends LruItem<T>> {
-  among: LruList<T> | undefined
+  list: LruList<T> | undefined
   older: T | undefined
   younger: T | undefined
 }
 
-/** A list by age. To put something at its young end, wherever it was, costs the same however many there are. */
+/** A doubly linked list in LRU order. Adding, moving and removing an item take constant time. */
 export class LruList<T extends LruItem<T>> {
   #oldest: T | undefined
   #youngest: T | undefined
@@ -14,7 +14,7 @@ export class LruList<T extends LruItem<T>> {
     return this.#oldest
   }
 
-  /** From the oldest. The one that is given may be moved meanwhile. */
+  /** Iterates from the oldest item. The current item may be moved or removed. */
   * [Symbol.iterator] (): Iterator<T> {
     for (let item = this.#oldest; item !== undefined;) {
       const { younger }: T = item
@@ -23,23 +23,23 @@ export class LruList<T extends LruItem<T>> {
     }
   }
 
-  /** Takes it out of the list that it is in, and puts it at the young end of this one. */
+  /** Appends an item at the young end, after removing it from the list that it is in. */
   add (item: T): void {
-    item.among?.remove(item)
-    item.among = this
+    item.list?.remove(item)
+    item.list = this
     item.older = this.#youngest
     if (item.older === undefined) this.#oldest = item
     else item.older.younger = item
     this.#youngest = item
   }
 
-  /** It must be in this list. */
+  /** Removes an item, which must be in this list. */
   remove (item: T): void {
     const { older, younger } = item
     if (older === undefined) this.#oldest = younger
     else older.younger = younger
     if (younger === undefined) this.#youngest = older
     else younger.older = older
-    item.among = item.older = item.younger = undefined
+    item.list = item.older = item.younger = undefined
   }
 }

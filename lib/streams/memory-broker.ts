@@ -2,7 +2,7 @@ import type { MaybePromise } from '../util/maybe-promise.js'
 import type { Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream } from './broker.js'
 import { StreamStore, type StreamStoreOptions } from './stream-store.js'
 
-/** The default broker: one process, everything at once, kept in memory within bounds. */
+/** The default broker. It serves one process, returns results synchronously, and keeps everything in memory within limits. */
 export class MemoryBroker implements Broker {
   readonly #streams: StreamStore
   #node: BrokerNode | undefined
@@ -11,7 +11,7 @@ export class MemoryBroker implements Broker {
     this.#streams = new StreamStore(options)
   }
 
-  /** What all streams keep, in bytes. */
+  /** Bytes that all streams keep. */
   get bytes (): number {
     return this.#streams.bytes
   }
@@ -38,12 +38,12 @@ export class MemoryBroker implements Broker {
       }
       return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
     })
-    // Asked when all bounds are kept: it may have been the largest of all.
+    // Checked only now, because enforcing the limits may have evicted this publication.
     return isKept?.() === false ? { ...published, kept: false } : published
   }
 
   join (stream: Stream, since?: Position): Joined {
-    const epoch = this.#streams.follow(stream)
+    const epoch = this.#streams.subscribe(stream)
     const state = this.#streams.find(stream)
     if (state !== undefined) return state.join(since)
     const recovered = since?.epoch === epoch && since.seq === 0

@@ -1,66 +1,69 @@
-/** What is reported of a job. */
+/** A report on a job, as the job rules see it. */
 export interface Transition {
   readonly event: 'start' | 'progress' | 'complete' | 'error'
-  /** The job that is meant. Without one it is the session's newest, by the forgiving rules. */
+  /** The job that it is about. Without it, the forgiving rules choose one of the session, usually the newest. */
   readonly jobId?: string | undefined
-  /** A progress's `chunksReceived`, or a result's `chunks`: how a stray progress is told from a new run. */
+  /** `chunksReceived` of a progress, or `chunks` of a result. After an end, a lower count means that a new run has begun. */
   readonly chunks?: number | undefined
-  /** An end that nobody reported: the producer went silent, or its process ends. The real one may still come. */
+  /** Whether the server presumes this end: the producer went silent, or its process exits. The real end may still follow. */
   readonly presumed?: boolean
 }
 
-/** Why a report is not passed on: its job has ended, has started before, or nobody knows which job it belongs to. */
+/** Why a report is refused: its job has `ended`, has already `started`, or can't be determined (`stray`). */
 export type DropReason = 'ended' | 'started' | 'stray'
 
 export type Verdict<J> =
   | { readonly job: J, readonly supersedes: boolean }
-  /** `presumed`: the job that the report was about, if its end was only presumed. */
+  /** `presumed` is the job that the report is about, if its end was only presumed. */
   | { readonly dropped: DropReason, readonly presumed?: J }
 
 /**
- * One run of an AI task. Whoever keeps jobs extends it by what it wants to know of them: there are very many, and that
- * saves an object for each.
+ * One run of an AI task. Modules that keep data for each job extend this class. There are very many jobs, and a subclass
+ * saves one object for each.
  */
 export class Job {
   readonly id: string
   status: 'running' | 'complete' | 'error' = 'running'
   /** Whether its end was only presumed. */
   presumed = false
-  /** How many chunks it had, as far as was told. */
+  /** The last reported number of chunks. */
   chunks: number | undefined
 
   constructor (id: string) {
     this.id = id
   }
 
-  /** Whether more of it may come. */
-  get mayGoOn (): boolean {
+  /** Whether more reports may follow. */
+  get isOpen (): boolean {
     return this.status === 'running' || this.presumed
   }
 }
 
-/** So many ended jobs of a session are remembered, so that nothing follows an end. */
+/** Number of ended jobs of a session that are remembered, so that late reports can be refused. */
 const MAX_ENDED = 32
 
 /**
- * The jobs of one session. With a `jobId` the rules are strict: one start, one end, nothing after it. Without one they
- * are forgiving, because the documented calls name only the session, and follow one principle: a result is never
- * dropped, and nothing leaves a spinner spinning.
+ * Tracks the jobs of one session and applies the job rules. For a report with a `jobId` the rules are strict: one start, one
+ * end, nothing after it. Without one they are forgiving, because the documented calls name only the session. Then a result is
+ * never dropped, and no spinner is left spinning.
  *
- * Nearly always one job runs and nobody asks for another, so that one is at hand without a look into the maps.
+ * Usually a single job runs, so the newest one has a field of its own and needs no map.
  */
 export class SessionJobs<J extends Job> {
-  readonly #create: (jobId: string | undefined) => J
-  readonly #forgotten: (job: J) => void
+  readonly #createJob: (jobId: string | undefined) => J
+  readonly #onForget: (job: J) => void
   #newestRunning: J | undefined
-  /** Those that run beside the newest, and those that ended: each in order of start or end, the newest last. */
+  /** The other running jobs and the ended jobs, in the order of their start or end, newest last. */
   #others: Map<string, J> | undefined
   #ended: Map<string, J> | undefined
 
-  /** `create` makes a job, with an id of its own if none is given; `forgotten` is told of each that is no longer remembered. */
-  constructor (create: (jobId: string | undefined) => J, forgotten: (job: J) => void) {
-    this.#create = create
-    this.#forgotten = forgotten
+  /**
+   * @param create Makes a job, with a new id if none is given.
+   * @param onForget Called with each job that is no longer remembered.
+   */
+  constructor (create: (jobId: string | undefined) => J, onForget: (job: J) => void) {
+    this.#createJob = create
+    this.#onForget = onForget
   }
 
   get running (): readonly J[] {
@@ -77,7 +80,7 @@ export class SessionJobs<J extends Job> {
     return last(this.#ended)
   }
 
-  /** One that has ended and is remembered. */
+  /** Returns an ended job, if it is still remembered. */
   findEnded (jobId: string): J | undefined {
     return this.#ended?.get(jobId)
   }
@@ -86,35 +89,35 @@ export class SessionJobs<J extends Job> {
     return this.#newestRunning
   }
 
-  /** Whether more may come of any: it runs, or its end was only presumed. */
-  get mayGoOn (): boolean {
+  /** Whether more reports of any job may follow: it runs, or its end was only presumed. */
+  get hasOpenJobs (): boolean {
     return this.#newestRunning !== undefined || this.#presumedEnded.length > 0
   }
 
-  /** Those of which more may come. */
+  /** Jobs of which more reports may follow. */
   get open (): readonly J[] {
     return this.#ended === undefined ? this.running : [...this.running, ...this.#presumedEnded]
   }
 
   get #presumedEnded (): readonly J[] {
-    return [...this.ended].filter((job) => job.mayGoOn)
+    return [...this.ended].filter((job) => job.isOpen)
   }
 
-  /** Forgets what has ended for good. */
+  /** Forgets the jobs that have ended for good. */
   forgetEnded (): void {
     if (this.#ended === undefined) return
-    for (const job of this.#ended.values()) if (!job.mayGoOn) this.#forget(this.#ended, job)
+    for (const job of this.#ended.values()) if (!job.isOpen) this.#forget(this.#ended, job)
     if (this.#ended.size === 0) this.#ended = undefined
   }
 
-  /** Decides what becomes of a report, and changes the job's state accordingly. */
+  /** Applies the rules to a report. If it is accepted, updates the job's state. */
   apply (transition: Transition): Verdict<J> {
-    const verdict = transition.jobId === undefined ? this.#forgiving(transition) : this.#strict(transition, transition.jobId)
+    const verdict = transition.jobId === undefined ? this.#applyWithoutId(transition) : this.#applyWithId(transition, transition.jobId)
     if ('job' in verdict) this.#record(verdict.job, transition)
     return verdict
   }
 
-  #strict ({ event, presumed }: Transition, jobId: string): Verdict<J> {
+  #applyWithId ({ event, presumed }: Transition, jobId: string): Verdict<J> {
     const newest = this.#newestRunning
     const running = newest?.id === jobId ? newest : this.#others?.get(jobId)
     if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
@@ -123,7 +126,7 @@ export class SessionJobs<J extends Job> {
     return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
-  #forgiving ({ event, chunks, presumed }: Transition): Verdict<J> {
+  #applyWithoutId ({ event, chunks, presumed }: Transition): Verdict<J> {
     if (event === 'start') return { job: this.#begin(), supersedes: false }
     const running = this.#newestRunning
     if (running !== undefined) return { job: running, supersedes: false }
@@ -136,7 +139,7 @@ export class SessionJobs<J extends Job> {
   }
 
   #begin (jobId?: string): J {
-    const job = this.#create(jobId)
+    const job = this.#createJob(jobId)
     const before = this.#newestRunning
     if (before !== undefined) (this.#others ??= new Map<string, J>()).set(before.id, before)
     this.#newestRunning = job
@@ -148,7 +151,7 @@ export class SessionJobs<J extends Job> {
     if (event === 'start' || event === 'progress') return
     job.status = event
     job.presumed = presumed
-    this.#stop(job)
+    this.#removeRunning(job)
     const ended = this.#ended ??= new Map<string, J>()
     ended.delete(job.id)
     ended.set(job.id, job)
@@ -158,8 +161,8 @@ export class SessionJobs<J extends Job> {
     }
   }
 
-  /** It runs no longer. */
-  #stop (job: J): void {
+  /** Removes a job from the running ones. */
+  #removeRunning (job: J): void {
     if (job === this.#newestRunning) {
       this.#newestRunning = last(this.#others)
       if (this.#newestRunning !== undefined) this.#others?.delete(this.#newestRunning.id)
@@ -171,7 +174,7 @@ export class SessionJobs<J extends Job> {
 
   #forget (ended: Map<string, J>, job: J): void {
     ended.delete(job.id)
-    this.#forgotten(job)
+    this.#onForget(job)
   }
 }
 
@@ -183,7 +186,7 @@ function isRealEnd (event: Transition['event'], presumed = false): boolean {
   return (event === 'complete' || event === 'error') && !presumed
 }
 
-/** After an end, a progress that goes on counting is a straggler of it; one that counts anew is a new run's. */
+/** After an end, a progress with a higher count is a late report of the ended job. One with a lower count begins a new run. */
 function isNewRun (chunks: number | undefined, lastOfEnded: number | undefined): boolean {
   return chunks !== undefined && lastOfEnded !== undefined && chunks < lastOfEnded
 }

@@ -5,23 +5,23 @@ import type { Evictions } from './evictions.js'
 import { UNIT_BYTES, type KeptPublication } from './kept-publication.js'
 import { LatestProgress } from './latest-progress.js'
 
-/** What a job costs beside what it keeps: 170 bytes were measured. */
+/** Estimated memory of a job without its content, in bytes. Measured: 170 bytes. */
 const JOB_BYTES = 320
 
-/** A job, and what it leaves for those who come later. */
+/** A job and what is kept of it for late subscribers. */
 export class StreamJob extends Job {
   start: KeptPublication | undefined = undefined
   progress: KeptPublication | LatestProgress | undefined = undefined
   end: KeptPublication | undefined = undefined
   text: JobText | undefined = undefined
-  /** How much of the text was passed on. */
-  told = 0
-  /** Whether its start was published in this life of the stream. */
+  /** Where the published part of the text ends, in UTF-16 units. */
+  publishedEnd = 0
+  /** Whether its start was published since the stream was last created. */
   hasStarted = false
-  /** What all this costs. */
+  /** Estimated memory of all this, as last computed. */
   bytes = 0
 
-  /** UTF-16 units of its text that are kept. */
+  /** Length of the kept part of its text, in UTF-16 units. */
   get textUnits (): number {
     return this.text?.units ?? 0
   }
@@ -31,29 +31,29 @@ export class StreamJob extends Job {
     this.start = start
   }
 
-  /** The first is kept as it is: many jobs have no other. */
-  keep (latest: KeptPublication): void {
+  /** Keeps the newest progress. The first one stays a plain publication, because many jobs have no other. */
+  keepProgress (latest: KeptPublication): void {
     if (this.progress === undefined) this.progress = latest
     else if (this.progress instanceof LatestProgress) this.progress.write(latest)
     else this.progress = new LatestProgress(latest)
   }
 
-  /** Behind an end nobody is sent the start any more, and the numbers of a progress tell nothing; its text does. */
+  /** Keeps the end. After it no subscriber needs the start, and needs the progress only for its text. */
   finish (end: KeptPublication | undefined): void {
     this.end = end
     this.start = undefined
     if (this.text === undefined) this.progress = undefined
   }
 
-  /** Lets go of its text. The text's length stays, so that what comes next knows its place. */
+  /** Discards the kept text. Its length stays, so that later pieces get the right offset. */
   discardText (evictions?: Evictions): void {
     if (this.textUnits === 0) return
     this.text?.discard()
     evictions?.add('texts')
   }
 
-  /** Keeps of its start and its progress the stubs, where it has any. */
-  shorten (evictions: Evictions): void {
+  /** Reduces its start and its progress to their stubs, if they have any. */
+  reduceToStubs (evictions: Evictions): void {
     if (this.start?.stub !== undefined) {
       this.start = this.start.stub
       evictions.add('stubs')
@@ -61,12 +61,15 @@ export class StreamJob extends Job {
     this.progress = this.progress?.stub ?? this.progress
   }
 
-  /** Lets go of what it left. If more may come its text's length stays, and a progress to tell it with. */
-  strip (evictions?: Evictions): void {
+  /**
+   * Discards everything that late subscribers would get. If more reports may follow, the text's length stays, and a progress
+   * to send it with.
+   */
+  discard (evictions?: Evictions): void {
     if (this.start !== undefined) evictions?.add('starts')
     this.start = this.end = undefined
     this.discardText(evictions)
-    if (this.text === undefined || !this.mayGoOn) {
+    if (this.text === undefined || !this.isOpen) {
       this.progress = this.text = undefined
     } else {
       this.progress = this.progress?.stub ?? this.progress
@@ -74,7 +77,7 @@ export class StreamJob extends Job {
     }
   }
 
-  /** The newest progress, as it is now, with all of the text that is kept. */
+  /** The newest progress with all of the kept text. */
   get wholeProgress (): Publication | undefined {
     const { id: jobId, progress, text: source } = this
     if (progress === undefined) return undefined
@@ -82,12 +85,12 @@ export class StreamJob extends Job {
     return { body, durable: false, revision, jobId, textAt, text: source && { source, from: 0, to: source.end } }
   }
 
-  /** The same, only if there is text. */
+  /** The newest progress with all of the kept text, if there is any. */
   get wholeText (): Publication | undefined {
     return this.text === undefined ? undefined : this.wholeProgress
   }
 
-  weigh (): number {
+  estimateBytes (): number {
     const { id, start, progress, end, text } = this
     return JOB_BYTES + id.length * UNIT_BYTES + (start?.bytes ?? 0) + (progress?.bytes ?? 0) + (end?.bytes ?? 0) + (text?.bytes ?? 0)
   }

@@ -3,87 +3,87 @@ import { JobText } from './job-text.js'
 import type { Joined, Position, Publication, PublishOptions, Stream, Stub, TextSpan, RecoveryFailure } from './broker.js'
 import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
-import { UNIT_BYTES, type KeptPublication, type Message, type Scales } from './kept-publication.js'
+import { UNIT_BYTES, type KeptPublication, type Message, type PublicationFactory } from './kept-publication.js'
 import { StreamJob } from './stream-job.js'
 
-/** What the app's options say of one stream. */
+/** The limits of one stream that the app's options set. */
 export interface StreamLimits {
-  /** Messages and bytes that are kept of one stream. */
+  /** Messages and bytes that one stream may keep. */
   readonly maxMessages: number
   readonly maxBytes: number
-  /** UTF-16 units that are kept of one job's text. */
+  /** UTF-16 units of text that one job may keep. */
   readonly maxTextUnits: number
-  /** Messages of so many bytes are kept as two frames, one of them deflated. @default Infinity */
+  /** Messages of this many bytes or more are kept as two frames, one of them deflated. @default Infinity */
   readonly deflateFromBytes?: number
 }
 
 export interface StreamBounds extends StreamLimits {
   /** Bytes that one message may take. */
   readonly maxMessageBytes: number
-  /** Bytes that a stream may take with its messages and all that its jobs left. */
+  /** Bytes that a stream with its messages and jobs may take. */
   readonly maxStreamBytes: number
 }
 
-/** A publication that was accepted, with what must go out right before it; or why it was not. */
+/** The accepted publications, in the order in which they must be delivered; or why the message was refused. */
 export type Accepted =
   | { readonly publications: readonly Publication[], readonly jobId?: string }
   | { readonly dropped: DropReason }
 
-/** What a stream that keeps anything costs beside that: 530 bytes were measured. */
+/** Estimated memory of a stream without its content, in bytes. Measured: 530 bytes. */
 const STREAM_BYTES = 640
-/** A stream that has more than it may is brought down to such a part of it, so that not every publish has to. */
-const SHRUNK = 7 / 8
+/** A stream over its limit is shrunk to this share of the limit, so that not every publish has to shrink it. */
+const SHRINK_TO = 7 / 8
 
-/** What all streams of a broker have in common. */
-export interface StreamCommons {
+/** What all streams of a broker share. */
+export interface StreamContext {
   readonly bounds: StreamBounds
-  readonly scales: Scales
+  readonly factory: PublicationFactory
   readonly evictions: Evictions
 }
 
-/** One stream: its numbers, its latest messages, and the state of its jobs. */
+/** The state of one stream: its numbering, its latest messages and its jobs. */
 export class StreamState {
   readonly epoch: string
   seq = 0
   readonly #bounds: StreamBounds
-  readonly #scales: Scales
+  readonly #factory: PublicationFactory
   readonly #evictions: Evictions
-  /** Where texts begin whose jobs may have begun in an earlier life of the stream, which is forgotten. */
+  /** Offset at which a text begins if its job may have started before the stream was forgotten. */
   readonly #lostUnits: number
-  /** What it costs beside what it keeps. */
-  readonly #ownBytes: number
+  /** Estimated memory of the stream without its content. */
+  readonly #baseBytes: number
   #revision = 0
-  /** The latest durable messages without a hole, oldest first. */
+  /** The latest durable messages without a gap, oldest first. */
   #entries: KeptPublication[] = []
   #entryBytes = 0
   #jobs: SessionJobs<StreamJob> | undefined
   #jobBytes = 0
 
-  constructor (stream: Stream, epoch: string, { bounds, scales, evictions }: StreamCommons, lostUnits = 0) {
+  constructor (stream: Stream, epoch: string, { bounds, factory, evictions }: StreamContext, lostUnits = 0) {
     this.epoch = epoch
     this.#bounds = bounds
-    this.#scales = scales
+    this.#factory = factory
     this.#evictions = evictions
     this.#lostUnits = lostUnits
-    this.#ownBytes = STREAM_BYTES + stream.length * UNIT_BYTES
+    this.#baseBytes = STREAM_BYTES + stream.length * UNIT_BYTES
   }
 
-  /** What it keeps, in bytes: never less than that takes in memory. */
+  /** Upper estimate of the memory that it takes, in bytes. */
   get bytes (): number {
     const kept = this.#entryBytes + this.#jobBytes
-    return kept === 0 ? 0 : kept + this.#ownBytes
+    return kept === 0 ? 0 : kept + this.#baseBytes
   }
 
   get currentJob (): string | undefined {
     return this.#jobs?.newestRunning?.id
   }
 
-  /** Whether more may come of a job: what it says next must fit to what it said before. */
-  get mayGoOn (): boolean {
-    return this.#jobs?.mayGoOn === true
+  /** Whether more reports of any job may follow. These must match the earlier ones. */
+  get hasOpenJobs (): boolean {
+    return this.#jobs?.hasOpenJobs === true
   }
 
-  /** UTF-16 units of the longest text of which more may come, those that are no longer kept included. */
+  /** Length of the longest text to which more may be appended, in UTF-16 units. Includes the part that is no longer kept. */
   get openUnits (): number {
     return (this.#jobs?.open ?? []).reduce((longest, { text }) => Math.max(longest, text?.end ?? 0), 0)
   }
@@ -91,41 +91,41 @@ export class StreamState {
   publish (body: string, options: PublishOptions): Accepted {
     const accepted = this.#accept(body, options)
     const { maxStreamBytes } = this.#bounds
-    if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRUNK)
+    if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRINK_TO)
     return accepted
   }
 
   #accept (body: string, options: PublishOptions): Accepted {
     const { durable, job: transition, textAt, delta, stub } = options
-    if (transition === undefined) return { publications: [this.#append(body, durable)] }
-    this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#unlearn(job) })
+    if (transition === undefined) return { publications: [this.#addMessage(body, durable)] }
+    this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#handleForgotten(job) })
     const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
     const verdict = this.#jobs.apply(transition)
     if ('dropped' in verdict) {
-      if (verdict.presumed !== undefined) this.#keepText(verdict.presumed, body, options)
+      if (verdict.presumed !== undefined) this.#keepLateText(verdict.presumed, body, options)
       return { dropped: verdict.dropped }
     }
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#number({ body, durable: false, jobId, textAt, text: this.#extend(job, delta) }, stub)
+      const latest = this.#createPublication({ body, durable: false, jobId, textAt, text: this.#appendText(job, delta) }, stub)
       const kept = this.#keepable(latest)
-      if (kept !== undefined) job.keep(kept)
-      this.#reweigh(job)
+      if (kept !== undefined) job.keepProgress(kept)
+      this.#updateBytes(job)
       return { publications: [latest], jobId }
     }
-    const before = transition.presumed === true ? undefined : this.#heldBack(job)
-    const latest = this.#number({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
+    const before = transition.presumed === true ? undefined : this.#unpublishedText(job)
+    const latest = this.#createPublication({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
     const kept = this.#keepable(latest)
-    if (durable) this.#enter(kept)
+    if (durable) this.#addEntry(kept)
     if (transition.event === 'start') job.begin(kept)
     else job.finish(kept)
-    this.#reweigh(job)
-    if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#release(previous)
+    this.#updateBytes(job)
+    if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#discardUnreachable(previous)
     return { publications: before === undefined ? [latest] : [before, latest], jobId }
   }
 
-  /** Whether all of a durable publication is kept, as a message or as the state of its job. */
+  /** Returns whether a durable publication is kept in full, as a message or as part of its job. */
   keeps (publication: Publication): boolean {
     if (this.#entries.at(-1) === publication) return true
     const jobs = [...this.#jobs?.running ?? [], ...this.#jobs?.ended ?? []]
@@ -136,39 +136,43 @@ export class StreamState {
     const { epoch, seq } = this
     const head = { epoch, seq, revision: this.#revision }
     const outcome = since === undefined ? 'new' : this.#missed(since)
-    if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: inOrder(this.#presentState()) }
-    return { ...head, recovered: true, replay: inOrder([...this.#progressOf(outcome), ...outcome]) }
+    if (typeof outcome === 'string') return { ...head, recovered: false, reason: outcome, replay: inOrder(this.#snapshot()) }
+    return { ...head, recovered: true, replay: inOrder([...this.#recoveredProgress(outcome), ...outcome]) }
   }
 
-  /** Lets go of its messages. The running jobs and the latest end stay. Counts what goes where that is an eviction. */
-  settle (evictions?: Evictions): void {
+  /** Discards the messages. Running jobs and the latest end stay. With `evictions`, counts what it discards. */
+  trim (evictions?: Evictions): void {
     evictions?.add('messages', this.#entries.length)
     if (this.#entries.length > 0) this.#entries = []
     this.#entryBytes = 0
     for (const job of this.#jobs?.ended ?? []) {
       if (job === this.#jobs?.latestEnded) continue
-      job.strip(evictions)
-      this.#reweigh(job)
+      job.discard(evictions)
+      this.#updateBytes(job)
     }
   }
 
-  /** Lets go of everything but its numbers, and of which jobs more may come and how long their texts are: what they say next must fit. */
-  empty (evictions?: Evictions): void {
-    this.settle(evictions)
+  /**
+   * Discards everything but the numbering, the open jobs and the lengths of their texts. Later reports of these jobs must match
+   * the earlier ones. With `evictions`, counts what it discards.
+   */
+  clear (evictions?: Evictions): void {
+    this.trim(evictions)
     const latest = this.#jobs?.latestEnded
     if (latest?.end !== undefined) evictions?.add('ends')
-    latest?.strip(evictions)
+    latest?.discard(evictions)
     this.#jobs?.forgetEnded()
     for (const job of this.#jobs?.open ?? []) {
-      job.strip(evictions)
+      job.discard(evictions)
       job.bytes = 0
     }
     this.#jobBytes = 0
   }
 
   /**
-   * Evicts until so many bytes are left, or nothing that can go: texts, then messages, then of the running jobs' reports and
-   * of the latest end all but their stubs, then what running jobs have left. An end, or its stub, stays.
+   * Evicts until at most `maxBytes` are left or nothing more can be evicted. It discards texts first, then messages. Then it
+   * reduces the running jobs' reports and the latest end to their stubs, and last discards the running jobs' reports. The
+   * latest end, or its stub, always stays.
    */
   shrink (maxBytes: number): void {
     const evictions = this.#evictions
@@ -179,10 +183,10 @@ export class StreamState {
       for (const job of jobs) {
         if (!isTooMuch()) return
         change(job)
-        this.#reweigh(job)
+        this.#updateBytes(job)
       }
     }
-    // Those first that only a client which comes back would be sent; the longest of the others.
+    // First the texts that only reconnecting clients would get, then the others, longest first.
     const others = [...this.#jobs?.ended ?? []].filter((job) => job !== latest)
     const byLength = [...(latest === undefined ? [] : [latest]), ...running].sort((a, b) => b.textUnits - a.textUnits)
     each([...others, ...byLength], (job) => { job.discardText(evictions) })
@@ -190,24 +194,24 @@ export class StreamState {
       evictions.add('messages')
       this.#dropOldest()
     }
-    each(running, (job) => { job.shorten(evictions) })
+    each(running, (job) => { job.reduceToStubs(evictions) })
     each(latest === undefined ? [] : [latest], (job) => {
       if (job.end?.stub === undefined) return
       job.end = job.end.stub
       evictions.add('stubs')
     })
-    // What is left of these costs nothing, as with `empty`: it could not be let go of.
+    // The rest of these jobs can't be evicted, so it counts nothing, as in `clear`.
     for (const job of running) {
       if (!isTooMuch()) return
-      job.strip(evictions)
+      job.discard(evictions)
       this.#jobBytes -= job.bytes
       job.bytes = 0
     }
   }
 
-  /** What came after a position, or why that can't be told. */
+  /** Returns the messages after a position, or why it can't. */
   #missed (since: Position): readonly Publication[] | RecoveryFailure {
-    // Written so that what is no number at all is no position either.
+    // A `seq` that is not a number fails this check too.
     if (since.epoch !== this.epoch || !(Number.isInteger(since.seq) && since.seq >= 0 && since.seq <= this.seq)) return 'restarted'
     const missed = this.seq - since.seq
     if (missed > this.#bounds.maxMessages) return 'overflow'
@@ -215,36 +219,36 @@ export class StreamState {
     return this.#entries.slice(this.#entries.length - missed)
   }
 
-  #number (message: Message, stub?: () => Stub): KeptPublication {
-    return this.#scales.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
+  #createPublication (message: Message, stub?: () => Stub): KeptPublication {
+    return this.#factory.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
   }
 
-  /** A message of the app's own. */
-  #append (body: string, durable: boolean): KeptPublication {
-    const message = this.#number({ body, durable })
+  /** Adds a message that is not about a job. */
+  #addMessage (body: string, durable: boolean): KeptPublication {
+    const message = this.#createPublication({ body, durable })
     if (!durable) return message
-    // Alone it would push out all others, and then itself.
+    // It would evict all other messages and then itself.
     const isTooLarge = message.bytes > Math.min(this.#bounds.maxBytes, this.#bounds.maxMessageBytes)
-    if (isTooLarge) this.#count(message)
-    this.#enter(isTooLarge ? undefined : message)
+    if (isTooLarge) this.#countEvicted(message)
+    this.#addEntry(isTooLarge ? undefined : message)
     return message
   }
 
-  /** What of a publication is kept: all of it, or only its stub. */
+  /** Returns what can be kept of a publication: all of it, its stub or nothing. */
   #keepable (publication: KeptPublication): KeptPublication | undefined {
     if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
-    if (publication.stub === undefined) this.#count(publication)
+    if (publication.stub === undefined) this.#countEvicted(publication)
     else this.#evictions.add('stubs')
     return publication.stub
   }
 
-  /** Counts a message that is not kept. Where no messages are kept, none is evicted. */
-  #count ({ durable }: KeptPublication): void {
+  /** Counts a message that is not kept as evicted, unless the stream keeps no messages anyway. */
+  #countEvicted ({ durable }: KeptPublication): void {
     if (durable && this.#bounds.maxMessages > 0) this.#evictions.add('messages')
   }
 
-  /** Adds to the latest messages. One that is not kept leaves a hole, so that what came before it is of no use. */
-  #enter (message: KeptPublication | undefined): void {
+  /** Adds a message to the latest ones. One that is not kept leaves a gap, which makes all earlier messages useless. */
+  #addEntry (message: KeptPublication | undefined): void {
     const { maxMessages, maxBytes } = this.#bounds
     if (message === undefined) {
       this.#evictions.add('messages', this.#entries.length)
@@ -260,15 +264,19 @@ export class StreamState {
     const first = this.#entries[0]
     return first !== undefined && publication !== undefined && publication.revision >= first.revision
   }
-  /** A progress of a job that has text always speaks of it, so that one without news can take an older one's place. */
-  #extend (job: StreamJob, delta: string | undefined): TextSpan | undefined {
+
+  /**
+   * Appends to a job's text, and returns the span that the progress adds. Once a job has text, each progress has a span, even
+   * an empty one, so that it can replace an older progress that is still queued.
+   */
+  #appendText (job: StreamJob, delta: string | undefined): TextSpan | undefined {
     if (delta !== undefined) job.text ??= this.#newText(job)
     if (job.text === undefined) return undefined
     job.text.append(delta ?? '')
-    // Of a text whose beginning is lost the first piece begins at 0, and says so by its `truncated`.
-    const from = job.told
-    job.told = job.text.end
-    return { source: job.text, from, to: job.told }
+    // If the beginning of the text was lost, the first span begins at 0, and its slice is marked as `truncated`.
+    const from = job.publishedEnd
+    job.publishedEnd = job.text.end
+    return { source: job.text, from, to: job.publishedEnd }
   }
 
   #newText ({ hasStarted }: StreamJob): JobText {
@@ -276,34 +284,34 @@ export class StreamState {
   }
 
   /**
-   * The text that was not passed on yet, as a progress of its own before the end: half a surrogate pair that waited for its
-   * other half, and what came after an end that was only presumed.
+   * Returns the unpublished text as a progress of its own, to be delivered before the end. That is half of a surrogate pair
+   * whose other half never came, and text that came after a presumed end.
    */
-  #heldBack (job: StreamJob): Publication | undefined {
-    const { id: jobId, progress, text, told } = job
+  #unpublishedText (job: StreamJob): Publication | undefined {
+    const { id: jobId, progress, text, publishedEnd } = job
     if (progress === undefined || text === undefined) return undefined
     text.append('', true)
-    if (text.end === told) return undefined
-    job.told = text.end
+    if (text.end === publishedEnd) return undefined
+    job.publishedEnd = text.end
     const { body, textAt } = progress
-    return this.#number({ body, durable: false, jobId, textAt, text: { source: text, from: told, to: text.end } })
+    return this.#createPublication({ body, durable: false, jobId, textAt, text: { source: text, from: publishedEnd, to: text.end } })
   }
 
-  /** A progress after an end that was only presumed is not passed on, but its text is part of what the real end ends. */
-  #keepText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
+  /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
+  #keepLateText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
-      // With its end's place, where that is kept: of two in one place the progress comes first.
+      // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision
-      job.progress = this.#keepable(this.#scales.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
+      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
     }
-    this.#reweigh(job)
+    this.#updateBytes(job)
   }
 
-  /** A job is no longer remembered: who would need its text can't be recovered any more. */
-  #unlearn ({ text, end, bytes }: StreamJob): void {
+  /** Handles that a job is no longer remembered. Subscribers that would need its text can't be recovered any more. */
+  #handleForgotten ({ text, end, bytes }: StreamJob): void {
     this.#jobBytes -= bytes
     if (text === undefined || end === undefined) return
     while (this.#entries[0] !== undefined && this.#entries[0].revision <= end.revision) this.#dropOldest()
@@ -313,34 +321,34 @@ export class StreamState {
     for (const entry of this.#entries.splice(0, 1)) {
       this.#entryBytes -= entry.bytes
       const job = entry.jobId === undefined ? undefined : this.#jobs?.findEnded(entry.jobId)
-      if (job?.end === entry && job !== this.#jobs?.latestEnded) this.#release(job)
+      if (job?.end === entry && job !== this.#jobs?.latestEnded) this.#discardUnreachable(job)
     }
   }
 
-  /** Nobody can be sent anything of this job any more: another one ended later, and its end is not among the messages. */
-  #release (job: StreamJob): void {
-    if (job.mayGoOn) return
-    job.strip()
-    this.#reweigh(job)
+  /** Discards an ended job that no replay can contain: another job ended later, and its end is not among the messages. */
+  #discardUnreachable (job: StreamJob): void {
+    if (job.isOpen) return
+    job.discard()
+    this.#updateBytes(job)
   }
 
-  #reweigh (job: StreamJob): void {
+  #updateBytes (job: StreamJob): void {
     this.#jobBytes -= job.bytes
-    job.bytes = job.weigh()
+    job.bytes = job.estimateBytes()
     this.#jobBytes += job.bytes
   }
 
-  #presentState (): Publication[] {
+  #snapshot (): Publication[] {
     const state: Array<Publication | undefined> = []
     const ended = this.#jobs?.latestEnded
-    // A progress without its end would be taken for that of a job that runs.
+    // Without the end, clients would take the progress for that of a running job.
     if (ended?.end !== undefined) state.push(ended.wholeText, ended.end)
     for (const job of this.#jobs?.running ?? []) state.push(job.start, job.wholeProgress)
     return state.filter((publication) => publication !== undefined)
   }
 
-  /** Behind what was missed: the newest progress of each running job, and the text of each that ended meanwhile. */
-  #progressOf (missed: readonly Publication[]): Publication[] {
+  /** Returns what a recovery adds to the missed messages: progress of running jobs, and texts of jobs whose end was missed. */
+  #recoveredProgress (missed: readonly Publication[]): Publication[] {
     const state: Array<Publication | undefined> = []
     for (const job of this.#jobs?.ended ?? []) if (job.end !== undefined && missed.includes(job.end)) state.push(job.wholeText)
     for (const job of this.#jobs?.running ?? []) state.push(job.wholeProgress)
@@ -348,7 +356,7 @@ export class StreamState {
   }
 }
 
-/** Those in one place stay in the order in which they are given. */
+/** Sorts by revision. Publications with the same revision keep their order. */
 function inOrder (publications: Publication[]): Publication[] {
   return publications.sort((a, b) => a.revision - b.revision)
 }

@@ -3,58 +3,58 @@ import type { Clock, Timer } from '../util/clock.js'
 import { LruList, type LruItem } from './lru-list.js'
 import type { Evicted, Stream } from './broker.js'
 import { Evictions, type EvictionLog } from './evictions.js'
-import { Scales, UNIT_BYTES } from './kept-publication.js'
-import { StreamState, type StreamCommons, type StreamLimits } from './stream-state.js'
+import { PublicationFactory, UNIT_BYTES } from './kept-publication.js'
+import { StreamState, type StreamContext, type StreamLimits } from './stream-state.js'
 
 export interface StreamStoreOptions extends StreamLimits {
   readonly clock: Clock
   readonly log: EvictionLog
-  /** How long messages are kept after a stream's latest, in milliseconds. */
+  /** How long a stream's messages are kept after its latest one, in milliseconds. */
   readonly ttlMs: number
-  /** How long a job's end is kept, and the stream's numbers go on, in milliseconds. */
+  /** How long a job's end and the stream's numbering are kept, in milliseconds. */
   readonly endTtlMs: number
-  /** Bytes that all streams keep together. */
+  /** Bytes that all streams together may keep. */
   readonly maxTotalBytes: number
   /**
-   * Streams of which at least the numbers are kept. Those that are followed are not counted, and those with a running job
-   * may be as many again.
+   * Number of streams whose numbering is kept. Streams with subscribers are not counted, and as many streams with a running
+   * job are kept on top.
    */
   readonly maxStreams: number
 }
 
-/** What one message may take of the bytes of all, and one stream with its messages and all that its jobs left. */
+/** Shares of `maxTotalBytes` that one message, and one stream with its messages and jobs, may take. */
 const MESSAGE_SHARE = 1 / 16
 const STREAM_SHARE = 1 / 8
-/** What the text of one job may take of the bytes of its stream. */
+/** Share of its stream's bytes that the text of one job may take. */
 const TEXT_SHARE = 1 / 2
-/** A stream with more than this share of all bytes is large: at the bound the large ones give first, the largest before others. */
+/** A stream with more than this share of `maxTotalBytes` is large. Eviction starts with the large streams, largest first. */
 const LARGE_SHARE = 1 / 1024
 
-/** Lives are counted for groups of streams: a counter for each stream for ever would be a leak. */
-const LIFE_GROUPS = 16_384
-/** What is remembered of a group of streams. */
-interface Past {
-  /** How many were forgotten: the next life of a stream of the group gets a new epoch. */
-  readonly lives: number
-  /** UTF-16 units of the longest text that was forgotten while more of it might have come. */
+/** Forgotten streams are counted per hash bucket, because a counter for each stream name would be a memory leak. */
+const HASH_BUCKETS = 16_384
+/** What is remembered of the forgotten streams of one bucket. */
+interface ForgottenStreams {
+  /** How many were forgotten. It is part of the epoch of the bucket's next stream. */
+  readonly count: number
+  /** Length of the longest text that was forgotten before its job had ended for good, in UTF-16 units. */
   readonly lostUnits: number
 }
 
-/** How often what has expired is looked for, as a share of its lifetime. */
+/** How often the store looks for expired streams, per `ttlMs`. */
 const SWEEPS_PER_TTL = 10
 
-/** A stream that was published to, and its place among the others. */
-class Kept implements LruItem<Kept> {
+/** A stream that was published to, and its place in the LRU order. */
+class StoredStream implements LruItem<StoredStream> {
   readonly stream: Stream
   readonly state: StreamState
-  /** When it was last published to, or left by its last subscriber; and the how manieth of all such that was. */
-  touchedAt = 0
-  touch = 0
-  /** Whether its messages are gone. */
-  isSettled = false
-  among: LruList<Kept> | undefined
-  older: Kept | undefined
-  younger: Kept | undefined
+  /** Time of the last publish or unsubscribe, and its sequence number (used for LRU order). */
+  lastUsedAt = 0
+  lastUse = 0
+  /** Whether its messages were discarded. */
+  isTrimmed = false
+  list: LruList<StoredStream> | undefined
+  older: StoredStream | undefined
+  younger: StoredStream | undefined
 
   constructor (stream: Stream, state: StreamState) {
     this.stream = stream
@@ -63,42 +63,44 @@ class Kept implements LruItem<Kept> {
 }
 
 /**
- * The streams that were published to, within bounds. A stream is *fresh* until `ttlMs` after its latest message, then
- * *settled*: only its jobs' state is left. After `endTtlMs` it is forgotten, unless somebody follows it.
+ * Keeps the streams that were published to, within limits. A stream is *fresh* until `ttlMs` after its latest message. Then
+ * it is *trimmed*: only the state of its jobs is left. After `endTtlMs` it is forgotten, unless it has subscribers.
  *
- * Where there is no room for all, large streams are shrunk first, the largest before others: no stream loses anything while
- * another one holds more than its share. If that is not enough, the least recently published stream is settled, then
- * forgotten, before its time. A job of which more may come is not forgotten for want of bytes, since a text that began anew
- * in its middle would be taken for the whole. Of too many streams the least recently published is forgotten; those that are
- * followed or have a running job are passed over.
+ * If all streams together keep too many bytes, the store shrinks large streams first, largest first, so that a small stream
+ * loses nothing while another one takes more than its share. If that is not enough, it trims the least recently used streams
+ * early, then forgets them. It never forgets an open job to save bytes: late subscribers would take the rest of the job's
+ * text for the whole.
+ *
+ * If there are too many streams, the store forgets the least recently used one. It skips streams with subscribers and
+ * streams with a running job.
  */
 export class StreamStore {
   readonly #options: StreamStoreOptions
   readonly #process = randomUUID().slice(0, 8)
-  /** One string for nearly all streams. */
+  /** Shared by nearly all streams. */
   readonly #firstEpoch = `${this.#process}.0`
-  readonly #kept = new Map<Stream, Kept>()
+  readonly #kept = new Map<Stream, StoredStream>()
   /**
-   * Each in the order in which they were touched. The settled ones are two: those that settled in their turn, and those
-   * that count as young again since, because their last subscriber left; together they would have no order.
+   * Each list is in LRU order. Trimmed streams are in two lists: those trimmed in order of age, and those used again after
+   * that, because their last subscriber left. One list of both would not be in order.
    */
-  readonly #fresh = new LruList<Kept>()
-  readonly #settled = new LruList<Kept>()
-  readonly #rested = new LruList<Kept>()
+  readonly #fresh = new LruList<StoredStream>()
+  readonly #trimmed = new LruList<StoredStream>()
+  readonly #trimmedThenUsed = new LruList<StoredStream>()
   /**
-   * Those that were passed over when room was made, because they were followed or had a running job: until they are
-   * published to, left by their last subscriber, or settled.
+   * Streams that eviction skipped, because they had subscribers or a running job. They stay here until they are used again or
+   * trimmed.
    */
-  readonly #passed = { followed: new LruList<Kept>(), running: new LruList<Kept>() }
-  readonly #large = new Set<Kept>()
-  /** With the epoch that subscribers were told: it stays true also if the stream is first published to later. */
-  readonly #followed = new Map<Stream, string>()
-  readonly #past = new Map<number, Past>()
-  readonly #commons: StreamCommons
+  readonly #skipped = { subscribed: new LruList<StoredStream>(), running: new LruList<StoredStream>() }
+  readonly #large = new Set<StoredStream>()
+  /** Streams with subscribers, and the epoch that these were sent. It stays valid if the stream is created later. */
+  readonly #subscribed = new Map<Stream, string>()
+  readonly #forgotten = new Map<number, ForgottenStreams>()
+  readonly #context: StreamContext
   readonly #evictions: Evictions
   readonly #largeBytes: number
   #bytes = 0
-  #touches = 0
+  #uses = 0
   #sweep: Timer | undefined
 
   constructor (options: StreamStoreOptions) {
@@ -108,14 +110,14 @@ export class StreamStore {
     this.#options = options
     this.#largeBytes = maxTotalBytes * LARGE_SHARE
     this.#evictions = new Evictions(options)
-    this.#commons = {
+    this.#context = {
       bounds: { maxMessages, maxBytes, maxTextUnits, maxMessageBytes, maxStreamBytes },
-      scales: new Scales({ maxMessageBytes, deflateFromBytes }),
+      factory: new PublicationFactory({ maxMessageBytes, deflateFromBytes }),
       evictions: this.#evictions
     }
   }
 
-  /** What all of them keep, in bytes. */
+  /** Bytes that all streams keep. */
   get bytes (): number {
     return this.#bytes
   }
@@ -128,31 +130,31 @@ export class StreamStore {
     return this.#kept.size
   }
 
-  /** Answers the epoch that the stream is in, or begins in. */
-  follow (stream: Stream): string {
+  /** Marks a stream as having subscribers. Returns its epoch, or the one in which it will begin. */
+  subscribe (stream: Stream): string {
     const epoch = this.find(stream)?.epoch ?? this.#nextEpoch(stream)
-    this.#followed.set(stream, epoch)
+    this.#subscribed.set(stream, epoch)
     return epoch
   }
 
-  /** What a subscriber was told stays true for as long as if the stream had been published to just now. */
+  /** Marks a stream as having no subscribers. Counts as a use, so that their positions stay valid for the full lifetime. */
   unsubscribe (stream: Stream): void {
-    this.#followed.delete(stream)
+    this.#subscribed.delete(stream)
     const kept = this.#kept.get(stream)
-    if (kept !== undefined && kept.among !== this.#fresh) this.#touch(kept, kept.isSettled ? this.#rested : this.#fresh)
+    if (kept !== undefined && kept.list !== this.#fresh) this.#markUsed(kept, kept.isTrimmed ? this.#trimmedThenUsed : this.#fresh)
   }
 
   find (stream: Stream): StreamState | undefined {
     return this.#kept.get(stream)?.state
   }
 
-  /** Publishes to a stream, made if need be, and keeps everything within its bounds. */
+  /** Publishes to a stream, creates it if necessary, and then enforces the limits. */
   update<T> (stream: Stream, publish: (state: StreamState) => T): T {
-    const kept = this.#kept.get(stream) ?? this.#begin(stream)
-    this.#touch(kept, this.#fresh)
-    kept.isSettled = false
+    const kept = this.#kept.get(stream) ?? this.#create(stream)
+    this.#markUsed(kept, this.#fresh)
+    kept.isTrimmed = false
     const result = this.#change(kept, publish)
-    this.#relieve()
+    this.#evictBytes()
     this.#evictions.report()
     this.#sweep ??= this.#sweepLater()
     return result
@@ -160,17 +162,17 @@ export class StreamStore {
 
   clear (): void {
     this.#sweep?.cancel()
-    for (const kept of this.#kept.values()) kept.among?.remove(kept)
+    for (const kept of this.#kept.values()) kept.list?.remove(kept)
     this.#kept.clear()
     this.#large.clear()
-    this.#followed.clear()
+    this.#subscribed.clear()
     this.#bytes = 0
     this.#evictions.close()
   }
 
-  #begin (stream: Stream): Kept {
-    this.#makeRoom()
-    const kept = new Kept(stream, new StreamState(stream, this.#nextEpoch(stream), this.#commons, this.#pastOf(stream)?.lostUnits))
+  #create (stream: Stream): StoredStream {
+    this.#evictStreams()
+    const kept = new StoredStream(stream, new StreamState(stream, this.#nextEpoch(stream), this.#context, this.#forgottenLike(stream)?.lostUnits))
     this.#kept.set(stream, kept)
     return kept
   }
@@ -185,100 +187,104 @@ export class StreamStore {
   #expire (): void {
     const { clock, ttlMs, endTtlMs } = this.#options
     const now = clock.monotonic()
-    for (let { oldest } = this.#fresh; oldest !== undefined && now - oldest.touchedAt >= ttlMs; { oldest } = this.#fresh) this.#settle(oldest)
-    for (let oldest = this.#oldestSettled(); oldest !== undefined && now - oldest.touchedAt >= endTtlMs; oldest = this.#oldestSettled()) {
-      this.#forget(oldest, this.#followed.has(oldest.stream))
+    for (let { oldest } = this.#fresh; oldest !== undefined && now - oldest.lastUsedAt >= ttlMs; { oldest } = this.#fresh) this.#trim(oldest)
+    for (let oldest = this.#oldestTrimmed(); oldest !== undefined && now - oldest.lastUsedAt >= endTtlMs; oldest = this.#oldestTrimmed()) {
+      this.#forget(oldest, this.#subscribed.has(oldest.stream))
     }
-    for (const kept of [...this.#passed.running, ...this.#passed.followed]) {
-      const ageMs = now - kept.touchedAt
-      if (ageMs >= ttlMs && !kept.isSettled) this.#settle(kept)
-      if (ageMs >= endTtlMs) this.#forget(kept, this.#followed.has(kept.stream))
+    for (const kept of [...this.#skipped.running, ...this.#skipped.subscribed]) {
+      const ageMs = now - kept.lastUsedAt
+      if (ageMs >= ttlMs && !kept.isTrimmed) this.#trim(kept)
+      if (ageMs >= endTtlMs) this.#forget(kept, this.#subscribed.has(kept.stream))
     }
   }
 
-  #relieve (): void {
+  #evictBytes (): void {
     const { maxTotalBytes } = this.#options
     if (this.#bytes <= maxTotalBytes) return
     const evictions = this.#evictions
     const isTooMuch = (): boolean => this.#bytes > maxTotalBytes
     this.#shrinkLargest()
-    // Those that were passed over were published to before those that are fresh.
-    for (const list of [this.#passed.running, this.#passed.followed, this.#fresh]) {
-      for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#settle(oldest, evictions)
+    // The skipped streams were last used before the fresh ones.
+    for (const list of [this.#skipped.running, this.#skipped.subscribed, this.#fresh]) {
+      for (let { oldest } = list; oldest !== undefined && isTooMuch(); { oldest } = list) this.#trim(oldest, evictions)
     }
-    for (let oldest = this.#oldestSettled(); oldest !== undefined && isTooMuch(); oldest = this.#oldestSettled()) {
-      this.#forget(oldest, oldest.state.mayGoOn || this.#followed.has(oldest.stream), evictions)
+    for (let oldest = this.#oldestTrimmed(); oldest !== undefined && isTooMuch(); oldest = this.#oldestTrimmed()) {
+      this.#forget(oldest, oldest.state.hasOpenJobs || this.#subscribed.has(oldest.stream), evictions)
     }
   }
 
-  /** A large stream is shrunk by what is too much, but not further than to where it is large no longer. */
+  /** Shrinks the largest streams by the excess, but none below the size at which it counts as large. */
   #shrinkLargest (): void {
     const { maxTotalBytes } = this.#options
     while (this.#bytes > maxTotalBytes) {
-      let largest: Kept | undefined
+      let largest: StoredStream | undefined
       for (const kept of this.#large) if (largest === undefined || kept.state.bytes > largest.state.bytes) largest = kept
       if (largest === undefined) return
       const before = largest.state.bytes
       const target = before - (this.#bytes - maxTotalBytes)
       this.#change(largest, (state) => { state.shrink(Math.max(target, this.#largeBytes)) })
-      // It has nothing left to give until it is published to.
+      // Nothing more can be evicted from it until it is published to.
       if (largest.state.bytes === before) this.#large.delete(largest)
     }
   }
 
   /**
-   * Few steps are enough, since each call makes one stream. So that memory is bounded whatever runs, streams with a running
-   * job are forgotten too when they have doubled the number; then their texts go on where they were, without a beginning.
+   * Forgets streams while there are too many. A few steps are enough, because each call precedes one new stream. To bound
+   * memory in any case, streams with a running job are forgotten too once they have doubled the number. Their texts then
+   * continue at the right offset, without a beginning.
    */
-  #makeRoom (): void {
+  #evictStreams (): void {
     const { maxStreams } = this.#options
-    const { followed, running } = this.#passed
-    const most = maxStreams + this.#followed.size
+    const { subscribed, running } = this.#skipped
+    const most = maxStreams + this.#subscribed.size
     for (let steps = 0, oldest = this.#oldest(); steps < 8 && oldest !== undefined && this.size >= most; steps++, oldest = this.#oldest()) {
-      if (this.#followed.has(oldest.stream)) followed.add(oldest)
-      else if (oldest.state.mayGoOn) running.add(oldest)
+      if (this.#subscribed.has(oldest.stream)) subscribed.add(oldest)
+      else if (oldest.state.hasOpenJobs) running.add(oldest)
       else this.#forget(oldest, false, this.#evictions)
     }
     for (let steps = 0, { oldest } = running; steps < 8 && oldest !== undefined && this.size >= most + maxStreams; steps++, { oldest } = running) {
-      if (this.#followed.has(oldest.stream)) followed.add(oldest)
+      if (this.#subscribed.has(oldest.stream)) subscribed.add(oldest)
       else this.#forget(oldest, false, this.#evictions)
     }
   }
 
-  #oldest (): Kept | undefined {
-    return this.#oldestSettled() ?? this.#fresh.oldest
+  #oldest (): StoredStream | undefined {
+    return this.#oldestTrimmed() ?? this.#fresh.oldest
   }
 
-  #oldestSettled (): Kept | undefined {
-    const [{ oldest: settled }, { oldest: rested }] = [this.#settled, this.#rested]
-    return settled === undefined || (rested !== undefined && rested.touch < settled.touch) ? rested : settled
+  #oldestTrimmed (): StoredStream | undefined {
+    const [{ oldest: trimmed }, { oldest: used }] = [this.#trimmed, this.#trimmedThenUsed]
+    return trimmed === undefined || (used !== undefined && used.lastUse < trimmed.lastUse) ? used : trimmed
   }
 
-  #settle (kept: Kept, evictions?: Evictions): void {
-    this.#change(kept, (state) => { state.settle(evictions) })
-    kept.isSettled = true
-    this.#settled.add(kept)
+  #trim (kept: StoredStream, evictions?: Evictions): void {
+    this.#change(kept, (state) => { state.trim(evictions) })
+    kept.isTrimmed = true
+    this.#trimmed.add(kept)
   }
 
-  /** Of a stream that `goesOn` the numbers do, and what runs in it; and it counts as young again. */
-  #forget (kept: Kept, goesOn: boolean, evictions?: Evictions): void {
+  /**
+   * Forgets what a stream keeps. If it `continues`, its numbering and its open jobs stay, and it moves to the recently used end of
+   * the LRU order.
+   */
+  #forget (kept: StoredStream, continues: boolean, evictions?: Evictions): void {
     const { stream, state } = kept
     const { openUnits } = state
-    this.#change(kept, () => { state.empty(evictions) })
-    kept.isSettled = true
-    if (goesOn) {
-      this.#touch(kept, this.#rested)
+    this.#change(kept, () => { state.clear(evictions) })
+    kept.isTrimmed = true
+    if (continues) {
+      this.#markUsed(kept, this.#trimmedThenUsed)
       return
     }
-    kept.among?.remove(kept)
+    kept.list?.remove(kept)
     this.#kept.delete(stream)
-    const { lives, lostUnits } = this.#pastOf(stream) ?? { lives: 0, lostUnits: 0 }
-    this.#past.set(group(stream), { lives: lives + 1, lostUnits: Math.max(lostUnits, openUnits) })
+    const { count, lostUnits } = this.#forgottenLike(stream) ?? { count: 0, lostUnits: 0 }
+    this.#forgotten.set(bucketOf(stream), { count: count + 1, lostUnits: Math.max(lostUnits, openUnits) })
     evictions?.add('streams')
   }
 
-  /** Changes what a stream keeps. */
-  #change<T> (kept: Kept, change: (state: StreamState) => T): T {
+  /** Runs a change of a stream, and updates the byte count and the set of large streams. */
+  #change<T> (kept: StoredStream, change: (state: StreamState) => T): T {
     const { state } = kept
     const before = state.bytes
     const result = change(state)
@@ -289,29 +295,29 @@ export class StreamStore {
     return result
   }
 
-  /** It counts as young from now on. */
-  #touch (kept: Kept, among: LruList<Kept>): void {
-    kept.touchedAt = this.#options.clock.monotonic()
-    kept.touch = ++this.#touches
-    among.add(kept)
+  /** Marks a stream as used now, and appends it to a list. */
+  #markUsed (kept: StoredStream, list: LruList<StoredStream>): void {
+    kept.lastUsedAt = this.#options.clock.monotonic()
+    kept.lastUse = ++this.#uses
+    list.add(kept)
   }
 
   #nextEpoch (stream: Stream): string {
-    const followed = this.#followed.get(stream)
-    if (followed !== undefined) return followed
-    const lives = this.#pastOf(stream)?.lives
-    return lives === undefined ? this.#firstEpoch : `${this.#process}.${lives.toString(36)}`
+    const announced = this.#subscribed.get(stream)
+    if (announced !== undefined) return announced
+    const count = this.#forgottenLike(stream)?.count
+    return count === undefined ? this.#firstEpoch : `${this.#process}.${count.toString(36)}`
   }
 
-  #pastOf (stream: Stream): Past | undefined {
-    // To hash a name is not free, and mostly nothing was forgotten.
-    return this.#past.size === 0 ? undefined : this.#past.get(group(stream))
+  #forgottenLike (stream: Stream): ForgottenStreams | undefined {
+    // Hashing a name costs time, and usually nothing was forgotten.
+    return this.#forgotten.size === 0 ? undefined : this.#forgotten.get(bucketOf(stream))
   }
 }
 
-/** FNV-1a over the name's UTF-16 units: cheap, and only its spread matters. */
-function group (stream: Stream): number {
+/** Returns a stream's bucket: FNV-1a over the UTF-16 units of its name. It is cheap, and only its distribution matters. */
+function bucketOf (stream: Stream): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < stream.length; i++) hash = Math.imul(hash ^ stream.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % LIFE_GROUPS
+  return (hash >>> 0) % HASH_BUCKETS
 }

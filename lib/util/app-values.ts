@@ -1,15 +1,15 @@
 import { errors } from './errors.js'
 import { messageOf } from './safe-error.js'
 
-/** The JSON text of a message, or an error that says what can't be written. */
+/** Returns the JSON text of a message. @throws `AICW_ERR_NOT_SERIALIZABLE` with the reason, if there is none. */
 export function serialize (message: object): string {
   const text: unknown = read(() => JSON.stringify(message))
-  // A toJSON of what a toJSON answered may answer anything, or nothing.
-  if (typeof text !== 'string' || !text.startsWith('{')) throw new errors.NotSerializable('its toJSON answers no object')
+  // A nested `toJSON` may return anything, including undefined.
+  if (typeof text !== 'string' || !text.startsWith('{')) throw new errors.NotSerializable('its toJSON does not return an object')
   return text
 }
 
-/** What is given to a notification beside its session: an object, so that its fields can be read by name. */
+/** Returns the argument of a notification as JSON data. @throws `AICW_ERR_INVALID_MESSAGE` if it is not an object. */
 export function checkBody (name: string, value: unknown): object {
   const body = read(() => asJson(value))
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
@@ -18,7 +18,7 @@ export function checkBody (name: string, value: unknown): object {
   return body
 }
 
-/** Calls `toJSON` before the checks, so that what is checked is what is sent; and once, as `JSON.stringify` does. */
+/** Calls `toJSON` once, as `JSON.stringify` does. Called before validation, so that the validated value is the one sent. */
 export function asJson (value: unknown): unknown {
   if (!hasToJson(value)) return value
   const json: unknown = value.toJSON('')
@@ -29,7 +29,7 @@ function hasToJson (value: unknown): value is { toJSON: (key: string) => unknown
   return typeof value === 'object' && value !== null && typeof (value as { toJSON?: unknown }).toJSON === 'function'
 }
 
-/** What throws meanwhile is a getter or a toJSON of the app's own. */
+/** Runs code that reads an app's value. Errors from its getters and `toJSON` become `AICW_ERR_NOT_SERIALIZABLE`. */
 export function read<T> (work: () => T): T {
   try {
     return work()

@@ -1,24 +1,24 @@
 import { outsideRequests } from './async-context.js'
 
-/** A timer that was set. Cancelling twice, or after it fired, does nothing. */
+/** A pending timer. Cancelling it twice, or after it fired, does nothing. */
 export interface Timer { cancel (): void }
 
 /**
- * Time, as the server sees it. Passed in everywhere, so that a test can hold it still or let it jump. Its callbacks run in
- * no request's async context: one timer often serves many requests, and would keep the store of the first one alive.
+ * The server's source of time and timers. It is passed in everywhere, so that tests can use a fake clock. Its callbacks run
+ * outside of all requests' async contexts: a timer often serves many requests, and would keep the store of the first one alive.
  */
 export interface Clock {
-  /** Wall-clock milliseconds since 1970: for what people read. It can jump either way. */
+  /** Wall-clock time in milliseconds since 1970, for display. It can jump in both directions. */
   now (): number
-  /** Milliseconds since some start that never go back: for measuring. */
+  /** Monotonic time in milliseconds, for measuring. */
   monotonic (): number
-  /** Calls back once, after `ms`. Never keeps the process alive. */
+  /** Calls back once after `ms`. Does not keep the process alive. */
   after (ms: number, callback: () => void): Timer
-  /** Calls back at the end of this turn of the event loop, after the I/O that is ready has been read. */
+  /** Calls back at the end of this turn of the event loop, after all ready I/O was read. */
   endOfTick (callback: () => void): void
 }
 
-/** The longest delay that Node's timers take; a longer one would fire at once. */
+/** The longest delay that Node's timers support. A longer one would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1
 
 export const systemClock: Clock = {
@@ -32,7 +32,7 @@ export const systemClock: Clock = {
   endOfTick: (callback) => { outsideRequests(setImmediate, callback) }
 }
 
-/** ISO timestamps; a burst of messages in one millisecond formats it once. */
+/** Returns a function that returns the current time as an ISO timestamp. It formats each millisecond only once. */
 export function isoTimestamps (clock: Clock): () => string {
   let at = NaN
   let text = ''

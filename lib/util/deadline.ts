@@ -1,11 +1,11 @@
 import type { Clock } from './clock.js'
 
-/** What `withDeadline` answers when the work took too long. */
+/** The result of `withDeadline` if the work took too long. */
 export const TIMED_OUT = Symbol('timed out')
 
 /**
- * Waits for the work at most `ms`. Work that ends later ends unheard, its rejection too. Once `gone` is aborted the time
- * does not run out any more, since nobody waits for the answer.
+ * Waits for work for at most `ms`, then resolves to `TIMED_OUT`. A later result or rejection of the work is ignored. Aborting
+ * `gone` cancels the timer, because the client that waits for the result has disconnected.
  */
 export function withDeadline<T> (
   clock: Clock, ms: number, work: PromiseLike<T>, gone?: AbortSignal

@@ -1,27 +1,27 @@
 import createError from '@fastify/error'
 
-/** Every error that the package throws or rejects with. Each message ends in what to do. */
+/** All errors that the package throws or rejects with. Each message says how to fix the problem. */
 export const errors = {
   AlreadyRegistered: createError('AICW_ERR_ALREADY_REGISTERED',
     'ai-canvas-ws is already registered on this server: register it once, on the root instance, and use app.wsManager everywhere', 500),
   InvalidOption: createError('AICW_ERR_INVALID_OPTION',
     'option "%s" %s', 500),
   AuthorizeMissing: createError('AICW_ERR_AUTHORIZE_MISSING',
-    'option "authenticate" needs "authorize" beside it: give a function (identity, action) => boolean, or true if everyone who is in may follow everything', 500),
+    'option "authenticate" needs "authorize" beside it: give a function (identity, action) => boolean, or true to let every authenticated client subscribe to everything', 500),
   NoManager: createError('AICW_ERR_NO_MANAGER',
     'there is no WebSocketManager yet: await app.register(aiCanvasWs) before getWebSocketManager(), or use app.wsManager', 500),
   ManyManagers: createError('AICW_ERR_MANY_MANAGERS',
-    '%s apps with ai-canvas-ws are open in this process, so getWebSocketManager() can\'t tell which is meant: use app.wsManager (or request.server.wsManager)', 500),
+    '%s apps with ai-canvas-ws are open in this process, so getWebSocketManager() can\'t choose one: use app.wsManager (or request.server.wsManager)', 500),
   InvalidId: createError('AICW_ERR_INVALID_ID',
     '%s must be a string of 1 to 256 characters without control characters', 400, TypeError),
   InvalidMessage: createError('AICW_ERR_INVALID_MESSAGE',
     '%s', 400, TypeError),
   NotSerializable: createError('AICW_ERR_NOT_SERIALIZABLE',
-    'the message can\'t be written as JSON (%s): pass plain data, and convert BigInt and cycles first; nothing was sent', 400, TypeError),
+    'the message can\'t be written as JSON (%s): pass plain data, and convert BigInt values and cycles first; nothing was sent', 400, TypeError),
   Stalled: createError('AICW_ERR_STALLED',
-    'the job has stalled: nothing was read of its stream for longer than jobs.stallAfterMs, so its source was closed; read on sooner, or raise that option', 500),
+    'the job has stalled: its stream was not read for longer than jobs.stallAfterMs, so its source was closed; read it sooner, or raise that option', 500),
   BrokerAnswer: createError('AICW_ERR_BROKER_ANSWER',
-    'the broker\'s %s answered something else than the Broker contract says: %s', 500),
+    'the broker\'s %s returned a value that violates the Broker contract: %s', 500),
   BatcherClosed: createError('AICW_ERR_BATCHER_CLOSED',
-    'this batcher is closed: make a new one with wsManager.createBatcher(sessionId)', 500)
+    'this batcher is closed: create a new one with wsManager.createBatcher(sessionId)', 500)
 } as const

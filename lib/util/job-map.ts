@@ -4,8 +4,8 @@ interface Keyed {
 }
 
 /**
- * Items by session and job. Nearly every session has one job, which stands there as it is: then no key is put together, and
- * no map is made, for what is asked with every message. A session that had two keeps its map until both are gone.
+ * A map with session id and job id as its key. It is read for every message, so the common case of one job per session needs
+ * neither a combined key nor a nested map. A session with more jobs gets a nested map, and keeps it until all are deleted.
  */
 export class JobMap<T extends Keyed> {
   readonly #sessions = new Map<string, T | Map<string, T>>()
@@ -16,7 +16,7 @@ export class JobMap<T extends Keyed> {
     return isOf(found, jobId) ? found : undefined
   }
 
-  /** It takes the place of another of the same job. */
+  /** Adds an item. Replaces an item of the same job. */
   add (item: T): void {
     const { sessionId, jobId } = item
     const found = this.#sessions.get(sessionId)
@@ -43,7 +43,7 @@ export class JobMap<T extends Keyed> {
     return this.#sessions.size === 0
   }
 
-  /** Some may be deleted on the way. */
+  /** Iterates over all items. Items may be deleted during the iteration. */
   * [Symbol.iterator] (): Iterator<T> {
     for (const found of this.#sessions.values()) {
       if (found instanceof Map) yield * found.values()
@@ -52,7 +52,7 @@ export class JobMap<T extends Keyed> {
   }
 }
 
-/** As a map compares keys. An id may be anything until it is checked, and what was added must be found to be let go of. */
+/** Compares like the keys of a `Map`: an id that was not validated may even be `NaN`, and its item must be found again. */
 function isOf (item: Keyed | undefined, jobId: string): boolean {
   return Object.is(item?.jobId, jobId)
 }

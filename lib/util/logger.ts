@@ -1,6 +1,6 @@
 import { readableError } from './safe-error.js'
 
-/** The part of Fastify's logger that the server uses. Fields first, and never a payload or a token in them. */
+/** The part of Fastify's logger that the server uses. Fields never contain a payload or a token. */
 export interface Logger {
   debug (fields: object, message: string): void
   info (fields: object, message: string): void
@@ -11,9 +11,9 @@ export interface Logger {
 type Level = keyof Logger
 
 /**
- * A logger that never throws. The server logs what an app's hook threw, in the middle of its own work, and a logger reads
- * all of that: getters too, and proxies. Where it throws, the entry is logged again with an error that can be read. An
- * app's own logger that throws then too loses the entry, and nothing else.
+ * Returns a logger that never throws. The server logs values that an app's hook threw, and a logger reads all their
+ * properties, including getters and proxies that may throw. It then logs the entry again with a readable copy of the error. If
+ * that throws too, the entry is lost, and nothing else happens.
  */
 export function safeLogger (log: Logger): Logger {
   const at = (level: Level) => (fields: object, message: string): void => {
@@ -22,7 +22,7 @@ export function safeLogger (log: Logger): Logger {
     } catch {
       try {
         log[level]('err' in fields ? { ...fields, err: readableError(fields.err) } : fields, message)
-      } catch { /* Nobody is left to tell. */ }
+      } catch { /* There is no other way to log it. */ }
     }
   }
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }

@@ -233,7 +233,7 @@ t.test('a toJSON that answers no object is no message', async (t) => {
 
   let asked = 0
   const late = { type: 'note', get toJSON () { return asked++ < 1 ? undefined : () => 'text' } }
-  await t.rejects(server.manager.broadcast(late as never), { code: 'AICW_ERR_NOT_SERIALIZABLE', message: /answers no object/ })
+  await t.rejects(server.manager.broadcast(late as never), { code: 'AICW_ERR_NOT_SERIALIZABLE', message: /does not return an object/ })
 })
 
 t.test('what a toJSON returns is not asked for a toJSON of its own, as JSON.stringify would not', async (t) => {

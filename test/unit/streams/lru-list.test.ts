@@ -4,7 +4,7 @@ import t from 'tap'
 import { LruList, type LruItem } from '../../../lib/streams/lru-list.js'
 
 class Item implements LruItem<Item> {
-  among: LruList<Item> | undefined
+  list: LruList<Item> | undefined
   older: Item | undefined
   younger: Item | undefined
 }
@@ -14,7 +14,7 @@ function read (list: LruList<Item>): Item[] {
   const items: Item[] = []
   for (let item = list.oldest; item !== undefined; item = item.younger) {
     assert.equal(item.older, items.at(-1))
-    assert.equal(item.among, list)
+    assert.equal(item.list, list)
     items.push(item)
   }
   return items
@@ -29,7 +29,7 @@ t.test('two lists keep the order in which things were put into them, whatever is
       const item = items[at]!
       for (const name of ['first', 'second'] as const) model[name] = model[name].filter((other) => other !== item)
       if (where === 'none') {
-        item.among?.remove(item)
+        item.list?.remove(item)
       } else {
         lists[where].add(item)
         model[where].push(item)
@@ -38,6 +38,6 @@ t.test('two lists keep the order in which things were put into them, whatever is
         assert.deepEqual(read(lists[name]).map((each) => items.indexOf(each)), model[name].map((each) => items.indexOf(each)))
       }
     }
-    for (const item of items) item.among?.remove(item)
+    for (const item of items) item.list?.remove(item)
   }))
 })

@@ -97,7 +97,7 @@ t.test('whatever is published, followed, left and evicted, nothing outlives its 
           streams.update(stream, (state) => state.publish('{"some":"thing"}', durable))
         } else if (step.does === 'follow') {
           followed.add(stream)
-          streams.follow(stream)
+          streams.subscribe(stream)
         } else if (followed.delete(stream)) {
           streams.unsubscribe(stream)
           if (of !== undefined) of.left = clock.monotonic()
