@@ -113,7 +113,7 @@ t.test('hooks, origins, numbers and a broker are used as given', async (t) => {
   t.strictSame([...resolved.origins!], ['https://app.example.com', 'http://localhost:5173'], 'as browsers write them')
   t.match(resolved, { heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity })
   t.strictSame(resolved.limits, { ...defaults.limits, burst: 7 })
-  t.strictSame(resolved.jobs, { ...defaults.jobs, stallAfterMs: Infinity }, 'that is how none is presumed to have stalled')
+  t.strictSame(resolved.jobs, { ...defaults.jobs, stallAfterMs: Infinity }, 'Infinity disables the stall timeout')
   t.equal(resolved.allowCancel, true)
   t.equal(resolved.onCancel, noop)
   t.strictSame(resolved.delivery, { ...defaults.delivery, stallTimeoutMs: 5 })
@@ -131,7 +131,7 @@ t.test('an unknown name throws an error that lists the known ones', async (t) =>
     const error = t.throws(() => resolve({ [name]: undefined }), { code: 'AICW_ERR_INVALID_OPTION', statusCode: 500 }, name) as Error
     t.ok(error.message.startsWith(`option "${name}" is unknown: the options are path, prefix, stats, `), error.message)
   }
-  t.throws(() => resolve({ authenticate: noop, autorize: true }), { code: 'AICW_ERR_INVALID_OPTION' }, 'also where another complaint is due')
+  t.throws(() => resolve({ authenticate: noop, autorize: true }), { code: 'AICW_ERR_INVALID_OPTION' }, 'even if another option is invalid too')
 })
 
 t.test('options that Fastify accepts for every plugin are ignored', async (t) => {
