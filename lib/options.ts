@@ -8,163 +8,175 @@ import type { OnCancel } from './connections/cancellations.js'
 import type { Authorize } from './connections/subscriptions.js'
 import type { OnMessage } from './connections/inbound.js'
 
-/** Bounds on what one client, or all of them, can make the server do. */
+/** Limits on the work that one client, or all clients together, can cause. */
 export interface Limits {
-  /** Connections on this node, those not admitted yet included. Past it clients are closed with 1013. @default Infinity */
+  /** Connections on this node, including pending handshakes. Further clients are closed with 1013. @default Infinity */
   connections: number
-  /** Connections of one user on this node. Past it clients are closed with 1013. @default 100 */
+  /** Connections per user on this node. Further clients are closed with 1013. @default 100 */
   connectionsPerUser: number
-  /** Sessions that one connection may follow. Past it `subscribe` is answered `too_many_sessions`. @default 250 */
+  /** Sessions that one connection may subscribe to. A further `subscribe` fails with `too_many_sessions`. @default 250 */
   sessionsPerConnection: number
-  /** Messages and pings that a client may send in the long run. Past it, and past `burst`, it is closed with 4001. @default 50 */
+  /**
+   * Sustained rate of messages and pings from one client. A client that also exceeds `burst` is closed with 4001. @default 50
+   */
   messagesPerSecond: number
   /**
-   * Messages that it may send at once. The first `subscribe` with a `sessionId`, up to `sessionsPerConnection`, are not counted.
-   * One with `sessions` is one message, and each of its entries that is answered `too_many_sessions` is one more. @default 100
+   * Messages that one client may send at once. The first `sessionsPerConnection` messages that subscribe to a single session
+   * are free. A `subscribe` with `sessions` counts as one message, plus one for each entry that fails with `too_many_sessions`.
+   * @default 100
    */
   burst: number
   /**
-   * Sessions that a connection may begin to follow in the long run, each a call of `authorize`; twice `sessionsPerConnection` at
-   * once. Past it further ones wait for their turn. @default 100
+   * Sustained rate at which a connection may subscribe to sessions. Each subscription calls `authorize` once. A burst may hold
+   * twice `sessionsPerConnection`. Further subscriptions wait. @default 100
    */
   subscribesPerSecond: number
   /**
-   * Bytes of the past (missed messages, texts of running jobs) that a connection is sent a second in the long run, four times
-   * as many at once. Past it further `subscribe` wait for their turn. @default 4_194_304 (4 MiB)
+   * Sustained rate of replayed bytes (missed messages and texts of running jobs) per connection. A burst may hold four times as
+   * many. Further subscriptions wait. @default 4_194_304 (4 MiB)
    */
   replayBytesPerSecond: number
   /**
-   * How long `authenticate`, and each call of `authorize` and `onCancel`, may take, in milliseconds. Then a client is closed
-   * with 1013, or a `subscribe` or `cancel` answered `unavailable`. So long may the app's hooks take before an upgrade, too;
-   * then the socket is destroyed. @default 10_000
+   * Timeout of `authenticate` and of each call of `authorize` and `onCancel`, in milliseconds. After it, `authenticate` closes
+   * the client with 1013, and a `subscribe` or `cancel` fails with `unavailable`. Fastify hooks that run before the upgrade
+   * have the same timeout. After it, the socket is destroyed. @default 10_000
    */
   authTimeoutMs: number
 }
 
-/** How messages wait for readers that are behind. */
+/** Limits on the messages that wait for slow consumers. */
 export interface Delivery {
   /**
-   * Bytes that may wait for one reader. Past it the connection is closed with 4000. Not counted: the past that it is sent when
-   * it subscribes, and one message that alone is longer. @default 1_048_576 (1 MiB)
+   * Bytes that may wait for one connection. If more bytes wait, the connection is closed with 4000. Replayed messages don't
+   * count, and neither does a single message that exceeds the limit by itself. @default 1_048_576 (1 MiB)
    */
   maxOutboxBytes: number
   /**
-   * Bytes that may wait for all readers together. Past it the one that has held most for longest is closed with 4000.
-   * @default 268_435_456 (256 MiB)
+   * Bytes that may wait for all connections together. If more bytes wait, the connection that has held the most for the longest
+   * time is closed with 4000. @default 268_435_456 (256 MiB)
    */
   maxTotalOutboxBytes: number
   /**
-   * How long a reader for whom something waits may take nothing and answer no ping, in milliseconds. Then it is closed with
-   * 4000. @default 60_000
+   * How long a connection with waiting messages may read nothing and answer no ping, in milliseconds. After it, the connection
+   * is closed with 4000. @default 60_000
    */
   stallTimeoutMs: number
 }
 
 /**
- * What is kept for those who come back, or come late. Bytes are those that it takes in memory at most: of a message three
- * times its length and 576, or four times and 832 if it is long enough to be deflated.
+ * Limits on the messages that are kept for clients that reconnect or subscribe late. Bytes are an upper bound of the memory
+ * used: 3 × the message's length + 576, or 4 × its length + 832 if the message is long enough to be compressed.
  */
 export interface History {
-  /** Messages that are kept of one session or user; 0 keeps none. @default 1_000 */
+  /** Messages kept per session or user. 0 keeps none. @default 1_000 */
   maxMessages: number
-  /** Bytes that are kept of one session or user. @default 1_048_576 (1 MiB) */
+  /** Bytes kept per session or user. @default 1_048_576 (1 MiB) */
   maxBytes: number
-  /** How long they are kept after the latest one, in milliseconds. @default 300_000 (5 minutes) */
+  /** How long a session's or user's messages are kept after the latest one, in milliseconds. @default 300_000 (5 minutes) */
   ttlMs: number
-  /** How long a job's end is kept, in milliseconds. @default 86_400_000 (24 hours) */
+  /** How long the end of a job is kept, in milliseconds. @default 86_400_000 (24 hours) */
   endTtlMs: number
   /**
-   * Bytes that are kept in all, running texts included. One message may take a sixteenth of it, and one session or user,
-   * with its messages and what its jobs left, an eighth. A start or an end of a job that is larger is kept as a short form,
-   * marked as `truncated`. Where there is no room for all, the session that holds most gives first, then the least recently
-   * used. @default 67_108_864 (64 MiB)
+   * Bytes kept in total, including the texts of running jobs. One message may take 1/16 of it. One session or user may take 1/8
+   * of it, including the state of its jobs. A larger start or end of a job is kept in a short form, marked as `truncated`. If
+   * the total is exceeded, messages of the largest session are evicted first, then those of the least recently used one.
+   * @default 67_108_864 (64 MiB)
    */
   maxTotalBytes: number
   /**
-   * Sessions and users of which anything is kept. Those that are followed are not counted, and those with a running job may
-   * be as many again. @default 100_000
+   * Sessions and users for which anything is kept. Those with subscribers don't count. Those with a running job have a limit of
+   * their own, of the same size. @default 100_000
    */
   maxStreams: number
 }
 
-/** How jobs are watched over. */
+/** Limits on jobs. */
 export interface Jobs {
-  /** A job of which nothing is heard for so long ends with an `ai_error` of type `stalled`, in milliseconds. @default 600_000 (10 minutes) */
+  /**
+   * How long a job may go without a report, in milliseconds. After it, the job ends with an `ai_error` of type `stalled`.
+   * @default 600_000 (10 minutes)
+   */
   stallAfterMs: number
-  /** UTF-16 units that are kept of a job's streamed text, the newest; at most 1/32 of `history.maxTotalBytes`. @default 1_048_576 */
+  /** UTF-16 units kept of the end of a job's streamed text, at most 1/32 of `history.maxTotalBytes`. @default 1_048_576 */
   maxTextUnits: number
 }
 
-/** The options of ws that the plugin passes on. */
+/** Options of ws that the plugin accepts. */
 export type WebSocketOptions = Omit<ServerOptions,
   'path' | 'server' | 'host' | 'port' | 'backlog' | 'noServer' | 'verifyClient' | 'WebSocket'>
 
 export interface AiCanvasWsOptions {
-  /** Where clients connect. @default '/ws' */
+  /** Path of the WebSocket route. @default '/ws' */
   path?: string
-  /** Put before every route of the plugin, as Fastify does for other plugins. @default '' */
+  /** Prefix of the plugin's routes, as in other Fastify plugins. @default '' */
   prefix?: string
   /**
-   * The stats route: its path, or route options such as `{ preHandler }`, or false for none.
+   * Path of the stats route, or route options such as `{ preHandler }`. `false` disables the route.
    * @default '/api/ws/stats'
    */
   stats?: string | false | StatsRouteOptions
   /**
-   * How often peers are pinged, in milliseconds. One of which nothing is heard until its next ping is cut off.
+   * Interval of keep-alive pings, in milliseconds. A client that sends nothing between two pings is disconnected.
    * @default 30_000
    */
   heartbeatIntervalMs?: number
   /**
-   * How long a peer has to answer a close frame, in milliseconds. Also the deadline of the plugin's whole shutdown: `app.close()`
-   * waits no longer for clients, for the broker and for sockets that nobody has taken over. @default 2_000
+   * How long a client has to answer a close frame, in milliseconds. Also the timeout of the plugin's whole shutdown:
+   * `app.close()` waits no longer for clients, the broker and sockets without an owner. @default 2_000
    */
   closeTimeoutMs?: number
-  /** Who a client is. Without it a client is who its query says: fit for development, and for a network of friends. */
+  /**
+   * Identifies a client. Without this hook, the server trusts the `userId` in the query. Leave it out only in development and
+   * in trusted networks.
+   */
   authenticate?: Authenticate
   /**
-   * What a client may follow: `true`, or a function that answers true to allow it. It is asked for every session, each
-   * time. Anything but true means no (`forbidden`); throwing, rejecting and not settling mean no for now (`unavailable`).
-   * Must be given when `authenticate` is. Without both everyone may follow everything.
+   * Decides which sessions a client may subscribe to and which jobs it may cancel. `true` allows everything. A function is
+   * called for each request and returns true to allow it. Any other value refuses the request with `forbidden`. If the function
+   * throws, rejects or times out, the request fails with `unavailable`. Required if `authenticate` is given. Without both,
+   * every client may subscribe to every session.
    */
   authorize?: Authorize
   /**
-   * Origins of pages that may connect with the user's cookies, such as `https://app.example.com`; `https://*.example.com` for
-   * all subdomains of example.com, at any depth, without example.com itself; `*` for any. The server's own host always may. With
-   * `authenticate`, a page of another origin may connect with a token that it brings.
-   * @default with `authenticate` only the server's own host, otherwise any
+   * Origins of pages that may connect with the user's cookies, such as `https://app.example.com`. `https://*.example.com`
+   * allows all subdomains at any depth, but not example.com itself. `*` allows any origin. The server's own host is always
+   * allowed. With `authenticate`, a page of another origin can still connect with a token.
+   * @default only the server's own host if `authenticate` is given, otherwise any origin
    */
   origins?: readonly string[]
   /**
-   * Takes messages of types that the protocol does not know. Returning false answers `unknown_type`; throwing or rejecting
-   * is logged and answers `internal_error`. With it, `websocket.maxPayload` is 100 MiB by default, otherwise 64 KiB.
+   * Handles messages of types that the protocol does not define. If it returns false, the client gets the error `unknown_type`.
+   * If it throws or rejects, the error is logged and the client gets `internal_error`. With this hook, `websocket.maxPayload`
+   * is 100 MiB by default, otherwise 64 KiB.
    */
   onMessage?: OnMessage
   /**
-   * Whether clients may cancel jobs when there is no `authenticate`. With it `authorize` decides, asked with
-   * `{ type: 'cancel', sessionId, jobId }`. @default false
+   * Whether clients may cancel jobs without `authenticate`. With `authenticate`, this option is ignored: `authorize` decides,
+   * called with `{ type: 'cancel', sessionId, jobId }`. @default false
    */
   allowCancel?: boolean
   /**
-   * Asked to end a job that was not started by `startAI` or `trackAI`. The client is answered when it has: false, also as a
-   * promise, answers `not_cancellable`, anything else `cancelling`; throwing, rejecting and not settling answer `unavailable`.
+   * Cancels a job that was not started by `startAI`, `trackAI` or `runAI` on this node. May return a promise. `false` sends the
+   * client the error `not_cancellable`. Any other value sends `cancelling`. If the hook throws, rejects or times out, the
+   * client gets the error `unavailable`.
    */
   onCancel?: OnCancel
   limits?: Partial<Limits>
   delivery?: Partial<Delivery>
-  /** False keeps no messages; the state of jobs is kept all the same. */
+  /** `false` keeps no messages. The state of jobs is still kept. */
   history?: Partial<History> | false
   jobs?: Partial<Jobs>
-  /** Where messages are ordered and passed between nodes. @default one in this process */
+  /** Orders and keeps messages, and passes them between nodes. @default a broker in this process's memory */
   broker?: Broker
   /**
-   * Options of ws for the plugin's own route. By default permessage-deflate with the documented settings, and `maxPayload` as
-   * described at `onMessage`. The app's other WebSocket routes have ws's own defaults. Not usable when the app registered
-   * @fastify/websocket itself: then its options count for every route.
+   * Options of ws for the plugin's own route. By default, permessage-deflate is enabled with the documented settings, and
+   * `maxPayload` depends on `onMessage`. The app's other WebSocket routes have ws's own defaults. Throws if the app registered
+   * @fastify/websocket itself, because its options then apply to every route.
    */
   websocket?: WebSocketOptions
 }
 
-/** The documented connection pool's compression: no context is kept between messages, in either direction. */
+/** Default compression settings, as documented. No context is kept between messages, in either direction. */
 const perMessageDeflate = {
   zlibDeflateOptions: { chunkSize: 1024, memLevel: 7, level: 3 },
   zlibInflateOptions: { chunkSize: 10 * 1024 },
@@ -204,14 +216,14 @@ export const defaults = {
     maxStreams: 100_000
   } satisfies History,
   jobs: { stallAfterMs: 10 * 60_000, maxTextUnits: 1024 * 1024 } satisfies Jobs,
-  /** The built-in messages are tiny, and 100 MiB from a stranger is an attack. */
+  /** The protocol's own messages are small, so a larger limit would only help an attacker. */
   maxPayload: 64 * 1024,
-  /** The documented limit, for apps that take messages of their own. */
+  /** The documented limit, for apps that handle their own messages. */
   maxPayloadWithOnMessage: 100 * 1024 * 1024,
   websocket: { clientTracking: true, perMessageDeflate }
 } as const
 
-/** Every option with its default, checked. */
+/** The validated options, with defaults applied. */
 export interface ResolvedOptions {
   readonly url: string
   readonly stats: { readonly url: string, readonly routeOptions: Omit<StatsRouteOptions, 'path'>, readonly isGuarded: boolean } | undefined
@@ -230,22 +242,24 @@ export interface ResolvedOptions {
   readonly broker: Broker | undefined
   readonly websocket: WebSocketOptions
   readonly maxPayload: number
-  /** Whether the app gave ws options of its own. */
+  /** Whether the app passed its own ws options. */
   readonly hasOwnWebSocket: boolean
 }
 
-/** Every name, complete before the compiler. */
+/** Names of all options. The `satisfies` clause makes the compiler report a missing one. */
 const optionNames = Object.keys({
   path: true, prefix: true, stats: true, heartbeatIntervalMs: true, closeTimeoutMs: true, authenticate: true, authorize: true,
   origins: true, onMessage: true, allowCancel: true, onCancel: true, limits: true, delivery: true, history: true, jobs: true,
   broker: true, websocket: true
 } satisfies Record<keyof AiCanvasWsOptions, true>)
 
-/** Fastify's own, which `register` takes for every plugin. */
+/** Options that Fastify's `register` accepts for every plugin. */
 const registerOptions = ['prefix', 'logLevel', 'logSerializers']
 
 /**
- * @throws `AICW_ERR_INVALID_OPTION` for a name that is unknown and a value that can't be meant, `AICW_ERR_AUTHORIZE_MISSING` for `authenticate`
+ * Validates the options and applies the defaults.
+ *
+ * @throws `AICW_ERR_INVALID_OPTION` for an unknown name or an invalid value, `AICW_ERR_AUTHORIZE_MISSING` for `authenticate`
  * without `authorize`.
  */
 export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
@@ -285,10 +299,10 @@ export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
 
 function checkNames (options: object): void {
   const unknown = Object.keys(options).find((name) => !optionNames.includes(name) && !registerOptions.includes(name))
-  if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: there are ${optionNames.join(', ')}`)
+  if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: the options are ${optionNames.join(', ')}`)
 }
 
-/** As Fastify joins them: a slash at the end of a prefix and one at the start of a path are one. */
+/** Removes a trailing slash: Fastify, too, joins the prefix `/a/` and the path `/b` to `/a/b`. */
 function resolvePrefix (prefix = ''): string {
   return prefix === '' ? prefix : checkPath('prefix', prefix).replace(/\/$/, '')
 }
@@ -296,7 +310,7 @@ function resolvePrefix (prefix = ''): string {
 function resolveMaxPayload ({ websocket, onMessage }: AiCanvasWsOptions): number {
   const standard = onMessage === undefined ? defaults.maxPayload : defaults.maxPayloadWithOnMessage
   const { maxPayload = standard }: { maxPayload?: unknown } = checkObject('websocket', websocket)
-  // ws compares with whatever it is given, and nothing is greater than NaN.
+  // ws does not validate it, and no length is greater than NaN: such a value would disable the limit.
   if (typeof maxPayload === 'number' && maxPayload >= 0) return maxPayload
   throw new errors.InvalidOption('websocket.maxPayload', 'must be a number of bytes, or 0 for no limit')
 }
@@ -316,7 +330,7 @@ function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<st
   return new Set(origins.map((text: unknown) => {
     const origin = typeof text === 'string' ? normalizeOrigin(text) : undefined
     if (origin !== undefined) return origin
-    throw new errors.InvalidOption('origins', `holds ${JSON.stringify(text)}: write an origin as "https://app.example.com", "https://*.example.com" for subdomains, or "*" for any`)
+    throw new errors.InvalidOption('origins', `contains the invalid value ${JSON.stringify(text)}: write an origin as "https://app.example.com", "https://*.example.com" for subdomains, or "*" for any`)
   }))
 }
 
@@ -325,7 +339,7 @@ function resolveNumbers<T extends object> (
 ): T {
   const unknown = Object.keys(checkObject(group, given)).find((name) => !Object.hasOwn(standard, name))
   if (unknown !== undefined) {
-    throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: ${group} has ${Object.keys(standard).join(', ')}`)
+    throw new errors.InvalidOption(`${group}.${unknown}`, `is unknown: the options of ${group} are ${Object.keys(standard).join(', ')}`)
   }
   const entries = Object.entries({ ...standard, ...given }).map(([name, value]: [string, unknown]) => [
     name, checkNumber(`${group}.${name}`, value ?? standard[name as keyof T], mayBeZero.includes(name))

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import type { Server } from 'node:http'
-// It is registered here, so its types come with ours: app.injectWS, app.websocketServer. An import of types alone would
-// not be written into the declarations.
+// Brings the types of app.injectWS and app.websocketServer, because this plugin registers @fastify/websocket. TypeScript would
+// omit a type-only import from the declaration files.
 import '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -24,22 +24,22 @@ import { safeLogger } from './util/logger.js'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Tells browsers about AI jobs: see `WebSocketManager`. */
+    /** Sends notifications about AI jobs to browsers: see `WebSocketManager`. */
     wsManager: WebSocketManager
   }
 }
 
-/** Each takes about half a millisecond, with all that it is sent: some hundredths of a second that others wait. */
+/** One upgrade takes about 0.5 ms, including the messages that it is sent. So a turn of the event loop takes about 8 ms. */
 const UPGRADES_PER_TURN = 16
 
-/** Servers that have the plugin: twice on one, both would answer an upgrade. */
+/** Servers that have the plugin. A second registration on one server would answer each upgrade twice. */
 const served = new WeakSet<Server>()
 
 /**
- * Notifies browsers about AI jobs over WebSockets: `GET /ws`, `app.wsManager`, `GET /api/ws/stats`.
+ * Fastify plugin that notifies browsers about AI jobs over WebSockets. Adds `GET /ws`, `GET /api/ws/stats` and `app.wsManager`.
  *
- * @throws `AICW_ERR_ALREADY_REGISTERED` the second time on a server, `AICW_ERR_INVALID_OPTION` and
- * `AICW_ERR_AUTHORIZE_MISSING` for options that can't be meant.
+ * @throws `AICW_ERR_ALREADY_REGISTERED` for a second registration on a server, `AICW_ERR_INVALID_OPTION` for invalid options,
+ * `AICW_ERR_AUTHORIZE_MISSING` for `authenticate` without `authorize`.
  */
 export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const resolved = resolveOptions(options)
@@ -54,7 +54,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   const websockets = await WebSockets.provide(app, {
     ...resolved, clock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
-  // Where the app registered @fastify/websocket, the app's options.
+  // If the app registered @fastify/websocket itself, these are the app's options.
   const { perMessageDeflate, maxPayload } = websockets.server.options
   const deflate = deflateSettings(perMessageDeflate)
   const settings = { options: resolved, clock, log, deflate, maxPayload }
@@ -67,11 +67,11 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     authTimeoutMs: resolved.limits.authTimeoutMs
   })
   const negotiations = deflate && new Negotiations(websockets.server, deflate)
-  // Before what can still fail, such as a route that the app has already: then too there is something to end.
+  // Added before steps that can still fail, such as a duplicate route: a failed registration must be cleaned up too.
   shutdown.add(
     { name: 'upgrades', run: () => { websockets.upgrades.close() } },
     { name: 'heartbeat', run: () => { heartbeat.stop() } },
-    // Half of the time, so that clients still have time for the closing handshake when the broker is slow.
+    // Half of the time, so that clients have time for the closing handshake even if the broker is slow.
     { name: 'notifications', run: () => manager.close(), share: 0.5 },
     { name: 'manager', run: () => { forgetManager(manager) } },
     {
@@ -117,7 +117,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     heartbeat.start()
     done()
   })
-  // Last, so that a registration that failed leaves nothing behind.
+  // Last, so that a failed registration leaves nothing behind.
   served.add(app.server)
   rememberManager(manager)
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
@@ -126,16 +126,19 @@ function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMes
   if (process.env.NODE_ENV === 'production' && authenticate === undefined) {
     const open = stats !== undefined && !stats.isGuarded
     app.log.warn({ ...open && { stats: stats.url } },
-      `ai-canvas-ws lets everyone in as whoever they say they are: give it "authenticate" and "authorize"${
-        open ? `; and GET ${stats.url} shows everyone's ids to everyone: guard it with stats: { preHandler }, or leave it out with stats: false` : ''}`)
+      `ai-canvas-ws does not authenticate clients, so any client can claim any userId: set the options "authenticate" and "authorize"${
+        open ? `. GET ${stats.url} shows the ids of all clients to everyone: guard it with stats: { preHandler }, or disable it with stats: false` : ''}`)
   }
   if (broker === undefined && isOneOfMany()) {
-    app.log.warn('ai-canvas-ws runs in a worker process, and each process has its own sessions: a client hears only of jobs that its own process reports. Run one process, or give it a "broker" that all processes share')
+    app.log.warn('ai-canvas-ws runs in a worker process, and each process has its own sessions: a client gets only the jobs that its own process reports. Run one process, or set the option "broker" to one that all processes share')
   }
-  if (onMessage !== undefined) app.log.info({ maxPayload }, 'clients may send messages of the app\'s own, up to this size')
+  if (onMessage !== undefined) app.log.info({ maxPayload }, 'clients may send the app\'s own messages, up to this size in bytes')
 }
 
-/** Whether this process probably has siblings that serve the same clients: workers of `cluster` and PM2, which numbers its processes. */
+/**
+ * Whether other processes probably serve the same clients: this one is a worker of `cluster`, or of PM2, which numbers its
+ * processes.
+ */
 function isOneOfMany (): boolean {
   return cluster.isWorker || Number(process.env.NODE_APP_INSTANCE ?? 0) > 0
 }

@@ -21,13 +21,14 @@ import { MemoryBroker } from './streams/memory-broker.js'
 import type { Clock } from './util/clock.js'
 import type { Logger } from './util/logger.js'
 
+/** Dependencies of `createServer`. */
 export interface ServerOptions<B extends Broker = Broker> {
   readonly options: ResolvedOptions
   readonly clock: Clock
   readonly log: Logger
   /** Where messages are ordered and kept: see `createBroker`. */
   readonly broker: B
-  /** How messages are compressed. Without it they are not. */
+  /** Compression settings. Without them, messages are sent uncompressed. */
   readonly deflate?: DeflateSettings | undefined
   /** The largest message that ws accepts from a client, in bytes. */
   readonly maxPayload: number | undefined
@@ -35,7 +36,7 @@ export interface ServerOptions<B extends Broker = Broker> {
 
 /** Returns the broker of the options, checked against its contract, or one in this process's memory. */
 export function createBroker ({ options, clock, log, deflate }: Omit<ServerOptions, 'broker'>): Broker {
-  if (options.broker !== undefined) return new CheckedBroker(options.broker, (err) => { log.error({ err }, 'the broker broke its contract') })
+  if (options.broker !== undefined) return new CheckedBroker(options.broker, (err) => { log.error({ err }, 'the broker violated its contract') })
   return new MemoryBroker({
     clock, log,
     ...options.history,
@@ -47,8 +48,8 @@ export function createBroker ({ options, clock, log, deflate }: Omit<ServerOptio
 export type Server<B extends Broker = Broker> = ReturnType<typeof createServer<B>>
 
 /**
- * Creates all parts of the server below Fastify, ws and HTTP, and connects them. This is the composition root: the plugin
- * calls it with the real clock, tests with a fake one. Each part is given only parts that exist already.
+ * Creates and connects all parts of the server below Fastify, ws and HTTP. This is the composition root: the plugin calls it
+ * with the real clock, and tests with a fake one. Each part gets only parts that already exist.
  */
 export function createServer<B extends Broker> ({ options, clock, log, broker, deflate, maxPayload }: ServerOptions<B>) {
   const { limits, delivery, jobs, closeTimeoutMs } = options
@@ -90,7 +91,7 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
   const notifier = new Notifier({ broker, clock, counters, cancellations, log, closeTimeoutMs, stallAfterMs: jobs.stallAfterMs })
   const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
 
-  /** This process, as the broker sees it. */
+  /** The broker's interface to this process. */
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),
     control: (message) => {

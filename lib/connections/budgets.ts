@@ -3,42 +3,45 @@ import type { Connection } from './connection.js'
 import type { ConnectionWatcher } from './connection-registry.js'
 import type { RateLimitSettings } from './rate-limit.js'
 
-/** A replay budget holds at most what comes in in so many seconds. */
+/** A replay budget holds at most this many seconds' worth of bytes. */
 const REPLAY_BURST_SECONDS = 4
 
 export interface BudgetsOptions {
   readonly clock: Clock
-  /** What each connection may spend in the long run. Infinity means no limit. */
+  /** Units that each connection gains per second. Infinity means no limit. */
   readonly perSecond: number
-  /** What it may spend at once. */
+  /** Largest number of units that a connection can save up. */
   readonly atOnce: number
 }
 
 interface Budget {
   left: number
   refilledAt: number
-  /** Work that waits for its turn, by session, and the timer of the first. */
+  /** Pending work, by session. `timer` starts the first of it. */
   readonly waiting: Map<string, () => void>
   timer: Timer | undefined
-  /** Whether waiting work is being begun: work that comes meanwhile joins the end of the queue. */
+  /** Whether pending work is being started. Work that is added meanwhile joins the end of the queue. */
   isServing: boolean
 }
 
 /**
- * A token bucket for each connection, and a queue for the work that it pays for. Work begins while anything is left,
- * whatever it costs, because its cost may be known only then. The next work waits, in order, until the debt is paid. So a
- * client that asks for much gets it slowly, and takes nobody's share of the server.
+ * A token bucket per connection, with a queue of pending work. Work starts while the balance is positive, whatever its cost,
+ * because the cost may be known only afterwards. The next work waits, in order, until the balance is positive again. So a
+ * client that asks for much gets it slowly and does not slow down others.
  */
 export class Budgets implements ConnectionWatcher {
   readonly #options: BudgetsOptions
-  /** Only of connections that spent something. */
+  /** Budgets of the connections that have spent something. */
   readonly #budgets = new WeakMap<Connection, Budget>()
 
   constructor (options: BudgetsOptions) {
     this.#options = options
   }
 
-  /** Calls back when the work for a session may begin: at once if nothing is owed. Work that waits already is replaced. */
+  /**
+   * Calls `begin` when the work for a session may start, at once if the balance allows it. Replaces pending work for that
+   * session.
+   */
   whenAllowed (connection: Connection, sessionId: string, begin: () => void): void {
     const budget = this.#budgets.get(connection)
     if (budget === undefined) {
@@ -49,7 +52,7 @@ export class Budgets implements ConnectionWatcher {
     if (budget.timer === undefined && !budget.isServing) this.#serve(budget)
   }
 
-  /** Work of this cost was begun. */
+  /** Charges a connection for work. */
   spend (connection: Connection, cost: number): void {
     const { clock, perSecond, atOnce } = this.#options
     if (cost === 0 || perSecond === Infinity) return
@@ -61,12 +64,12 @@ export class Budgets implements ConnectionWatcher {
     budget.left -= cost
   }
 
-  /** The session was left: its work waits no longer. */
+  /** Drops the pending work for a session, because the client unsubscribed. */
   forget (connection: Connection, sessionId: string): void {
     this.#budgets.get(connection)?.waiting.delete(sessionId)
   }
 
-  added (): void { /* A budget is made when something is spent. */ }
+  added (): void { /* A budget is created when something is spent. */ }
 
   removed (connection: Connection): void {
     const budget = this.#budgets.get(connection)
@@ -101,14 +104,14 @@ export class Budgets implements ConnectionWatcher {
   }
 }
 
-/** How many bytes of the past each connection may be sent. */
+/** Creates the budgets for replayed bytes. */
 export function replayBudgets (clock: Clock, { replayBytesPerSecond: perSecond }: { readonly replayBytesPerSecond: number }): Budgets {
   return new Budgets({ clock, perSecond, atOnce: perSecond * REPLAY_BURST_SECONDS })
 }
 
 /**
- * How many sessions each connection may begin to follow. What a page shows can be replaced at once, and what replaces it again:
- * that makes twice as many sessions as it may follow.
+ * Creates the budgets for new subscriptions. A burst holds twice `sessionsPerConnection`, so that a page can replace all
+ * sessions that it shows twice in a row.
  */
 export function subscribeBudgets (
   clock: Clock, { subscribesPerSecond: perSecond, sessionsPerConnection }: Pick<RateLimitSettings, 'sessionsPerConnection'> & { readonly subscribesPerSecond: number }

@@ -8,14 +8,17 @@ import { JobMap } from '../util/job-map.js'
 import type { Logger } from '../util/logger.js'
 import type { Replies } from './replies.js'
 
-/** Asked to end a job that has no handle. False, also as a promise, says that it can't be ended. */
+/** Hook that cancels a job without a handle on this node. Returns false, or a promise of it, if the job can't be cancelled. */
 export type OnCancel = (job: { sessionId: string, jobId: string }) => MaybePromise<unknown>
 
-/** Outcome of a cancel: the job that was told to end; or why none was: nobody listens, that could not be found out, or the right has gone. */
+/**
+ * Outcome of a cancel: the job that was cancelled, or the reason for the failure. `not_cancellable`: no node has a handle or
+ * accepts it. `unavailable`: a node failed or timed out. `forbidden`: the client's right was revoked meanwhile.
+ */
 export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable' | 'forbidden'
 
 const FORBIDDEN = 'you may not cancel this job'
-const LATER = 'this could not be done now: try again later'
+const LATER = 'the cancel could not be processed: try again later'
 
 export interface CancellationsOptions {
   readonly clock: Clock
@@ -23,14 +26,14 @@ export interface CancellationsOptions {
   readonly subscriptions: Subscriptions
   readonly replies: Replies
   readonly log: Logger
-  /** Whether clients may cancel at all; which of them may what, `authorize` says. */
+  /** Whether clients may cancel jobs. If true, `authorize` decides about each request. */
   readonly allowed: boolean
   readonly onCancel: OnCancel | undefined
-  /** How long that may take, in milliseconds. */
+  /** Timeout of `onCancel`, in milliseconds. */
   readonly authTimeoutMs: number
 }
 
-/** The handle of a running job. */
+/** Handle of a running job. */
 export interface CancellableJob {
   readonly sessionId: string
   readonly jobId: string
@@ -38,15 +41,15 @@ export interface CancellableJob {
   stall (): void
 }
 
-/** Who listens for a job to be cancelled. It may have been started twice: then each handle is one of it. */
+/** The handles of one job. There are several if it was started several times. */
 interface Listeners {
   readonly sessionId: string
   readonly jobId: string
-  /** Not changed: a cancel tells them a moment after it found them. */
+  /** Never mutated, because a cancel uses the array in a later microtask. */
   readonly handles: readonly CancellableJob[]
 }
 
-/** Ends jobs on request: whoever listens for it is told. Whether and when the job then ends is its own affair. */
+/** Passes cancel requests to the handles of jobs. The job itself decides whether and when it ends. */
 export class Cancellations {
   readonly #options: CancellationsOptions
   readonly #listeners = new JobMap<Listeners>()
@@ -60,17 +63,17 @@ export class Cancellations {
     this.#listeners.add({ sessionId, jobId, handles: [...this.#handles(sessionId, jobId), job] })
   }
 
-  /** The job has ended, whoever reported that. */
+  /** Forgets the handles of a job that has ended. */
   ended (sessionId: string, jobId: string): void {
     this.#listeners.delete(sessionId, jobId)
   }
 
-  /** Nothing was heard of the job for too long. */
+  /** Notifies the handles of a job that it stalled. */
   stalled (sessionId: string, jobId: string): void {
     for (const handle of this.#handles(sessionId, jobId)) handle.stall()
   }
 
-  /** It never began. */
+  /** Forgets the handle of a job that could not be started. */
   unlisten (job: CancellableJob): void {
     const { sessionId, jobId } = job
     const handles = this.#handles(sessionId, jobId).filter((each) => each !== job)
@@ -78,7 +81,7 @@ export class Cancellations {
     else this.#listeners.delete(sessionId, jobId)
   }
 
-  /** Carries out a client's `cancel`. It answers the client itself, whatever happens. */
+  /** Handles a client's `cancel`. Always answers the client. */
   request (connection: Connection, sessionId: string, jobId: string | undefined): void {
     const { subscriptions, replies, allowed, log } = this.#options
     const refuse = (code: 'forbidden' | 'unavailable' | 'not_cancellable', message: string): void => {
@@ -96,17 +99,17 @@ export class Cancellations {
       }
       return proceed(() => this.cancel(sessionId, jobId, mayStill), (cancelled) => {
         if (cancelled === 'forbidden') refuse(cancelled, FORBIDDEN)
-        else if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running here that could be cancelled')
+        else if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running, or it can\'t be cancelled')
         else if (cancelled === 'unavailable') refuse(cancelled, LATER)
         else replies.cancelling(connection, sessionId, cancelled.jobId)
       }, (err) => {
-        log.error({ err, clientId: connection.id, sessionId }, 'the broker could not pass on a cancel')
+        log.error({ err, clientId: connection.id, sessionId }, 'the broker failed to pass on a cancel')
         refuse('unavailable', LATER)
       })
     })
   }
 
-  /** Tells every node. `mayStill` is asked once the job is known, which may take the broker a while. */
+  /** Passes a cancel to every node. Calls `mayStill` once the job is known, because the broker may take a while to find it. */
   cancel (sessionId: string, jobId: string | undefined, mayStill: () => boolean = () => true): MaybePromise<Cancelled> {
     const { broker } = this.#options
     return whenThere(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
@@ -119,12 +122,12 @@ export class Cancellations {
     })
   }
 
-  /** Carries out an order on this node. Answers at once where there is a handle or the hook does, and always within the deadline. */
+  /** Cancels a job on this node. Returns synchronously if there is a handle or the hook does, and always within the timeout. */
   carryOut (sessionId: string, jobId: string): MaybePromise<ControlResult> {
     const { onCancel, log, clock, authTimeoutMs } = this.#options
     const handles = this.#handles(sessionId, jobId)
     if (handles.length > 0) {
-      // The answer leaves first: the job's end may follow at once.
+      // In a microtask, so that the answer is sent before the job's end.
       queueMicrotask(() => { for (const handle of handles) handle.cancel() })
       return true
     }

@@ -5,26 +5,26 @@ import type { ConnectionRegistry } from './connection-registry.js'
 import type { Identity } from './identity.js'
 import { serializeAppMessage, type AppMessage } from './app-message.js'
 
-/** A connected client, as the app's hooks are given it. */
+/** A connected client, as the app's hooks see it. */
 export interface Client {
   readonly id: string
   readonly userId: string | undefined
-  /** What `authenticate` returned, or `{ userId }` of the query. */
+  /** The return value of `authenticate`. Without that hook, `{ userId }` from the query. */
   readonly identity: Identity
-  /** The sessions that it follows now, the latest last. */
+  /** Sessions that the client is subscribed to now, the latest last. */
   readonly sessionIds: readonly string[]
   /**
-   * Sends it a message of the app's own, with the server's `timestamp`.
+   * Sends your own message to the client. The server adds a `timestamp`. Does nothing if the client has disconnected.
    *
-   * @throws `AICW_ERR_INVALID_MESSAGE` without a `type` or with a reserved one, `AICW_ERR_NOT_SERIALIZABLE` for what JSON
-   * can't hold. To a client that has gone it does nothing.
+   * @throws `AICW_ERR_INVALID_MESSAGE` for a missing or reserved `type`, `AICW_ERR_NOT_SERIALIZABLE` for values that JSON can't
+   * represent.
    */
   send (message: AppMessage): void
-  /** Ends the connection with 4502, after which a client stays away. */
+  /** Closes the connection with 4502. Clients don't reconnect after this code. */
   disconnect (): void
 }
 
-/** Makes the app's view of a connection. */
+/** Returns a function that creates the app's view of a connection. */
 export function clientView (options: { hub: Hub, connections: ConnectionRegistry, clock: Clock }): (connection: Connection) => Client {
   const { hub, connections } = options
   const timestamp = isoTimestamps(options.clock)

@@ -6,7 +6,7 @@ import type { Counters } from './counters.js'
 import { hasExpired } from './identity.js'
 import type { Logger } from '../util/logger.js'
 
-/** A part of the server that keeps something for each connection. */
+/** Part of the server that keeps state for each connection. */
 export interface ConnectionWatcher {
   added (connection: Connection): void
   removed (connection: Connection): void
@@ -17,16 +17,16 @@ export interface ConnectionRegistryOptions {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Logger
-  /** How long a peer has to answer a close frame, in milliseconds. */
+  /** How long a client has to answer a close frame, in milliseconds. */
   readonly closeTimeoutMs: number
 }
 
-/** The registry of admitted connections, and the only way to end one. Who follows what is in the hub's channels. */
+/** Registry of admitted connections, and the only place that closes one. Subscribers are in the hub's channels. */
 export class ConnectionRegistry {
   readonly #options: ConnectionRegistryOptions
   readonly #watchers: ConnectionWatcher[] = []
   readonly #open = new Map<string, Connection>()
-  /** Connections with a closing handshake under way, and the deadline of each. */
+  /** Connections in the closing handshake, with the timeout of each. */
   readonly #closing = new Map<Connection, Timer>()
   #onceEmpty: (() => void) | undefined
 
@@ -34,12 +34,12 @@ export class ConnectionRegistry {
     this.#options = options
   }
 
-  /** Calls these for every connection from now on, in this order. */
+  /** Adds watchers. They are called for every later connection, in this order. */
   watch (...watchers: ConnectionWatcher[]): void {
     this.#watchers.push(...watchers)
   }
 
-  /** Every connection that is tracked: those whose closing handshake is under way too. */
+  /** Number of tracked connections, including those in the closing handshake. */
   get size (): number {
     return this.#open.size
   }
@@ -56,9 +56,9 @@ export class ConnectionRegistry {
   }
 
   /**
-   * Whether a connection may still act: it has not left, is not being closed, was not revoked, and its identity has not
-   * expired. Ask at the moment of acting, after every wait for the app or the broker. One that has expired is closed here,
-   * because its timer may be late: the process may have been busy, or the wall clock set.
+   * Whether a connection may still act: it is open, was not revoked, and its identity has not expired. Check it immediately
+   * before acting, and again after each wait for the app or the broker. Closes an expired connection, because its timer may be
+   * late after a busy event loop or a change of the wall clock.
    */
   mayAct (connection: Connection): boolean {
     if (connection.subscriber.outbox.closed) return false
@@ -67,7 +67,7 @@ export class ConnectionRegistry {
     return false
   }
 
-  /** The socket has closed. */
+  /** Removes a connection whose socket has closed. */
   remove (connection: Connection, code: number): void {
     this.#closing.get(connection)?.cancel()
     this.#closing.delete(connection)
@@ -79,8 +79,8 @@ export class ConnectionRegistry {
   }
 
   /**
-   * Begins to close: what was delivered so far goes out first, nothing after it. A peer that does not answer in time is
-   * cut off. Closing twice is closing once.
+   * Starts the closing handshake. Messages delivered before are sent first, and later ones are not. The socket is terminated if
+   * the client does not answer in time. Idempotent.
    */
   close (connection: Connection, name: CloseName, detail?: string): void {
     if (this.#closing.has(connection) || !this.#open.has(connection.id)) return
@@ -89,12 +89,12 @@ export class ConnectionRegistry {
     counters.close(name)
     log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
     this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#cutOff(connection) }))
-    // Its right to read has ended: what was still to come of the past is not sent.
+    // The client may no longer read the session, so pending replays stop too.
     if (name === 'revoked' || name === 'tokenExpired') hub.stopReplays(connection.subscriber)
     hub.finish(connection.subscriber, () => { connection.subscriber.outbox.transport.close(code, reason) })
   }
 
-  /** Closes all, and resolves when every one is gone. Those that have not closed after `ms` are cut off. */
+  /** Closes all connections and resolves when all have closed. Terminates those that are still open after `ms`. */
   async closeAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     for (const connection of this.#open.values()) this.close(connection, name)
     if (this.size === 0) return

@@ -4,41 +4,41 @@ import type { Have, Since } from '../protocol/positions.js'
 import type { Identity } from './identity.js'
 import type { RateLimit } from './rate-limit.js'
 
-/** What a client asks for when it follows a session: where it was, and how much it holds of jobs' texts. */
+/** Recovery data in a `subscribe`: the client's last position, and how much it has of the texts of jobs. */
 export interface SubscribeRequest {
   readonly since: Since | undefined
   readonly have: Have
 }
 
-/** A session that a connection follows, or is on its way to. */
+/** State of a connection's subscription to one session, pending or joined. */
 export interface Subscription {
-  /** Whether permission, or the broker's answer, is awaited. */
+  /** Whether a request is pending: it waits for `authorize` or for the broker. */
   asking: boolean
-  /** Whether its messages are delivered. */
+  /** Whether the session's messages are delivered to the client. */
   joined: boolean
-  /** The newest of the requests that came while one was being decided, and how many it stands for, itself included. */
+  /** Newest request that arrived while another one was pending. `count` is the number of requests that it stands for. */
   waiting?: { readonly request: SubscribeRequest, readonly count: number } | undefined
 }
 
-/** `client_<milliseconds>_<random>`. The random part has 122 bits, so knowing one id helps nobody to another. */
+/** Returns a new id, `client_<milliseconds>_<random>`. The random part has 122 bits, so that ids can't be guessed. */
 export function clientId (now: number): string {
   return `client_${now}_${randomUUID().replaceAll('-', '')}`
 }
 
-/** One admitted WebSocket: who is there, what it follows, whether it lives. */
+/** An admitted WebSocket, with its identity, its subscriptions and its liveness. */
 export class Connection {
   readonly id: string
   readonly identity: Identity
   readonly subscriber: Subscriber
   readonly rateLimit: RateLimit
-  /** In the order in which they were asked for; a session asked for again becomes the latest. */
+  /** By session, in the order of the requests. A repeated request moves its session to the end. */
   readonly subscriptions = new Map<string, Subscription>()
-  /** Whether something was heard of the peer since the last ping. */
+  /** Whether the client has sent anything since the last ping. */
   isAlive = true
-  /** When the last ping left, on the monotonic clock, if nothing was queued before it and it is unanswered. */
+  /** Monotonic time of the last ping. Undefined once it is answered, or if other messages were queued before it. */
   pingedAt: number | undefined
   pingPayload: Buffer | undefined
-  /** Those with which it is pinged, itself among them: the heartbeat's own note. */
+  /** The connection's ping group, itself included. Set by the heartbeat. */
   pingedWith: Set<Connection> | undefined
 
   constructor (options: { id: string, identity: Identity, subscriber: Subscriber, rateLimit: RateLimit }) {
@@ -52,7 +52,7 @@ export class Connection {
     return this.identity.userId
   }
 
-  /** The sessions that it follows, the latest last. */
+  /** Sessions that it is subscribed to, the latest last. */
   get sessionIds (): string[] {
     return [...this.subscriptions].filter(([, { joined }]) => joined).map(([sessionId]) => sessionId)
   }

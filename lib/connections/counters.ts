@@ -1,10 +1,10 @@
 import type { CloseName, ErrorCode } from '../protocol/codes.js'
 
-/** What is counted since the app started. What delivery counts is in its `OutboxPool`. */
+/** Counters since the app started. The counters of delivery are in `OutboxPool`. */
 export class Counters {
-  /** Messages from clients, the unacceptable ones too. */
+  /** Messages from clients, including invalid ones. */
   received = 0
-  /** Connections that said that they come back. */
+  /** Connections whose client reported a reconnect. */
   returned = 0
   /** Notifications and broadcasts that failed. */
   failed = 0
@@ -26,7 +26,7 @@ export class Counters {
     this.#roundTrips++
   }
 
-  /** The mean time from a ping to its pong, in milliseconds; 0 before the first. */
+  /** Mean time from a ping to its pong, in milliseconds. 0 before the first pong. */
   get averageLatency (): number {
     return this.#roundTrips === 0 ? 0 : this.#roundTripSum / this.#roundTrips
   }

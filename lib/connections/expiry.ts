@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../util/clock.js'
 import type { Connection } from './connection.js'
 import type { ConnectionRegistry, ConnectionWatcher } from './connection-registry.js'
 
-/** Closes a connection when its identity ends. */
+/** Closes connections when their identities expire. */
 export class Expiry implements ConnectionWatcher {
   readonly #clock: Clock
   readonly #connections: ConnectionRegistry
@@ -23,7 +23,7 @@ export class Expiry implements ConnectionWatcher {
     this.#timers.delete(connection)
   }
 
-  /** A timer measures how long, an expiry is a date: the wall clock, which may have been set since, has the last word. */
+  /** Checks the wall clock when the timer fires, and waits again if it was set back. An expiry is a date, not a duration. */
   #arm (connection: Connection, expiresAt: number): void {
     this.#timers.set(connection, this.#clock.after(Math.max(0, expiresAt - this.#clock.now()), () => {
       if (this.#clock.now() < expiresAt) this.#arm(connection, expiresAt)

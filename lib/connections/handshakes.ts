@@ -28,21 +28,21 @@ export interface HandshakesOptions {
   readonly counters: Counters
   readonly log: Logger
   readonly rateLimit: RateLimitSettings
-  /** How long a peer has to answer a close frame, in milliseconds. */
+  /** How long a client has to answer a close frame, in milliseconds. */
   readonly closeTimeoutMs: number
-  /** How many connections one user may have on this node, and how many there may be in all. */
+  /** Limits on the connections of one user, and of all clients, on this node. */
   readonly connectionsPerUser: number
   readonly maxConnections: number
 }
 
-/** A socket that is upgraded and not admitted yet. */
+/** Upgraded socket that is not admitted yet. */
 export class Handshake {
   readonly transport: Transport
-  /** Set once it is known who comes, and the broker is being asked. */
+  /** Set once the client is identified. The broker's answer may still be pending. */
   connection: Connection | undefined
-  /** The deadline of its closing handshake, once it is refused. */
+  /** Timeout of the closing handshake. Set once the client is refused. */
   refusal: Timer | undefined
-  /** What was revoked since it began: the app's answers that it goes by may be older than that. */
+  /** Revocations since the handshake started. The hooks may have decided before them. */
   readonly #revoked: Array<{ userId: string, sessionId: string | undefined }> = []
 
   constructor (transport: Transport) {
@@ -58,20 +58,20 @@ export class Handshake {
   }
 }
 
-/** Who is admitted: as which user, and following which session from the start. */
+/** Result of a successful admission: the identity, and the session to subscribe to from the start. */
 export interface Admitted {
   readonly identity: Identity
   readonly sessionId: string | undefined
-  /** Where it was in that session, and in the user's stream. */
+  /** Recovery data for that session and for the user's stream. */
   readonly request: SubscribeRequest
   readonly userSince: Since | undefined
-  /** Whether it says that it was here before. */
+  /** Whether the client reports a reconnect. */
   readonly returns: boolean
-  /** Whether it may follow that session. */
+  /** Decision of `authorize` about that session. */
   readonly permission: Permission
 }
 
-/** The way from an upgraded socket to a tracked connection. */
+/** Tracks pending handshakes, and turns upgraded sockets into connections. */
 export class Handshakes {
   readonly #options: HandshakesOptions
   readonly #underWay = new Set<Handshake>()
@@ -82,7 +82,7 @@ export class Handshakes {
     this.#options = options
   }
 
-  /** Begins a handshake. One for which there is no room is refused at once. */
+  /** Starts a handshake. Refuses it at once if there are too many connections. */
   begin (transport: Transport): Handshake {
     const { connections, maxConnections } = this.#options
     const handshake = new Handshake(transport)
@@ -93,8 +93,8 @@ export class Handshakes {
   }
 
   /**
-   * Closes it. A peer that does not answer the close frame in time is cut off. Refusing twice is refusing once. `fields` are
-   * logged, and not told to the client.
+   * Refuses a client by closing its socket. The socket is terminated if the client does not answer the close frame in time.
+   * `fields` are logged and not sent to the client. Idempotent.
    */
   refuse (handshake: Handshake, name: CloseName, detail?: string, fields?: object): void {
     if (handshake.refusal !== undefined || !this.#underWay.has(handshake)) return
@@ -107,7 +107,7 @@ export class Handshakes {
     handshake.transport.close(code, detail === undefined ? reason : `${reason}: ${detail}`)
   }
 
-  /** The socket has closed before it was admitted. */
+  /** Ends a handshake whose socket closed before it was admitted. */
   end (handshake: Handshake): void {
     handshake.refusal?.cancel()
     if (handshake.connection !== undefined) this.#options.hub.drop(handshake.connection.subscriber)
@@ -115,8 +115,8 @@ export class Handshakes {
   }
 
   /**
-   * Refuses all, those still to come too, and resolves when every one is gone. Those that have not closed after `ms` are
-   * cut off.
+   * Refuses all pending and future handshakes. Resolves when all pending ones have closed. Terminates the sockets that are
+   * still open after `ms`.
    */
   async refuseAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     this.#closing = name
@@ -127,7 +127,7 @@ export class Handshakes {
     timer.cancel()
   }
 
-  /** A revocation reaches those on their way too. */
+  /** Applies a revocation to pending handshakes. */
   revoke (userId: string, sessionId: string | undefined): void {
     const { hub } = this.#options
     for (const handshake of this.#underWay) {
@@ -139,8 +139,8 @@ export class Handshakes {
   }
 
   /**
-   * Makes a connection of the socket: `connection` first, then everything else. Answers it, or how the socket should be
-   * closed instead. Rejects when the broker does.
+   * Creates a connection for the socket. The `connection` message is sent before all others. Returns the connection, or the
+   * name of the close code if the client must be refused. Rejects if the broker does.
    */
   accept (handshake: Handshake, admitted: Admitted): MaybePromise<Connection | CloseName> {
     const { hub, connections, subscriptions, replies, replayBudgets, connectionsPerUser } = this.#options
@@ -157,7 +157,7 @@ export class Handshakes {
       requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
     return proceed(() => hub.join(connection.subscriber, requests, (joined) => {
-      // The broker may have taken its time. Dropping it ends its way into the streams, so that nothing is sent.
+      // The answer may have taken a while. Dropping the subscriber aborts the join, so that nothing is sent.
       if (this.#refusal(handshake, identity) !== undefined) {
         hub.drop(connection.subscriber)
         return ''
@@ -177,7 +177,7 @@ export class Handshakes {
       if (!connection.subscriptions.has(sessionId)) {
         subscriptions.deny(connection, sessionId, permission === 'unavailable' ? 'unavailable' : 'forbidden')
       } else if (handshake.isRevoked(userId, sessionId)) {
-        // After `connection` had told that it follows the session.
+        // `connection` already said that the client is subscribed to the session.
         subscriptions.revoke(connection, sessionId)
       }
       return connection
@@ -187,7 +187,7 @@ export class Handshakes {
     })
   }
 
-  /** Why a client may no longer come in, by now: the app and the broker were waited for. */
+  /** Returns the reason to refuse a client, if there is one by now. Checked again after each wait for the app or the broker. */
   #refusal (handshake: Handshake, identity: Identity): CloseName | undefined {
     if (handshake.refusal !== undefined || !this.#underWay.has(handshake)) return 'goingAway'
     if (handshake.isRevoked(identity.userId)) return 'revoked'

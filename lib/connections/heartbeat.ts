@@ -8,17 +8,17 @@ export interface HeartbeatOptions {
   readonly clock: Clock
   readonly counters: Counters
   readonly log: Logger
-  /** How often each peer is pinged, in milliseconds. */
+  /** Interval of pings to each client, in milliseconds. */
   readonly intervalMs: number
-  /** A reader that takes nothing for this long is closed as a slow one, in milliseconds. */
+  /** A connection with waiting messages that reads nothing for this long is closed as a slow consumer, in milliseconds. */
   readonly stallTimeoutMs: number
 }
 
-/** Pings leave in groups at least this far apart: finer would be timers for their own sake. */
+/** Minimum time between two groups of pings. Shorter steps would only add timers. */
 const MIN_STEP_MS = 250
 const MAX_GROUPS = 120
 
-/** Some connections, and the group that comes after them in the round. */
+/** Connections that are pinged together, and the next group of the ring. */
 interface Group {
   readonly members: Set<Connection>
   next: Group
@@ -33,18 +33,19 @@ function ring (count: number): Group {
 }
 
 /**
- * One timer for all connections. They are spread over groups, so that ten thousand pings do not leave in one burst. Each
- * time its group is due, a peer of which nothing was heard since the last ping is cut off, and the others are pinged.
+ * Pings all connections with one timer and terminates those that don't answer. Connections are spread over groups, so that ten
+ * thousand pings don't leave in one burst. When a group is due, a client that has sent nothing since the last ping is
+ * disconnected. The others are pinged.
  */
 export class Heartbeat implements ConnectionWatcher {
   readonly #options: HeartbeatOptions
   readonly #stepMs: number
-  /** The group that is due next, and the one that the next connection joins. */
+  /** Group that is due next, and group that the next connection joins. */
   #due: Group
   #filling: Group
   #beats = 0
   #dueAt = 0
-  /** Until then nobody is cut off: this process was held up, so silence says nothing about the peers. */
+  /** Until then no client is disconnected: this process was blocked, so the silence may be its own fault. */
   #graceUntil = 0
   #timer: Timer | undefined
 
@@ -76,8 +77,8 @@ export class Heartbeat implements ConnectionWatcher {
   }
 
   /**
-   * A pong came. Returns false when no ping had asked for it. Only the answer to the latest ping tells a round trip, and only
-   * if that ping waited behind nothing.
+   * Handles a pong. Returns false if it answers no ping. The round trip is measured only for the latest ping, and only if no
+   * message was queued before that ping.
    */
   pong (connection: Connection, payload: Buffer): boolean {
     connection.isAlive = true
@@ -94,7 +95,7 @@ export class Heartbeat implements ConnectionWatcher {
     this.#timer = clock.after(this.#stepMs, () => {
       const now = clock.monotonic()
       if (now - this.#dueAt > this.#options.intervalMs / 2) this.#graceUntil = now + this.#options.intervalMs
-      // What the peers have sent may be waiting to be read: timers come before I/O. After it, silence is theirs.
+      // Node runs timers before I/O. Wait until pending input was read, so that only clients that sent nothing count as silent.
       clock.endOfTick(() => {
         if (this.#timer === undefined) return
         this.#beat()
@@ -114,14 +115,14 @@ export class Heartbeat implements ConnectionWatcher {
     const { clock, counters, log, stallTimeoutMs } = this.#options
     const { outbox } = connection.subscriber
     const now = clock.monotonic()
-    // It may take what had waited long before it reads the ping behind that.
+    // A client that reads waiting messages is alive, even if it has not reached the ping behind them.
     const isAlive = connection.isAlive || outbox.hasTaken
     outbox.hasTaken = false
     if (outbox.stalledMs > stallTimeoutMs) {
       outbox.closeAsSlow()
     } else if (!isAlive && !outbox.behind && now >= this.#graceUntil) {
       counters.close('abnormal')
-      log.debug({ clientId: connection.id }, 'a peer answered no ping: cut off')
+      log.debug({ clientId: connection.id }, 'a client answered no ping: terminated')
       outbox.transport.terminate()
     } else {
       connection.isAlive = false

@@ -14,12 +14,13 @@ import type { Subscriptions } from './subscriptions.js'
 import type { Logger } from '../util/logger.js'
 import type { About, Replies } from './replies.js'
 
-/** A message of a type that the protocol does not know, as the client sent it: checked for nothing but being an object with a string `type`. */
+/** A client's message of a type that the protocol does not define. Only checked to be an object with a string `type`. */
 export interface UnknownMessage {
   type: string
   [field: string]: unknown
 }
 
+/** Hook that handles messages of types that the protocol does not define. See the option `onMessage`. */
 export type OnMessage = (message: UnknownMessage, client: Client) => MaybePromise<unknown>
 
 export interface InboundOptions {
@@ -44,16 +45,16 @@ const checks = {
 
 const ID_RULE = 'a string of 1 to 256 characters without control characters'
 
-/** What `subscribe` says of one session. */
+/** The part of a `subscribe` about one session. */
 type Entry = NonNullable<Subscribe['sessions']>[number]
 
-/** The messages that may be about many sessions: where an entry's id is, and what the entries look like. */
+/** Messages that may list several sessions: how to find an entry's id, and an example for errors. */
 const batches = {
   subscribe: { idOf: (entry: unknown) => (entry as Partial<Entry> | null)?.sessionId, example: '[{ "sessionId": "a" }, { "sessionId": "b" }]' },
   unsubscribe: { idOf: (entry: unknown) => entry, example: '["a", "b"]' }
 } as const
 
-/** What a client may say, and what it is answered when it says something else. */
+/** Validates and dispatches the messages of clients. */
 export class Inbound {
   readonly #options: InboundOptions
 
@@ -61,7 +62,7 @@ export class Inbound {
     this.#options = options
   }
 
-  /** Takes one message. Never throws: whatever a client sends, and whatever the app's hook does with it. */
+  /** Handles one message. Never throws, whatever the client sends and whatever the app's hook does. */
   receive (connection: Connection, data: Buffer, isBinary: boolean): void {
     const { connections, counters, replies } = this.#options
     if (!connections.mayAct(connection)) return
@@ -85,17 +86,17 @@ export class Inbound {
     this.#dispatch(connection, message)
   }
 
-  /** Takes a control frame that the client need not have sent: it counts as a message, because a flood of them is a flood. */
+  /** Handles an unsolicited control frame. It counts as a message, so that a flood of them is limited too. */
   unasked (connection: Connection): void {
     if (this.#options.connections.mayAct(connection)) this.#within(connection)
   }
 
-  /** Whether the client keeps to the rate. One that does not is told, and closed. */
+  /** Whether the client keeps to the rate limit. If not, sends an error and closes the connection. */
   #within (connection: Connection): boolean {
     const { connections, clock, replies } = this.#options
     connection.isAlive = true
     if (connection.rateLimit.take(clock.monotonic())) return true
-    replies.error(connection, 'rate_limited', 'too many messages: slow down, and come back later')
+    replies.error(connection, 'rate_limited', 'too many messages: reconnect later and send fewer')
     connections.close(connection, 'rateLimited')
     return false
   }
@@ -121,13 +122,13 @@ export class Inbound {
     }
   }
 
-  /** A message about many sessions. Entries with an invalid id are refused, and the others are carried out. */
+  /** Handles a message about several sessions. Refuses entries with an invalid id and carries out the others. */
   #dispatchBatch (connection: Connection, message: UnknownMessage, type: keyof typeof batches): void {
     const { replies, limits: { sessions: most = Infinity } } = this.#options
     const { sessions } = message
     const { idOf, example } = batches[type]
     if (message.sessionId !== undefined) {
-      replies.error(connection, 'invalid_message', `"${type}" takes a "sessionId" or "sessions", and not both`, { request: type })
+      replies.error(connection, 'invalid_message', `"${type}" takes either a "sessionId" or "sessions", not both`, { request: type })
     } else if (!Array.isArray(sessions) || sessions.length === 0 || sessions.length > most) {
       replies.error(connection, 'invalid_message', `"sessions" must be an array such as ${example}, with at least one entry${
         most === Infinity ? '' : ` and at most ${most}`}: send further ones in another message`, { request: type })
@@ -153,10 +154,11 @@ export class Inbound {
       if (subscribe(message)) connection.rateLimit.refundSubscribe()
       return
     }
-    // Of two entries for one session the last one counts.
+    // The last of several entries for one session counts.
     const entries = new Map(message.sessions.map((entry) => [entry.sessionId, entry]))
     for (const entry of entries.values()) {
-      // An answer without a decision costs a message: otherwise one message could ask for hundreds of them, again and again.
+      // An entry that is answered without a call of `authorize` counts as a message. Otherwise one message could cause hundreds
+      // of answers, again and again.
       if (!subscribe(entry) && !this.#within(connection)) return
     }
   }
@@ -174,12 +176,12 @@ export class Inbound {
     }
   }
 
-  /** Types that the protocol does not know are the app's, if it takes any. */
+  /** Passes a message of an unknown type to the app's hook. */
   #handToApp (connection: Connection, message: UnknownMessage): void {
     const { onMessage, clientOf, connections, replies, log } = this.#options
     const failed = (err: unknown): void => {
       log.error({ err, clientId: connection.id, type: message.type.slice(0, 64) }, 'onMessage failed')
-      if (connections.mayAct(connection)) replies.error(connection, 'internal_error', 'the app could not handle this message')
+      if (connections.mayAct(connection)) replies.error(connection, 'internal_error', 'the app failed to handle this message')
     }
     try {
       const taken = onMessage === undefined ? false : onMessage(message, clientOf(connection))
@@ -194,11 +196,11 @@ export class Inbound {
   #unknown (connection: Connection, { type }: UnknownMessage): void {
     const shown = JSON.stringify(type.slice(0, 64))
     this.#options.replies.error(connection, 'unknown_type',
-      `${shown} is not a type that this server takes: send ping, subscribe, unsubscribe or cancel`)
+      `${shown} is not a type that this server handles: send ping, subscribe, unsubscribe or cancel`)
   }
 }
 
-/** An id that is a string is told back, so that the client knows which of its requests was refused. */
+/** Returns the invalid id if it is a string, so that the client knows which of its requests was refused. */
 function aboutInvalid (request: Exclude<ClientMessage['type'], 'ping'>, id: unknown): About {
   return { request, ...(typeof id === 'string' && { sessionId: id }) }
 }
@@ -207,7 +209,7 @@ function isBatch (type: string): type is keyof typeof batches {
   return Object.hasOwn(batches, type)
 }
 
-/** Every type that the protocol knows but `ping`, which is always well-formed. */
+/** Whether it is a type of the protocol. `ping` is excluded, because it is always valid. */
 function isAboutSession (type: string): type is Exclude<ClientMessage['type'], 'ping'> {
   return Object.hasOwn(checks, type)
 }

@@ -1,4 +1,4 @@
-/** How many messages a client may send. */
+/** Settings of a client's rate limit. */
 export interface RateLimitSettings {
   readonly messagesPerSecond: number
   readonly burst: number
@@ -6,8 +6,8 @@ export interface RateLimitSettings {
 }
 
 /**
- * A token bucket: `burst` at once, then `messagesPerSecond`. The first single requests to follow, up to as many as there may
- * be sessions, are free: after a drop a client may follow everything again at once, and that is no flood.
+ * Token bucket for a client's messages: `burst` at once, then `messagesPerSecond`. The first `sessionsPerConnection` messages
+ * that subscribe to a single session are free, so that a client can resubscribe to all its sessions after a reconnect.
  */
 export class RateLimit {
   readonly #settings: RateLimitSettings
@@ -22,7 +22,7 @@ export class RateLimit {
     this.#freeFollows = settings.sessionsPerConnection
   }
 
-  /** Takes one message into account. False when it is one too many. `now` is monotonic, in milliseconds. */
+  /** Counts one message. Returns false if it exceeds the limit. `now` is monotonic, in milliseconds. */
   take (now: number): boolean {
     const { burst, messagesPerSecond } = this.#settings
     this.#tokens = Math.min(burst, this.#tokens + (now - this.#refilledAt) * messagesPerSecond / 1000)
@@ -32,7 +32,7 @@ export class RateLimit {
     return true
   }
 
-  /** Gives back what the last message took, a single request to follow, if it is one of the free ones. */
+  /** Refunds the last message, which subscribed to a single session, if free ones are left. */
   refundSubscribe (): void {
     if (this.#freeFollows < 1) return
     this.#freeFollows--

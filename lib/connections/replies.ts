@@ -10,23 +10,23 @@ export interface RepliesOptions {
   readonly hub: Hub
   readonly clock: Clock
   readonly counters: Counters
-  /** What each connection may do, for its `connection` message. */
+  /** Limits to announce in the `connection` message. */
   readonly limits: ConnectionLimits
 }
 
-/** The limits of a connection, as a client is told them. What is without a limit is left out. */
+/** Returns the limits that `connection` announces. Leaves out those that are unlimited. */
 export function connectionLimits ({ sessionsPerConnection, messagesPerSecond, burst }: RateLimitSettings, maxPayload = 0): ConnectionLimits {
-  // As ws reads it: 0 is no limit, and what does not fit into 32 bits is cut.
+  // As in ws: 0 means no limit, and the value is truncated to 32 bits.
   const bytes = maxPayload | 0
-  // With a limit of 2.5 the third session is the last one that is followed.
+  // A limit of 2.5 allows three sessions.
   const limits = { sessions: Math.ceil(sessionsPerConnection), messagesPerSecond, burst, messageBytes: bytes > 0 ? bytes : Infinity }
   return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== Infinity))
 }
 
-/** Which message of the client's an error answers. */
+/** Identifies the client's message that an error answers. */
 export type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
 
-/** What the server says to one connection alone. */
+/** Sends the server's replies to single connections. */
 export class Replies {
   readonly #hub: Hub
   readonly #counters: Counters
@@ -40,7 +40,7 @@ export class Replies {
     this.#timestamp = isoTimestamps(clock)
   }
 
-  /** The first message of every connection, as text: it leaves through the hub's `join`. */
+  /** Returns the first message of every connection as JSON text. The hub's `join` sends it. */
   connection (clientId: string, sessionId: string | undefined, session: Entered | undefined, user: Entered | undefined): string {
     return JSON.stringify({
       type: 'connection',
@@ -53,7 +53,7 @@ export class Replies {
     } satisfies Loose<ConnectionEstablished>)
   }
 
-  /** The answer to `subscribe`, as text: it leaves through the hub's `join`. */
+  /** Returns the reply to `subscribe` as JSON text. The hub's `join` sends it. */
   subscribed (sessionId: string, joined: Entered | undefined): string {
     return JSON.stringify({
       type: 'subscribed', sessionId, timestamp: this.#timestamp(), ...(joined && position(joined))
@@ -72,7 +72,7 @@ export class Replies {
     this.#send(connection, { type: 'cancelling', sessionId, jobId, timestamp: this.#timestamp() })
   }
 
-  /** Counted only where somebody is told: a hook may settle long after its client has gone. */
+  /** Sends and counts an error. Does neither after a disconnect: a hook may settle long after it. */
   error (connection: Connection, code: ErrorCode, message: string, about: Loose<About> = {}): void {
     if (connection.subscriber.outbox.closed) return
     this.#counters.error(code)
@@ -85,7 +85,7 @@ export class Replies {
   }
 }
 
-/** A message before it is written: JSON leaves out what is undefined. */
+/** A message before serialization. JSON.stringify omits undefined fields. */
 type Loose<T> = { [K in keyof T]: T[K] | undefined }
 
 function position ({ epoch, seq, recovered, replaying, reason }: Entered): NonNullable<ConnectionEstablished['user']> {

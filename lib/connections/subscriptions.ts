@@ -10,13 +10,14 @@ import type { Action, Identity } from './identity.js'
 import type { Logger } from '../util/logger.js'
 import type { Replies } from './replies.js'
 
+/** Hook that decides what a client may do, or true to allow everything. See the option `authorize`. */
 export type Authorize = true | ((identity: Identity, action: Action) => MaybePromise<boolean>)
 
 export interface SubscriptionsOptions {
   readonly hub: Hub
   readonly clock: Clock
   readonly replies: Replies
-  /** Each request to follow costs 1, and waits for its turn before the app is asked. */
+  /** Each subscription costs 1, and waits for the budget before `authorize` is called. */
   readonly subscribeBudgets: Budgets
   readonly replayBudgets: Budgets
   readonly connections: ConnectionRegistry
@@ -26,34 +27,34 @@ export interface SubscriptionsOptions {
   readonly sessionsPerConnection: number
 }
 
-/** `allowed`, or why not: the hook said no, or it gave no answer in time or threw. */
+/** Decision of `authorize`. `forbidden`: it refused. `unavailable`: it threw, rejected or timed out. */
 export type Permission = 'allowed' | Refusal
 export type Refusal = Extract<ErrorCode, 'forbidden' | 'unavailable'>
 
 const refusals: Record<Refusal, string> = {
-  forbidden: 'you may not follow this session',
-  unavailable: 'this could not be decided now: try again later'
+  forbidden: 'you may not subscribe to this session',
+  unavailable: 'the permission could not be checked: try again later'
 }
 
-/** A question to the app on behalf of a connection. */
+/** Pending call of `authorize` for a connection. */
 interface Question {
   readonly connection: Connection
   readonly sessionId: string
-  /** Whether the right was taken back since it was asked. The app's answer may be older than that. */
+  /** Whether the right was revoked since the call. The hook may have decided before. */
   isRevoked: boolean
 }
 
-/** Who follows which session: permission first, then the broker, then the hub. */
+/** Subscribes connections to sessions and unsubscribes them. Asks `authorize` first, then joins through the hub. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
-  /** Those that are being answered, or whose answer is being acted on. */
+  /** Calls that are pending, or whose result is being acted on. */
   readonly #questions = new Set<Question>()
 
   constructor (options: SubscriptionsOptions) {
     this.#options = options
   }
 
-  /** Asks the app. Answers at once when the hook does, and always within the deadline. Never rejects. */
+  /** Calls `authorize`. Returns synchronously if the hook does, and always within the timeout. Never rejects. */
   permit (identity: Identity, action: Action): MaybePromise<Permission> {
     const { authorize, clock, authTimeoutMs, log } = this.#options
     if (authorize === true) return 'allowed'
@@ -74,9 +75,9 @@ export class Subscriptions {
   }
 
   /**
-   * Asks the app on behalf of a connection and acts on the answer, unless the connection may no longer act by then. A right
-   * that was taken back meanwhile is `forbidden`, whatever the app says. `act` calls `mayStill` again after each wait of its
-   * own. It must not reject.
+   * Calls `authorize` for a connection, and then `act` with the decision, unless the connection may no longer act. A right that
+   * was revoked meanwhile is `forbidden`, whatever the hook returns. `act` must call `mayStill` after each wait of its own, and
+   * must not reject.
    */
   decide (connection: Connection, action: Action, act: (permission: Permission, mayStill: () => boolean) => MaybePromise<void>): void {
     const { connections } = this.#options
@@ -89,24 +90,24 @@ export class Subscriptions {
     void whenThere(acted, () => { this.#questions.delete(question) })
   }
 
-  /** Tells a client why it does not follow the session that it asked for, with `subscribe` or in its query. */
+  /** Sends the error for a refused subscription, requested by `subscribe` or in the query. */
   deny (connection: Connection, sessionId: string, code: Refusal): void {
     this.#options.replies.error(connection, code, refusals[code], { request: 'subscribe', sessionId })
   }
 
   /**
-   * Carries out a `subscribe`. It answers the client itself, whatever happens. Returns false if it has nothing to decide: there is
-   * no room for the session, or an earlier request for it is being decided.
+   * Handles a `subscribe`. Always answers the client. Returns false if it does not call `authorize`: the connection has too
+   * many sessions, or an earlier request for the session is pending.
    */
   subscribe (connection: Connection, sessionId: string, request: SubscribeRequest): boolean {
     const { subscriptions } = connection
     const known = subscriptions.get(sessionId)
     if (known?.asking === true) {
-      // The newest alone: a request is not small, and a client can send many while the app decides.
+      // Keep only the newest request: requests can be large, and a client can send many while one is pending.
       known.waiting = { request, count: (known.waiting?.count ?? 0) + 1 }
       return false
     } else if (known === undefined && subscriptions.size >= this.#options.sessionsPerConnection) {
-      this.#options.replies.error(connection, 'too_many_sessions', `a connection may follow ${
+      this.#options.replies.error(connection, 'too_many_sessions', `a connection may subscribe to ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })
       return false
     } else {
@@ -115,13 +116,13 @@ export class Subscriptions {
     return true
   }
 
-  /** Carries out an `unsubscribe`. One that overtakes a `subscribe` still being decided ends that too. */
+  /** Handles an `unsubscribe`. Cancels a pending `subscribe` to the session too. */
   unsubscribe (connection: Connection, sessionId?: string): void {
     for (const id of sessionId === undefined ? [...connection.subscriptions.keys()] : [sessionId]) this.#leave(connection, id)
     this.#options.replies.unsubscribed(connection, sessionId)
   }
 
-  /** Takes away the rights in a session, granted or still being decided, and tells a client that follows it. */
+  /** Revokes a client's rights in a session, granted or pending. Sends `unsubscribed` to a subscriber. */
   revoke (connection: Connection, sessionId: string): void {
     for (const question of this.#questions) {
       if (question.connection === connection && question.sessionId === sessionId) question.isRevoked = true
@@ -131,11 +132,11 @@ export class Subscriptions {
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
   }
 
-  /** Asks once for `count` requests, of which this is the newest. Each is answered. */
+  /** Makes one call of `authorize` for `count` requests. `request` is the newest of them. Each gets an answer. */
   #ask (connection: Connection, sessionId: string, subscription: Subscription, request: SubscribeRequest, count: number): void {
     const { subscriptions } = connection
     const { connections, subscribeBudgets, replayBudgets } = this.#options
-    // Asked for again, it becomes the latest.
+    // A repeated request moves the session to the end.
     subscriptions.delete(sessionId)
     subscriptions.set(sessionId, subscription)
     subscription.asking = true
@@ -153,15 +154,15 @@ export class Subscriptions {
   #join (connection: Connection, sessionId: string, subscription: Subscription, request: SubscribeRequest, count: number): void {
     const { hub, replies, replayBudgets, connections, log } = this.#options
     const stream = `session:${sessionId}` as const
-    // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
+    // An unsubscribe cancels this request. A later subscription to the same session is another object.
     const isWanted = (): boolean => connection.subscriptions.get(sessionId) === subscription
     void proceed(() => hub.join(connection.subscriber, [{ stream, ...request }], (joined) => {
-      // Closing it ends its way into the session, so that nothing of the broker's answer is sent.
+      // A closing connection aborts the join, so the broker's answer is not sent.
       if (!connections.mayAct(connection)) return ''
       subscription.joined = true
       for (const { replayBytes } of joined.values()) replayBudgets.spend(connection, replayBytes)
       const answer = replies.subscribed(sessionId, joined.get(stream))
-      // The last is sent by the hub, and what is replayed comes behind it.
+      // The hub sends the last one, followed by the replay.
       for (let sent = 1; sent < count; sent++) hub.send(connection.subscriber, answer)
       return answer
     }), () => {
@@ -172,7 +173,7 @@ export class Subscriptions {
     })
   }
 
-  /** A failure takes away nothing that was granted before; a no does. */
+  /** Refuses a request. `forbidden` ends an existing subscription too; `unavailable` does not. */
   #refuse (connection: Connection, sessionId: string, subscription: Subscription, code: Refusal, count: number): void {
     if (code === 'forbidden' || !subscription.joined) {
       this.#leave(connection, sessionId)
@@ -182,7 +183,7 @@ export class Subscriptions {
     this.#asked(connection, sessionId, subscription)
   }
 
-  /** A request is answered. Those that came meanwhile are asked for like any other. */
+  /** Finishes an answered request. Starts the next one if requests arrived meanwhile. */
   #asked (connection: Connection, sessionId: string, subscription: Subscription): void {
     subscription.asking = false
     const next = subscription.waiting

@@ -17,26 +17,30 @@ import { hintFor, isOriginAllowed, type Addressed } from './origin.js'
 import { redactToken, tokenOf } from './token.js'
 
 /**
- * Says who a client is. Returning an identity lets it in as that; returning nothing, `null` or `false`, or throwing,
- * refuses it with 1008 `Unauthorized`. An error with a `statusCode` of 500 or more says that it could not be decided:
- * then the client is told to come back (1011), and so it is when the hook has not settled in time (1013).
+ * Hook that identifies a client. Returning an identity admits the client. Returning nothing, `null` or `false`, or throwing,
+ * refuses it with 1008 `Unauthorized`. An error with a `statusCode` of 500 or more means that the check itself failed: the
+ * client is closed with 1011 and reconnects. If the hook times out (`limits.authTimeoutMs`), the client is closed with 1013 and
+ * reconnects.
  */
 export type Authenticate = (
   request: FastifyRequest,
   context: {
     /**
-     * What the client brought, in the subprotocol, as a bearer header, or as `?token=`. Not checked for anything. A page of a
-     * foreign origin has only this: the cookies and `Authorization` that its browser added are not in the request.
+     * The client's token, from the subprotocol, the bearer header or `?token=`. Not validated. For a page of a foreign origin
+     * it is the only credential: cookies and the `Authorization` header are removed from the request.
      */
     readonly token: string | undefined
-    /** Aborted when the client has gone, or the time is up. */
+    /** Aborts when the client disconnects or the hook times out. */
     readonly signal: AbortSignal
   }
 ) => MaybePromise<Identity | null | undefined | false>
 
 export interface AdmissionOptions {
   readonly authenticate: Authenticate | undefined
-  /** Undefined: not restricted, unless a cookie may be what identifies the client. */
+  /**
+   * Undefined: any origin without `authenticate`. With it, only the server's own host, because a cookie may identify the
+   * client.
+   */
   readonly origins: ReadonlySet<string> | undefined
   readonly authTimeoutMs: number
   readonly subscriptions: Subscriptions
@@ -44,12 +48,12 @@ export interface AdmissionOptions {
   readonly log: Logger
 }
 
-/** Why somebody does not come in. */
+/** Reason why a client is refused. */
 export interface Refused {
   readonly refused: CloseName
-  /** Told to the client, in the reason of the close frame. */
+  /** Sent to the client, in the close reason. */
   readonly detail?: string
-  /** Logged, and not told to the client. */
+  /** Logged, and not sent to the client. */
   readonly fields?: Readonly<Record<string, string>>
 }
 
@@ -58,14 +62,14 @@ interface Query {
   readonly sessionId: string | undefined
   readonly request: SubscribeRequest
   readonly userSince: Since | undefined
-  /** It says that it comes back. */
+  /** Whether the client reports a reconnect. */
   readonly returns: boolean
 }
 
-/** Numbers below this are no milliseconds of this century, but seconds. */
+/** Smaller numbers are probably seconds, because as milliseconds they would be before 1973. */
 const SECONDS_BELOW = 100_000_000_000
 
-/** Who may come in, and as whom. */
+/** Decides whether a client is admitted, and with which identity. */
 export class Admission {
   readonly #options: AdmissionOptions
 
@@ -73,7 +77,7 @@ export class Admission {
     this.#options = options
   }
 
-  /** Never rejects. The client counts as gone when the time is up, too. */
+  /** Admits or refuses a client. Never rejects. A timeout counts as a disconnect. */
   admit (request: FastifyRequest, departure: DisconnectSignal): MaybePromise<Admitted | Refused> {
     const { authenticate } = this.#options
     const query = readQuery(request.query)
@@ -83,8 +87,8 @@ export class Admission {
     const token = authenticate === undefined ? undefined : tokenOf(request)
     if (isForeign && token === undefined) return refusedOrigin(request)
     if (authenticate === undefined) return this.#withSession({ ...(query.userId !== undefined && { userId: query.userId }) }, query)
-    // A foreign page can bring any token. To a hook that goes by something else, such as a client certificate or a header
-    // that a gateway adds, it says nothing: so a hook that did not even read it lets nobody in from there.
+    // A foreign page can send any token. A hook may rely on something else, such as a client certificate or a gateway's header,
+    // which the browser sends for any page. So a foreign page is refused if the hook did not read the token.
     let tokenWasRead = false
     const context = {
       get token () {
@@ -102,7 +106,7 @@ export class Admission {
     )
   }
 
-  /** Whether it comes from a page that may not use what a browser adds by itself. */
+  /** Whether the request comes from a page that may not use the credentials that browsers add automatically. */
   isForeign (request: Addressed): boolean {
     const { authenticate, origins } = this.#options
     if (authenticate === undefined && origins === undefined) return false
@@ -125,12 +129,12 @@ export class Admission {
       log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
       return { refused: 'overCapacity' }
     }
-    // Nobody is left to be let in, so the app need not be asked for more.
+    // The client has disconnected, so `authorize` need not be called.
     if (departure.hasLeft) return { refused: 'goingAway' }
     if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
     const fault = faultOf(identity)
     if (fault !== undefined) {
-      log.error({ fault }, 'authenticate returned no usable identity: client refused')
+      log.error({ fault }, 'authenticate returned an invalid identity: client refused')
       return { refused: 'unauthorized' }
     }
     const known = identity as Identity
@@ -159,7 +163,7 @@ export class Admission {
   }
 }
 
-/** Of both as much as a domain name can have, with a scheme and a port: the client chose them. */
+/** Maximum length of the logged origin and host, which the client chose. Enough for a domain name with a scheme and a port. */
 const MAX_LOGGED = 280
 
 function refusedOrigin (request: FastifyRequest): Refused {
@@ -170,7 +174,7 @@ function refusedOrigin (request: FastifyRequest): Refused {
   }
 }
 
-/** What an app's identity gets wrong, in words that say how to mend it. */
+/** Returns what is wrong with an identity and how to fix it, or undefined for a valid one. */
 function faultOf (identity: unknown): string | undefined {
   if (typeof identity !== 'object' || identity === null) return 'return an object such as { userId }'
   const { userId, expiresAt } = identity as Partial<Identity>

@@ -1,16 +1,16 @@
 import type { IncomingMessage } from 'node:http'
 import type { Addressed } from './origin.js'
 
-/** What a browser adds by itself to a request that a page makes, whatever page that is. */
+/** Headers that a browser adds automatically to requests of any page. */
 const AMBIENT = ['cookie', 'cookie2', 'authorization', 'proxy-authorization']
 
 /**
- * Takes out of a request what a browser adds by itself. Called for a page of a foreign origin before anything else has seen
- * the request, so that no plugin has read a session from it. What remains is what the page itself brought: a token in the
- * subprotocol or in the query. Idempotent.
+ * Removes the credentials that a browser adds automatically. Called for a page of a foreign origin before any plugin sees the
+ * request, so that no plugin reads a session from it. What remains are the page's own credentials: a token in the subprotocol
+ * or in the query. Idempotent.
  */
 export function withholdCredentials (raw: IncomingMessage): void {
-  // What injectWS makes has headers alone, whatever the type says.
+  // A request of injectWS has only `headers`, despite its type.
   const { headers, headersDistinct, rawHeaders } = raw as Partial<IncomingMessage>
   for (const name of AMBIENT) {
     if (headers !== undefined) Reflect.deleteProperty(headers, name)
@@ -23,8 +23,8 @@ export function withholdCredentials (raw: IncomingMessage): void {
 }
 
 /**
- * A request as Fastify will show it, before it has made it: `host` is what the app's `trustProxy` makes of it. Fastify keeps
- * its class of requests under a symbol. In a version that has none, the host is the header's.
+ * Returns the headers and host of a request before Fastify has created its request object. `host` respects the app's
+ * `trustProxy`. Fastify keeps its request class under a symbol. If a version has no such symbol, `host` is the Host header.
  */
 export function addressOf (app: object, raw: IncomingMessage): Addressed {
   const prototype = requestPrototype(app)
@@ -32,7 +32,7 @@ export function addressOf (app: object, raw: IncomingMessage): Addressed {
   return Object.create(prototype, { raw: { value: raw } }) as Addressed
 }
 
-/** An app that is registered in a scope inherits from the one around it. */
+/** Searches the prototype chain, because a Fastify scope inherits from its parent scope. */
 function requestPrototype (app: object): object | undefined {
   for (let at: object | null = app; at !== null; at = Object.getPrototypeOf(at) as object | null) {
     const symbol = Object.getOwnPropertySymbols(at).find(({ description }) => description === 'fastify.Request')

@@ -2,15 +2,16 @@ import type { IncomingMessage } from 'node:http'
 import type { ServerOptions, WebSocketServer } from 'ws'
 import type { DeflateSettings } from '../delivery/frame.js'
 
-/** zlib can't keep to a smaller window than this (it takes 9 bits when told 8). */
+/** Smallest window that zlib supports. It uses 9 bits when told 8. */
 const MIN_WINDOW_BITS = 9
 const MAX_WINDOW_BITS = 15
 
-/** A message of more bytes goes plain: see `DeflateSettings.ceilingBytes`. */
+/** Larger messages are sent uncompressed: see `DeflateSettings.ceilingBytes`. */
 const CEILING_BYTES = 256 * 1024
 
 /**
- * How messages are deflated once for everyone, under a server's permessage-deflate options. Undefined where it has none.
+ * Returns the settings for compressing each message once for all clients, derived from a server's permessage-deflate options.
+ * Returns undefined if compression is disabled.
  */
 export function deflateSettings (options: ServerOptions['perMessageDeflate']): DeflateSettings | undefined {
   if (options === undefined || options === false) return undefined
@@ -28,8 +29,8 @@ export function deflateSettings (options: ServerOptions['perMessageDeflate']): D
 }
 
 /**
- * Whether every offer of a client asks for a smaller window than the server's options allow. ws answers that with HTTP
- * 400, although the client would do without compression (RFC 7692, section 5: an offer may be declined).
+ * Whether every offer of a client requires a smaller window than the server's options allow. ws answers such a request with
+ * HTTP 400, although the server may decline an offer and use no compression (RFC 7692, section 5).
  */
 export function offersOnlySmallerWindows (header: string | undefined, settings: DeflateSettings): boolean {
   const offers = header?.split(',').filter((offer) => offer.trim().startsWith('permessage-deflate')) ?? []
@@ -40,8 +41,9 @@ export function offersOnlySmallerWindows (header: string | undefined, settings: 
 }
 
 /**
- * Which peers can be given what was deflated for everyone: those to which the server answered that it keeps no context
- * between messages, and a window at least ours. ws does not publish what was negotiated, but the answer's headers show it.
+ * Records which clients can receive messages that were compressed for all clients. The negotiated extension must keep no
+ * context between messages and have a window at least as large as the server's. ws does not expose what it negotiated, so this
+ * reads the response headers.
  */
 export class Negotiations {
   readonly #windowBits: number
@@ -54,6 +56,7 @@ export class Negotiations {
     server.on('headers', this.#onHeaders)
   }
 
+  /** Whether the client of this upgrade request can inflate messages that were compressed for all clients. */
   inflates (request: IncomingMessage): boolean {
     return this.#compatible.has(request)
   }
@@ -63,7 +66,7 @@ export class Negotiations {
   }
 
   readonly #onHeaders = (headers: string[], request: IncomingMessage): void => {
-    // Nothing was offered, so nothing was agreed.
+    // The client offered no extension.
     if (request.headers['sec-websocket-extensions'] === undefined) return
     const answer = headers.find((line) => line.toLowerCase().startsWith('sec-websocket-extensions:'))
     if (answer !== undefined && this.#isCompatible(answer)) this.#compatible.add(request)

@@ -1,12 +1,12 @@
 import { bound } from '../util/async-context.js'
 
 /**
- * That a client has gone, for whoever wants to be told. Few do, and an `AbortController` is not cheap: it is made when its
- * signal is asked for.
+ * Abort signal that fires when the client disconnects. The `AbortController` is created lazily, because it is expensive and
+ * most requests never use it.
  */
 export class DisconnectSignal {
   #controller: AbortController | undefined
-  /** Its listeners are the app's, so it is called in the context in which the signal was asked for. */
+  /** Aborts in the async context in which the app first read `signal`, because the listeners belong to the app. */
   #abort: (() => void) | undefined
   #hasLeft = false
 
@@ -14,7 +14,7 @@ export class DisconnectSignal {
     return this.#hasLeft
   }
 
-  /** Fires when the client has gone; has fired, if it is gone already. */
+  /** Aborts when the client disconnects. Already aborted if it has disconnected before. */
   get signal (): AbortSignal {
     if (this.#controller === undefined) {
       const controller = this.#controller = new AbortController()
@@ -24,6 +24,7 @@ export class DisconnectSignal {
     return this.#controller.signal
   }
 
+  /** Records the disconnect and aborts the signal. */
   note (): void {
     this.#hasLeft = true
     this.#abort?.()

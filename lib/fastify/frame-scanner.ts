@@ -1,48 +1,48 @@
-/** The kinds of frames that end nothing by themselves (RFC 6455, section 5.2): continuation, text and binary frames. */
+/** Highest opcode of a data frame (RFC 6455, section 5.2): 0 continuation, 1 text, 2 binary. */
 const LAST_DATA_OPCODE = 0x2
-/** The kind of a close frame. */
+/** Opcode of a close frame. */
 export const CLOSE = 0x8
 
 /**
- * Finds where frames begin and end in a client's bytes (RFC 6455, section 5.2). It reads the headers alone: no payload is
- * kept, unmasked or inflated. Nothing is checked, because ws checks what it is given.
+ * Finds the boundaries of frames in a client's bytes (RFC 6455, section 5.2). It reads only the headers: it does not keep,
+ * unmask or inflate payloads. It validates nothing, because ws does.
  */
 export class FrameScanner {
   #first = 0
   #headerBytes = 0
   #headerLength = 2
-  /** Where in the header the length ends. */
+  /** Position in the header at which the length ends. */
   #lengthEnd = 2
   #payloadLeft = 0
   #frameBytes = 0
   #isAtEnd = true
 
-  /** Whether the last byte that it took ended a frame. */
+  /** Whether the last byte that it read ended a frame. */
   get isAtEnd (): boolean {
     return this.#isAtEnd
   }
 
-  /** The kind of the last frame. */
+  /** Opcode of the last frame. */
   get opcode (): number {
     return this.#first & 0x0f
   }
 
-  /** Whether the last frame brings the end of a message. */
+  /** Whether the last frame is the final frame of a message. */
   get endsMessage (): boolean {
     return this.opcode <= LAST_DATA_OPCODE && (this.#first & 0x80) !== 0
   }
 
-  /** Whether the last frame brings a part of a message, and not its end. */
+  /** Whether the last frame is a non-final frame of a message. */
   get isFragment (): boolean {
     return this.opcode <= LAST_DATA_OPCODE && (this.#first & 0x80) === 0
   }
 
-  /** Bytes of the last frame that it took. */
+  /** Number of bytes of the last frame that it has read. */
   get frameBytes (): number {
     return this.#frameBytes
   }
 
-  /** Takes bytes from a place on, up to the end of a frame or of the bytes. Returns the place where it stopped. */
+  /** Reads bytes from a position to the end of the frame or of the bytes. Returns the position where it stopped. */
   take (bytes: Buffer, from: number): number {
     if (this.#isAtEnd) this.#begin()
     let at = from

@@ -3,43 +3,44 @@ import type { WebSocket } from 'ws'
 import type { Clock, Timer } from '../util/clock.js'
 import { CLOSE, FrameScanner } from './frame-scanner.js'
 
-/** How much is taken from a client before it is known who it is: messages, and bytes as they come from the network. */
+/** Limits on the data held for a client before its admission: messages, and bytes from the network. */
 const MAX_EARLY_MESSAGES = 8
 const MAX_EARLY_BYTES = 16 * 1024
-/** How much is read of a client whose connection closes, in search of its close frame. */
+/** Maximum number of bytes read from a closing connection, in search of the client's close frame. */
 const MAX_CLOSING_BYTES = 1024 * 1024
 
-/** A frame of fewer bytes that does not end its message counts as a message: handling many of them costs as much. */
+/** A smaller non-final frame counts as a message for the rate limit, because handling it costs as much. */
 const SMALL_FRAME_BYTES = 1024
 
-/** Decides which of a client's messages are read, and when. */
+/** Decides which messages of a client are read, and when. */
 export interface Intake {
-  /** The client is admitted: what was held is handled first, then everything as it comes. */
+  /** Called on admission. Handles the held messages first, and later ones as they arrive. */
   open (): void
-  /** ws has emitted a message. */
+  /** Called when ws emits a message. */
   message (data: Buffer, isBinary: boolean): void
-  /** ws has found a fault in what it was given. */
+  /** Called when ws rejects an invalid frame. */
   failed (): void
 }
 
-/** The connection that the messages are for. */
+/** The connection that receives the messages. */
 export interface Recipient {
   readonly ws: WebSocket
-  /** Whether the server is closing the connection: then nothing that the client says counts, except its close frame. */
+  /** Whether the server is closing the connection. Then only the client's close frame is read. */
   readonly isClosing: boolean
   /** Handles a message of an admitted client. */
   take (data: Buffer, isBinary: boolean): void
-  /** A small frame came that does not end its message. */
+  /** Called for a small non-final frame. */
   fragmented (): void
 }
 
-/** The same for all connections. */
+/** Options that all connections share. */
 export interface IntakeOptions {
   readonly clock: Clock
-  /** How long a client that does not stop sending keeps a connection that closes, in milliseconds. */
+  /** How long a closing connection stays open if the client keeps sending, in milliseconds. */
   readonly closeTimeoutMs: number
 }
 
+/** Creates the intake of a connection. `socket` is undefined for `injectWS`. */
 export function createIntake (socket: Duplex | undefined, recipient: Recipient, options: IntakeOptions): Intake {
   return socket === undefined ? new InjectedIntake(recipient) : new SocketIntake(socket, recipient, options)
 }
@@ -48,7 +49,7 @@ type DataListener = (this: Duplex, chunk: Buffer) => void
 
 const NOTHING = Buffer.alloc(0)
 
-/** Where a socket's intake is found by listeners that all sockets share: a function for each would be memory for each. */
+/** Property that holds a socket's intake. It lets all sockets share their listeners, which saves memory per connection. */
 const INTAKE = Symbol('intake')
 type TakenSocket = Duplex & { [INTAKE]: SocketIntake }
 
@@ -62,37 +63,37 @@ function onClose (this: TakenSocket): void {
 }
 
 /**
- * Stands between the network socket and ws. ws parses and inflates whatever it is given, so what must cost nothing must
- * not reach it:
+ * Filters the bytes between the network socket and ws. ws parses and inflates all bytes that it gets, so bytes that must not
+ * cause work must not reach it:
  *
- * - Before admission the bytes are held as they came. At the bound the socket is paused, so that the rest stays with the
- *   sender: all but the read that passed the bound, and what Node reads ahead of a paused stream, some 64 KiB each.
- * - After it ws is given one message at a time, and the next one when that was handled. So a verdict about one, such as
- *   `rate_limited`, comes before the next is inflated.
- * - While the server closes the connection every frame is dropped, except the close frame, for which ws waits. After
- *   `MAX_CLOSING_BYTES` nothing more is read, and a client that did not close by then is cut off.
+ * - Before admission, raw bytes are held. At the limit, the socket is paused, so that backpressure stops the sender. The read
+ *   that exceeds the limit, and the data that Node reads ahead of a paused stream, are still held: about 64 KiB each.
+ * - After admission, ws gets one message at a time, and the next one once that was handled. So a reply such as `rate_limited`
+ *   takes effect before the next message is inflated.
+ * - While the server closes the connection, all frames are dropped, except the close frame, for which ws waits. After
+ *   `MAX_CLOSING_BYTES` nothing more is read, and the socket is terminated if the client does not close in time.
  *
- * ws does not promise how it reads the socket. This relies on it doing so in a listener of `data`, which is there when the
- * connection is handed over: that is taken off the socket and called from here.
+ * How ws reads the socket is not part of its API. This class assumes that ws has added a `data` listener before it emits the
+ * connection. The class removes that listener from the socket and calls it itself.
  */
 class SocketIntake implements Intake {
   readonly #socket: Duplex
   readonly #recipient: Recipient
   readonly #options: IntakeOptions
-  /** ws's own listener. */
+  /** The `data` listener of ws. */
   readonly #give: DataListener
-  /** Where in a frame the bytes are that were read last; of an open intake, those that ws was given last. */
+  /** Position within the frames: of the bytes read last, or for an open intake of the bytes that ws got last. */
   #scanner = new FrameScanner()
-  /** Bytes that ws was not given yet. Copied together, since there are few: an array would be memory for each connection. */
+  /** Bytes that ws has not got yet. One buffer instead of an array, to save memory per connection. */
   #held: Buffer = NOTHING
   #earlyMessages = 0
   #isOpen = false
-  /** Whether the frame in which the scanner is goes to ws. */
+  /** Whether the scanner's current frame is passed to ws. */
   #isPassing = false
   #isAdvancing = false
-  /** Messages that ws was given and has not emitted yet: one at most. */
+  /** Number of messages that ws has got and not emitted yet, at most one. */
   #underWay = 0
-  /** Whether ws has its last frame: a close frame, or one that RFC 6455 does not allow. */
+  /** Whether ws has got its last frame: a close frame, or one that violates RFC 6455. */
   #isOver = false
   #closingBytes = 0
   #deadline: Timer | undefined
@@ -106,7 +107,8 @@ class SocketIntake implements Intake {
     const taken = Object.assign(socket, { [INTAKE]: this })
     taken.on('data', onData)
     taken.off('data', give)
-    // ws's own listener gives its parser what is still in the socket, in the wrong place.
+    // The `close` listener of ws passes the socket's remaining bytes to its parser, ahead of the held ones. So this one runs
+    // first.
     taken.prependListener('close', onClose)
   }
 
@@ -123,7 +125,7 @@ class SocketIntake implements Intake {
 
   open (): void {
     this.#isOpen = true
-    // What was scanned while it was held is scanned again, to be given to ws.
+    // The held bytes are scanned again as they are passed to ws.
     this.#scanner = new FrameScanner()
     this.#advance()
   }
@@ -132,7 +134,7 @@ class SocketIntake implements Intake {
     return this.#isOver || this.#recipient.isClosing
   }
 
-  /** The network socket has read something. */
+  /** Handles bytes from the network socket. */
   receive (chunk: Buffer): void {
     const isClosing = this.#isClosing
     if (isClosing) this.#countClosing(chunk.length)
@@ -165,7 +167,7 @@ class SocketIntake implements Intake {
     if (this.#earlyMessages >= MAX_EARLY_MESSAGES || this.#held.length >= MAX_EARLY_BYTES) this.#recipient.ws.pause()
   }
 
-  /** Lets a client go that closes before it is admitted. Nothing that it said before will be handled. */
+  /** Passes on the close frame of a client that closes before its admission. Drops its earlier messages. */
   #goodbye (end: number): void {
     const frame = this.#held.subarray(end - this.#scanner.frameBytes, end)
     this.#held = NOTHING
@@ -173,9 +175,9 @@ class SocketIntake implements Intake {
     this.#giveToWs(frame)
   }
 
-  /** Goes on with what is held, up to the end of a message that ws does not emit at once. */
+  /** Passes held bytes to ws, up to the end of a message that ws does not emit synchronously. */
   #advance (): void {
-    // ws may emit a message while it is given it.
+    // Prevents recursion: ws may emit a message synchronously.
     if (!this.#isOpen || this.#isAdvancing) return
     this.#isAdvancing = true
     let given: number
@@ -185,12 +187,12 @@ class SocketIntake implements Intake {
     } while (given > 0)
     this.#isAdvancing = false
     const { ws } = this.#recipient
-    // Not read on while anything is held: the end of the stream must not overtake it.
+    // Reading stops while bytes are held, so that the end of the stream does not overtake them.
     if (this.#held.length > 0) ws.pause()
     else if (ws.isPaused && this.#closingBytes <= MAX_CLOSING_BYTES) ws.resume()
   }
 
-  /** Gives ws the frames that are for it. Returns where it stopped, because ws has a message that it has not emitted yet. */
+  /** Passes frames to ws. Stops after a message that ws has not emitted yet, and returns that position. */
   #pass (chunk: Buffer): number {
     let at = 0
     while (at < chunk.length && (this.#underWay === 0 || this.#isClosing)) {
@@ -198,7 +200,7 @@ class SocketIntake implements Intake {
       const isNew = this.#scanner.isAtEnd
       at = this.#scanner.take(chunk, from)
       const { isAtEnd, opcode, endsMessage, isFragment, frameBytes } = this.#scanner
-      // A frame that ws has a part of is given to it whole: otherwise it would take the close frame for the rest.
+      // A frame that ws has got in part is completed. Otherwise ws would read the close frame as the rest of it.
       if (isNew) this.#isPassing = opcode === CLOSE || !this.#isClosing
       if (!this.#isPassing || this.#isOver) continue
       if (isAtEnd && endsMessage) this.#underWay++
@@ -222,7 +224,7 @@ class SocketIntake implements Intake {
     this.#deadline ??= clock.after(closeTimeoutMs, () => { ws.terminate() })
   }
 
-  /** The socket has closed: what was not handled will not be. */
+  /** Drops the held bytes after the socket has closed. */
   drop (): void {
     this.#isOver = true
     this.#held = NOTHING
@@ -231,7 +233,7 @@ class SocketIntake implements Intake {
   }
 }
 
-/** The same for a connection of `injectWS`, which has no network socket: what is held are messages. */
+/** Intake for a connection of `injectWS`, which has no network socket. Holds messages instead of bytes. */
 class InjectedIntake implements Intake {
   readonly #recipient: Recipient
   readonly #held: Array<[data: Buffer, isBinary: boolean]> = []
@@ -246,7 +248,7 @@ class InjectedIntake implements Intake {
     else if (this.#held.push([data, isBinary]) >= MAX_EARLY_MESSAGES) this.#recipient.ws.pause()
   }
 
-  failed (): void { /* Nothing is held that ws has not read. */ }
+  failed (): void { /* Bytes are not held. */ }
 
   open (): void {
     this.#isOpen = true

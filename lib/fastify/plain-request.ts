@@ -2,14 +2,16 @@ import type { IncomingMessage, Server } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { Server as TlsServer } from 'node:tls'
 
-/** Flat entries (name, value, …) of a header section that Node's parser keeps unless `server.maxHeadersCount` is set. */
+/**
+ * Default length of `rawHeaders` (name, value, …) at which Node's parser drops further headers. See `server.maxHeadersCount`.
+ */
 const MAX_RAW_HEADERS = 2000
 
 /**
- * Returns an upgrade request to the HTTP server as the plain request that it is without its upgrade: "A server MAY ignore a
- * received Upgrade header field" (RFC 9110, section 7.8). Node detaches the socket from its parser before it emits
- * `upgrade`, so the request's head is written again, without the option `upgrade` in `Connection`, and the socket
- * starts over as a connection. The request then has its body, its keep-alive and its timeouts like any other.
+ * Passes an upgrade request back to the HTTP server, which handles it as a plain request: "A server MAY ignore a received
+ * Upgrade header field" (RFC 9110, section 7.8). Node has detached the socket from its parser before it emits `upgrade`. So the
+ * request's head is serialized again, without the option `upgrade` in `Connection`, and the socket starts over as a new
+ * connection. The request then has a body, keep-alive and timeouts like any other.
  */
 export function handBack (server: Server, request: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = headOf(server, request)
@@ -21,7 +23,10 @@ export function handBack (server: Server, request: IncomingMessage, socket: Dupl
   server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket)
 }
 
-/** Undefined when Node has dropped headers past its limit: the body's length could be one of them (request smuggling). */
+/**
+ * Returns the head of a request. Returns undefined if Node may have dropped headers, because the body's length could be one of
+ * them (request smuggling).
+ */
 function headOf (server: Server, { method, url, httpVersion, rawHeaders }: IncomingMessage): string | undefined {
   const limit = typeof server.maxHeadersCount === 'number' ? server.maxHeadersCount * 2 : MAX_RAW_HEADERS
   if (limit > 0 && rawHeaders.length >= limit) return undefined

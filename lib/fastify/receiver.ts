@@ -2,7 +2,7 @@ import type { WebSocket } from 'ws'
 
 type Callback = (error?: Error | null) => void
 
-/** What is used of the `Receiver` of ws: a writable stream that parses frames. */
+/** The parts of the ws `Receiver` that are used here. It is a writable stream that parses frames. */
 interface Receiver {
   /** Set by the first invalid frame. */
   readonly _errored?: boolean
@@ -11,12 +11,12 @@ interface Receiver {
 
 /**
  * Stops ws from parsing the bytes that follow an invalid frame. While ws inflates a message, Node.js buffers the chunks that
- * arrive behind it, and then writes all of them, even after one of them failed. After an invalid close frame ws 8.23 has no mask
- * left and throws a TypeError. No listener can catch it, so any client could crash the process.
+ * arrive behind it, and then writes all of them, even after one of them failed. After an invalid close frame ws 8.23 has no
+ * mask left and throws a TypeError. No listener can catch it, so any client could crash the process.
  */
 export function stopAfterInvalidFrame (ws: WebSocket): void {
   const receiver = (ws as WebSocket & { readonly _receiver?: Receiver })._receiver
-  // One function for all: a closure for each would be memory for each.
+  // One shared function, because a closure per connection would cost memory.
   if (receiver !== undefined) receiver._write = writeWhileValid
 }
 

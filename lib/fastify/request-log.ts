@@ -4,12 +4,12 @@ import { redactDeep, redactUrl, tokensOf } from './token.js'
 type Serializer = (value: never) => unknown
 type Serializers = Record<string, Serializer | undefined>
 
-/** Where pino keeps a logger's serializers. Children without serializers of their own share the object. */
+/** Property in which pino keeps a logger's serializers. Child loggers without their own serializers share the object. */
 const SERIALIZERS = Symbol.for('pino.serializers')
 
 /**
- * A `req` serializer for Fastify's request log that leaves tokens out of URLs. The plugin redacts what Fastify's own logger
- * (pino) says by itself. Give this one to a logger that an app makes of its own.
+ * `req` serializer for Fastify's request log that redacts tokens in URLs. The plugin redacts the output of Fastify's own logger
+ * (pino) automatically. Pass this serializer to a logger that your app creates itself.
  */
 export function redactedRequest (request: FastifyRequest): Record<string, unknown> {
   return {
@@ -17,21 +17,21 @@ export function redactedRequest (request: FastifyRequest): Record<string, unknow
     url: redactUrl(request.url),
     host: request.host,
     remoteAddress: request.ip,
-    // injectWS makes requests without a socket, whatever the type says. An app may log Node's own request, which has one too.
+    // Requests of injectWS have no socket, despite the type. An app may also log Node's own request, which has one.
     remotePort: (request.socket as FastifyRequest['socket'] | undefined)?.remotePort
   }
 }
 
 /**
- * Takes tokens out of everything that Fastify itself logs about the requests of an app, whatever their path and method, and
- * in whatever scope the plugin is registered:
+ * Redacts tokens in everything that Fastify logs about the app's requests, for all paths and methods, and in whatever scope the
+ * plugin is registered:
  *
- * - the `req` and `res` serializers go on saying what they say, without the token
- * - the field `path`, in which @fastify/websocket logs the URL of an upgrade that has no handler, unless the app has a
- *   serializer for it
- * - sentences that quote a URL, such as "Route GET:/ws/?token=… not found"
+ * - the output of the `req` and `res` serializers
+ * - the field `path`, in which @fastify/websocket logs the URL of an upgrade without a handler, unless the app has a serializer
+ *   for it
+ * - messages that quote a URL, such as "Route GET:/ws/?token=… not found"
  *
- * Returns the serializers for the plugin's own routes, which otherwise those of a scope could replace.
+ * Returns the serializers for the plugin's own routes. Without them, a scope's serializers could replace the redacting ones.
  */
 export function redactRequestLog (app: FastifyInstance): Record<'req', (request: FastifyRequest) => unknown> {
   const serializers = serializersOf(app.log)
@@ -42,7 +42,7 @@ export function redactRequestLog (app: FastifyInstance): Record<'req', (request:
     if (res !== undefined) serializers.res = redactedBy(res)
     serializers.path ??= (value: unknown) => typeof value === 'string' ? redactUrl(value) : value
   }
-  // Of the root, because that answers for URLs that no scope knows. Hooks reach the scopes that exist already too.
+  // On the root instance, because it handles URLs without a route. Its hooks apply to existing scopes too.
   rootOf(app).addHook('onRequest', (request, reply, done) => {
     if (redactUrl(request.url) !== request.url) {
       request.log = withRedactedMessages(request.log)
@@ -61,14 +61,14 @@ function redactedBy (own: Serializer): Serializer {
   return own === redactedRequest ? own : (value: never) => redactDeep(own(value), tokensOf(value))
 }
 
-/** Scopes inherit from each other, and the root from nothing that has a server. */
+/** Returns the root instance. Scopes inherit from it, and only the root has `server` as an own property. */
 function rootOf (app: FastifyInstance): FastifyInstance {
   let root = app
   while (!Object.hasOwn(root, 'server')) root = Object.getPrototypeOf(root) as FastifyInstance
   return root
 }
 
-/** A request's logger whose texts are redacted. Fields are the serializers' matter. */
+/** Returns a logger that redacts its messages. Fields are redacted by the serializers. */
 function withRedactedMessages<T extends FastifyBaseLogger> (log: T): T {
   return new Proxy(log, {
     get: (target, name) => {

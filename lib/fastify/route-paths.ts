@@ -1,22 +1,22 @@
-/** A parenthesized regular expression in a route's path, with at most two further levels of parentheses in it. */
+/** Matches a regular expression in parentheses in a route's path, with at most two nested levels of parentheses. */
 const GROUP = /\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)/g
 
 /**
- * Set of route paths that tells whether a URL may belong to one of them. Fastify does not offer to look a URL up without
- * handling the request. When in doubt, such as about upper case, repeated slashes or a parameter's pattern, it says yes:
- * Fastify's router then decides.
+ * Set of route paths that tests whether a URL may belong to one of them. Fastify can't look up a URL without handling the
+ * request. In doubtful cases, such as upper case, repeated slashes or a parameter's pattern, the test returns true, and
+ * Fastify's router decides.
  */
 export class RoutePaths {
   readonly #patterns = new Set<string>()
   #matcher: RegExp | undefined
 
-  /** Adds a path as routes are declared with: `/rooms/:id`, `/files/*`. */
+  /** Adds the path of a route, such as `/rooms/:id` or `/files/*`. */
   add (path: string): void {
     this.#patterns.add(pathPattern(path))
     this.#matcher = undefined
   }
 
-  /** Whether a request's URL may be one of the routes. */
+  /** Whether a URL may match one of the routes. */
   mayMatch (url: string): boolean {
     if (this.#patterns.size === 0) return false
     this.#matcher ??= new RegExp(`^(?:${[...this.#patterns].join('|')})/?$`, 'is')
@@ -25,8 +25,8 @@ export class RoutePaths {
 }
 
 /**
- * A parameter stands for all that is left of its segment, and repeated slashes are joined before. So no two parts of the
- * pattern can match the same text, and a match takes linear time whatever the URL.
+ * Returns the pattern of a path. A parameter matches the rest of its segment, and repeated slashes are collapsed before the
+ * match. So no two parts of the pattern can match the same text, and a match takes linear time for any URL.
  */
 function pathPattern (path: string): string {
   const [beforeWildcard = '', wildcard] = path.replace(GROUP, '').split('*', 2)

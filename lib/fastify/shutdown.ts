@@ -5,24 +5,24 @@ import type { Logger } from '../util/logger.js'
 export interface ShutdownOptions {
   readonly clock: Clock
   readonly log: Logger
-  /** How long all steps together may take, in milliseconds. */
+  /** Timeout of all steps together, in milliseconds. */
   readonly timeoutMs: number
 }
 
 export interface ShutdownStep {
-  /** For the log. */
+  /** Name for the log. */
   readonly name: string
-  /** Gets the milliseconds that it may take. */
+  /** Runs the step. `ms` is the time that it may take, in milliseconds. */
   readonly run: (ms: number) => unknown
-  /** Which part of the time that is left it may take. @default 1 */
+  /** Fraction of the remaining time that it may take. @default 1 */
   readonly share?: number
-  /** Whether it always ends by itself when its time is up: then it is awaited to the end. @default false */
+  /** Whether the step keeps to `ms` itself. It is then awaited without a timeout. @default false */
   readonly keepsTime?: boolean
 }
 
 /**
- * Runs the steps of a shutdown in order, all within one deadline. A step that fails, or does not settle in time, is logged
- * and does not keep the following steps from running.
+ * Runs the steps of a shutdown in order, with one timeout for all. A step that fails or times out is logged, and the following
+ * steps still run.
  */
 export class Shutdown {
   readonly #options: ShutdownOptions
@@ -32,12 +32,12 @@ export class Shutdown {
     this.#options = options
   }
 
-  /** Adds steps behind those that were added before. */
+  /** Appends steps. */
   add (...steps: readonly ShutdownStep[]): void {
     this.#steps.push(...steps)
   }
 
-  /** Rejects with the first step's error, once all have run. */
+  /** Runs all steps. Afterwards rejects with the first error, if a step failed. */
   async run (): Promise<void> {
     const { clock, log, timeoutMs } = this.#options
     const end = clock.monotonic() + timeoutMs
@@ -47,10 +47,10 @@ export class Shutdown {
       try {
         const outcome = Promise.resolve(run(ms))
         if (await (keepsTime ? outcome : withDeadline(clock, ms, outcome)) === TIMED_OUT) {
-          log.warn({ step: name, closeTimeoutMs: timeoutMs }, 'a step of the shutdown did not end in time: going on without it')
+          log.warn({ step: name, closeTimeoutMs: timeoutMs }, 'a shutdown step timed out: continuing with the next one')
         }
       } catch (err) {
-        log.error({ err, step: name }, 'a step of the shutdown failed: going on with the next')
+        log.error({ err, step: name }, 'a shutdown step failed: continuing with the next one')
         failures.push(err)
       }
     }

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest, RouteShorthandOptions } from 'fas
 import { Id } from '../protocol/messages.js'
 import type { Stats, StatsFilter } from '../manager/stats.js'
 
-/** Route options of the stats route: hooks that guard it above all. */
+/** Route options of the stats route, mainly hooks that guard it. */
 export type StatsRouteOptions = Pick<RouteShorthandOptions,
   'onRequest' | 'preParsing' | 'preValidation' | 'preHandler' | 'config' | 'constraints' | 'logLevel' | 'errorHandler'> & {
     /** @default '/api/ws/stats' */
@@ -13,21 +13,21 @@ export type StatsRouteOptions = Pick<RouteShorthandOptions,
 const ClientStatsSchema = Type.Object({
   id: Type.Optional(Type.String()),
   userId: Type.Optional(Type.String()),
-  sessionId: Type.Optional(Type.String({ description: 'the latest session that it follows' })),
-  isAlive: Type.Boolean({ description: 'whether something was heard of it since the last ping' }),
+  sessionId: Type.Optional(Type.String({ description: 'the session that it subscribed to last' })),
+  isAlive: Type.Boolean({ description: 'whether the client has sent anything since the last ping' }),
   state: Type.Integer({ minimum: 0, maximum: 3, description: '0 connecting, 1 open, 2 closing, 3 closed' })
 })
 
 export const StatsSchema = Type.Object({
-  totalConnections: Type.Integer({ description: 'every connection that is tracked' }),
-  activeConnections: Type.Integer({ description: 'those that are open and alive' }),
+  totalConnections: Type.Integer({ description: 'number of tracked connections, including those that are closing' }),
+  activeConnections: Type.Integer({ description: 'number of connections that are open and alive' }),
   clients: Type.Array(ClientStatsSchema)
 }, { description: 'WebSocket connections' })
 
 const StatsQuery = Type.Object({
-  sessionId: Type.Optional(Type.Union([Id], { description: 'list only those that follow this session' })),
-  userId: Type.Optional(Type.Union([Id], { description: 'list only this user\'s' })),
-  limit: Type.Optional(Type.Integer({ minimum: 0, description: 'list at most so many' }))
+  sessionId: Type.Optional(Type.Union([Id], { description: 'list only clients that are subscribed to this session' })),
+  userId: Type.Optional(Type.Union([Id], { description: 'list only clients of this user' })),
+  limit: Type.Optional(Type.Integer({ minimum: 0, description: 'maximum number of clients to list' }))
 })
 
 const ErrorSchema = Type.Object({ statusCode: Type.Integer(), error: Type.String(), message: Type.String() })
@@ -36,12 +36,12 @@ export interface StatsRoute {
   readonly url: string
   readonly routeOptions: Omit<StatsRouteOptions, 'path'>
   readonly getStats: (filter: StatsFilter) => Stats
-  /** Leaves ids out, and refuses to be asked for one: the answer would tell who is there. */
+  /** Omits ids and refuses filters by id, because either would reveal which users are connected. */
   readonly withoutIds: boolean
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
 
-/** `GET /api/ws/stats`. */
+/** Registers the stats route, `GET /api/ws/stats`. */
 export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, getStats, withoutIds, logSerializers }: StatsRoute): void {
   app.withTypeProvider<TypeBoxTypeProvider>().route({
     ...routeOptions,
@@ -53,7 +53,7 @@ export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, g
       querystring: StatsQuery,
       response: { 200: StatsSchema, 403: ErrorSchema }
     },
-    // Fastify's own serializer writes required fields before optional ones, and the documented order is another.
+    // Fastify's own serializer writes required fields first, which would change the documented order.
     serializerCompiler: () => (stats) => JSON.stringify(stats),
     handler: (request, reply) => {
       const filter = request.query
@@ -63,7 +63,7 @@ export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, g
         reply.code(403).send({
           statusCode: 403,
           error: 'Forbidden',
-          message: 'asking for one user or session needs a guarded route: give the plugin stats: { preHandler } or { onRequest }'
+          message: 'filters by user or session need a guarded route: set the plugin\'s option stats to { preHandler } or { onRequest }'
         })
       } else {
         const { clients, ...totals } = getStats(filter)

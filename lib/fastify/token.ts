@@ -1,18 +1,18 @@
 import type { FastifyRequest } from 'fastify'
 
-/** What a client that speaks this protocol offers, and what the server answers: never the token. */
+/** Subprotocol of this protocol. The server selects it, and never the one that carries the token. */
 export const SUBPROTOCOL = 'ai-canvas.v1'
 const TOKEN_PREFIX = 'ai-canvas.token.'
 
 /**
- * The token that a client brought: in the subprotocol (base64url, since a raw token may hold characters that are illegal
- * there), in an `Authorization: Bearer` header, which browsers can't send, or as `?token=`.
+ * Returns a client's token: from the subprotocol, from an `Authorization: Bearer` header, which browsers can't send, or from
+ * `?token=`. The subprotocol carries it as base64url, because a raw token may contain characters that are illegal there.
  */
 export function tokenOf (request: FastifyRequest): string | undefined {
   return tokensOf(request)[0]
 }
 
-/** All of them, in the order in which they count. Takes whatever a logger is given for a request. */
+/** Returns all tokens of a request, in order of precedence. Accepts any value that a logger gets as a request. */
 export function tokensOf ({ headers, query }: Partial<Pick<FastifyRequest, 'headers' | 'query'>>): string[] {
   const offered = headers?.['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
   const carrier = offered.find((name) => name.startsWith(TOKEN_PREFIX))
@@ -22,7 +22,7 @@ export function tokensOf ({ headers, query }: Partial<Pick<FastifyRequest, 'head
   return [carried, bearer, token].filter((found): found is string => typeof found === 'string' && found !== '')
 }
 
-/** Chooses the subprotocol to answer: ours if offered, otherwise the first that is no token. */
+/** Selects the subprotocol of the response: `SUBPROTOCOL` if offered, otherwise the first that does not carry a token. */
 export function chooseSubprotocol (offered: ReadonlySet<string>): string | false {
   if (offered.has(SUBPROTOCOL)) return SUBPROTOCOL
   for (const name of offered) if (!name.startsWith(TOKEN_PREFIX)) return name
@@ -32,14 +32,14 @@ export function chooseSubprotocol (offered: ReadonlySet<string>): string | false
 const REDACTED = '[redacted]'
 
 /**
- * The start of a parameter. Routers differ in what begins a query: `?`, and for some `;` or `#` too; and one that is written
- * twice becomes a part of the value before it. So each counts wherever it stands.
+ * Matches the start of a parameter. Routers differ in the characters that start a query: `?`, and for some also `;` or `#`. A
+ * second one becomes part of a value. So each of them counts at any position.
  */
 const PARAMETER = /[?&;#]([^?&;#=\s]*)=/g
 
 /**
- * A URL without the token in it, or a sentence that quotes one, for logs. A name counts as it is read: `%74oken`, `TOKEN` and
- * `token[]` are `token` too. Its value ends where every router ends it: at `&`.
+ * Returns a URL, or a message that quotes one, with the token redacted. Names are decoded first: `%74oken`, `TOKEN` and
+ * `token[]` count as `token` too. The value ends at `&`, as in every router.
  */
 export function redactUrl (url: string): string {
   if (!url.includes('=')) return url
@@ -55,7 +55,7 @@ export function redactUrl (url: string): string {
   return from === 0 ? url : shown + url.slice(from)
 }
 
-/** `token`, and what a query parser makes a list or an object of: `token[]`, `token[0]`. */
+/** Whether it is `token`, or a form that query parsers read as a list or an object: `token[]`, `token[0]`. */
 function isTokenName (name: string): boolean {
   return /^\s*token\s*(\[|$)/i.test(name.replaceAll('+', ' '))
 }
@@ -68,12 +68,12 @@ function decoded (text: string): string {
   }
 }
 
-/** Stretches that are long enough to be worth hiding, without what commonly stands around a quotation. */
+/** Matches sequences that are long enough to be part of a token, without quotation marks and other punctuation around them. */
 const WORD = /[\w+/%-]{6,}/g
 
 /**
- * A text without the token in it, for logs: an app's error may quote what it could not read. A part of the token, such
- * as one segment of a JWT, and the token written in another way are taken out too.
+ * Returns a text with the token redacted, because an app's error may quote it. Also redacts parts of the token, such as one
+ * segment of a JWT, and other encodings of it.
  */
 export function redactToken (text: string, token: string): string {
   const bytes = Buffer.from(token)
@@ -91,7 +91,7 @@ function isSecret (name: string): boolean {
   return SECRET_FIELDS.has(name.toLowerCase()) || isTokenName(name)
 }
 
-/** Anything that is about to be logged, without the tokens in it. */
+/** Returns a value for the log with all tokens redacted, at any depth. */
 export function redactDeep (value: unknown, tokens: readonly string[], depth = 0): unknown {
   if (typeof value === 'string') return tokens.reduce(redactToken, redactUrl(value))
   if (typeof value !== 'object' || value === null) return value

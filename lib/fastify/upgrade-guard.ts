@@ -9,14 +9,14 @@ interface Watched {
 
 export interface UpgradeGuardOptions {
   readonly clock: Clock
-  /** How long a peer has to close after it was answered with a plain response, in milliseconds. */
+  /** How long a client has to close its socket after a plain response, in milliseconds. */
   readonly lingerMs: number
 }
 
 /**
  * Owns every upgraded socket until a handler takes it over. Node detaches a socket from the HTTP server before it emits
- * `upgrade`: from then on nobody reads the socket, handles its errors, applies a timeout or notices that the peer has left.
- * The guard does, independent of Fastify's hooks and scopes: a socket that nobody takes over in time is destroyed.
+ * `upgrade`. From then on, Node does not read the socket, handle its errors, apply a timeout or notice a disconnect. The guard
+ * does, independent of Fastify's hooks and scopes. It destroys a socket that no handler takes over in time.
  */
 export class UpgradeGuard {
   readonly #options: UpgradeGuardOptions
@@ -27,14 +27,14 @@ export class UpgradeGuard {
     this.#options = options
   }
 
-  /** Sockets that nobody has taken over yet. */
+  /** Number of sockets that no handler has taken over yet. */
   get size (): number {
     return this.#watched.size
   }
 
   /**
-   * Starts to own a socket. After `ms` it is destroyed, unless it was released before or `isTaken` returns true then. Watching
-   * a socket again replaces the deadline and the test.
+   * Starts to own a socket. Destroys it after `ms`, unless it was released before or `isTaken` then returns true. A second call
+   * for the same socket replaces the timeout and the test.
    */
   watch (socket: Duplex, ms: number, isTaken: () => boolean = () => false): void {
     this.release(socket)
@@ -45,7 +45,7 @@ export class UpgradeGuard {
     this.#watched.set(socket, { timer: this.#deadline(socket, ms), isTaken, forget })
   }
 
-  /** A handler has taken the socket over, or it has closed. */
+  /** Stops owning a socket, because a handler has taken it over or it has closed. */
   release (socket: Duplex): void {
     const watched = this.#watched.get(socket)
     if (watched === undefined) return
@@ -57,8 +57,8 @@ export class UpgradeGuard {
   }
 
   /**
-   * The upgrade was answered with a plain response. The socket is half-closed and read, so that the peer gets the response
-   * and its leaving is noticed. Destroying it at once would reset the connection while the response is on its way.
+   * Ends a socket whose upgrade was answered with a plain response. The socket is half-closed and read, so that the client gets
+   * the response and its disconnect is noticed. Destroying it at once would reset the connection before the response arrives.
    */
   answered (socket: Duplex): void {
     const watched = this.#watched.get(socket)
@@ -69,7 +69,7 @@ export class UpgradeGuard {
     socket.resume()
   }
 
-  /** Resolves when no socket is left. After `ms` those that nobody has taken over are destroyed. */
+  /** Resolves when no socket is left. Destroys the remaining ones after `ms`. */
   async close (ms: number): Promise<void> {
     for (const [socket, { isTaken }] of this.#watched) if (isTaken()) this.release(socket)
     if (this.#watched.size === 0) return
@@ -89,5 +89,5 @@ export class UpgradeGuard {
   }
 }
 
-/** Node destroys a socket after an error; without a listener the error would end the process. */
-function ignore (): void { /* `close` subscriptions */ }
+/** Listener of `error`. Node destroys the socket after an error. Without a listener, the error would end the process. */
+function ignore (): void { /* The `close` event releases the socket. */ }

@@ -2,9 +2,8 @@ import { bound } from '../util/async-context.js'
 import type { Clock } from '../util/clock.js'
 
 /**
- * Lets so many through in a turn of the event loop; those who come beyond that wait for the next turns, in order. When
- * thousands come at once, one turn would otherwise take in all that have arrived, and everybody else would wait for its
- * end: messages, timers, pings.
+ * Limits the number of upgrades per turn of the event loop. Further upgrades wait for the next turns, in order. Without it,
+ * thousands of simultaneous clients would all be handled in one turn, and messages, timers and pings would wait for its end.
  */
 export class UpgradeQueue {
   readonly #clock: Clock
@@ -18,7 +17,7 @@ export class UpgradeQueue {
     this.#perTurn = this.#room = perTurn
   }
 
-  /** Goes on at once while there is room in this turn, and otherwise later in the same async context. */
+  /** Calls `goOn` at once if this turn has room, otherwise in a later turn. It always runs in the caller's async context. */
   pass (goOn: () => void): void {
     if (this.#room === 0) {
       this.#waiting.push(bound(goOn))

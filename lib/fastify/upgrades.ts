@@ -13,24 +13,24 @@ export interface UpgradesOptions {
   /** Paths of the WebSocket routes of the app and of the plugin. */
   readonly paths: RoutePaths
   /**
-   * Where @fastify/websocket listens for `upgrade`, if it is not the server itself. Undefined when the app registered
-   * @fastify/websocket: then that takes every upgrade of the server.
+   * Emitter on which @fastify/websocket listens for `upgrade` instead of the server. Undefined if the app registered
+   * @fastify/websocket, which then handles every upgrade of the server.
    */
   readonly websockets: EventEmitter | undefined
-  /** How long hooks may take before an upgrade, in milliseconds. */
+  /** Timeout of the hooks that run before an upgrade, in milliseconds. */
   readonly hooksTimeoutMs: number
 }
 
-/** How long another listener of `upgrade` has until it must have begun to use a socket, in milliseconds. */
+/** How long another listener of `upgrade` has to start using a socket, in milliseconds. */
 const UNCLAIMED_MS = 60_000
 
 /**
- * Decides who answers each upgrade request of the server.
+ * Passes each upgrade request of the server to the party that handles it:
  *
- * - A WebSocket handshake is passed to @fastify/websocket, unless other parties listen for `upgrade` as well and no WebSocket
- *   route of the app has that path.
- * - Any other upgrade is left to these other parties, such as Socket.IO, Vite or a proxy.
- * - Without such a party, or if none takes it, the HTTP server answers it as a plain request.
+ * - A WebSocket handshake is passed to @fastify/websocket, unless there are other listeners of `upgrade` and no WebSocket route
+ *   of the app has that path.
+ * - Other upgrades are left to these other listeners, such as Socket.IO, Vite or a proxy.
+ * - If there is no other listener, or none uses the socket, the HTTP server handles the upgrade as a plain request.
  */
 export class Upgrades {
   readonly #options: UpgradesOptions
@@ -39,9 +39,9 @@ export class Upgrades {
   constructor (options: UpgradesOptions) {
     this.#options = options
     const { server } = options
-    // First, so that the socket has an owner before anybody can fail to answer.
+    // As the first listener, so that the socket has an owner even if all others ignore it.
     server.prependListener('upgrade', this.#onUpgrade)
-    // Until the server has closed: sockets that are open already may ask for an upgrade at any time.
+    // Stays until the server has closed, because open keep-alive connections may request an upgrade at any time.
     server.once('close', () => { server.off('upgrade', this.#onUpgrade) })
   }
 
@@ -49,17 +49,17 @@ export class Upgrades {
     return this.#options.server
   }
 
-  /** Whether @fastify/websocket takes every upgrade of the server, because the app registered it. */
+  /** Whether @fastify/websocket handles every upgrade of the server, because the app registered it. */
   get takesAll (): boolean {
     return this.#options.websockets === undefined
   }
 
-  /** Listeners of `upgrade` that are neither ours nor @fastify/websocket's. */
+  /** Number of `upgrade` listeners other than the plugin's and @fastify/websocket's. */
   get neighbours (): number {
     return this.#others - (this.takesAll ? 1 : 0)
   }
 
-  /** From now on no WebSocket handshake is accepted. Fastify answers it with 503 while the app closes. */
+  /** Stops accepting WebSocket handshakes. Fastify answers them with 503 while the app closes. */
   close (): void {
     this.#closing = true
   }
@@ -86,13 +86,14 @@ export class Upgrades {
     }
   }
 
-  /** Leaves the socket to other parties that listen for `upgrade`. */
+  /** Leaves the socket to the other listeners of `upgrade`. */
   #leave (request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { server, guard } = this.#options
     const isTaken = usageOf(socket)
     guard.watch(socket, UNCLAIMED_MS, isTaken)
     if (isWebSocketHandshake(request)) return
-    // They expect WebSockets. A client that merely offers another protocol, such as h2c, must get its response.
+    // The other listeners expect WebSockets. A client that merely offers another protocol, such as h2c, must still get a
+    // response.
     setImmediate(() => {
       if (isTaken() || socket.destroyed) return
       guard.release(socket)
@@ -101,8 +102,8 @@ export class Upgrades {
   }
 
   /**
-   * Waits for responses to earlier requests of the connection (pipelining): a socket has one response at a time. Node calls
-   * back in the async context of that response, so the work is bound to its own.
+   * Calls `work` once earlier requests of the connection are answered (pipelining), because a socket has one response at a
+   * time. Node emits `close` in the async context of that response, so `work` is bound to its own context.
    */
   #onceResponded (socket: Duplex, work: () => void): void {
     const response = responseOn(socket)
@@ -111,7 +112,7 @@ export class Upgrades {
       return
     }
     const { guard } = this.#options
-    // Nobody reads it meanwhile, so that its peer's leaving goes unnoticed.
+    // Guarded, because nothing reads the socket meanwhile, so a disconnect would go unnoticed.
     guard.watch(socket, UNCLAIMED_MS)
     response.once('close', AsyncResource.bind(() => {
       guard.release(socket)
@@ -120,19 +121,19 @@ export class Upgrades {
   }
 
   /**
-   * A socket has become a WebSocket: its handshake's request and response are over. Node would keep both as long as the
-   * socket, some kilobytes for each connection.
+   * Detaches the response from a socket that has become a WebSocket. Otherwise Node would keep the request and the response as
+   * long as the socket, which costs a few kilobytes per connection.
    */
   accepted (socket: Duplex): void {
     this.#options.guard.release(socket)
     const response = responseOn(socket)
     if (response === undefined) return
     response.detachSocket(socket as Socket)
-    // As Node does for any response that has ended: hooks of the app may wait for it.
+    // Node emits `close` for every ended response, and the app's hooks may wait for it.
     process.nextTick(() => { response.emit('close') })
   }
 
-  /** A handshake that was answered with a plain response, such as 401 or 404, is over. */
+  /** Ends the socket if the handshake is answered with a plain response, such as 401 or 404. */
   #followResponse (socket: Duplex): void {
     responseOn(socket)?.once('finish', () => { this.#options.guard.answered(socket) })
   }
@@ -142,18 +143,18 @@ function isWebSocketHandshake ({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket'
 }
 
-/** The response that is being written to a socket. Node keeps it there, although its types don't know. */
+/** Returns the response that is being written to a socket. Node keeps it in a property that its types omit. */
 function responseOn (socket: Duplex): ServerResponse | undefined {
   const { _httpMessage: response } = socket as Duplex & { _httpMessage?: unknown }
   return response instanceof ServerResponse ? response : undefined
 }
 
-/** Whoever speaks another protocol on a socket reads it. */
+/** Whether anything reads the socket. A party that has taken it over does. */
 function isRead (socket: Duplex): boolean {
   return socket.listenerCount('data') > 0 || socket.listenerCount('readable') > 0
 }
 
-/** Returns a function that tells whether anybody has begun to use the socket since now. */
+/** Returns a function that checks whether the socket has been used since this call. */
 function usageOf (socket: Duplex): () => boolean {
   const { bytesWritten: before } = socket as Duplex & { bytesWritten?: number }
   return () => isRead(socket) || responseOn(socket) !== undefined || (socket as { bytesWritten?: number }).bytesWritten !== before

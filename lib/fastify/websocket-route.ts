@@ -31,32 +31,32 @@ export interface WebSocketRouteOptions {
   readonly inbound: Inbound
   readonly heartbeat: Heartbeat
   readonly clock: Clock
-  /** How long a peer has to answer a close frame, in milliseconds. */
+  /** How long a client has to answer a close frame, in milliseconds. */
   readonly closeTimeoutMs: number
   readonly counters: Counters
   readonly log: Logger
-  /** Whether the peer of this upgrade request inflates what is deflated for everyone. */
+  /** Whether the client of this upgrade request can inflate messages that were compressed for all clients. */
   readonly inflates: (request: IncomingMessage) => boolean
-  /** Takes out of an upgrade request what would be refused although the client can do without it. */
+  /** Removes optional parts of an upgrade request that would otherwise make ws refuse it. */
   readonly prepare: (request: IncomingMessage) => void
-  /** Through which upgrades go. */
+  /** Limits the upgrades per turn of the event loop. */
   readonly upgradeQueue: UpgradeQueue
   readonly websockets: WebSockets
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
 
-/** Not in an OpenAPI document, which has no words for a WebSocket. The field is @fastify/swagger's. */
+/** Hides the route from OpenAPI documents, which can't describe a WebSocket. The field belongs to @fastify/swagger. */
 const HIDDEN = { hide: true } as FastifySchema
 
-/** `GET /ws`: an upgrade becomes a connection, anything else is told to upgrade. */
+/** Registers the WebSocket route, `GET /ws`. Requests without an upgrade get 426. */
 export function registerWebSocketRoute (app: FastifyInstance, options: WebSocketRouteOptions): void {
   app.route({
     method: 'GET',
     url: options.url,
     schema: HIDDEN,
     logSerializers: options.logSerializers,
-    // Fastify asks for a request's logger as soon as it knows the route, and before it makes the request: no hook of the
-    // app or of a plugin, such as one that reads a session from a cookie, has seen anything yet.
+    // Fastify creates a request's logger right after routing, before it creates the request object. So no hook of the app or of
+    // a plugin, such as one that reads a session from a cookie, has seen the request yet.
     childLoggerFactory (logger, bindings, loggerOptions, raw) {
       if (options.admission.isForeign(addressOf(this, raw))) withholdCredentials(raw)
       return this.childLoggerFactory(logger, bindings, loggerOptions, raw)
@@ -82,20 +82,25 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
   })
 }
 
-/** What is kept of a socket until it is admitted. */
+/** State of a socket before its admission. */
 interface Waiting {
   readonly handshake: Handshake
   readonly departure: DisconnectSignal
 }
 
-/** Where a WebSocket's reception is found by listeners that all of them share: functions for each would be memory for each. */
+/**
+ * Property that holds a WebSocket's reception. It lets all WebSockets share their listeners, which saves memory per connection.
+ */
 const RECEPTION = Symbol('reception')
 
 function receptionOf (ws: WebSocket): Reception {
   return (ws as WebSocket & { [RECEPTION]: Reception })[RECEPTION]
 }
 
-/** A socket of ours: on its way to being a connection, and then that. Lives as long as the socket, so it holds no more. */
+/**
+ * Links a ws socket with its handshake, and after admission with its connection. Lives as long as the socket, so it is kept
+ * small.
+ */
 class Reception implements Recipient {
   readonly ws: WebSocket
   readonly options: WebSocketRouteOptions
@@ -110,7 +115,7 @@ class Reception implements Recipient {
     this.intake = createIntake(socket, this, options)
     Object.assign(ws, { [RECEPTION]: this })
     stopAfterInvalidFrame(ws)
-    // @fastify/websocket's own listener would cut the socket off before a close frame such as 1009 is out.
+    // The listener of @fastify/websocket would terminate the socket before a close frame such as 1009 is sent.
     ws.removeAllListeners('error')
     ws.on('error', onError).on('close', onClose).on('ping', onPing).on('pong', onPong).on('message', onMessage)
   }
@@ -128,15 +133,15 @@ class Reception implements Recipient {
     outsideRequests(() => { this.unasked() })
   }
 
-  /** The client sent something that it need not have sent. */
+  /** Called for an unsolicited control frame or a small fragment, which count as messages. */
   unasked (): void {
     if (this.connection !== undefined) this.options.inbound.unasked(this.connection)
   }
 }
 
 /**
- * A listener that all WebSockets share. What a client does later belongs to no request: ws inflates messages through a queue
- * that all sockets share, so that a message may arrive in another's async context.
+ * Returns a listener that all WebSockets share. It runs outside of every request's async context: ws inflates messages through
+ * a queue that all sockets share, so that a message could otherwise be handled in another client's context.
  */
 function listener<A extends unknown[]> (act: (reception: Reception, ...args: A) => void): (this: WebSocket, ...args: A) => void {
   return function (...args) { outsideRequests(act, receptionOf(this), ...args) }
@@ -163,9 +168,9 @@ const onPong = listener((reception, payload: Buffer) => {
 
 const onMessage = listener(({ intake }, data: Buffer, isBinary: boolean) => { intake.message(data, isBinary) })
 
-/** From here on the socket is ours: its errors, its close, its messages. */
+/** Takes over an upgraded socket, with its events. */
 function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRouteOptions): void {
-  // injectWS makes requests without a network socket, whatever the type says.
+  // Requests of injectWS have no network socket, despite the type.
   const socket = request.raw.socket as Duplex | undefined
   const handshake = options.handshakes.begin(createTransport(ws, socket, options.inflates(request.raw)))
   const waiting = { handshake, departure: new DisconnectSignal() }
@@ -192,11 +197,11 @@ function admit (reception: Reception, waiting: Waiting, request: FastifyRequest,
       reception.waiting = undefined
       reception.intake.open()
     }, (err) => {
-      log.error({ err }, 'the broker could not join a new connection: client refused')
+      log.error({ err }, 'the broker failed to join a new connection: client refused')
       refuse('serverError')
     })
   }, (err) => {
-    log.error({ err }, 'a client could not be admitted: client refused')
+    log.error({ err }, 'the admission of a client failed: client refused')
     refuse('serverError')
   })
 }

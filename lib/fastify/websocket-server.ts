@@ -15,7 +15,7 @@ export interface WebSocketsOptions {
   /** Options of ws for the plugin's own route. */
   readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'>
   readonly maxPayload: number
-  /** Whether some of that is the app's own wish. */
+  /** Whether the app passed its own ws options. */
   readonly hasOwnWebSocket: boolean
   readonly clock: Clock
   readonly hooksTimeoutMs: number
@@ -23,19 +23,19 @@ export interface WebSocketsOptions {
 }
 
 /**
- * The app's WebSockets: @fastify/websocket, registered by the app or here. If it is registered here, the plugin's own route has
- * a server of ws beside it, so that the plugin's options, such as `maxPayload`, apply to that route alone. If the app
- * registered it, the app's options count for every route.
+ * The app's WebSocket servers, based on @fastify/websocket. If the plugin registers @fastify/websocket, it adds a second ws
+ * server for its own route, so that the plugin's options, such as `maxPayload`, apply only there. If the app has registered it,
+ * the app's options apply to every route.
  */
 export class WebSockets {
-  /** The server of ws for the plugin's own route. */
+  /** The ws server of the plugin's own route. */
   readonly server: WebSocketServer
   readonly upgrades: Upgrades
   readonly #app: FastifyInstance
   readonly #clock: Clock
   readonly #guard: UpgradeGuard
   readonly #isOurs: boolean
-  /** Requests that reached the plugin's own route. */
+  /** Requests for the plugin's own route. */
   readonly #own = new WeakSet<IncomingMessage>()
   /** Open sockets of the app's other routes. */
   readonly #others = new Set<WebSocket>()
@@ -52,9 +52,9 @@ export class WebSockets {
     }
     const websockets = new EventEmitter()
     await app.register(fastifyWebsocket, {
-      // It listens for `upgrade` here instead of on the HTTP server, so that it gets only what is meant for it.
+      // Makes it listen on this emitter instead of the HTTP server, so that it gets only the upgrades meant for it.
       options: { server: websockets as Server },
-      // `close` does it, within the deadline of the shutdown.
+      // `close` below closes the sockets, within the timeout of the shutdown.
       preClose: (done) => { done() }
     })
     return new WebSockets(app, options, paths, websockets)
@@ -67,27 +67,27 @@ export class WebSockets {
     this.#isOurs = websockets !== undefined
     this.#guard = new UpgradeGuard({ clock, lingerMs })
     this.server = this.#isOurs ? new WebSocketServer({ ...websocket, noServer: true }) : app.websocketServer
-    // By itself ws would answer the first subprotocol that is offered, and that may be a token.
+    // By default, ws selects the first offered subprotocol, which may carry the token.
     this.server.options.handleProtocols ??= chooseSubprotocol
     this.upgrades = new Upgrades({ server: app.server, guard: this.#guard, paths, websockets, hooksTimeoutMs })
     this.#share(app.websocketServer)
   }
 
-  /** The request reached the plugin's own route: if it is upgraded, then with the plugin's options. */
+  /** Marks a request for the plugin's own route, so that it is upgraded with the plugin's options. */
   claim (request: IncomingMessage): void {
     this.#own.add(request)
   }
 
   /**
-   * Closes the sockets of the app's other routes, which @fastify/websocket would give 30 seconds, and ends what nobody has
-   * taken over. Whatever has not closed after `ms` is cut off.
+   * Closes the WebSockets of the app's other routes, for which @fastify/websocket would wait 30 seconds, and sockets that no
+   * handler has taken over. Terminates those that are still open after `ms`.
    */
   async close (ms: number): Promise<void> {
     if (this.#isOurs) {
       for (const ws of this.#others) ws.close()
       this.#app.websocketServer.close()
     }
-    // Where the app registered @fastify/websocket, it may keep sockets open on purpose.
+    // If the app registered @fastify/websocket, it may keep sockets open on purpose.
     const closing = [...this.#others].filter((ws) => ws.readyState === ws.CLOSING)
     const gone = Promise.all(closing.map((ws) => new Promise((resolve) => { ws.once('close', resolve) })))
     await Promise.all([
@@ -107,7 +107,7 @@ export class WebSockets {
       upgrade(request, socket, head, (ws, request) => {
         if (isOwn) {
           this.upgrades.accepted(socket)
-          // The app's @fastify/websocket closes the clients that it knows without a code; the plugin closes its own.
+          // The app's @fastify/websocket closes its clients without a code. The plugin closes its own clients with one.
           const { clients } = this.server as { clients?: Set<WebSocket> }
           clients?.delete(ws)
         } else {
@@ -124,12 +124,12 @@ export class WebSockets {
 function checkExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: WebSocketsOptions): void {
   if (hasOwnWebSocket) {
     throw new errors.InvalidOption('websocket',
-      'can\'t be given here because the app has registered @fastify/websocket itself: pass it there as { options }, or register ai-canvas-ws first and leave that out')
+      'can\'t be used because the app has registered @fastify/websocket itself: pass it there as { options }, or remove that registration, since ai-canvas-ws registers @fastify/websocket')
   }
-  // ws fills in its own default, 100 MiB; 0 means no limit.
+  // The default of ws is 100 MiB. 0 means no limit.
   const theirs = app.websocketServer.options.maxPayload
   if (!theirs || theirs > maxPayload) {
     app.log.warn({ maxPayload: theirs, recommended: maxPayload },
-      'the app\'s @fastify/websocket lets a stranger send messages larger than ai-canvas-ws needs: register it with options: { maxPayload }')
+      'the app\'s @fastify/websocket accepts larger messages than ai-canvas-ws needs, even from unauthenticated clients: register it with options: { maxPayload }')
   }
 }

@@ -9,16 +9,16 @@ import { SUBPROTOCOL } from './token.js'
 const OPEN = 1
 
 /**
- * A ws socket on a network socket. Frames that are ready are written straight to the network socket, between those that
- * ws writes itself (pings, pongs, closes): both write whole frames, and ws never has one half written, because on this
- * connection nothing goes through its `send`.
+ * Transport over a ws socket and its network socket. It writes complete frames directly to the network socket, between the
+ * frames that ws writes itself (ping, pong, close). Both write only whole frames, and ws never has a partially written one,
+ * because nothing uses its `send` on this connection.
  */
 class SocketTransport implements Transport {
   readonly #ws: WebSocket
   readonly #socket: Duplex
   readonly inflates: boolean
   readonly isAnnounced: boolean
-  /** Whether the last write said to wait. Asked first, since it rarely did. */
+  /** Whether the last write returned false. Checked first, because it rarely does. */
   #mayBeFull = false
 
   constructor (ws: WebSocket, socket: Duplex, inflates: boolean) {
@@ -36,7 +36,9 @@ class SocketTransport implements Transport {
     return this.#socket.writableLength
   }
 
-  /** The stream promises a `drain` only once its own mark was passed, and an app may have set that higher. */
+  /**
+   * Also checks `writableNeedDrain`: `drain` follows only above the stream's own high-water mark, which an app may have raised.
+   */
   get full (): boolean {
     return this.#mayBeFull && this.#socket.writableLength >= WRITE_AHEAD_BYTES && this.#socket.writableNeedDrain
   }
@@ -53,7 +55,7 @@ class SocketTransport implements Transport {
     if (this.#ws.readyState === OPEN) this.#ws.ping(payload)
   }
 
-  /** Of a socket that was paused nothing would be read, the peer's answer to the close frame neither. */
+  /** Starts the closing handshake. Resumes a paused socket, because the client's close frame could not be read otherwise. */
   close (code: number, reason: string): void {
     this.#ws.close(code, reason)
     this.#ws.resume()
@@ -64,7 +66,10 @@ class SocketTransport implements Transport {
   }
 }
 
-/** What `injectWS` makes: a ws socket without a network socket. ws frames the messages itself, and nobody answers a ping. */
+/**
+ * Transport over a ws socket of `injectWS`, which has no network socket. ws frames the messages itself. Pings are never
+ * answered.
+ */
 class InjectedTransport implements Transport {
   readonly #ws: WebSocket
   readonly inflates = false
@@ -89,7 +94,7 @@ class InjectedTransport implements Transport {
   }
 
   write (_bytes: Buffer, frames: readonly Frame[]): void {
-    // Once it closes, ws sends nothing and calls back all the same.
+    // While closing, ws sends nothing but still calls back.
     for (const { payload } of frames) {
       this.#unsent += payload.length
       this.#ws.send(payload, { binary: false }, () => { this.#sent(payload.length) })
@@ -115,6 +120,7 @@ class InjectedTransport implements Transport {
   }
 }
 
+/** Creates the transport of a WebSocket. `socket` is undefined for `injectWS`. */
 export function createTransport (ws: WebSocket, socket: Duplex | undefined, inflates: boolean): Transport {
   return socket === undefined ? new InjectedTransport(ws) : new SocketTransport(ws, socket, inflates)
 }

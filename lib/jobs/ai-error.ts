@@ -6,10 +6,11 @@ import { sentenceIn, sentenceOf } from './error-sentence.js'
 import { isCutOff, isFetchError, statusOf, typeOfError } from './error-type.js'
 
 /**
- * Describes a failed job to clients. `{ message, type }` goes through as it is, further fields too; `retryable` is added where
- * the type is in the table and the app does not say it. Everything else is read like something thrown: see `describeThrown`.
+ * Returns the description of a failed job for clients. `{ message, type }` is kept, including further fields. `retryable` is
+ * added if the type is in the table and the app did not set it. Any other value is treated like a thrown one: see
+ * `describeThrown`.
  *
- * @throws what a getter of an object that is no `Error` throws.
+ * @throws the error of a getter, if the value is an object that is not an `Error`.
  */
 export function describeError (error: unknown): AIErrorInfo {
   if (isError(error) || typeof error !== 'object' || error === null) return describeThrown(error)
@@ -23,25 +24,25 @@ export function describeError (error: unknown): AIErrorInfo {
 }
 
 /**
- * Describes something thrown, as the providers' SDKs do it: its message is the provider's sentence, and its type is found
- * behind wrappers too. All other fields, its stack among them, stay on the server. A property whose getter throws counts as
- * absent. Never throws.
+ * Returns the description of a thrown value for clients. The message is the provider's sentence, extracted from the SDK's
+ * error. The type is found inside wrapping errors too. All other fields, including the stack, stay on the server. A property
+ * whose getter throws counts as absent. Never throws.
  */
 export function describeThrown (thrown: unknown): AIErrorInfo {
   return described(sentenceOfThrown(thrown), typeOfError(thrown))
 }
 
 /**
- * Something thrown, as it can be reported. An object that is no `Error` is described here, because further fields of such
- * an object would be sent: a provider's may hold the request with all that is in it. Never throws.
+ * Returns a thrown value in a form that can be reported. Replaces an object that is not an `Error` by its description, because
+ * its further fields would be sent, and a provider's error may contain the whole request. Never throws.
  */
 export function reportable (error: unknown): AIErrorInfo | Error {
   return isError(error) ? error : describeThrown(error)
 }
 
 /**
- * The sentence of the last attempt where an SDK tried several times. A `cause` is not read: code that wraps an
- * error in one of its own has chosen its message on purpose.
+ * Returns the message for a thrown value. Uses the last attempt if an SDK retried. Ignores `cause`, because code that wraps an
+ * error has chosen its own message on purpose.
  */
 function sentenceOfThrown (thrown: unknown): string {
   if (typeof thrown === 'string') return sentenceOf(thrown) ?? 'unknown error'

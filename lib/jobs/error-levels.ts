@@ -1,11 +1,11 @@
 import { fieldOf } from '../util/safe-error.js'
 
-/** How many errors are looked at, the outermost included. */
+/** Maximum number of nested errors to inspect, including the outermost. */
 const MAX_LEVELS = 16
 
 /**
- * An error and those inside it, the outermost first: what retrying SDKs keep as `lastError` and `errors`, and each `cause`.
- * Survives cycles, and getters that throw.
+ * Returns an error and the errors inside it, the outermost first: `lastError` and `errors` of retrying SDKs, and each `cause`.
+ * Handles cycles and getters that throw.
  */
 export function levelsOf (thrown: unknown): readonly unknown[] {
   const levels = new Set<unknown>([thrown])
@@ -17,7 +17,7 @@ export function levelsOf (thrown: unknown): readonly unknown[] {
   return [...levels]
 }
 
-/** The error that a retrying SDK met last, as its wrapper keeps it. Of an error that wraps no others, the error itself. */
+/** Returns the error of a retrying SDK's last attempt. Returns the error itself if it wraps no others. */
 export function lastAttemptOf (thrown: unknown): unknown {
   let attempt = thrown
   for (let level = 0; level < MAX_LEVELS; level++) {
@@ -28,7 +28,7 @@ export function lastAttemptOf (thrown: unknown): unknown {
   return thrown
 }
 
-/** `errors.at(-1)`, of anything. */
+/** Returns the last item of a value that may be an array. */
 function lastOf (errors: unknown): unknown {
   const length = fieldOf(errors, 'length')
   return typeof length === 'number' ? fieldOf(errors, String(length - 1)) : undefined

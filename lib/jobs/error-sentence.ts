@@ -1,17 +1,17 @@
 import { fieldOf } from '../util/safe-error.js'
 
-/** Longer texts are searched for no JSON, in UTF-16 units. */
+/** Longer texts are not searched for JSON, in UTF-16 units. */
 const MAX_JSON_UNITS = 64 * 1024
-/** So many places in a text are tried as the beginning of JSON. */
+/** Maximum number of positions in a text that are tried as the start of JSON. */
 const MAX_ATTEMPTS = 8
-/** So deep JSON is searched, that in its strings included. */
+/** Maximum depth of the search in JSON, including JSON inside strings. */
 const MAX_DEPTH = 6
-/** Where answers of the providers keep the sentence, in the order in which they are asked. */
+/** Fields in which providers' responses keep the message, in order of precedence. */
 const FIELDS = ['message', 'error', 'detail', 'errors', 'msg']
 
 /**
- * The sentence for people in an error's message: without its HTTP status in front of it, out of the JSON that SDKs put into
- * it, and of several lines the first. Undefined where there is none, as in a page of HTML without a title.
+ * Returns the human-readable sentence in an error's message: without a leading HTTP status, extracted from JSON, and only the
+ * first line. Returns undefined if there is none, as in an HTML page without a title.
  */
 export function sentenceOf (message: string, status?: number, depth = 0): string | undefined {
   const text = withoutStatus(message.trim(), status)
@@ -20,7 +20,7 @@ export function sentenceOf (message: string, status?: number, depth = 0): string
   return told ?? firstLine(dump === undefined ? text : dump.before)
 }
 
-/** The same in an answer's body, or in an object that was thrown. Never throws. */
+/** Returns the human-readable sentence in a response body or a thrown object. Never throws. */
 export function sentenceIn (value: unknown, depth = 0): string | undefined {
   if (depth > MAX_DEPTH) return undefined
   if (typeof value === 'string') return sentenceOf(value, undefined, depth)
@@ -31,14 +31,14 @@ export function sentenceIn (value: unknown, depth = 0): string | undefined {
   return undefined
 }
 
-/** OpenAI's and Anthropic's SDKs write the status before the message. */
+/** Removes the status that OpenAI's and Anthropic's SDKs write before the message. */
 function withoutStatus (text: string, status: number | undefined): string {
   if (status === undefined || !text.startsWith(String(status))) return text
   const rest = text.slice(3).trimStart()
   return rest === 'status code (no body)' ? '' : rest
 }
 
-/** JSON to which a text ends, with what is before it. */
+/** Returns the JSON at the end of a text, and the text before it. */
 function jsonAtEnd (text: string): { readonly value: unknown, readonly before: string } | undefined {
   if (text.length > MAX_JSON_UNITS || !/[}\]]$/.test(text)) return undefined
   let attempts = 0
@@ -46,12 +46,14 @@ function jsonAtEnd (text: string): { readonly value: unknown, readonly before: s
     if (++attempts > MAX_ATTEMPTS) break
     try {
       return { value: JSON.parse(text.slice(index)), before: withoutLabel(text.slice(0, index)) }
-    } catch { /* It begins elsewhere, or there is none. */ }
+    } catch { /* Not the start of the JSON: try the next position. */ }
   }
   return undefined
 }
 
-/** What is before a body, without the label of that. Not one pattern: on a long run of spaces it would take cubic time. */
+/**
+ * Removes a label such as `Body:` from the end. Not one regular expression: it would take cubic time on a long run of spaces.
+ */
 function withoutLabel (text: string): string {
   const before = text.trimEnd()
   let end = before.endsWith('Body:') ? before.length - 'Body:'.length : before.length
@@ -60,7 +62,7 @@ function withoutLabel (text: string): string {
 }
 
 function firstLine (text: string): string | undefined {
-  // A proxy's error page.
+  // HTML is a proxy's error page.
   const shown = text.startsWith('<') ? /<title>([^<]*)/i.exec(text)?.[1] ?? '' : text
   return shown.split('\n').map((line) => line.trim()).find((line) => /\p{L}/u.test(line))
 }

@@ -7,42 +7,43 @@ const typeOfStatus: ReadonlyMap<number, AIErrorType> = new Map(rows.flatMap(([ty
 const typeOfAlias: ReadonlyMap<string, AIErrorType> = new Map(rows.flatMap(([type, { aliases = [] }]) => aliases.map((alias) => [alias, type] as const)))
 
 /**
- * What a provider's word says better than its HTTP status: OpenAI sends `insufficient_quota` with a 429, though no later attempt
- * succeeds before somebody pays, and hosts send `content_filter` with a 400.
+ * Types for which the provider's error code is more precise than its HTTP status. OpenAI sends `insufficient_quota` with a 429,
+ * although retries fail until the account is paid. Hosts send `content_filter` with a 400.
  */
 const PRECISE: ReadonlySet<string> = new Set<AIErrorType>(['billing_error', 'content_filter'])
 
-/** What the class of an SDK's error says: refusals and blocked requests, and runs that ended before the model had an answer. */
+/** Types by the class of an SDK's error: refusals, blocked requests, and runs that ended before the model had an answer. */
 const CLASSES: ReadonlyMap<string, AIErrorType> = new Map([
   ['ModelRefusalError', 'content_filter'],
   ...['Input', 'Output', 'ToolInput', 'ToolOutput'].map((place) => [`${place}GuardrailTripwireTriggered`, 'content_filter'] as const),
   ['ModelBehaviorError', 'incomplete'], ['MaxTurnsExceededError', 'incomplete'], ['GraphRecursionError', 'incomplete']
 ])
 
-/** Aborts, by the names and codes of the DOM, undici, axios, got, and the SDKs. */
+/** Names and codes of aborts in the DOM, undici, axios, got and the SDKs. */
 const ABORTS: ReadonlySet<unknown> = new Set([
   'AbortError', 'APIUserAbortError', 'RequestAbortedError', 'ResponseAborted', 'ModelAbortError', 'CanceledError', 'CancelError',
   'ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_CANCELED'
 ])
 const TIMEOUT = /Timeout(?:Error|Exception)?$|TIMEOUT$|TIMEDOUT$/
-/** A connection that was refused, reset or cut, or a host that was not found: codes of Node.js, undici, axios and node-fetch. */
+/** Codes of failed connections and unknown hosts in Node.js, undici, axios and node-fetch. */
 const CONNECTION = new RegExp('^(?:ECONN(?:REFUSED|RESET|ABORTED)|EPIPE|ENOTFOUND|EAI_[A-Z]+|E(?:HOST|NET)(?:UNREACH|DOWN)' +
   '|UND_ERR_(?:SOCKET|CLOSED|DESTROYED)|ERR_NETWORK|ERR_STREAM_PREMATURE_CLOSE|ERR_HTTP2_(?:STREAM|SESSION)_ERROR)$')
-/** What fetch throws for each failure of the network. Its `cause`, if there is any, says more. */
+/** Messages of fetch for any network failure. Its `cause`, if present, has the details. */
 const FETCH_FAILED = /^(?:fetch failed|terminated|Failed to fetch|Load failed)$/
-/** What SDKs throw for a response that ended too early: Ollama's, Google's, OpenAI's and Anthropic's. */
+/** Messages of the SDKs of Ollama, Google, OpenAI and Anthropic for a response that ended too early. */
 const CUT_OFF = new RegExp('^(?:Did not receive done or success response in stream\\.|Incomplete JSON segment at the end' +
   '|request ended without sending any chunks|missing finish_reason for choice \\d+)$')
 
 /**
- * The type of something thrown: the first of these that one of its levels tells, the outermost level first.
+ * Returns the type of a thrown value. Each rule is tried on the error and its nested errors, from the outside in, before the
+ * next rule:
  *
- * 1. its HTTP status; a timeout; an abort, unless an inner level is a timeout; the code of a failed connection; a `type` of
+ * 1. an HTTP status, a timeout, an abort (unless an inner error is a timeout), the code of a failed connection, or a `type` of
  *    the table
- * 2. that it is a failed connection, without a code, or a response that was cut off
- * 3. the provider's own word for it
+ * 2. a failed connection without a code, or a response that ended too early
+ * 3. the provider's own error type
  *
- * What says nothing is an `internal_error`. Never throws.
+ * If no rule matches, the type is `internal_error`. Never throws.
  */
 export function typeOfError (thrown: unknown): string {
   const levels = levelsOf(thrown)
@@ -51,12 +52,12 @@ export function typeOfError (thrown: unknown): string {
   return certain ?? first(levels, uncertainTypeOf) ?? first(levels, wordOf) ?? 'internal_error'
 }
 
-/** Whether it says that something took too long. Never throws. */
+/** Whether a thrown value is a timeout. Never throws. */
 export function isTimeoutError (thrown: unknown): boolean {
   return typeOfError(thrown) === 'timeout_error'
 }
 
-/** Returns the HTTP status (400 to 599) of an error: its own, or that of its `response` or its provider's `error` body. */
+/** Returns the HTTP status (400 to 599) of an error, of its `response`, or of its `error` body. */
 export function statusOf (level: unknown): number | undefined {
   const holders = [level, fieldOf(level, 'response'), fieldOf(level, 'error')]
   const given = holders.flatMap((holder) => ['status', 'statusCode', 'status_code', 'code'].map((name) => fieldOf(holder, name)))
@@ -95,7 +96,7 @@ function uncertainTypeOf (level: unknown): AIErrorType | undefined {
   return isCutOff(level) ? 'incomplete' : undefined
 }
 
-/** Whether an SDK threw it because the response ended too early, in words for developers. Never throws. */
+/** Whether an SDK threw it because the response ended too early. Such messages are not suitable for users. Never throws. */
 export function isCutOff (thrown: unknown): boolean {
   return CUT_OFF.test(String(textOf(thrown, 'message')))
 }
@@ -105,21 +106,23 @@ function isFailedFetch (level: unknown): boolean {
   return marks.includes('APIConnectionError') || marks.includes('ConnectionError') || isFetchError(level)
 }
 
-/** Whether fetch threw it for a failure of the network: its message is for nobody. Never throws. */
+/** Whether fetch threw it for a network failure. Its message has no useful information. Never throws. */
 export function isFetchError (thrown: unknown): boolean {
   return marksOf(thrown).includes('TypeError') && FETCH_FAILED.test(String(textOf(thrown, 'message')))
 }
 
-/** What an error is called: its name, its class, since many SDKs' errors are all named `Error`, and its code. */
+/** Returns an error's name, class and code. The class matters because many SDKs name all their errors `Error`. */
 function marksOf (level: unknown): string[] {
   return [fieldOf(level, 'name'), fieldOf(fieldOf(level, 'constructor'), 'name'), fieldOf(level, 'code')].filter(isGiven)
 }
 
-/** What the provider calls it. OpenAI's errors hold the answer's `error`, Anthropic's the answer, which holds it. */
+/**
+ * Returns the provider's error types and codes. OpenAI's errors hold the body's `error`, and Anthropic's hold the whole body.
+ */
 function wordsOf (level: unknown): string[] {
   const error = fieldOf(level, 'error')
   const words = [fieldOf(level, 'type'), fieldOf(fieldOf(error, 'error'), 'type'), fieldOf(error, 'type'), fieldOf(level, 'code'), fieldOf(error, 'code')]
-  // Anthropic's answer is itself of the type `error`.
+  // The type of Anthropic's error body is always `error`.
   return words.filter(isGiven).filter((word) => word !== 'error')
 }
 

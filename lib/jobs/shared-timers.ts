@@ -5,16 +5,16 @@ interface Beat {
   readonly callbacks: Set<() => void>
 }
 
-/** Common times are at most so far apart, in milliseconds. */
+/** Maximum step between shared times, in milliseconds. */
 const MAX_STEP_MS = 10
-/** And at most this share of what is waited for. */
+/** Maximum step between shared times, as a fraction of the interval. */
 const STEP_SHARE = 0.1
-/** So much of a step is an error of calculation. */
+/** Floating-point tolerance, as a fraction of a step. */
 const TOLERANCE = 1e-6
 
 /**
- * Times that many jobs keep in common. What they have to tell then leaves in one turn of the event loop: one timer, and
- * one write for who follows several of them, where each for itself would wake the process.
+ * Timers that many jobs share. Their progress reports then leave in one turn of the event loop. That takes one timer instead of
+ * one per job, and one write to a client that is subscribed to several of them.
  */
 export class SharedTimers {
   readonly #clock: Clock
@@ -29,8 +29,8 @@ export class SharedTimers {
   }
 
   /**
-   * When that is due again which is done each `everyMs`, and now, having been due at `dueAt`. One that comes a little late
-   * does not move those after it.
+   * Returns the next due time of a task that runs now, was due at `dueAt`, and repeats every `everyMs`. A small delay of one
+   * run does not shift the following ones.
    */
   next (dueAt: number, everyMs: number): number {
     const step = Math.min(MAX_STEP_MS, everyMs * STEP_SHARE)
@@ -39,7 +39,7 @@ export class SharedTimers {
     return step > 0 ? Math.ceil(due / step - TOLERANCE) * step : due
   }
 
-  /** Calls back at a time of the monotonic clock. It must not throw: others are called after it. */
+  /** Calls back at a monotonic time. The callback must not throw, because others are called after it. */
   at (time: number, callback: () => void): Timer {
     const beat = this.#timers.get(time) ?? this.#add(time)
     beat.callbacks.add(callback)

@@ -4,24 +4,24 @@ import type { SharedTimers } from './shared-timers.js'
 
 export interface TrackProgressOptions {
   readonly timers: SharedTimers
-  /** One progress in so long, in milliseconds. Zero: one for each chunk. */
+  /** Minimum time between two progress reports, in milliseconds. 0 sends one for each chunk. */
   readonly throttleMs: number
-  /** Whether a progress carries the text itself. */
+  /** Whether a progress carries the text. */
   readonly sendText: boolean
   readonly send: (progress: AIProgress & { delta?: string }) => void
-  /** A chunk came that is told later. */
+  /** Called for a chunk that is reported later. */
   readonly keepAlive: () => void
 }
 
 /**
- * How far a stream is, told at most each `throttleMs`. The first chunk is told at once, the ones after it when their
- * time has come, also when no chunk follows.
+ * Counts the chunks and text of a stream, and reports its progress at most once per `throttleMs`. Reports the first chunk at
+ * once, and later ones when the time is up, even if no further chunk arrives.
  */
 export class TrackProgress {
   readonly #options: TrackProgressOptions
   #chunks = 0
   #contentLength = 0
-  /** The text that was not sent yet. */
+  /** Text that was not sent yet. */
   #text = ''
   #isUntold = false
   #dueAt = -Infinity
@@ -44,7 +44,7 @@ export class TrackProgress {
     this.#chunks++
     this.#addText(text)
     const { timers, keepAlive } = this.#options
-    // Asked of the clock each time too: a source that never waits lets no timer fire.
+    // Also checks the clock for each chunk, because no timer fires while the source is synchronous.
     if (timers.monotonic() >= this.#dueAt) {
       this.#send(false)
     } else {
@@ -53,7 +53,7 @@ export class TrackProgress {
     }
   }
 
-  /** Tells what was not told yet, `rest` included: text that came with no chunk of its own. */
+  /** Reports the pending progress. `rest` is text that belongs to no chunk. */
   end (rest = ''): void {
     if (rest !== '') this.#addText(rest)
     if (this.#isUntold) this.#send(true)
@@ -70,7 +70,7 @@ export class TrackProgress {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#dueAt = timers.next(this.#dueAt, throttleMs)
-    // Half a surrogate pair is no character, and does not survive everywhere: it waits for its other half.
+    // Half a surrogate pair is not a valid character, and some parsers replace it. So it waits for its other half.
     const end = !isLast && endsInHalf(this.#text) ? this.#text.length - 1 : this.#text.length
     const delta = this.#text.slice(0, end)
     this.#text = this.#text.slice(end)

@@ -2,8 +2,8 @@ import { proceed, synchronous, whenThere, type MaybePromise } from '../util/mayb
 import { fieldOf } from '../util/safe-error.js'
 
 /**
- * What of a `ReadableStream` is used: its async iterator is missing in older browsers and polyfills. The type of the
- * chunks is taken from that iterator nevertheless: from the several readers that there are it can't be told.
+ * The parts of a `ReadableStream` that are used. Its async iterator is not, because older browsers and polyfills lack it. Only
+ * the type of the chunks is inferred from that iterator, because it can't be inferred from the overloads of `getReader`.
  */
 interface ReadableStreamLike<T> {
   getReader (): {
@@ -14,8 +14,8 @@ interface ReadableStreamLike<T> {
 }
 
 /**
- * A stream of chunks: an async iterable (the SDKs' streams, Node's streams, an async generator), a `ReadableStream`, an
- * iterable, or what the AI SDK's `streamText` answers, of which the `fullStream` is read.
+ * Stream of chunks: an async iterable (the SDKs' streams, Node's streams, an async generator), a `ReadableStream`, an iterable,
+ * or the result of the AI SDK's `streamText`, whose `fullStream` is read.
  */
 export type AISource<T> =
   | AsyncIterable<T>
@@ -24,9 +24,9 @@ export type AISource<T> =
   | { readonly fullStream: AsyncIterable<T> | ReadableStreamLike<T> }
 
 /**
- * What `trackAI` takes: a stream, a promise of one, or a function of the job's signal that returns either. The signal aborts
- * when the job ends before its stream does: a cancel, an abort, or a reader that leaves. Pass it to the model's SDK, so that
- * the model stops too.
+ * Source that `trackAI` and `runAI` accept: a stream, a promise of one, or a function that gets the job's signal and returns
+ * either. The signal aborts if the job ends before its stream: after a cancel, an abort, or when the reader leaves the loop.
+ * Pass it to the model's SDK, so that the model stops too.
  */
 export type TrackableSource<T> =
   | AISource<T>
@@ -38,7 +38,7 @@ interface Chunks<T> {
   close (reason: unknown): unknown
 }
 
-/** Everything that a source may have. */
+/** Properties that a source may have. */
 interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Partial<ReadableStreamLike<T>> {
   readonly fullStream?: AISource<T>
   readonly abort?: unknown
@@ -51,7 +51,7 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
   readonly destroy?: unknown
 }
 
-/** A source that is being read. */
+/** Reads the chunks of a source, and closes it. */
 export class TrackSource<T> {
   readonly #source: Traits<T>
   readonly #chunks: Chunks<T>
@@ -59,9 +59,9 @@ export class TrackSource<T> {
   #isOver = false
 
   /**
-   * `onFault` is called with what the source's own `abort()`, or a getter, throws while the source is closed.
+   * `onFault` is called with errors of the source's own `abort()` or of its getters while the source is closed.
    *
-   * @throws TypeError for what is no stream, and whatever the source itself throws when it is opened.
+   * @throws TypeError for a value that is not a stream, and any error of the source when it is opened.
    */
   constructor (source: AISource<T>, onFault: (error: unknown) => void = ignore) {
     this.#onFault = onFault
@@ -69,15 +69,15 @@ export class TrackSource<T> {
     this.#chunks = chunksOf(this.#source) ?? chunksOf(traitsOf(this.#source.fullStream)) ?? noChunks(source)
   }
 
-  /** Whether its end, or its error, was read, or it was closed. */
+  /** Whether its end or its error was read, or it was closed. */
   get isOver (): boolean {
     return this.#isOver
   }
 
   /**
-   * Its next chunk. Throws or rejects with what the source does, and where an SDK's stream ends as if that were all: after
-   * its own `controller` was aborted (OpenAI, Anthropic), where it says that it was `cancelled` (OpenAI's agents), and after
-   * an error that came while nobody waited for a chunk.
+   * Returns the next chunk. Throws or rejects with the error of the source. Also does so if an SDK's stream ends without an
+   * error although it is incomplete: after an abort of its own `controller` (OpenAI, Anthropic), if it was `cancelled`
+   * (OpenAI's agents), and after an error between two reads.
    */
   read (): MaybePromise<IteratorResult<T, unknown>> {
     return proceed(() => this.#chunks.next(), (result) => {
@@ -90,30 +90,30 @@ export class TrackSource<T> {
   }
 
   /**
-   * Closes it before its end, while it is being read too. What it makes of that is nobody's matter any more: it is not
-   * waited for, and its errors end here.
+   * Closes the source before its end, even while it is being read. Does not wait for the source and ignores its errors, except
+   * those passed to `onFault`.
    */
   close (reason: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
     const [controller, abort, pipe, destroy] = [this.#trait('controller'), this.#trait('abort'), this.#trait('pipe'), this.#trait('destroy')]
-    // An iterator in the middle of a read returns only after it: these end the read.
+    // An iterator's `return` waits for a pending read. These calls end that read.
     this.#attempt(() => { if (typeof controller?.abort === 'function') controller.abort(reason) })
     if (typeof abort === 'function') this.#attempt(() => abort.call(this.#source) as unknown)
     quietly(() => this.#chunks.close(reason))
     if (typeof pipe === 'function' && typeof destroy === 'function') quietly(() => destroy.call(this.#source) as unknown)
   }
 
-  /** The end of a stream, unless it is one that hides why it ended. */
+  /** Returns the end of a stream. Throws or rejects instead if the stream hides an error or an abort. */
   #end (result: IteratorResult<T, unknown>): MaybePromise<IteratorResult<T, unknown>> {
     const done = this.#trait('errored') === true && this.#trait('aborted') !== true ? this.#trait('done') : undefined
-    // Rejects with the error, in the SDKs' `MessageStream` and `ChatCompletionStream`.
+    // In the SDKs' `MessageStream` and `ChatCompletionStream`, `done()` rejects with the error.
     if (typeof done === 'function') return whenThere(done.call(this.#source) as MaybePromise<unknown>, () => result)
     throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
     return result
   }
 
-  /** A property of the source's own. A getter that throws counts as an absent property. */
+  /** Returns a property of the source. A getter that throws counts as an absent property. */
   #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): Traits<T>[K] | undefined {
     try {
       return this.#source[name]
@@ -128,7 +128,7 @@ export class TrackSource<T> {
   }
 }
 
-/** The cause tells a timeout from a cancel. */
+/** Throws an `AbortError` if the stream was aborted. Its cause distinguishes a timeout from a cancel. */
 function throwIfAborted (controller: unknown, cancelled: unknown): void {
   const signal = fieldOf(controller, 'signal')
   if (fieldOf(signal, 'aborted') !== true && cancelled !== true) return
@@ -140,7 +140,7 @@ function traitsOf<T> (source: unknown): Traits<T> {
 }
 
 function chunksOf<T> (source: Traits<T>): Chunks<T> | undefined {
-  // Asked first: the iterator of a `ReadableStream` can't be closed while it is being read, its reader can.
+  // Checked first: the reader of a `ReadableStream` can be closed during a read, its iterator can't.
   if (typeof source.getReader === 'function') return readChunks(synchronous('getReader', source.getReader()))
   if (typeof source[Symbol.asyncIterator] === 'function') {
     const iterator = synchronous('[Symbol.asyncIterator]', (source as AsyncIterable<T>)[Symbol.asyncIterator]())
@@ -171,15 +171,15 @@ function readChunks<T> (reader: ReturnType<ReadableStreamLike<T>['getReader']>):
   }
 }
 
-/** A promise among the chunks of an iterable is waited for, as `for await` does. */
+/** Awaits a promise among the chunks of an iterable, as `for await` does. */
 function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePromise<IteratorResult<T, unknown>> {
   return result.done === true ? result : whenThere(result.value, (value) => ({ done: false, value }))
 }
 
 function noChunks (source: unknown): never {
   throw new TypeError('the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), ' +
-    `not ${source === null ? 'null' : typeof source}: with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch ` +
-    'response give the body')
+    `not ${source === null ? 'null' : typeof source}: for the OpenAI and Anthropic SDKs, set stream: true; for a fetch ` +
+    'response, pass its body')
 }
 
 const ignore = (): void => undefined

@@ -10,71 +10,77 @@ import { StreamReader, type TextOf } from './stream-protocols/reader.js'
 import { TrackProgress } from './track-progress.js'
 import { TrackSource, type AISource, type TrackableSource } from './track-source.js'
 
-/** Where a tracked job is reported. The manager's job handle is one. Its methods never throw and never reject unobserved. */
+/**
+ * Receives the reports of a tracked job. The manager's job handle implements it. Its methods never throw, and their rejections
+ * are always handled.
+ */
 export interface JobReporter {
-  /** Fires when a client cancels the job. */
+  /** Aborts when a client cancels the job. */
   readonly signal: AbortSignal
-  /** A chunk came of which no progress tells yet. Called for each, so it must cost next to nothing. */
+  /** Resets the stall timer. Called for every chunk that sends no progress, so it must be cheap. */
   keepAlive (): void
-  /** @internal Calls back when the job counts as stalled: nothing was heard of it for too long. */
+  /** @internal Sets the callback for a stall: the job made no report for too long. */
   onceStalled (callback: () => void): void
-  /** @internal Logs something that the app's developer should know of the job's stream. */
+  /** @internal Logs a warning about the job's stream, for the app's developer. */
   warn (message: string, fields?: Readonly<Record<string, unknown>>): void
   progress (progress: AIProgress & { delta?: string }): unknown
-  /** Ends the job, also with a result that can't be sent: then as a failure. */
+  /** Ends the job as completed, or as failed if the result can't be sent. */
   complete (result: AIResult): unknown
   error (error: AIErrorInfo | Error): unknown
 }
 
 export interface TrackOptions<T> {
   /**
-   * Ends the job as `cancelled` when it aborts, or as `timeout_error` where its reason is a timeout, as `AbortSignal.timeout()`
-   * gives it. Throws its reason to the reader of the chunks.
+   * Cancels the job when it aborts. The job ends as `cancelled`, or as `timeout_error` if the reason is a timeout, such as that
+   * of `AbortSignal.timeout()`. The reason is thrown to the reader of the chunks.
    */
   signal?: AbortSignal | undefined
   /**
-   * One progress in so many milliseconds at most. Zero: one for each chunk. `Infinity`: one for the first and one for the
-   * rest. Jobs tell theirs at common times, a tenth of it and 10 ms apart at most. However long it is: a job of which
-   * chunks come has not stalled. @default 100
+   * Minimum time between two progress reports, in milliseconds. 0 sends one for each chunk. `Infinity` sends one for the first
+   * chunk and one for the rest. Jobs share the times of their reports, which shifts a report by at most 10 ms and 1/10 of
+   * `throttleMs`. A job does not stall while chunks arrive, however long this is. @default 100
    */
   throttleMs?: number
   /**
-   * The job's text, sent as it grows: each progress carries `delta`, the text since the last one. `true` reads it from
-   * strings, from bytes in UTF-8, and from the chunks of every protocol in `lib/jobs/stream-protocols`. A function reads it from
-   * chunks of any other shape; what it throws ends the job as an error, and is thrown to the reader of the chunks.
-   * In either case, and without the option too, `contentLength` counts it. @default false
+   * Whether and how the job's text is read and sent. Each progress then carries `delta`, the text since the last one. `true`
+   * reads strings, bytes in UTF-8, and the chunks of every protocol in `lib/jobs/stream-protocols`. A function returns the text
+   * of chunks of any other shape. If it throws, the job fails and the error is thrown to the reader of the chunks.
+   * `contentLength` counts the text, even without this option. @default false
    */
   text?: boolean | TextOf<T>
-  /** `false`: the text that `text` reads is counted, not sent. @default whether `text` is given */
+  /** `false` counts the text that `text` reads, but does not send it. @default true if `text` is given */
   sendText?: boolean
   /**
-   * Makes the result. It is given the one that would be sent: the task's `mode` and `targetFile`, `contentLength`,
-   * `chunks`, and from a known protocol `finishReason`, `rawFinishReason` and `usage`. What it throws ends the job as an error, and is thrown to the reader of the chunks.
+   * Returns the job's result. It gets the default result: the task's `mode` and `targetFile`, `contentLength`, `chunks`, and
+   * for a known protocol `finishReason`, `rawFinishReason` and `usage`. If it throws, the job fails and the error is thrown to
+   * the reader of the chunks.
    */
   result?: (result: AIResult) => AIResult
 }
 
 /**
- * Follows a stream of chunks and reports on it as a job: throttled progress, and exactly one end. The chunks pass through
- * as they are, each pulled from the source only when the reader asks for it, and are the reader's to use:
+ * Reads a stream of chunks and reports on it as a job: throttled progress, and exactly one end. Returns the unchanged chunks.
+ * Each is pulled from the source only when the reader asks for it.
  *
- * - the source ends: `complete`
- * - it throws: `error` with what it threw, which is thrown to the reader too. One that tells of its failure in a chunk
- *   (the AI SDK's `fullStream`, OpenAI's responses) ends as `error` as well; its reader has the chunk
- * - the reader leaves early, by `break`, `return` or a throw: `error` of type `cancelled`, and the source is closed
- * - one of the signals aborts: the same, at once, in the middle of waiting too; and the signal's reason is thrown to the
- *   reader, so that nobody takes half a text for the whole. So too when the SDK's own `stream.controller` was aborted
+ * The job's end depends on the stream:
  *
- * Closing a source calls its iterator's `return`, its own `abort()` (Ollama) and its `controller.abort()` (OpenAI,
- * Anthropic), as far as it has them. If the source is a function of a signal, that signal is aborted first, even while the
- * function opens the stream. A source that has ended or failed by itself is not closed.
+ * - The source ends: `complete`.
+ * - The source throws: `error`. The error is thrown to the reader too. A source that reports its failure in a chunk (the AI
+ *   SDK's `fullStream`, OpenAI's responses) also ends the job with `error`, and the reader gets the chunk.
+ * - The reader leaves early, by `break`, `return` or a throw: `error` of type `cancelled`, and the source is closed.
+ * - A signal aborts: the same, at once, even while a chunk is pending. The signal's reason is thrown to the reader, so that it
+ *   never mistakes a partial text for the whole text. An abort of the SDK's own `stream.controller` has the same effect.
  *
- * The source is opened at once and read when the reader begins: what can't be a source, a function that throws, a promise
- * that rejects, and a cancel end the job also when nobody ever reads. A reader that neither reads on nor leaves is not heard of
- * again: the job then ends as `stalled`, and the source is closed. If the reader reads on after all, it is thrown an error
- * with the code `AICW_ERR_STALLED`. A stalled job whose reader waits for a chunk goes on when the chunk comes.
+ * Closing a source calls its iterator's `return`, its `abort()` (Ollama) and its `controller.abort()` (OpenAI, Anthropic), if
+ * it has them. If the source is a function of a signal, that signal is aborted first, even while the function opens the stream.
+ * A source that has ended or failed by itself is not closed.
  *
- * The start was reported by the caller.
+ * The source is opened at once, but read only when the reader asks for chunks. An invalid source, a function that throws, a
+ * promise that rejects, and a cancel end the job even if the reader never asks. If the reader stops asking without leaving the
+ * loop, the job ends as `stalled` and the source is closed. If the reader then asks again, it gets an error with the code
+ * `AICW_ERR_STALLED`. A stalled job whose reader waits for a chunk continues when the chunk arrives.
+ *
+ * The caller has already reported the start.
  */
 export function track<T> (
   reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers
@@ -82,13 +88,13 @@ export function track<T> (
   return new TrackedStream(reporter, task, source, options, timers)
 }
 
-/** A call of `next`. */
+/** Pending call of `next`. */
 interface Call<T> {
   readonly resolve: (result: IteratorResult<T, undefined>) => void
   readonly reject: (reason: unknown) => void
 }
 
-/** Written out instead of as an `async function*`: that one can't be left before its first chunk nor while it waits. */
+/** Not an `async function*`, because a reader can't leave that before its first chunk or while it waits for one. */
 class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #reporter: JobReporter
   readonly #task: AITask
@@ -98,14 +104,14 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   readonly #reader: StreamReader<T>
   readonly #wantsText: boolean
   readonly #progress: TrackProgress
-  /** Undefined where it could not be opened. */
+  /** Undefined if it could not be opened. */
   #source: MaybePromise<TrackSource<T> | undefined>
-  /** Its signal is the one that a source which is a function is given. */
+  /** Controller of the signal that is passed to a source function. */
   #controller: AbortController | undefined
-  /** Calls of `next` that wait for their answer, in order. */
+  /** Pending calls of `next`, in order. */
   readonly #calls: Array<Call<T>> = []
   #hasEnded = false
-  /** What the reader is thrown next. */
+  /** Error that the next call of `next` throws. */
   #thrown: { readonly error: unknown } | undefined
 
   constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers) {
@@ -115,7 +121,8 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#makeResult = result
     this.#reader = new StreamReader(typeof text === 'function' ? text : undefined)
     this.#wantsText = text === true
-    // A beat is shared by many jobs, and a signal is aborted by anybody. What is reported then is this job's all the same.
+    // Many jobs share a timer, and any code may abort a signal. The reports that follow still belong to this job's async
+    // context.
     const inOwnContext = ownContext()
     this.#onAbort = () => { inOwnContext(this.#abort) }
     this.#progress = new TrackProgress({
@@ -124,7 +131,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       keepAlive: () => { reporter.keepAlive() }
     })
     this.#signals = signal === undefined ? [reporter.signal] : [signal, reporter.signal]
-    // A job that is cancelled already asks no model. A stream that is there is opened, so that it is closed.
+    // If the job is already cancelled, a source function is not called. An existing stream is opened so that it can be closed.
     if (typeof source === 'function') this.#abort()
     if (!this.#hasEnded) this.#begin(source)
   }
@@ -137,14 +144,14 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     if (this.#hasEnded) return
     for (const each of this.#signals) each.addEventListener('abort', this.#onAbort)
     this.#reporter.onceStalled(this.#onStalled)
-    // What was aborted while the source was opened was not heard.
+    // Catches an abort that happened while the source was opened, before the listeners were added.
     this.#abort()
   }
 
   #open (source: TrackableSource<T>): MaybePromise<TrackSource<T>> {
     const opened = typeof source === 'function' ? source((this.#controller = new AbortController()).signal) : source
-    const read = (stream: AISource<T>): TrackSource<T> => new TrackSource(stream, (err) => { this.#reporter.warn('the stream of a job threw when it was aborted', { err }) })
-    // Not the thenable's own `then`: only a promise's can be relied on.
+    const read = (stream: AISource<T>): TrackSource<T> => new TrackSource(stream, (err) => { this.#reporter.warn('the stream of a job threw while it was being aborted', { err }) })
+    // Wrapped, because the `then` of a foreign thenable may misbehave.
     return isPromise(opened) ? Promise.resolve(opened).then(read) : read(opened)
   }
 
@@ -172,7 +179,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     return this
   }
 
-  /** For one call at a time, and with no promise of its own: this is done for every token. */
+  /** Reads the next chunk, for one pending call at a time. Creates no promise, because it runs for every token. */
   readonly #read = (): void => {
     if (this.#hasEnded) this.#answer()
     else void proceed(this.#readSource, this.#take, this.#fail)
@@ -182,7 +189,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     return isPromise(this.#source) ? this.#source.then((source) => source?.read()) : this.#source?.read()
   }
 
-  /** What comes after the end is nobody's any more: those who waited for it have their answer. */
+  /** Handles a chunk. Ignores it after the end, because all pending calls are answered then. */
   readonly #take = (read: IteratorResult<T, unknown> | undefined): void => {
     if (this.#hasEnded || read === undefined) return
     try {
@@ -191,7 +198,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     } catch (error) {
       this.#fail(error)
     }
-    // After an end none is left.
+    // Undefined if the job has just ended: its calls are answered already.
     this.#calls.shift()?.resolve({ done: false, value: read.value as T })
     if (this.#calls.length > 0) queueMicrotask(this.#read)
   }
@@ -224,11 +231,11 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     if (this.#progress.contentLength > 0) return
     const { unrecognisedKeys, isTextOnly } = this.#reader
     if (unrecognisedKeys !== undefined) {
-      this.#reporter.warn('a job has no text: no known protocol recognises the chunks of its stream. Pass as the option "text" a function ' +
+      this.#reporter.warn('a job has no text: the chunks of its stream belong to no known protocol. Set the option "text" to a function ' +
         'that returns the text of a chunk', { keysOfFirstChunk: unrecognisedKeys })
     } else if (isTextOnly) {
-      this.#reporter.warn('a job has no text: its stream ended empty. If it is the textStream of the AI SDK, which hides failures, ' +
-        'pass the result of streamText itself')
+      this.#reporter.warn('a job has no text: its stream was empty. If it is the textStream of the AI SDK, which hides failures, ' +
+        'pass the result of streamText instead')
     }
   }
 
@@ -248,7 +255,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#cancel(messageOf(reason), reason, { error: reason })
   }
 
-  /** Its end is told by whoever found that. A reader that waits for a chunk is there: it is the source that is slow. */
+  /** Ends the stream after a stall, which is reported elsewhere. If the reader waits for a chunk, only the source is slow. */
   readonly #onStalled = (): void => {
     if (this.#calls.length > 0) return
     const error = new errors.Stalled()
@@ -256,12 +263,12 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   #cancel (message: string, reason?: unknown, thrown?: { readonly error: unknown }): void {
-    // A signal of `AbortSignal.timeout()` was aborted by nobody.
+    // A timeout of `AbortSignal.timeout()` is not a cancel.
     const type = isTimeoutError(reason) ? 'timeout_error' : 'cancelled'
     this.#end(() => this.#reporter.error(this.#reader.report.failure ?? { message, type }), reason, thrown)
   }
 
-  /** The one way out. Only the first end counts. */
+  /** Ends the job and the stream. Only the first call counts. */
   #end (report: () => unknown, reason?: unknown, thrown?: { readonly error: unknown }): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
@@ -274,7 +281,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#answer()
   }
 
-  /** After the end: what ended it is thrown to the first who asks, and nothing comes any more. */
+  /** Answers pending calls after the end. The first call gets the error, if there is one, and later ones are done. */
   #answer (): void {
     for (const { resolve, reject } of this.#calls.splice(0)) {
       const thrown = this.#thrown

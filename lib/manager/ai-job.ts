@@ -6,17 +6,17 @@ import type { Notifier, Receipt } from './notifier.js'
 import type { WatchedJob } from './watchdog.js'
 
 /**
- * A job that was started with `wsManager.startAI`. Its rules are strict: one end, and nothing after it. Its methods never
- * throw; what became of a report is told in the promise, which need not be awaited.
+ * Handle of a job that was started with `wsManager.startAI`. A job has one end, and reports after it are dropped. The methods
+ * never throw. They return a promise of the report's receipt, which you need not await.
  */
 export class AIJob implements JobReporter, CancellableJob {
   readonly sessionId: string
   readonly jobId: string
-  /** What became of the start. */
+  /** Receipt of the start. Rejects if the start was invalid or could not be sent. */
   readonly started: Promise<Receipt>
   readonly #notifier: Notifier
   readonly #controller = new AbortController()
-  /** Its listeners are the app's, so it is called in the context in which the signal was asked for. */
+  /** Aborts in the async context in which the app first read `signal`, because the listeners belong to the app. */
   #abort: (() => void) | undefined
   #watched: WatchedJob | undefined
   #onStalled: (() => void) | undefined
@@ -31,32 +31,35 @@ export class AIJob implements JobReporter, CancellableJob {
     this.started = options.started
   }
 
-  /** Fires when a client, or `wsManager.cancelAI`, cancels the job. Ending it is then yours to do: `error` with type `cancelled`. */
+  /**
+   * Aborts when a client or `wsManager.cancelAI` cancels the job. Your code must then end the job, by `error` with the type
+   * `cancelled`.
+   */
   get signal (): AbortSignal {
     this.#abort ??= bound(this.#abortNow)
     return this.#controller.signal
   }
 
   /**
-   * Says that it still runs, and nothing else: no message is sent, and it does not count as stalled for another
-   * `jobs.stallAfterMs`. For work that has nothing to tell for long.
+   * Resets the stall timer (`jobs.stallAfterMs`) without sending a message. Use it for work that reports nothing for a long
+   * time.
    */
   keepAlive (): void {
     this.#watched ??= this.#notifier.watched(this.sessionId, this.jobId)
     this.#watched?.keepAlive()
   }
 
-  /** Says how far it is. `delta` is the text since the last progress; `offset` is counted by the server. */
+  /** Reports progress. `delta` is the text since the last progress. The server adds its `offset`. */
   progress (progress: AIProgress): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_progress', progress }, this)
   }
 
-  /** Ends it well. A result that can't be sent ends it as an `internal_error`, and the promise rejects. */
+  /** Ends the job as completed. If the result can't be sent, the job ends as an `internal_error` and the promise rejects. */
   complete (result: AIResult): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_complete', result }, this)
   }
 
-  /** Ends it with an error, read as `notifyAIError` does. */
+  /** Ends the job as failed. The error is converted as in `notifyAIError`. */
   error (error: AIErrorInfo | Error): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this)
   }

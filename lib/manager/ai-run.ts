@@ -7,35 +7,38 @@ import { checkBody, serialize } from '../util/app-values.js'
 import { INTERRUPTED, STALLED, UNSENDABLE } from './notifier.js'
 
 interface Ended {
-  /** The job's id: the one that was given, or the server's. */
+  /** The job's id: yours, or one that the server generated. */
   jobId: string
   /**
-   * The job's text, as far as it was streamed: what `contentLength` counts. It is read as the option `text` says, and also
-   * without that option, whether it is sent or not. At most the newest `jobs.maxTextUnits` UTF-16 units of it.
+   * The text that was streamed, which `contentLength` counts. It is read as the option `text` says. It is also collected
+   * without that option, even if it is not sent. Holds at most the last `jobs.maxTextUnits` UTF-16 units.
    */
   text: string
-  /** True where the beginning of `text` is missing, because the text is longer than `jobs.maxTextUnits`. Absent otherwise. */
+  /** True if the beginning of `text` is missing, because the text exceeds `jobs.maxTextUnits`. Absent otherwise. */
   truncated?: true
 }
 
-/** A job that ended well. */
+/** Outcome of a job that completed. */
 export interface AICompletion extends Ended {
   status: 'complete'
-  /** What the subscribers were sent in `ai_complete`. */
+  /** The result that subscribers got in `ai_complete`. */
   result: AIResult
 }
 
-/** A job that failed, or that was stopped. */
+/** Outcome of a job that failed or was cancelled. */
 export interface AIFailure extends Ended {
-  /** `cancelled`: by a client, by `wsManager.cancelAI`, or by the option `signal`. `error`: everything else. */
+  /** `cancelled` if a client, `wsManager.cancelAI` or the option `signal` cancelled the job. `error` otherwise. */
   status: 'error' | 'cancelled'
-  /** What the subscribers were sent in `ai_error`. Of type `cancelled` exactly where `status` is. */
+  /** The error that subscribers got in `ai_error`. Its type is `cancelled` if and only if `status` is. */
   error: AIErrorInfo
-  /** What was thrown, for the app's log; for a cancel, the signal's reason. Absent where the stream told of its failure in a chunk. */
+  /**
+   * The thrown error, for the app's log. After a cancel, it is the signal's reason. Absent if the stream reported its failure
+   * in a chunk.
+   */
   cause?: unknown
 }
 
-/** How a job of `wsManager.runAI` ended. `status` tells which fields there are. */
+/** Outcome of a job of `wsManager.runAI`. `status` is the discriminator. */
 export type AIOutcome = AICompletion | AIFailure
 
 type End =
@@ -45,19 +48,19 @@ type End =
 export interface AIRunOptions {
   readonly job: AIJob
   readonly maxTextUnits: number
-  /** Whether the text is sent to the subscribers. It is collected in any case. */
+  /** Whether the text is sent to subscribers. It is always collected. */
   readonly sendText: boolean
 }
 
-/** A job whose stream nobody but the server reads. It reports to the job's handle, and notes how the job ended. */
+/** Job whose stream the server itself reads. Forwards reports to the job's handle and records the outcome. */
 export class AIRun implements JobReporter {
-  /** Fires for a cancel, and when the server closes. */
+  /** Aborts when the job is cancelled or the server closes. */
   readonly signal: AbortSignal
   readonly #job: AIJob
   readonly #sendText: boolean
   readonly #text: JobText
   readonly #closing = new AbortController()
-  /** The end that is not reported here is a stall. */
+  /** Stays as it is only if the job stalls: that end is reported elsewhere. */
   #end: End = { status: 'error', error: STALLED.error }
 
   constructor ({ job, maxTextUnits, sendText }: AIRunOptions) {
@@ -67,7 +70,7 @@ export class AIRun implements JobReporter {
     this.signal = AbortSignal.any([job.signal, this.#closing.signal])
   }
 
-  /** The server closes: nothing more is sent, and nobody would hear of the rest. */
+  /** Stops the model because the server closes. Its further reports would not be sent. */
   interrupt (): void {
     this.#closing.abort(new DOMException(INTERRUPTED.error.message, 'AbortError'))
   }
@@ -115,7 +118,7 @@ export class AIRun implements JobReporter {
   }
 }
 
-/** A result that can't be sent makes a failure of the job, as the notifier does. */
+/** Returns the end for a result. A result that can't be sent becomes a failure, as in the notifier. */
 function completion (result: AIResult): End {
   try {
     serialize({ result: checkBody('result', result) })

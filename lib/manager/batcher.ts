@@ -4,32 +4,33 @@ import { checkBody, serialize } from '../util/app-values.js'
 
 export interface BatcherOptions {
   /**
-   * How long a message waits for company at most, in milliseconds. A batch is sent earlier once it holds 1,000 messages or
-   * 256 Ki UTF-16 units of JSON. `Infinity`: only then, and by `flush` and `close`.
+   * How long a message waits at most, in milliseconds. A batch is sent earlier once it holds 1,000 messages or 256 Ki UTF-16
+   * units of JSON. `Infinity` disables the timer: a batch is then sent when it is full, and by `flush` and `close`.
    * @default 100
    */
   intervalMs?: number
 }
 
-/** A batch of this many messages, or of this many UTF-16 units of JSON, does not wait for the interval. */
+/** A batch of this size is sent at once: messages, or UTF-16 units of JSON. */
 const MAX_MESSAGES = 1_000
 const MAX_UNITS = 256 * 1024
 
-/** Collects a session's frequent messages, and sends what there is as one `batch_update` each interval. */
+/** Collects a session's frequent messages and sends them as one `batch_update` per interval. */
 export interface Batcher {
   /**
-   * Adds a message. It is written down at once: later changes to the object are not sent.
+   * Adds a message. It is serialized at once, so later changes to the object are not sent.
    *
-   * @throws `AICW_ERR_NOT_SERIALIZABLE`, `AICW_ERR_INVALID_MESSAGE` for what is no object, `AICW_ERR_BATCHER_CLOSED`.
+   * @throws `AICW_ERR_NOT_SERIALIZABLE` if JSON can't represent it, `AICW_ERR_INVALID_MESSAGE` if it is not an object,
+   * `AICW_ERR_BATCHER_CLOSED` after `close`.
    */
   push (message: object): void
-  /** Sends what there is now, without waiting for the interval. */
+  /** Sends the waiting messages now. */
   flush (): void
-  /** Sends what there is, and takes nothing more. */
+  /** Sends the waiting messages. After it, `push` throws. */
   close (): void
 }
 
-/** `send` is given the messages' JSON texts, never an empty list. */
+/** Creates a batcher. `send` gets the messages' JSON texts, and never an empty list. */
 export function createBatcher (options: {
   clock: Clock, intervalMs: number, send: (messages: readonly string[]) => void, onClose: () => void
 }): Batcher {

@@ -24,36 +24,38 @@ export interface ManagerOptions extends StatsSources {
   readonly clock: Clock
   readonly notifier: Notifier
   readonly cancellations: Cancellations
-  /** How much of its text the outcome of `runAI` holds. */
+  /** Maximum length of the text in the outcome of `runAI`, in UTF-16 units. */
   readonly maxTextUnits: number
 }
 
-/** Which job a notification is about. */
+/** Selects the job of a notification. */
 export interface JobOptions {
   /**
-   * A job's id of your own. With it the rules are strict: one end, and nothing after it. Without it the session's newest
-   * running job is meant: a start opens a new one, and a result is never dropped.
+   * Your own id for the job. With an id the rules are strict: a job has one end, and reports after it are dropped. Without an
+   * id, a start creates a new job, other reports belong to the session's newest running job, and a result is never dropped.
    */
   jobId?: string
 }
 
-/** How a message of the app's own is sent. */
+/** Options of a broadcast. */
 export interface BroadcastOptions {
-  /** False: only for those who follow now. It gets no number, and is not kept for those who come back. @default true */
+  /**
+   * `false` sends the message to current subscribers only: it gets no sequence number and is not kept for replay. @default true
+   */
   durable?: boolean
 }
 
 const EPHEMERAL: PublishOptions = { durable: false }
 
 /**
- * Tells the subscribers of a session or a user what happens. `app.wsManager` is one.
+ * Sends notifications to the subscribers of a session or a user. Available as `app.wsManager`.
  *
- * Each notification returns a promise of its `Receipt`. It need not be awaited: a failure is logged and counted, and
- * never an unhandled rejection. What was accepted before `app.close()` is sent; after it, everything resolves with
+ * Each notification returns a promise of its `Receipt`. You need not await it: a failure is logged and counted, and never
+ * becomes an unhandled rejection. Messages accepted before `app.close()` are sent. After it, each call resolves with
  * `{ recipients: 0 }`.
  *
- * They reject with `AICW_ERR_INVALID_ID` for a session or user id that can't be one, `AICW_ERR_INVALID_MESSAGE` for what
- * is no message, and `AICW_ERR_NOT_SERIALIZABLE` for what JSON can't hold; then nothing was sent.
+ * The promise rejects with `AICW_ERR_INVALID_ID` for an invalid session, user or job id, with `AICW_ERR_INVALID_MESSAGE` for an
+ * invalid message, and with `AICW_ERR_NOT_SERIALIZABLE` for values that JSON can't represent. In these cases nothing is sent.
  */
 export class WebSocketManager {
   readonly #options: ManagerOptions
@@ -69,36 +71,37 @@ export class WebSocketManager {
     this.#timers = new SharedTimers(options.clock)
   }
 
-  /** Says that a job started. `task` is what it was asked to do; fields of your own pass through. */
+  /** Reports the start of a job. `task` describes the job and may have fields of your own. */
   notifyAIStart (sessionId: string, task: AITask, options?: JobOptions): Promise<Receipt> {
     return this.#notifier.report(sessionId, { type: 'ai_start', task }, options)
   }
 
   /**
-   * Says how far it is. Sent to those who follow now, and the newest to those who come later; to a reader that is behind,
-   * only the newest. `delta` is the text since the last progress: readers stitch it together by the `offset` that the
-   * server adds, and those who come late are sent what they lack.
+   * Reports the progress of a job. Current subscribers get each progress, and later subscribers get the newest one. A slow
+   * consumer also gets only the newest one. `delta` is the text since the last progress. The server adds its `offset`, so that
+   * clients can assemble the text, and sends later subscribers the text that they lack.
    */
   notifyAIProgress (sessionId: string, progress: AIProgress, options?: JobOptions): Promise<Receipt> {
     return this.#notifier.report(sessionId, { type: 'ai_progress', progress }, options)
   }
 
-  /** Says that it ended well. */
+  /** Reports that a job completed. */
   notifyAIComplete (sessionId: string, result: AIResult, options?: JobOptions): Promise<Receipt> {
     return this.#notifier.report(sessionId, { type: 'ai_complete', result }, options)
   }
 
   /**
-   * Says that it failed. Of an `Error` the clients get its message and a `type` derived from its HTTP status, `type` or
-   * `code` (`rate_limit_error`, …); its stack and other fields stay here. Mind what its message tells.
+   * Reports that a job failed. For an `Error`, clients get its message and a `type` derived from its HTTP status, `type` or
+   * `code`, such as `rate_limit_error`. Its stack and other fields stay on the server. Error messages reach clients. Pass your
+   * own `{ message, type }` if they could leak internal details.
    */
   notifyAIError (sessionId: string, error: AIErrorInfo | Error, options?: JobOptions): Promise<Receipt> {
     return this.#notifier.report(sessionId, { type: 'ai_error', error }, options)
   }
 
   /**
-   * Starts a job and returns a handle for the rest of it: for code that runs several, or wants to be told when a client
-   * cancels. Never throws: what is wrong with its arguments is told by `handle.started`.
+   * Starts a job and returns a handle that reports its progress and its end. Use it if your code runs several jobs in a
+   * session, or needs to know when a client cancels. Never throws: for invalid arguments, `handle.started` rejects.
    */
   startAI (sessionId: string, task: AITask, options?: JobOptions): AIJob {
     const { cancellations } = this.#options
@@ -112,17 +115,17 @@ export class WebSocketManager {
   }
 
   /**
-   * Runs a job from its stream: reports its start, its progress (at most each `throttleMs`, and a last one), and its end,
-   * and passes the chunks through untouched.
+   * Runs a job from its stream: reports its start, its progress (at most once per `throttleMs`, and once more before the end),
+   * and its end. Returns the unchanged chunks of the stream.
    *
-   * `source` is a function of the job's signal that returns the stream, or a promise of it: pass the signal to the model's
-   * SDK, so that the model stops when a client cancels, `options.signal` aborts, or the reader leaves. A stream, or a promise
-   * of one, is taken too. A stream is what the OpenAI and Anthropic SDKs and the AI SDK return, any async or sync iterable, or
-   * a `ReadableStream`.
+   * `source` is a function that gets the job's signal and returns the stream or a promise of it. Pass the signal to the model's
+   * SDK, so that the model stops when a client cancels, `options.signal` aborts, or your code leaves the loop. You can also
+   * pass a stream or a promise of one. A stream is the result of the OpenAI and Anthropic SDKs and the AI SDK, any async or
+   * sync iterable, or a `ReadableStream`.
    *
-   * The source's error ends the job and is rethrown; so is what the function throws. Leaving the loop early, an aborted
-   * `signal` and a client's cancel end it as `cancelled`. **The latter two also throw to the reader**, the signal's reason
-   * (an `AbortError`), so that nobody takes half a text for the whole.
+   * An error of the stream or of the function ends the job and is rethrown. Leaving the loop early, aborting `signal` and a
+   * client's cancel end the job as `cancelled`. **The latter two also throw the signal's reason (an `AbortError`) from the
+   * loop**, so that your code never mistakes a partial text for the whole text.
    */
   trackAI<T> (
     sessionId: string, task: AITask, source: TrackableSource<T>, options: TrackOptions<T> & JobOptions = {}
@@ -131,17 +134,17 @@ export class WebSocketManager {
   }
 
   /**
-   * Runs a job in the background: what `trackAI` does, without a reader. The server reads the stream itself, to its end.
+   * Runs a job in the background. It works like `trackAI`, but the server reads the stream to its end itself.
    *
-   * Resolves with how the job ended, also for a model that fails and for a cancel: see `AIOutcome`. It resolves when the end
-   * was handed to the broker, whatever the broker makes of it. The app need not await it: it never becomes an unhandled
-   * rejection. A stream that falls silent is not given up, though its subscribers are sent `stalled` meanwhile: bound it with
-   * `signal: AbortSignal.timeout(ms)` where the SDK does not. `app.close()` stops the model, and the outcome is an error of
-   * type `interrupted`; after it no model is asked.
+   * Resolves with the outcome of the job, even if the model fails or the job is cancelled: see `AIOutcome`. It resolves once
+   * the end was passed to the broker, even if the broker then fails. You need not await the promise: it never causes an
+   * unhandled rejection. A stream that stops sending is not closed, although its subscribers get `stalled`. If the SDK has no
+   * timeout, set one with `signal: AbortSignal.timeout(ms)`. `app.close()` stops the model, and the outcome is then an error of
+   * type `interrupted`. After `app.close()`, `source` is not called.
    *
-   * Rejects with `AICW_ERR_INVALID_ID` for a session or job id that can't be one, `AICW_ERR_INVALID_MESSAGE` and
-   * `AICW_ERR_NOT_SERIALIZABLE` for a task that can't be sent, and with what is wrong with the options. Then no model is
-   * asked, and a rejection is logged.
+   * Rejects with `AICW_ERR_INVALID_ID` for an invalid session or job id, with `AICW_ERR_INVALID_MESSAGE` or
+   * `AICW_ERR_NOT_SERIALIZABLE` for a task that can't be sent, and with an error for invalid options. In these cases `source`
+   * is not called, and the rejection is logged.
    */
   runAI<T> (
     sessionId: string, task: AITask, source: TrackableSource<T>, options?: TrackOptions<T> & JobOptions
@@ -170,9 +173,9 @@ export class WebSocketManager {
   }
 
   /**
-   * Cancels a job: its handle's `signal` fires, or `onCancel` is asked. Without a `jobId` the session's newest running one.
-   * Resolves with whether somebody took it: false when nobody listens for it, when `onCancel` answers false, and when it
-   * fails or gives no answer in time, which is logged.
+   * Cancels a job: aborts the `signal` of its handle, or calls `onCancel` for a job without one. Without a `jobId`, it cancels
+   * the session's newest running job. Resolves with true if the cancel was accepted. Resolves with false if the job has no
+   * handle and there is no `onCancel`, or if `onCancel` returns false, fails or times out. Failures and timeouts are logged.
    */
   cancelAI (sessionId: string, options?: JobOptions): Promise<boolean> {
     return this.#notifier.observe('cancel', async () => {
@@ -183,7 +186,7 @@ export class WebSocketManager {
     })
   }
 
-  /** Sends a message of your own to everyone who follows the session. It needs a `type`. A `batch_update` is never kept. */
+  /** Sends your own message to all subscribers of the session. It needs a `type`. A `batch_update` is never kept for replay. */
   broadcastToSession (sessionId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
       const durable = readOption(options, 'durable') ?? true
@@ -193,7 +196,7 @@ export class WebSocketManager {
     })
   }
 
-  /** Sends a message of your own to every connection of the user, whatever sessions they follow. */
+  /** Sends your own message to every connection of the user, whatever sessions they are subscribed to. */
   broadcastToUser (userId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => {
       const durable = readOption(options, 'durable') ?? true
@@ -202,16 +205,17 @@ export class WebSocketManager {
     })
   }
 
-  /** Sends a message of your own to everyone who is connected now. It is not numbered. */
+  /** Sends your own message to all connected clients. It has no sequence number and is not kept for replay. */
   broadcast (message: AppMessage): Promise<Receipt> {
     return this.#notifier.publish('broadcast', () => ['all', serializeAppMessage(message, this.#notifier.timestamp()), EPHEMERAL])
   }
 
   /**
-   * Collects frequent messages of a session, and sends what there is as one `batch_update` each `intervalMs`, or earlier
-   * when it is much: see `BatcherOptions`. Close it when its work is done; `app.close()` sends what is left.
+   * Creates a batcher, which collects frequent messages of a session and sends them as one `batch_update` per `intervalMs`. A
+   * large batch is sent earlier: see `BatcherOptions`. Close the batcher when you no longer need it. `app.close()` sends the
+   * remaining messages.
    *
-   * @throws `AICW_ERR_INVALID_ID` for a session id that can't be one, `AICW_ERR_INVALID_OPTION` for the interval.
+   * @throws `AICW_ERR_INVALID_ID` for an invalid session id, `AICW_ERR_INVALID_OPTION` for an invalid interval.
    */
   createBatcher (sessionId: string, { intervalMs = 100 }: BatcherOptions = {}): Batcher {
     const stream = `session:${checkId('sessionId', sessionId)}` as const
@@ -231,10 +235,10 @@ export class WebSocketManager {
   }
 
   /**
-   * Takes a right back at once, on every node. With a session the user's connections leave it and are told
-   * (`unsubscribed` with `reason: 'revoked'`); without one they are closed with 4502, after which clients stay away.
-   * Connections and subscriptions that are being decided at this moment are refused too. The next ones are decided by
-   * your hooks: make them say no first.
+   * Revokes a user's access at once, on every node. With a `sessionId`, the user's connections are unsubscribed from that
+   * session and get `unsubscribed` with `reason: 'revoked'`. Without it, they are closed with 4502, and clients don't
+   * reconnect. Pending handshakes and subscriptions are refused too. Later ones are decided by your hooks, so make the hooks
+   * refuse the user before you call this.
    */
   revoke (userId: string, sessionId?: string): Promise<void> {
     return this.#notifier.observe('revoke', async () => {
@@ -246,21 +250,21 @@ export class WebSocketManager {
     })
   }
 
-  /** Who is connected now. */
+  /** Returns the current connections, as the stats route shows them. */
   getStats (filter?: StatsFilter): Stats {
     return snapshot(this.#options, filter)
   }
 
-  /** Counters since the app started. */
+  /** Returns the counters since the app started, and current gauges. */
   getMetrics (): Metrics {
     return metrics(this.#options)
   }
 
-  /** @internal Sends what batchers hold, and ends the jobs that this process runs; after it nothing is published. */
+  /** @internal Flushes all batchers and ends the jobs of this process. After it, nothing is published. */
   async close (): Promise<typeof TIMED_OUT | undefined> {
     for (const batcher of this.#batchers) batcher.close()
     const closing = this.#notifier.close()
-    // From here on nothing of them is sent: that they were interrupted is what the notifier sends.
+    // The notifier is closed, so the runs send nothing more. It reports them as interrupted itself.
     for (const run of this.#runs) run.interrupt()
     return await closing
   }

@@ -12,30 +12,31 @@ import { checkId, readCount, readError, readOption, readProgress } from './repor
 import { stubOf } from './stub.js'
 import { Watchdog, type WatchedJob } from './watchdog.js'
 
-/** What became of a notification. */
+/** Result of a notification. */
 export interface Receipt {
-  /** Which life of the session's or the user's stream it belongs to. Absent after the app was closed. */
+  /** Epoch of the session's or user's stream. It changes when the stream loses its history. Absent after the app was closed. */
   epoch?: string
-  /** Its number in the stream; for a message that is not numbered, the latest one before it. Absent after the app was closed. */
+  /**
+   * Sequence number in the stream. For an unnumbered message, the number of the latest one. Absent after the app was closed.
+   */
   seq?: number
-  /** How many connections it was handed to. 0 when nobody follows, which is no error. */
+  /** Number of connections that it was sent to. 0 without subscribers, which is not an error. */
   recipients: number
-  /** The job that it was about. */
+  /** Id of its job. */
   jobId?: string
   /**
-   * Why it was not passed on: its job has `ended`, or has `started` already, or it is a `stray` that belongs to no job. A
-   * result is never dropped where no `jobId` was given.
+   * Why it was not sent: its job has `ended`, its job has already `started`, or it is a `stray` that belongs to no job. A
+   * result without a `jobId` is never dropped.
    */
   dropped?: DropReason
   /**
-   * False where a numbered message was sent, but is not kept as it is for clients that come later: it was too large, there
-   * was no room, or no messages are kept. Of a start or an end a short form may be kept, marked as `truncated`. Absent
-   * otherwise.
+   * False if a numbered message was sent, but not kept for replay: it was too large, there was no room, or no messages are
+   * kept. A short form of a start or end may be kept, marked as `truncated`. Absent otherwise.
    */
   kept?: false
 }
 
-/** A report on a job. What it says is checked when it is sent. */
+/** Report on a job. Its content is validated when it is sent. */
 export type Report =
   | { readonly type: 'ai_start', readonly task: AITask }
   | { readonly type: 'ai_progress', readonly progress: AIProgress }
@@ -48,21 +49,21 @@ export interface NotifierOptions {
   readonly counters: Counters
   readonly cancellations: Cancellations
   readonly log: Logger
-  /** A job without a report for this long counts as stalled, in milliseconds. */
+  /** Stall timeout of a job without reports, in milliseconds. */
   readonly stallAfterMs: number
-  /** How long `close` may take to report the jobs that still run, in milliseconds. */
+  /** How long `close` may take to report the running jobs, in milliseconds. */
   readonly closeTimeoutMs: number
 }
 
-/** How long a failed report of an interrupted job waits for its next attempt, in milliseconds: twice as long each time. */
+/** Delay before an interrupted job is reported again after a failure, in milliseconds. Doubles with each failure. */
 const MIN_RETRY_MS = 50
 const MAX_RETRY_MS = 1_000
 
 export const STALLED = {
-  type: 'ai_error', error: { message: 'nothing was heard of the job for too long', type: 'stalled' }, presumed: true
+  type: 'ai_error', error: { message: 'the job stalled: it made no report for too long', type: 'stalled' }, presumed: true
 } as const satisfies Report
 
-/** The end of a job whose own can't be sent. It says nothing of the app. */
+/** End of a job whose own end can't be sent. Its message reveals nothing about the app. */
 export const UNSENDABLE = {
   type: 'ai_error', error: { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 } as const satisfies Report
@@ -71,17 +72,17 @@ export const INTERRUPTED = {
   type: 'ai_error', error: { message: 'the server was stopped while the job was running', type: 'interrupted' }, presumed: true
 } as const satisfies Report
 
-/** Which job a report is about. */
+/** Selects the job of a report. */
 export interface JobReference {
   readonly jobId?: string | undefined
 }
 
-/** Writes messages down and hands them to the broker, and sees to it that nobody needs to await that. */
+/** Serializes messages and publishes them to the broker. Logs failures, so that callers need not await the promises. */
 export class Notifier {
   readonly timestamp: () => string
   readonly #options: NotifierOptions
   readonly #watchdog: Watchdog
-  /** What the broker has not answered yet. */
+  /** Calls that the broker has not answered yet. */
   readonly #underWay = new Set<Promise<unknown>>()
   #closed = false
 
@@ -97,24 +98,24 @@ export class Notifier {
   }
 
   /**
-   * Takes nothing more, and ends the jobs that this process runs: those too whose start is on its way at this moment.
-   * Resolves when every outcome is known, and after `closeTimeoutMs` at the latest: with `TIMED_OUT` if the broker left a
-   * report unanswered.
+   * Accepts no further messages and ends the jobs of this process, including those whose start is still in flight. Resolves
+   * when every outcome is known, or after `closeTimeoutMs`. Resolves with `TIMED_OUT` if the broker did not answer a report in
+   * time.
    */
   async close (): Promise<typeof TIMED_OUT | undefined> {
     this.#closed = true
     const { clock, closeTimeoutMs } = this.#options
     const endsAt = clock.monotonic() + closeTimeoutMs
-    // A report that the broker never answers must not keep the others from being told.
+    // A report that the broker never answers must not delay the others.
     const answers = this.#underWay.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#underWay)) : undefined
     await Promise.all(this.#watchdog.stop().map((job) => this.#interrupt(job, endsAt)))
     return answers === TIMED_OUT ? TIMED_OUT : undefined
   }
 
-  /** Ends a job of which nothing was heard for too long. Rejects while it is not known that its subscribers were told. */
+  /** Ends a job as stalled. Rejects if the report could not be sent. */
   #stall ({ sessionId, jobId }: WatchedJob): Promise<Receipt> {
     const { log, cancellations } = this.#options
-    log.warn({ sessionId, jobId }, 'nothing was heard of a job for too long: it counts as stalled')
+    log.warn({ sessionId, jobId }, 'a job made no report within the stall timeout: it counts as stalled')
     cancellations.stalled(sessionId, jobId)
     return this.report(sessionId, STALLED, { jobId })
   }
@@ -130,7 +131,7 @@ export class Notifier {
     }
   }
 
-  /** Never throws; `prepare` may. */
+  /** Publishes the message that `prepare` returns. Never throws: if `prepare` throws, the promise rejects. */
   publish (what: string, prepare: () => [Stream, string, PublishOptions]): Promise<Receipt> {
     return this.observe(what, () => {
       const [stream, body, options] = prepare()
@@ -138,7 +139,7 @@ export class Notifier {
     })
   }
 
-  /** Reports on a job: the one that `about` names, otherwise by the rules for calls that name only the session. */
+  /** Reports on the job that `about` selects. Without it, the rules for calls without a `jobId` apply. */
   report (sessionId: string, report: Report, about?: JobReference | null): Promise<Receipt> {
     return this.observe(report.type, () => {
       checkId('sessionId', sessionId)
@@ -150,8 +151,8 @@ export class Notifier {
   }
 
   /**
-   * Writes a report down. An end that can't be written ends the job all the same: otherwise the subscribers of a job whose
-   * reporter does not await the outcome would wait for it forever.
+   * Serializes a report. If an end can't be serialized, the job ends with `UNSENDABLE` instead. Otherwise its subscribers would
+   * wait forever, unless the app awaits the promise and ends the job again.
    */
   #writeOrEnd (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
     try {
@@ -162,17 +163,17 @@ export class Notifier {
     }
   }
 
-  /** The source of a job threw while it was aborted. That is no end: the job has one. */
+  /** Logs a warning about a job. */
   warn ({ sessionId, jobId }: { sessionId: string, jobId: string }, message: string, fields?: Readonly<Record<string, unknown>>): void {
     this.#options.log.warn({ ...fields, sessionId, jobId }, message)
   }
 
-  /** A job that is being watched over: one that has begun, and has not ended. */
+  /** Returns a job that the watchdog watches: it has started and has not ended. */
   watched (sessionId: string, jobId: string): WatchedJob | undefined {
     return this.#watchdog.find(sessionId, jobId)
   }
 
-  /** A broker that answers at once is heard at once: a cancel right behind an end finds nobody who listens. */
+  /** Handles a synchronous answer synchronously, so that a cancel right after an end finds no handle. */
   #send (
     sessionId: string, report: Report, body: string, options: PublishOptions, jobId: string | undefined
   ): MaybePromise<Receipt> {
@@ -180,16 +181,17 @@ export class Notifier {
       this.#note(sessionId, report.type, published)
       return published
     }, (error) => {
-      // It may have been taken all the same. So the job is watched, and ends as stalled unless a report gets through.
+      // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
+      // through.
       if (jobId !== undefined && !this.#closed && !isPresumed(report)) this.#watchdog.keepAlive(sessionId, jobId)
       throw error
     })
   }
 
-  /** Begins at once. Never throws, and the rejection of its promise is observed already. */
+  /** Starts `work` at once. Never throws. A rejection is logged and counted, so it never becomes an unhandled rejection. */
   observe<T> (what: string, work: () => MaybePromise<T>): Promise<T> {
     const result = attempt(work)
-    // Nothing to wait for, nothing to observe; and this is the way that nearly all take.
+    // The usual case: a synchronous broker leaves nothing to wait for.
     if (!isPromise(result)) return Promise.resolve(result)
     const promise = Promise.resolve(result)
     this.#underWay.add(promise)
@@ -215,7 +217,7 @@ export class Notifier {
         return [`${head},"timestamp":"${timestamp}"}`, {
           durable: false,
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
-          // Behind its last field, before its brace.
+          // Position of the closing brace, after the last field of `progress`.
           textAt: head.length - 1,
           delta,
           stub: () => stubOf({ type, sessionId, timestamp }, 'progress', progress)
@@ -253,7 +255,7 @@ function isPresumed (report: Report): boolean {
   return report.type === 'ai_error' && report.presumed === true
 }
 
-/** A throw becomes a rejection. */
+/** Calls `work` and turns a throw into a rejection. */
 function attempt<T> (work: () => MaybePromise<T>): MaybePromise<T> {
   try {
     return work()

@@ -2,8 +2,8 @@ import { errors } from '../util/errors.js'
 import type { WebSocketManager } from './manager.js'
 
 /**
- * The managers of the apps that are open in this process. The one piece of state that belongs to the module: the
- * documented `getWebSocketManager()` takes no argument, so there is nowhere else to look.
+ * Managers of the open apps in this process. This is the only module state, because the documented `getWebSocketManager()`
+ * takes no argument.
  */
 const open = new Set<WebSocketManager>()
 
@@ -16,10 +16,10 @@ export function forgetManager (manager: WebSocketManager): void {
 }
 
 /**
- * The manager of the app that is open in this process, for code that has no app at hand.
+ * Returns the manager of the app that is open in this process, for code without access to the app.
  *
- * @throws `AICW_ERR_NO_MANAGER` before an app registered the plugin and after it closed, `AICW_ERR_MANY_MANAGERS` when
- * several apps are open, as in tests that run side by side: use `app.wsManager` there.
+ * @throws `AICW_ERR_NO_MANAGER` before an app has registered the plugin and after it has closed. `AICW_ERR_MANY_MANAGERS` if
+ * several apps are open, as in parallel tests: use `app.wsManager` there.
  */
 export function getWebSocketManager (): WebSocketManager {
   const [manager] = open

@@ -5,14 +5,15 @@ import { asJson, checkBody, read } from '../util/app-values.js'
 import { errors } from '../util/errors.js'
 import { isError, messageOf } from '../util/safe-error.js'
 
+/** Returns the id. @throws `AICW_ERR_INVALID_ID` for an invalid one. */
 export function checkId (name: 'sessionId' | 'userId' | 'jobId', value: unknown): string {
   if (!isId(value)) throw new errors.InvalidId(name)
   return value
 }
 
 /**
- * A progress, and apart from it the text that it brings: that goes out beside what the broker counts of it. Copied only if
- * there is any; a progress is said more often than anything else.
+ * Splits a progress into its fields and its text, because the broker adds the text's `offset` when it sends them. Copies the
+ * object only if it has text: progress is the most frequent report.
  */
 export function readProgress (value: unknown): { progress: object, delta?: string | undefined, chunksReceived: unknown } {
   const body: { chunksReceived?: unknown } = checkBody('progress', value)
@@ -24,21 +25,24 @@ export function readProgress (value: unknown): { progress: object, delta?: strin
   })
 }
 
-/** What is told of a failure. An `Error`'s toJSON is not asked: some tell the request, its credentials included. */
+/**
+ * Returns the description of a failure for clients. Ignores the toJSON of an `Error`: some contain the request and its
+ * credentials.
+ */
 export function readError (error: unknown): AIErrorInfo {
   return read(() => describeError(isError(error) ? error : asJson(error)))
 }
 
-/** A number of a report's body, such as a result's `chunks`. Undefined for anything else. */
+/** Returns a number from a report's object, such as a result's `chunks`. Returns undefined for any other value. */
 export function readCount (body: object, name: 'chunks'): number | undefined {
   const value: unknown = read(() => (body as Record<string, unknown>)[name])
   return typeof value === 'number' ? value : undefined
 }
 
 /**
- * An option of a call. The options may be null, as JavaScript users write it.
+ * Returns an option of a call. The options may be null, which JavaScript callers pass.
  *
- * @throws `AICW_ERR_INVALID_OPTION` where its getter throws
+ * @throws `AICW_ERR_INVALID_OPTION` if its getter throws
  */
 export function readOption<T extends object, K extends keyof T & string> (options: T | null | undefined, name: K): T[K] | undefined {
   try {

@@ -11,61 +11,64 @@ import type { Counters } from '../connections/counters.js'
 export interface ClientStats {
   id: string
   userId?: string
-  /** The latest session that it follows. */
+  /** The session that it subscribed to last. */
   sessionId?: string
-  /** Whether something was heard of it since the last ping. */
+  /** Whether the client has sent anything since the last ping. */
   isAlive: boolean
   /** As `WebSocket.readyState`: 0 connecting, 1 open, 2 closing, 3 closed. */
   state: TransportState
 }
 
+/** The connections of this node. */
 export interface Stats {
-  /** Every connection that is tracked. */
+  /** Number of tracked connections, including those that are closing. */
   totalConnections: number
-  /** Those that are open and alive. */
+  /** Number of connections that are open and alive. */
   activeConnections: number
   clients: ClientStats[]
 }
 
-/** Which clients to list. The two totals are always those of all. */
+/** Selects the clients to list. The two totals always count all connections. */
 export interface StatsFilter {
-  /** Only those that follow this session. */
+  /** Lists only clients that are subscribed to this session. */
   sessionId?: string
-  /** Only this user's. */
+  /** Lists only clients of this user. */
   userId?: string
-  /** At most so many. */
+  /** Maximum number of clients to list. */
   limit?: number
 }
 
-/** Counters since the app started, and what is so right now. */
+/** Counters since the app started, and current gauges. */
 export interface Metrics {
+  /** Current number of tracked connections, including those that are closing. */
   totalConnections: number
+  /** Current number of connections that are open and alive. */
   activeConnections: number
-  /** Messages handed to sockets, once for each connection that got it. */
+  /** Messages written to sockets. A message to three connections counts three times. */
   messagesSent: number
-  /** Messages from clients. */
+  /** Messages received from clients, including invalid ones. */
   messagesReceived: number
-  /** Connections that said that they come back. */
+  /** Connections whose client reported a reconnect. */
   reconnectAttempts: number
-  /** The mean time from a ping to its pong, in milliseconds; 0 before the first. */
+  /** Mean time from a ping to its pong, in milliseconds. 0 before the first pong. */
   averageLatency: number
   /** Notifications and broadcasts that failed. */
   failed: number
-  /** `error` messages sent, by code. */
+  /** `error` messages sent to clients, by code. */
   errors: Partial<Record<ErrorCode, number>>
-  /** Connections closed by the server, by the name of the close code. */
+  /** Connections closed by the server, by name of the close code. */
   closes: Partial<Record<CloseName, number>>
-  /** Bytes that wait in all outboxes and sockets for their readers, now. */
+  /** Current number of bytes that wait in all outboxes and sockets. */
   bufferedAmount: number
-  /** Ephemeral messages that a newer one replaced while their reader was behind. */
+  /** Ephemeral messages that a newer one replaced before a slow consumer got them. */
   collapsed: number
-  /** Messages that still waited when their connection ended. */
+  /** Messages that were still waiting when their connection closed. */
   dropped: number
-  /** Connections closed because their reader was too slow. */
+  /** Connections closed because they read too slowly. */
   slowConsumers: number
-  /** Bytes that history keeps, of at most `history.maxTotalBytes`. 0 where the broker keeps them elsewhere. */
+  /** Bytes that history currently takes, at most `history.maxTotalBytes`. 0 if the broker keeps history elsewhere. */
   historyBytes: number
-  /** What history let go of before its time because there was no room, by kind. Zeros where the broker does not count it. */
+  /** Evictions from history for lack of room, by kind. Zeros if the broker does not count them. */
   evicted: Evicted
 }
 

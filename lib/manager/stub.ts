@@ -1,16 +1,16 @@
 import type { Stub } from '../streams/broker.js'
 
-/** Half of a surrogate pair whose other half was cut off. */
+/** A high surrogate at the end of a string, left over when a cut splits the pair. */
 const HALF_AT_END = /[\ud800-\udbff]$/
 
-/** UTF-16 units of a string that a stub keeps, and of all its fields as JSON. */
+/** Maximum lengths in a stub, in UTF-16 units: of one string, and of the JSON of all fields. */
 const MAX_STRING_UNITS = 256
 const MAX_FIELDS_UNITS = 2_048
 
-/** The object of a report, by the name of its field. */
+/** Name of the field that holds a report's object. */
 type Part = 'task' | 'progress' | 'result' | 'error'
 
-/** Fields that come before others. */
+/** Fields that are written first, so that they fit in any case. */
 const FIRST: Record<Part, readonly string[]> = {
   task: ['mode', 'targetFile', 'prompt'],
   progress: ['chunksReceived', 'contentLength'],
@@ -19,9 +19,9 @@ const FIRST: Record<Part, readonly string[]> = {
 }
 
 /**
- * Makes the short form of a report on a job, for when the whole is too large to be kept: its small fields, and
- * `"truncated": true`. Small are numbers, booleans, null, dates and short strings. Strings that are longer are left out, but
- * for an error's `message` and `type`: those are cut, because every error has them. Never throws.
+ * Returns the short form of a report on a job, for a report that is too large to keep: its small fields and
+ * `"truncated": true`. Numbers, booleans, null, dates and short strings are small. Longer strings are left out. An error's
+ * `message` and `type` are shortened instead, because every error has them. Never throws.
  */
 export function stubOf (report: { type: string, sessionId: string, timestamp: string }, part: Part, value: object): Stub {
   const { type, sessionId, timestamp } = report
@@ -44,7 +44,7 @@ function smallFields (part: Part, value: object): string {
   return fields.join(',')
 }
 
-/** Own and enumerable, as JSON has them. A proxy may throw. */
+/** Returns the own enumerable names, as JSON.stringify does. Returns none if a proxy throws. */
 function namesOf (value: object): string[] {
   try {
     return Object.keys(value)
@@ -53,7 +53,7 @@ function namesOf (value: object): string[] {
   }
 }
 
-/** A field as JSON, if it is small. A getter of the app's own, and a date that is none, may throw. */
+/** Returns a field as JSON if it is small. Returns undefined if the app's getter, or an invalid date, throws. */
 function written (name: string, value: object, isCut: boolean): string | undefined {
   try {
     if (!Object.hasOwn(value, name) || name.length > MAX_STRING_UNITS) return undefined

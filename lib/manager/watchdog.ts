@@ -3,19 +3,19 @@ import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import { isPromise, proceed, type MaybePromise } from '../util/maybe-promise.js'
 import { JobMap } from '../util/job-map.js'
 
-/** How long a verdict that could not be reported waits for its next attempt, in milliseconds: twice as long each time. */
+/** Delay before a stall is reported again after a failure, in milliseconds. Doubles with each failure. */
 const MIN_RETRY_MS = 1_000
 const MAX_RETRY_MS = 60_000
-/** How long a report of a verdict may be under way before it counts as failed, in milliseconds. */
+/** Timeout of a report of a stall, in milliseconds. */
 const REPORT_TIMEOUT_MS = 30_000
 
-/** A job of which this process reported something, and no end. */
+/** Running job that this process has reported on. */
 export class WatchedJob {
   readonly sessionId: string
   readonly jobId: string
   readonly #clock: Clock
   #heardAt = 0
-  /** How often in a row its stall could not be reported, and when that is tried again. */
+  /** Failed attempts in a row to report its stall, and the time of the next attempt. */
   #failures = 0
   #retryAt = -Infinity
 
@@ -26,25 +26,25 @@ export class WatchedJob {
     this.keepAlive()
   }
 
-  /** Something was heard of it. Cheap enough for each chunk of a stream: no timer is set. */
+  /** Resets the stall timer. Sets no timer, so it is cheap enough to call for every chunk of a stream. */
   keepAlive (): void {
     this.#heardAt = this.#clock.monotonic()
   }
 
-  /** When it counts as stalled, if nothing is heard until then. */
+  /** Returns the time at which the job counts as stalled, unless `keepAlive` is called before. */
   dueAt (stallAfterMs: number): number {
     return Math.max(this.#heardAt + stallAfterMs, this.#retryAt)
   }
 
-  /** Its stall could not be reported: that is tried again. */
+  /** Schedules the next attempt after a failed report of its stall. */
   failed (): void {
     this.#retryAt = this.#clock.monotonic() + Math.min(MIN_RETRY_MS * 2 ** this.#failures++, MAX_RETRY_MS)
   }
 }
 
 /**
- * Watches over the jobs that this process reports on: one of which nothing is heard for too long has stalled. A stall is
- * reported until the outcome is known: a job whose only report failed would never end for those who follow it.
+ * Detects stalled jobs among those that this process reports on. The report of a stall is repeated until it succeeds. Otherwise
+ * the job would never end for its subscribers.
  */
 export class Watchdog {
   readonly #clock: Clock
@@ -55,14 +55,14 @@ export class Watchdog {
   #timerAt = Infinity
   #stopped = false
 
-  /** `onStall` reports a stall. It is called again, later, when it throws or rejects, or does not settle. */
+  /** `onStall` reports a stall. It is called again later if it throws, rejects or times out. */
   constructor (options: { clock: Clock, stallAfterMs: number, onStall: (job: WatchedJob) => MaybePromise<unknown> }) {
     this.#clock = options.clock
     this.#stallAfterMs = options.stallAfterMs
     this.#onStall = options.onStall
   }
 
-  /** Something was reported of a job: from now on it is watched. */
+  /** Resets the stall timer of a job after a report. Starts to watch the job if it is new. */
   keepAlive (sessionId: string, jobId: string): void {
     const known = this.find(sessionId, jobId)
     if (known !== undefined) {
@@ -80,7 +80,7 @@ export class Watchdog {
     return this.#jobs.get(sessionId, jobId)
   }
 
-  /** Watches no longer, and answers the jobs that have not ended. */
+  /** Stops watching. Returns the jobs that have not ended. */
   stop (): WatchedJob[] {
     this.#stopped = true
     this.#timer?.cancel()
@@ -94,7 +94,7 @@ export class Watchdog {
     this.#arm(job.dueAt(this.#stallAfterMs))
   }
 
-  /** One timer for all, set for the first that may be due: it is asked only then which one that is. */
+  /** Sets the one timer of all jobs to the earliest time at which a job may be due. */
   #arm (at: number): void {
     if (this.#timer !== undefined && this.#timerAt <= at) return
     this.#timer?.cancel()
@@ -126,7 +126,7 @@ export class Watchdog {
     }, (outcome) => { if (outcome === TIMED_OUT) this.#retry(job) }, () => { this.#retry(job) })
   }
 
-  /** Unless something was heard of it meanwhile: then it is watched already. */
+  /** Watches the job again after a failed report, unless a newer report already made it watched. */
   #retry (job: WatchedJob): void {
     if (this.#stopped || this.find(job.sessionId, job.jobId) !== undefined) return
     job.failed()

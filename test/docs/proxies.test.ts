@@ -251,7 +251,7 @@ function mistakes (kind: ProxyKind) {
 
     const portless = await startProxy(t, kind, { appPort: wary.port, change: (block) => block.replaceAll('$http_host', '$host') })
     t.equal(await outcome(t, portless, {}), 4501)
-    t.match(wary.refusals().at(-1), { origin: pageAt(portless.port), host: HOST, hint: /lost its port.*Host \$http_host/ })
+    t.match(wary.refusals().at(-1), { origin: pageAt(portless.port), host: HOST, hint: /removed the port.*Host \$http_host/ })
 
     const change = without(/proxy_set_header Host/)
     const hostless = await startProxy(t, kind, { appPort: wary.port, change })

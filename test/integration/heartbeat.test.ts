@@ -37,7 +37,7 @@ t.test('a peer that is silent is cut off after a round; one that answers pings a
   t.match(app.wsManager.getStats(), { totalConnections: 2, clients: [{ userId: 'talking' }, { userId: 'answering' }] })
   t.match(app.wsManager.getMetrics(), { closes: { abnormal: 1 } })
   const { clientId } = await silent.nextOf('connection')
-  t.match(lines.filter(({ msg }) => msg === 'a peer answered no ping: cut off'), [{ clientId: clientId as string }])
+  t.match(lines.filter(({ msg }) => msg === 'a client answered no ping: terminated'), [{ clientId: clientId as string }])
 })
 
 t.test('each ping has a payload, and its answer measures the latency', async (t) => {

@@ -142,7 +142,7 @@ t.test('a hook that throws or rejects is logged and answered, and tells the clie
     const { url, lines } = await start(t, onMessage)
     const client = await connect(t, url())
     client.send({ type: 'mine', payload: 'the secret of the user' })
-    t.match(await client.next(), { type: 'error', code: 'internal_error', message: 'the app could not handle this message' }, name)
+    t.match(await client.next(), { type: 'error', code: 'internal_error', message: 'the app failed to handle this message' }, name)
     t.same(await client.sync(), [], `${name}: it goes on`)
     const line = lines.find(({ msg }) => msg === 'onMessage failed')
     t.match(line, { level: 50, clientId: client.clientId, type: 'mine' }, name)
@@ -192,7 +192,7 @@ t.test('without the hook types that the protocol does not know are answered, and
     client.send({ type })
     const { message, ...answer } = await client.next()
     t.match(answer, { type: 'error', code: 'unknown_type' })
-    t.ok((message as string).startsWith(`${shown!} is not a type that this server takes`), message as string)
+    t.ok((message as string).startsWith(`${shown!} is not a type that this server handles`), message as string)
   }
   t.match(app.wsManager.getMetrics(), { errors: { unknown_type: 4 } })
 })

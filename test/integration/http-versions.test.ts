@@ -86,7 +86,7 @@ for (const [name, { options, tls, http2, upgrades }] of Object.entries(servers))
       await app.close()
       t.match(await client.closed, { code: 1012 })
     } else {
-      t.match(lines, [{ level: 40, msg: /no client can connect: .* allowHTTP1: true/ }])
+      t.match(lines, [{ level: 40, msg: /no client can connect, .* allowHTTP1: true/ }])
     }
   })
 

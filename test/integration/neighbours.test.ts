@@ -224,5 +224,5 @@ t.test('where the app registered @fastify/websocket beside other listeners, one 
   t.match(await warnings(async (app) => {
     await theirs(app)
     app.server.on('upgrade', () => { /* another party */ })
-  }), [{ level: 40, listeners: 1, msg: /@fastify\/websocket, registered by the app, takes every upgrade .* register ai-canvas-ws instead/ }])
+  }), [{ level: 40, listeners: 1, msg: /@fastify\/websocket, registered by the app, handles every upgrade request.* register ai-canvas-ws instead/ }])
 })

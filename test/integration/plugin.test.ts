@@ -235,8 +235,8 @@ t.test('in production a server that lets everyone in says so', async (t) => {
     await quietApp(t, { logger: { level: 'warn', stream } }).register(aiCanvasWs, options)
     return lines.map(({ msg }) => msg)
   }
-  t.match(await warnings({}), [/lets everyone in as whoever they say they are: give it "authenticate" and "authorize"/])
-  const stats = /GET \/api\/ws\/stats shows everyone's ids to everyone: guard it/
+  t.match(await warnings({}), [/does not authenticate clients, .*: set the options "authenticate" and "authorize"/])
+  const stats = /GET \/api\/ws\/stats shows the ids of all clients to everyone: guard it/
   t.match(await warnings({}), [stats])
   t.match(await warnings({ prefix: '/v1', stats: '/who' }), [/GET \/v1\/who shows/])
   for (const options of [{ stats: false as const }, { stats: { preHandler: (_request: unknown, _reply: unknown, done: () => void) => { done() } } }]) {

@@ -65,7 +65,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
     this.broker = makeBroker(clock)
     const broker = this.broker instanceof MemoryBroker
       ? this.broker
-      : new CheckedBroker(this.broker, (err) => { log.error({ err }, 'the broker broke its contract') })
+      : new CheckedBroker(this.broker, (err) => { log.error({ err }, 'the broker violated its contract') })
     const server = createParts({ options, clock, log, broker, maxPayload: maxPayload ?? options.maxPayload })
     this.counters = server.counters
     this.hub = server.hub

@@ -8,7 +8,7 @@ import { memoryBroker } from '../support/memory-broker.js'
 const noop = (): undefined => undefined
 const resolve = (options: object = {}): ResolvedOptions => resolveOptions(options)
 
-t.test('without options everything is as documented', async (t) => {
+t.test('without options, every default is the documented one', async (t) => {
   const { websocket, limits, delivery, history, jobs, ...rest } = resolve()
   t.strictSame(rest, {
     url: '/ws',
@@ -43,20 +43,20 @@ t.test('without options everything is as documented', async (t) => {
   t.strictSame(websocket, { ...defaults.websocket, maxPayload: 65_536 })
 })
 
-t.test('without history no message is kept; the bounds of what jobs leave stay', async (t) => {
+t.test('history: false keeps no message, and keeps the limits for the state of jobs', async (t) => {
   for (const history of [false, { maxMessages: 0 }]) {
     t.strictSame(resolve({ history }).history, { ...defaults.history, maxMessages: 0 })
   }
   t.strictSame(resolve({ history: { ttlMs: 1_000, maxTotalBytes: 5 } }).history, { ...defaults.history, ttlMs: 1_000, maxTotalBytes: 5 })
 })
 
-t.test('the connection pool is the documented one for an app that takes messages of its own', async (t) => {
+t.test('with onMessage, the ws options are the documented ones', async (t) => {
   const { websocket, maxPayload } = resolve({ onMessage: noop })
   t.same(websocket, runInNewContext(`(${documentedCode('Connection Pooling')})`))
   t.equal(maxPayload, 100 * 1024 * 1024)
 })
 
-t.test('a websocket option of one\'s own replaces that one', async (t) => {
+t.test('a websocket option of the app replaces the default one', async (t) => {
   const { websocket, hasOwnWebSocket, maxPayload } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
   t.same(websocket, { clientTracking: true, perMessageDeflate: false, maxPayload: 100 * 1024 * 1024 })
   t.equal(hasOwnWebSocket, true)
@@ -69,7 +69,7 @@ t.test('a websocket option of one\'s own replaces that one', async (t) => {
   t.equal(resolve({ websocket: { maxPayload: 0 } }).maxPayload, 0, 'for ws, 0 is no limit')
 })
 
-t.test('undefined is as good as absent', async (t) => {
+t.test('an undefined option counts as absent', async (t) => {
   const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
     'onCancel', 'limits', 'delivery', 'history', 'jobs', 'broker', 'websocket']
   t.strictSame(resolve(Object.fromEntries(names.map((name) => [name, undefined]))), resolve())
@@ -99,7 +99,7 @@ t.test('the stats route', async (t) => {
   t.equal(resolve({ stats: { errorHandler: noop } }).stats?.isGuarded, false, 'other options guard nothing')
 })
 
-t.test('hooks, origins, numbers and a broker are taken as they are given', async (t) => {
+t.test('hooks, origins, numbers and a broker are used as given', async (t) => {
   const authorize = (): boolean => true
   const broker = memoryBroker(new FakeClock())
   const resolved = resolve({
@@ -113,7 +113,7 @@ t.test('hooks, origins, numbers and a broker are taken as they are given', async
   t.strictSame([...resolved.origins!], ['https://app.example.com', 'http://localhost:5173'], 'as browsers write them')
   t.match(resolved, { heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity })
   t.strictSame(resolved.limits, { ...defaults.limits, burst: 7 })
-  t.strictSame(resolved.jobs, { ...defaults.jobs, stallAfterMs: Infinity }, 'that is how none is presumed to have stalled')
+  t.strictSame(resolved.jobs, { ...defaults.jobs, stallAfterMs: Infinity }, 'Infinity disables the stall timeout')
   t.equal(resolved.allowCancel, true)
   t.equal(resolved.onCancel, noop)
   t.strictSame(resolved.delivery, { ...defaults.delivery, stallTimeoutMs: 5 })
@@ -122,23 +122,23 @@ t.test('hooks, origins, numbers and a broker are taken as they are given', async
   t.strictSame([...resolve({ origins: [] }).origins!], [])
 })
 
-t.test('authenticate needs authorize beside it, and the error names both ways', async (t) => {
+t.test('authenticate requires authorize, and the error names both solutions', async (t) => {
   t.throws(() => resolve({ authenticate: noop }), { code: 'AICW_ERR_AUTHORIZE_MISSING', message: /"authorize".*function \(identity, action\).*true/ })
 })
 
-t.test('a name that is unknown is refused, and the error tells those that there are', async (t) => {
+t.test('an unknown name throws an error that lists the known ones', async (t) => {
   for (const name of ['heartbeatMs', 'toString', 'Path', 'max connections', '']) {
     const error = t.throws(() => resolve({ [name]: undefined }), { code: 'AICW_ERR_INVALID_OPTION', statusCode: 500 }, name) as Error
-    t.ok(error.message.startsWith(`option "${name}" is unknown: there are path, prefix, stats, `), error.message)
+    t.ok(error.message.startsWith(`option "${name}" is unknown: the options are path, prefix, stats, `), error.message)
   }
-  t.throws(() => resolve({ authenticate: noop, autorize: true }), { code: 'AICW_ERR_INVALID_OPTION' }, 'also where another complaint is due')
+  t.throws(() => resolve({ authenticate: noop, autorize: true }), { code: 'AICW_ERR_INVALID_OPTION' }, 'even if another option is invalid too')
 })
 
-t.test('what Fastify takes with every plugin is none of its business', async (t) => {
+t.test('options that Fastify accepts for every plugin are ignored', async (t) => {
   t.strictSame(resolve({ logLevel: 'warn', logSerializers: { user: noop }, prefix: '/v1' }), resolve({ prefix: '/v1' }))
 })
 
-t.test('a value that can\'t be meant is refused by an error that names the option and what to write', async (t) => {
+t.test('an invalid value throws an error that names the option and the valid values', async (t) => {
   const number = /must be a number above 0/
   const aFunction = /must be a function/
   const path = /must be a path that begins with "\/"/
@@ -158,10 +158,10 @@ t.test('a value that can\'t be meant is refused by an error that names the optio
     ...Object.keys(defaults.history).filter((name) => name !== 'maxMessages').flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`history.${name}`, number, { history: { [name]: value } }])),
     ...Object.keys(defaults.jobs).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`jobs.${name}`, number, { jobs: { [name]: value } }])),
     ...[1, 'yes', {}, noop].map((value): [string, RegExp, object] => ['allowCancel', /must be true or false/, { allowCancel: value }]),
-    ['history.maxAge', /is unknown: history has maxMessages, .*maxStreams/, { history: { maxAge: 5 } }],
-    ['jobs.timeout', /is unknown: jobs has stallAfterMs/, { jobs: { timeout: 5 } }],
-    ['limits.bursts', /is unknown: limits has connections, .*burst/, { limits: { bursts: 5 } }],
-    ['delivery.toString', /is unknown: delivery has maxOutboxBytes/, { delivery: { toString: 5 } }],
+    ['history.maxAge', /is unknown: the options of history are maxMessages, .*maxStreams/, { history: { maxAge: 5 } }],
+    ['jobs.timeout', /is unknown: the options of jobs are stallAfterMs/, { jobs: { timeout: 5 } }],
+    ['limits.bursts', /is unknown: the options of limits are connections, .*burst/, { limits: { bursts: 5 } }],
+    ['delivery.toString', /is unknown: the options of delivery are maxOutboxBytes/, { delivery: { toString: 5 } }],
     ...[5, 'none', true, []].flatMap((value): Array<[string, RegExp, object]> => [
       ['limits', /must be an object/, { limits: value }],
       ['delivery', /must be an object/, { delivery: value }],

@@ -221,7 +221,7 @@ t.test('a broker that fails is answered', async (t) => {
   server.broker.fail()
   await turn()
   t.match(peer.take(), [{ code: 'unavailable', jobId: 'j' }, { code: 'unavailable' }])
-  t.ok(server.logged.includes('error: the broker could not pass on a cancel'))
+  t.ok(server.logged.includes('error: the broker failed to pass on a cancel'))
 })
 
 t.test('a client that has gone is not answered', async (t) => {

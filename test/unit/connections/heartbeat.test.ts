@@ -55,7 +55,7 @@ t.test('a peer of which nothing is heard for a whole round is cut off', async (t
   t.equal(answering.transport.terminated, false)
   t.equal(answering.transport.pings.length, 2)
   t.strictSame(server.counters.closes, { abnormal: 1 })
-  t.ok(server.logged.includes('debug: a peer answered no ping: cut off'))
+  t.ok(server.logged.includes('debug: a client answered no ping: terminated'))
 })
 
 t.test('whatever is heard of a peer counts as life', async (t) => {

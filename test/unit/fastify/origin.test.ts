@@ -72,9 +72,9 @@ t.test('of a refused page it says what a proxy may have done to the host', async
   const hint = (origin: string | undefined, host: string, headers: Record<string, string> = {}): string | undefined =>
     hintFor({ headers: { origin, ...headers }, host })
   const ours = 'https://app.example:8443'
-  t.match(hint(ours, 'app.example'), /lost its port.*proxy_set_header Host \$http_host/)
-  t.match(hint('https://app.example.:8443', 'app.example'), /lost its port/)
-  t.match(hint(ours, 'app.example.'), /lost its port/)
+  t.match(hint(ours, 'app.example'), /removed the port.*proxy_set_header Host \$http_host/)
+  t.match(hint('https://app.example.:8443', 'app.example'), /removed the port/)
+  t.match(hint(ours, 'app.example.'), /removed the port/)
   for (const host of ['127.0.0.1:3001', 'app.example:3001', '', 'backend', 'app.example@backend']) {
     t.match(hint(ours, host), /^if it is a page of this app.*Host \$http_host.*trustProxy.*option `origins`/, host)
   }
@@ -82,7 +82,7 @@ t.test('of a refused page it says what a proxy may have done to the host', async
     t.match(hint(ours, 'backend', { 'x-forwarded-host': name }), /X-Forwarded-Host.*trustProxy/, name)
   }
   t.match(hint('https://app.example', 'backend', { 'x-forwarded-host': 'app.example:443' }), /X-Forwarded-Host/)
-  t.match(hint(ours, 'app.example', { 'x-forwarded-host': 'app.example' }), /lost its port/)
+  t.match(hint(ours, 'app.example', { 'x-forwarded-host': 'app.example' }), /removed the port/)
   for (const forwarded of ['for=192.0.2.1;host="app.example:8443";proto=https', 'for=192.0.2.1, Host="App.example:8443"']) {
     t.match(hint(ours, 'backend', { forwarded }), /Forwarded, which Fastify does not read.*X-Forwarded-Host/, forwarded)
   }
@@ -91,6 +91,6 @@ t.test('of a refused page it says what a proxy may have done to the host', async
     t.match(hint(ours, 'backend', { forwarded }), /^if it is a page of this app/, forwarded)
   }
   for (const origin of ['null', '', 'file://', 'not a url', undefined]) {
-    t.match(hint(origin, 'app.example'), /no host of its own/, String(origin))
+    t.match(hint(origin, 'app.example'), /the page has no host/, String(origin))
   }
 })

@@ -221,7 +221,7 @@ t.test('a getter that throws at the end does not make a failure of it', async (t
   const { reporter, chunks } = start(source)
   t.same(await readAll(chunks), ['a'])
   t.match(reporter.ends, [['complete', {}]])
-  t.match(reporter.warnings, [{ message: 'the stream of a job threw when it was aborted', err: { message: 'broken' } }])
+  t.match(reporter.warnings, [{ message: 'the stream of a job threw while it was being aborted', err: { message: 'broken' } }])
 })
 
 t.test('no listener stays on the caller\'s signal, however the job ends', async (t) => {

@@ -59,7 +59,7 @@ t.test('what is no stream is refused with what to do', (t) => {
     t.throws(() => new TrackSource(source as never), {
       name: 'TypeError',
       message: `the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), not ${name}: ` +
-        'with the OpenAI and Anthropic SDKs ask with stream: true, of a fetch response give the body'
+        'for the OpenAI and Anthropic SDKs, set stream: true; for a fetch response, pass its body'
     })
   }
   t.end()

@@ -26,8 +26,8 @@ t.test('nobody is warned who asks for no text, or reads it with a function', asy
 })
 
 t.test('an empty stream of text is warned of, as the AI SDK\'s textStream ends when its model fails', async (t) => {
-  t.match(await warningsOf([]), [{ message: /pass the result of streamText itself/ }])
-  t.match(await warningsOf(['']), [{ message: /pass the result of streamText itself/ }])
+  t.match(await warningsOf([]), [{ message: /pass the result of streamText instead/ }])
+  t.match(await warningsOf(['']), [{ message: /pass the result of streamText instead/ }])
 })
 
 t.test('a model that answers nothing, or with a tool call, is no mistake', async (t) => {

@@ -68,8 +68,8 @@ t.test('nothing of a batch that can\'t be meant is carried out, and one error sa
     ['a text', { sessions: 'abc' }, 'invalid_message', isArray],
     ['an empty array', { sessions: [] }, 'invalid_message', isArray],
     ['too many', { sessions: entries(names(4)) }, 'invalid_message', isArray],
-    ['both forms', { sessionId: 'a', sessions: entries(['b']) }, 'invalid_message', /takes a "sessionId" or "sessions", and not both/],
-    ['both forms, one of them null', { sessionId: null, sessions: entries(['b']) }, 'invalid_message', /and not both/]
+    ['both forms', { sessionId: 'a', sessions: entries(['b']) }, 'invalid_message', /takes either a "sessionId" or "sessions", not both/],
+    ['both forms, one of them null', { sessionId: null, sessions: entries(['b']) }, 'invalid_message', /, not both/]
   ]
   const server = createServer({ limits: { sessionsPerConnection: 3, burst: Infinity } })
   const peer = await server.connect({ sessionId: 'mine' })
