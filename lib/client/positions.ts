@@ -1,27 +1,28 @@
 import type { Answer, GapReason } from './messages.js'
 
-/** What becomes of a numbered message: it is new, it came before, or something is missing in front of it. */
+/** How a message relates to a position: it is new, it is a duplicate, or messages before it are missing. */
 export type Verdict = 'new' | 'double' | 'hole'
 
 /**
- * Where the client is in one stream. It goes forward by what was delivered, never by what the server says is there, so
- * that a connection that drops in the middle of a replay continues where it was cut.
+ * Tracks the client's position in one stream. Only delivered messages advance it, never the server's statement of its head. So
+ * a replay that is interrupted continues where it stopped.
  */
 export class Position {
   #epoch: string | undefined
   #seq = 0
-  /** While the present state comes: how many of its messages are left, and the stream's head behind them. */
+  /** Messages of the snapshot that have not arrived yet. */
   #left = 0
+  /** The stream's position after the snapshot. */
   #head = 0
-  /** The gap that was asked about last: the same one again is there to stay. */
+  /** The gap that was last requested. If it appears again, the server can't fill it. */
   #askedAbout: string | undefined
 
-  /** What the server is told when the client comes back. Undefined without a position, also while the present state comes. */
+  /** The `since` value to send. Undefined without a position, and while a snapshot is arriving. */
   get since (): string | undefined {
     return this.#epoch === undefined || this.#left > 0 ? undefined : `${this.#epoch}:${this.#seq}`
   }
 
-  /** Whether nothing of a present state is still to come. */
+  /** Whether no snapshot is arriving. */
   get settled (): boolean {
     return this.#left === 0
   }
@@ -31,27 +32,30 @@ export class Position {
     this.#left = 0
   }
 
-  /** Takes the server's answer. Returns why something was missed; undefined when nothing was, or nothing was known before. */
+  /**
+   * Applies the server's reply to `subscribe`. Returns the reason of a recovery failure; undefined if nothing was missed or if
+   * there was no position before.
+   */
   greet ({ epoch, seq = 0, recovered, replaying = 0, reason = 'expired' }: Answer): GapReason | undefined {
     if (recovered) {
       this.#left = 0
       return undefined
     }
     const had = this.since !== undefined
-    // In the same life of the stream numbers can still be compared: what came before the gap does not come twice.
+    // In the same epoch sequence numbers stay comparable, so messages from before the gap are recognized as duplicates.
     if (epoch !== this.#epoch) this.#seq = 0
     this.#epoch = epoch
     this.#left = replaying
     this.#head = seq
     if (replaying === 0) this.#seq = seq
-    // `new` says that no position was told.
+    // `new` means that the request had no position.
     return had && reason !== 'new' ? reason : undefined
   }
 
-  /** Takes a message, numbered or not. One that is a `hole` was not taken: `jump` takes it all the same. */
+  /** Advances by one message, numbered or not. For a `hole` the position stays; `jump` then skips what is missing. */
   take (seq: number | undefined): Verdict {
     if (this.#left > 0 && (seq === undefined || seq <= this.#head)) return this.#takeState(seq)
-    // One from behind the head says that the state is complete.
+    // A message from after the head means that the snapshot is complete.
     if (this.#left > 0) this.#settle()
     if (seq === undefined || this.#epoch === undefined) return 'new'
     if (seq <= this.#seq) return 'double'
@@ -60,7 +64,7 @@ export class Position {
     return 'new'
   }
 
-  /** Whether what is missing here may be asked for: with a position to go on from, and once. */
+  /** Returns whether the missing messages may be requested: only with a known position, and once per gap. */
   mayAskAbout (gap = ''): boolean {
     const { since } = this
     const asked = `${String(since)} ${gap}`
@@ -69,7 +73,7 @@ export class Position {
     return true
   }
 
-  /** Accepts that what is missing in front of a message won't come. */
+  /** Skips missing messages that will not arrive. */
   jump (seq = this.#seq): void {
     this.#seq = seq
   }

@@ -4,28 +4,29 @@ import type { ClientLimits } from './messages.js'
 import type { Session } from './session.js'
 import type { Socket } from './socket.js'
 
-/** The share of the longest message that a batch fills: a UTF-16 unit is up to three bytes of UTF-8. */
+/** The share of the message size limit that a batch may fill. One UTF-16 unit takes up to three bytes of UTF-8. */
 const BATCH_SHARE = 0.25
-/** The longest message that a server takes which does not say. */
+/** The message size limit, in bytes, of a server that doesn't state one. */
 const DEFAULT_BYTES = 65_536
 
 /**
- * Moves what the server holds towards what the page wants. A flush unsubscribes from the sessions that nobody wants any
- * more, then subscribes to wanted ones while there is room. Flushes stay below the server's rate limit. A session that is wanted
- * and released between two flushes costs no message.
+ * Brings the server's subscriptions in line with the page's subscribers. A flush unsubscribes from sessions without
+ * subscribers, then subscribes to sessions with subscribers while there is room. Flushes stay below the server's rate limit.
+ * A session that gains and loses its subscribers between two flushes costs no message.
  */
 export class Reconciler {
   readonly sessions = new Map<string, Session>()
   readonly #clock: Environment['clock']
-  /** The app's own messages, which go behind those about sessions. */
+  /** The app's own messages. They are sent after those about sessions. */
   readonly #queue: string[]
   #timer: Timer | undefined
-  /** That of the connection, if there is one. */
+  /** The connected socket, if any. */
   #socket: Socket | undefined
-  /** Sessions that the connection may follow, and whether the server has said so. */
+  /** The maximum number of sessions on this connection. */
   #capacity = Infinity
+  /** Whether the server stated that limit. */
   #isStated = false
-  /** The longest batch, in UTF-16 units. 0 for a server that knows no batches: then each session is a message. */
+  /** The largest batch, in UTF-16 units. 0 for a server without batch support: then each session takes a message. */
   #batchUnits = 0
 
   constructor (clock: Environment['clock'], queue: string[]) {
@@ -45,14 +46,14 @@ export class Reconciler {
     this.#socket = undefined
   }
 
-  /** What is wanted has changed. Everything that changes within one turn of the event loop is one flush. */
+  /** Schedules a flush. All changes in one turn of the event loop share one flush. */
   schedule (ms = 0): void {
     this.#timer ??= this.#clock.after(ms, () => { this.flush() })
   }
 
-  /** The server had no room for a session. Returns whether it will be known when there is some. */
+  /** Handles `too_many_sessions`. Returns whether the client can tell when there is room again. */
   full (): boolean {
-    // If the limit was stated, the server counts sessions of which it is not known here.
+    // If the limit was stated, the server counts sessions that this client doesn't know about.
     if (!this.#isStated) this.#capacity = [...this.sessions.values()].filter(({ isHeld }) => isHeld).length
     return !this.#isStated
   }
@@ -72,16 +73,16 @@ export class Reconciler {
       if (!text) break
       socket?.send(text)
     }
-    // Last, because a listener may do anything, also flush.
+    // Last, because a listener may call anything, even `flush`.
     for (const [session, status] of changes) session.enter(status)
   }
 
-  /** Returns the next message that leaves sessions. */
+  /** Returns the next `unsubscribe` message, if there is one to send. */
   #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const ids = new Batch('unsubscribe', this.#batchUnits)
     for (const session of this.sessions.values()) {
       const { id, isWanted, isHeld, throttle } = session
-      // One in the query of a connection that is being opened can be left only when that is open.
+      // The session in the query of an opening connection can be left only when the connection is open.
       if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
       session.left()
       changes.set(session, 'none')
@@ -90,7 +91,7 @@ export class Reconciler {
     return ids.text
   }
 
-  /** Returns the next message that asks for sessions. */
+  /** Returns the next `subscribe` message, if there is one to send. */
   #ask (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const entries = new Batch('subscribe', this.#batchUnits)
     const wanted = [...this.sessions.values()].filter(({ isWanted }) => isWanted)
@@ -112,7 +113,7 @@ interface Entry {
   readonly have?: Record<string, number> | undefined
 }
 
-/** A message about sessions. With one entry it has the form that every server knows, so that one always fits. */
+/** A `subscribe` or `unsubscribe` message for several sessions. With one entry it has the form that every server supports. */
 class Batch {
   readonly #type: 'subscribe' | 'unsubscribe'
   readonly #entries: Entry[] = []
@@ -123,7 +124,7 @@ class Batch {
     this.#units = units
   }
 
-  /** Undefined without entries. */
+  /** The serialized message. Undefined without entries. */
   get text (): string | undefined {
     const type = this.#type
     const [first, ...others] = this.#entries
@@ -131,7 +132,7 @@ class Batch {
     return first && JSON.stringify({ type, ...(others.length === 0 ? first : { sessions }) })
   }
 
-  /** Returns whether there was room for the entry. */
+  /** Adds an entry if it fits; the first always does. Returns whether it was added. */
   add (entry: Entry): boolean {
     this.#units -= JSON.stringify(entry).length
     const fits = this.#units >= 0 || this.#entries.length === 0

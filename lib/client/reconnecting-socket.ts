@@ -7,29 +7,29 @@ import type { ClientLimits } from './messages.js'
 import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
 import { redacted } from './target.js'
 
-/** What `getToken` returns. Without a token the client connects without one. */
+/** The result of `getToken`. `null`, `undefined` and an empty string mean that the client connects without a token. */
 export type Token = string | null | undefined
 
 /**
- * - `idle`: nothing has been asked of it.
- * - `connecting`: an attempt is under way, from `getToken` to the server's `connection` message.
- * - `connected`: that message has come.
- * - `waiting`: for the next attempt, or for a network.
- * - `closed`: no attempt will be made. After `attempts` a page that comes online or becomes visible begins anew, after
- *   everything else only `connect`.
+ * - `idle`: the client has not connected yet.
+ * - `connecting`: an attempt is in progress, from `getToken` to the server's `connection` message.
+ * - `connected`: the `connection` message has arrived.
+ * - `waiting`: the client waits for its next attempt, or for a network.
+ * - `closed`: the client does not reconnect by itself, only with `connect`. After the reason `attempts` it also reconnects when
+ *   the page comes online or becomes visible.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'
 
 /**
- * Why it is not connected.
+ * Why the client is not connected.
  *
- * - `lost`: the connection, or an attempt, was ended by the server or the network.
- * - `timeout`: no `connection` message came in time.
- * - `silent`: the connection was open, and nobody answered any more.
+ * - `lost`: the server or the network ended the connection or the attempt.
+ * - `timeout`: no `connection` message arrived in time.
+ * - `silent`: the connection was open, but the server did not respond.
  * - `offline`: there is no network.
  * - `token`: `getToken` failed.
  * - `attempts`: all attempts are used up.
- * - `refused`: the server's close code says that coming back would end the same way; or the URL can't be opened.
+ * - `refused`: the server's close code says that a reconnect would fail too, or the URL can't be opened.
  * - `disabled`: the connection ended, and `reconnect` is off.
  * - `called`: `close` was called.
  */
@@ -41,12 +41,12 @@ export interface StateChange {
   readonly reason: StateReason | undefined
 }
 
-/** The end of a socket, or of an attempt to open one. */
+/** Describes the end of a connection, or of an attempt to connect. */
 export interface CloseInfo {
-  /** As in the close frame; 1006 where none came. */
+  /** The code of the close frame, or 1006 if there was none. */
   readonly code: number
   readonly reason: string
-  /** Whether it had been connected. */
+  /** Whether the client had been connected. */
   readonly wasConnected: boolean
 }
 
@@ -58,7 +58,7 @@ export interface LinkOptions extends BackoffOptions {
   readonly WebSocket?: WebSocketConstructor | undefined
 }
 
-/** What it counts. */
+/** The counters that a `ReconnectingSocket` updates. */
 export interface LinkCounts {
   messagesSent: number
   reconnects: number
@@ -66,42 +66,43 @@ export interface LinkCounts {
 }
 
 export interface LinkEvents {
-  /** Where the next attempt goes. */
+  /** Returns the URL of the next attempt. */
   target (): string
   readonly message: (text: string) => void
   readonly latency: (ms: number) => void
   state (): void
 }
 
-/** The longest header line that nginx and Apache take by default, in bytes. Node.js takes twice as much for all headers. */
+/** The longest header line that nginx and Apache accept by default, in bytes. Node.js accepts twice that for all headers. */
 const LONGEST_HEADER = 8192
 
-/** One connection that keeps itself up: attempts, the time between them, and when to give up. */
+/** Keeps one connection open: makes attempts, waits between them, and decides when to give up. */
 export class ReconnectingSocket {
   state: ConnectionState = 'idle'
   reason: StateReason | undefined
-  /** While there is one that may be used, or an attempt to open it. */
+  /** The current socket, open or opening. */
   socket: Socket | undefined
   readonly #options: LinkOptions
   readonly #counts: LinkCounts
   readonly #emitter: Emitter
   readonly #events: LinkEvents
   readonly #environment: Environment
-  /** The deadline of an attempt, or the time until the next. */
+  /** The timeout of the current attempt, or the delay until the next. */
   #timer: Timer | undefined
   #unwatch: (() => void) | undefined
-  /** Attempts that failed since the last connection. */
+  /** Failed attempts since the last connection. */
   #failed = 0
   #wasConnected = false
   #triedFreshToken = false
-  /** Why it is waiting. */
+  /** The reconnect rule of the latest close. */
   #rule: Reconnect = 'backoff'
-  /** When the page woke up, if no attempt has begun since. */
+  /** Time of the latest wake-up of the page. Undefined once an attempt has begun. */
   #wokeAt: number | undefined
-  /** Whether `online` may replace the current attempt: only once, because a network that flaps would let none finish. */
+  /** Whether `online` may replace the current attempt. Only once, because on a flapping network no attempt would finish. */
   #mayReplace = false
-  /** Where the latest attempt went, as it may be shown, and the error that it ended with. */
+  /** The redacted URL of the latest attempt. */
   #url = 'the server'
+  /** The error of the latest attempt. */
   #cause: unknown
 
   constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, emitter: Emitter, events: LinkEvents) {
@@ -112,7 +113,7 @@ export class ReconnectingSocket {
     this.#events = events
   }
 
-  /** Connects now, unless it is about to or has. */
+  /** Connects now. Does nothing while connecting or connected. */
   connect (): void {
     if (this.state === 'connecting' || this.state === 'connected') return
     this.#unwatch ??= this.#environment.watch((event) => { this.#wake(event) })
@@ -121,7 +122,7 @@ export class ReconnectingSocket {
     this.#open()
   }
 
-  /** The `connection` message has come: only now it is known that somebody serves this connection. */
+  /** Handles the `connection` message. Only this message proves that a server handles the connection. */
   connected (limits: ClientLimits | undefined): void {
     this.#timer?.cancel()
     this.#failed = 0
@@ -132,7 +133,7 @@ export class ReconnectingSocket {
     this.#enter('connected')
   }
 
-  /** Takes another connection in the place of this one, which can't be trusted any more. */
+  /** Replaces the connection with a new one, because it no longer works reliably. */
   replace (reason: StateReason): void {
     this.#ended('soon', reason, 1006, '')
   }
@@ -147,11 +148,11 @@ export class ReconnectingSocket {
     if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
     const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
     this.#enter('connecting')
-    // What an attempt brings that was given up meanwhile is of no interest.
+    // An abandoned attempt must have no effect.
     void this.#prepare(() => this.#timer === attempt)
   }
 
-  /** Does not wait where there is no `getToken`. Never rejects. */
+  /** Gets a token, then opens the socket; synchronously if there is no `getToken`. Never rejects. */
   async #prepare (isCurrent: () => boolean): Promise<void> {
     const { getToken } = this.#options
     let protocols
@@ -166,9 +167,9 @@ export class ReconnectingSocket {
       return
     }
     const { length } = protocols.join(', ')
-    // A browser can't see that a header was refused.
+    // A browser doesn't report that a server refused a header.
     if (length > LONGEST_HEADER && isCurrent()) {
-      this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+      this.#emitter.emit('error', new ClientError('token_too_large', `the token makes a header of ${length} bytes: many proxies refuse more than ${LONGEST_HEADER}`))
     }
     if (isCurrent()) this.#dial(protocols)
   }
@@ -189,13 +190,13 @@ export class ReconnectingSocket {
         silent: () => { this.replace('silent') }
       })
     } catch (cause) {
-      // A URL that can't be opened today can't be opened tomorrow.
+      // If the constructor rejects the URL now, it will reject it again.
       this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
 
-  /** An attempt or a connection has ended. */
+  /** Handles the end of an attempt or a connection: waits for the next attempt, or gives up. */
   #ended (rule: Reconnect, reason: StateReason, code: number, text: string): void {
     const { reconnect, maxReconnectAttempts, getToken } = this.#options
     const info = { code, reason: text, wasConnected: this.state === 'connected' }
@@ -215,10 +216,10 @@ export class ReconnectingSocket {
     }
   }
 
-  /** The time until the next attempt. */
+  /** Returns the delay until the next attempt. */
   #delayMs (rule: Reconnect, isOffline: boolean): number {
-    // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can be
-    // reached without one.
+    // Attempts while offline don't count. They are made nevertheless, because a server on the same machine is reachable
+    // without a network.
     if (isOffline) return this.#options.maxReconnectIntervalMs
     if (this.#isWaking && rule !== 'later') return 0
     return delayMs(rule, ++this.#failed, this.#environment.random(), this.#options)
@@ -246,8 +247,8 @@ export class ReconnectingSocket {
   }
 
   /**
-   * Whether the page has just woken up. A browser reports a connection that died during the sleep only some milliseconds
-   * after the wake-up, and may deliver messages that had arrived before.
+   * Whether the page has just woken up. A browser reports a connection that died during sleep only some milliseconds after
+   * the wake-up. Until then it may deliver messages that arrived before the sleep.
    */
   get #isWaking (): boolean {
     return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= ANSWER_MS
@@ -261,7 +262,7 @@ export class ReconnectingSocket {
     } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
       this.connect()
     } else if (event === 'online' && state === 'connecting' && this.#mayReplace) {
-      // Begun on a network that is no more.
+      // The attempt began on a network that no longer exists.
       this.#drop()
       this.#open(false)
     }
@@ -285,7 +286,7 @@ export class ReconnectingSocket {
   }
 }
 
-/** What an error says. One about several addresses of a host has no message in Node.js, only a code. */
+/** Returns an error's message or code. In Node.js an error about several addresses of a host has an empty message. */
 function messageOf (cause: unknown): string {
   const { message, code } = Object(cause) as { message?: unknown, code?: unknown }
   return [cause, message, code].find((text): text is string => typeof text === 'string' && text !== '') ?? ''

@@ -5,32 +5,29 @@ import type { SubscriptionChange } from './options.js'
 import { FrameThrottle } from './frame-throttle.js'
 import { Position } from './positions.js'
 
-/** One session: what the page wants of it, what the server holds, where its stream is, and its jobs. */
+/** The state of one session: its subscribers, its subscription on the server, its stream position and its jobs. */
 export class Session {
   readonly id: string
   readonly #emitter: Emitter
   readonly position = new Position()
   readonly jobs = new Jobs()
-  /** Listeners to the jobs and the status. */
+  /** Calls the listeners of the snapshot. */
   readonly throttle: FrameThrottle
-  /** Everybody who wants the session to be followed. */
+  /** The subscribers of the session. */
   readonly holders = new Set<object>()
-  /** Whether the server counts it: it was asked for on this connection, and was neither left nor refused since. */
+  /** Whether the server counts the session: a `subscribe` was sent on this connection, and neither refused nor undone. */
   isHeld = false
-  /** Whether a `subscribe` has to be sent, also again. What comes of the stream before the answer comes again behind it. */
+  /** Whether a `subscribe` must be sent (again). The server repeats after its reply what arrives of the stream before it. */
   isDue = true
-  /** Whether a `subscribe` is not answered yet. */
+  /** Whether a `subscribe` is in flight. */
   isAsking = false
-  /** While it is set, the session is not asked for: the server could not decide. */
+  /** Delays the next `subscribe` after the server replied `unavailable`. */
   pause: Timer | undefined
-  /**
-   * How many `unsubscribe` messages are not answered yet. Until they are, what comes of the session belongs to a request from
-   * before them.
-   */
+  /** Number of `unsubscribe` messages in flight. Until their replies, messages of the session belong to an older request. */
   leaving = 0
-  /** How often in a row the server could not decide. */
+  /** Number of `unavailable` replies in a row. */
   retries = 0
-  /** Whether its jobs are known: the present state has come once since it was followed. */
+  /** Whether a snapshot has arrived since the client subscribed. */
   isKnown = false
   status: SubscriptionStatus = 'none'
   #snapshot: JobsSnapshot | undefined
@@ -50,7 +47,7 @@ export class Session {
     return this.#snapshot ??= snapshotOf(this.jobs, this.isKnown, this.status)
   }
 
-  /** Something of the snapshot may have changed. Listeners hear of it at once if it is `urgent`. */
+  /** Invalidates the snapshot and notifies listeners; if `urgent`, without waiting for the end of the frame. */
   changed (urgent = true): void {
     this.#snapshot = undefined
     this.throttle.tell(urgent)
@@ -63,13 +60,13 @@ export class Session {
     this.#emitter.emit('subscription', { sessionId: this.id, status } satisfies SubscriptionChange)
   }
 
-  /** A `subscribe` is sent. */
+  /** Records that a `subscribe` is being sent. */
   asked (): void {
     this.isHeld = this.isAsking = true
     this.isDue = false
   }
 
-  /** The server does not hold the session, and is not asked for it. */
+  /** Records that the server has no subscription to the session, and that no `subscribe` is in flight. */
   released (): void {
     this.isHeld = this.isAsking = false
     this.isDue = true
@@ -77,7 +74,7 @@ export class Session {
     this.pause = undefined
   }
 
-  /** Nobody wants the session. If the server holds it, an `unsubscribe` is sent. */
+  /** Records that the session has no subscribers, and that an `unsubscribe` is being sent if the server counts it. */
   left (): void {
     if (this.isHeld) this.leaving++
     this.released()

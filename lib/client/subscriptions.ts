@@ -9,20 +9,20 @@ import type { Reconciler } from './reconciler.js'
 import { Session } from './session.js'
 import { ID, type Query } from './target.js'
 
-/** Why nobody knows how jobs go on. */
+/** The error messages of lost jobs. */
 const LOST: Readonly<Record<Loss, string>> = {
   unseen: 'the server has lost this job',
   suspended: 'the connection is lost',
   all: 'access was revoked'
 }
 
-/** The sessions that are followed and the user's own stream: where each is, and what comes of it. */
+/** Tracks the client's subscriptions and the user's own stream: their positions, and the handling of their messages. */
 export class Subscriptions {
   readonly #options: BackoffOptions
   readonly #environment: Environment
   readonly #emitter: Emitter
   readonly #reconciler: Reconciler
-  /** Takes another connection in the place of this one. */
+  /** Replaces the connection with a new one. */
   readonly #replace: () => void
   readonly #sessions: Map<string, Session>
   readonly #user = new Position()
@@ -36,7 +36,7 @@ export class Subscriptions {
     this.#replace = replace
   }
 
-  /** Somebody wants a session to be followed. It is asked for where it is not yet, or `anew`. */
+  /** Adds a subscriber of a session. Schedules a `subscribe` if there was none yet, or in any case if `anew` is set. */
   add (id: string, holder: object, anew = false): void {
     const session = this.#session(id)
     session.holders.add(holder)
@@ -45,32 +45,32 @@ export class Subscriptions {
     this.#reconciler.schedule()
   }
 
-  /** It is left soon, and not at once: a component that is mounted anew, or another one, may want it again. */
+  /** Removes a subscriber. The `unsubscribe` is sent later, because a component may remount or another one may subscribe. */
   release (id: string, holder: object): void {
     this.#sessions.get(id)?.holders.delete(holder)
     this.#reconciler.schedule()
   }
 
-  /** Leaves a session, whoever wants it; without an id all. */
+  /** Removes all subscribers of a session. Without an id, removes those of all sessions. */
   leave (id?: string): void {
     for (const session of this.#sessions.values()) if (id === undefined || session.id === id) session.holders.clear()
     this.#reconciler.schedule()
   }
 
-  /** Calls back when something of a session changes, until the function that it returns is called. */
+  /** Adds a listener for changes of a session. Returns a function that removes it. */
   listen (id: string, listener: () => void): () => void {
     return this.#session(id).throttle.listen(listener)
   }
 
-  /** What the next attempt says in its query. */
+  /** Returns the query parameters of the next attempt to connect. */
   query (): Omit<Query, 'userId' | 'attempt'> {
-    // An id that is none would end the connection.
+    // The server closes a connection with an invalid id in its query.
     const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && ID.test(id))
     first?.asked()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
 
-  /** No answer will come any more. */
+  /** Resets what was in flight on the connection, because no reply will arrive. */
   disconnected (): void {
     this.#reconciler.disconnected()
     for (const session of this.#sessions.values()) {
@@ -80,12 +80,12 @@ export class Subscriptions {
     }
   }
 
-  /** There will be no connection for now: nobody knows how the jobs go on. */
+  /** Marks the running jobs as lost, because the client has stopped reconnecting. */
   suspend (): void {
     for (const session of this.#sessions.values()) this.#lose(session, 'suspended')
   }
 
-  /** The first message of a connection, which every listener has seen. It answers for the session of the query. */
+  /** Handles the `connection` message after the listeners. It is also the reply for the session in the query. */
   greet (message: ConnectionEstablished): void {
     const { user, sessionId = '' } = message
     this.#gap(undefined, user && this.#user.greet(user))
@@ -94,12 +94,12 @@ export class Subscriptions {
     this.#reconciler.flush()
   }
 
-  /** Takes any other message. Whether listeners are to be told of it. */
+  /** Handles any other message. Returns whether to emit it to listeners. */
   receive (message: Incoming): boolean {
     const { sessionId, userSeq } = message
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
-      // As it was asked to, or because the server took the right back.
+      // Either the reply to an `unsubscribe`, or the server has revoked access.
       if (session?.leaving === 0) {
         if (message.reason) this.#deny(session)
       } else if (session && !message.reason) {
@@ -109,11 +109,11 @@ export class Subscriptions {
       return true
     }
     if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
-    // Of one that was left, something may still be on its way.
+    // Messages of a session may still arrive after `unsubscribe` was sent.
     if (!session?.isHeld || session.leaving > 0) return false
     const isAnswer = isKnown('subscribed', message)
     if (!session.isWanted) {
-      // If somebody wants it again before it is left, it is asked for what was not listened to.
+      // If a new subscriber comes before the `unsubscribe` is sent, a `subscribe` recovers the messages that were ignored.
       session.isDue = true
       if (isAnswer) session.isAsking = false
     } else if (isAnswer) {
@@ -127,7 +127,7 @@ export class Subscriptions {
     return false
   }
 
-  /** The server did not accept something. It may have been a `subscribe`, or the session of the query. */
+  /** Handles an `error` message. It may refuse a `subscribe` or the session in the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.#sessions.get(sessionId)
     if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
@@ -140,7 +140,7 @@ export class Subscriptions {
       this.#deny(session)
       return
     }
-    // One that was followed before still is.
+    // A failed resubscribe does not end the existing subscription.
     session.isHeld = wasSubscribed
     const { clock, random } = this.#environment
     session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
@@ -162,12 +162,12 @@ export class Subscriptions {
     if (session.isDue) this.#reconciler.schedule()
   }
 
-  /** A message of a session's stream. */
+  /** Handles a message of a session's stream. */
   #ofSession (session: Session, message: Incoming): void {
     const { seq, type, jobId } = message
     const { position, jobs } = session
     const isOfJob = /^ai_(?:start|progress|complete|error)$/.test(type)
-    // It comes again behind the answer.
+    // The server sends these again after its reply.
     if ((session.isAsking || session.isDue) && (seq !== undefined || isOfJob)) return
     const wasSettled = position.settled
     const verdict = this.#take(position, seq, session.id)
@@ -176,7 +176,7 @@ export class Subscriptions {
       return
     }
     if (verdict === 'double') {
-      // No news, but a sign of life.
+      // A duplicate still shows that the job exists.
       jobs.see(jobId)
       if (type === 'ai_start' && jobs.revive(jobId)) session.changed()
     } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
@@ -185,7 +185,7 @@ export class Subscriptions {
     if (!wasSettled) this.#reconcile(session)
   }
 
-  /** Whether listeners are to be told. */
+  /** Applies a message of a job. Returns whether to emit it to listeners. */
   #ofJob (session: Session, message: JobMessage): boolean {
     const { jobs, position } = session
     let outcome = jobs.apply(message, false)
@@ -200,15 +200,15 @@ export class Subscriptions {
     return outcome === 'told'
   }
 
-  /** Whether listeners are to be told. */
+  /** Advances the position in the user's stream. Returns whether to emit the message to listeners. */
   #ofUser (seq: number): boolean {
     const verdict = this.#take(this.#user, seq)
-    // There is no asking again for a user's stream but to come back.
+    // Only a new connection can recover the user's stream.
     if (verdict === 'hole') this.#replace()
     return verdict === 'new'
   }
 
-  /** Takes a number of a stream. A `hole` is worth a question: any other is accepted as a gap. */
+  /** Advances a position. Returns `hole` if missing messages should be requested. If they were before, accepts the gap. */
   #take (position: Position, seq: number | undefined, sessionId?: string): Verdict {
     const verdict = position.take(seq)
     if (verdict !== 'hole' || position.mayAskAbout()) return verdict
@@ -228,11 +228,11 @@ export class Subscriptions {
     session.position.forget()
     session.enter('refused')
     this.#lose(session, 'all')
-    // There is room for another one.
+    // There may be room for another session now.
     this.#reconciler.schedule()
   }
 
-  /** When the present state is complete: a job that it does not mention does not run. */
+  /** Once the server's snapshot is complete, marks the running jobs that it does not contain as lost. */
   #reconcile (session: Session): void {
     if (!session.position.settled) return
     this.#lose(session, 'unseen')

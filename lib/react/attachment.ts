@@ -8,24 +8,24 @@ import type { Source } from './use-client.js'
 
 export type Message = ServerMessage | AppMessage
 
-/** What a hook is given: the connection's options, and callbacks of its own. Another object on each render changes nothing. */
+/** The options of a hook: those of the connection and its own callbacks. A new object on each render has no effect. */
 export interface HookOptions extends ConnectionOptions, Pick<ClientOptions, 'onMessage' | 'onOpen' | 'onClose' | 'onError' | 'onGap'> {}
 
-/** What is told about one session, or about none. */
+/** An event that may belong to a session. */
 interface About { readonly sessionId?: string | undefined }
 
-/** What a hook shows of it. */
+/** The part of the client's state that a hook returns, and the changes that re-render it. */
 export interface Shows<View> {
   readonly what: 'messages' | 'jobs'
   select (client: Client | undefined, lastMessage: Message | undefined): View
 }
 
-/** After these nobody waits for a frame. */
+/** Message types that re-render without waiting for the end of the frame. */
 const ENDS: ReadonlySet<string> = new Set(['ai_start', 'ai_complete', 'ai_error'])
 
 /**
- * What joins one hook to a connection that it may share: its own sessions, its own callbacks, and what it shows, as a
- * store for `useSyncExternalStore`. Making one touches nothing; `subscribe` does.
+ * Attaches one hook to a connection that several hooks may share. Keeps the hook's own sessions, callbacks and view, as a store
+ * for `useSyncExternalStore`. Creating one has no side effects; `subscribe` has.
  */
 export class Attachment<View extends object> {
   readonly #source: Source
@@ -33,12 +33,12 @@ export class Attachment<View extends object> {
   readonly #sessionId: string | undefined
   readonly #shows: Shows<View>
   readonly #releases = new Map<string, () => void>()
-  /** Messages sent before the hook was mounted. A child's effects run before its parent's, so a child can send that early. */
+  /** Messages sent before the hook was mounted. A child's effects run before its parent's, so a child may send that early. */
   #early: OutgoingMessage[] = []
   #wasMounted = false
   #client: Client | undefined
   #lastMessage: Message | undefined
-  /** The connection of which `onOpen` was told. */
+  /** The `connection` message that `onOpen` was last called with. */
   #opened: ConnectionEstablished | undefined
   #view: View | undefined
 
@@ -72,11 +72,11 @@ export class Attachment<View extends object> {
     this.#wasMounted = true
     if (this.#sessionId !== undefined) {
       this.#follow(client, this.#sessionId)
-      // These come at the store's pace.
+      // The job store throttles its own notifications.
       if (this.#shows.what === 'jobs') stops.push(client.jobStore(this.#sessionId).subscribe(listener))
     }
     for (const message of this.#early.splice(0)) this.send(message)
-    // Who shares a connection that is there already can't tell it from one of its own. Not before the hook is mounted.
+    // If the shared connection is open already, call `onOpen` as for a new one, but only after the hook is mounted.
     queueMicrotask(() => {
       if (this.#client === client && client.state === 'connected') this.#open(client.connection)
     })
@@ -87,15 +87,15 @@ export class Attachment<View extends object> {
     }
   }
 
-  /** The same object until what it shows has changed. */
+  /** Returns the view. It stays the same object until a field changes. */
   readonly getSnapshot = (): View => {
     const next = this.#shows.select(this.#source.peek(), this.#lastMessage)
     return this.#view = this.#view !== undefined && isSame(this.#view, next) ? this.#view : next
   }
 
   /**
-   * As the client's. `subscribe` and `unsubscribe` are this hook's alone. What is sent after the hook was unmounted is not sent:
-   * `onError` is called with `not_sent`.
+   * Sends a message like `client.send`. `subscribe` and `unsubscribe` affect only this hook. After the hook was unmounted,
+   * nothing is sent and `onError` is called with `not_sent`.
    */
   readonly send = (message: OutgoingMessage): void => {
     const client = this.#client
@@ -118,9 +118,9 @@ export class Attachment<View extends object> {
 
   #wait (message: OutgoingMessage): void {
     const { onError, maxQueuedMessages } = this.#options()
-    if (this.#wasMounted) onError?.(new ClientError('not_sent', 'the component is not mounted any more'))
+    if (this.#wasMounted) onError?.(new ClientError('not_sent', 'the component was unmounted'))
     else if (this.#early.length < (maxQueuedMessages ?? defaults.maxQueuedMessages)) this.#early.push(message)
-    else throw new ClientError('queue_full', `${this.#early.length} messages wait already: see "maxQueuedMessages"`)
+    else throw new ClientError('queue_full', `${this.#early.length} messages are queued already: see "maxQueuedMessages"`)
   }
 
   #open (message: ConnectionEstablished | undefined): void {

@@ -2,7 +2,7 @@
 
 import { useState } from 'react'
 
-/** As `useMemo`, and for good: while the inputs are the same nothing makes another one, hot reload neither. */
+/** Works like `useMemo`, but guarantees the same value while the inputs are the same, even after a hot reload. */
 export function useHeld<T> (make: () => T, inputs: readonly unknown[]): T {
   const [held, hold] = useState(() => ({ value: make(), inputs }))
   if (inputs.every((input, at) => Object.is(input, held.inputs[at]))) return held.value

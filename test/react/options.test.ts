@@ -16,7 +16,7 @@ const wrong = { onMesage: () => { /* Nobody calls it. */ } } as UseWebSocketOpti
 
 t.test('an unknown option of a hook is an error that names the valid ones', async (t) => {
   t.intercept(console, 'error', { value: () => { /* React's own words on it */ } })
-  const message = /^the option "onMesage" is unknown: there are .*\bonMessage, .*\buserKey$/
+  const message = /^the option "onMesage" is unknown: known options are .*\bonMessage, .*\buserKey$/
   t.throws(() => renderHook(() => useWebSocket(wrong)), { name: 'ClientError', code: 'invalid_option', message })
   t.throws(() => renderHook(() => useAIWebSocket('s', wrong)), { message })
   t.throws(() => renderToString(createElement(() => createElement('p', null, useWebSocket(wrong).state))), { message }, 'on a server too')

@@ -11,7 +11,7 @@ const resolve = (options: unknown): unknown => resolveOptions(options as ClientO
 t.test('an unknown option is an error that names the valid ones', async (t) => {
   for (const name of ['heartbeat', 'onMesage', 'token', 'userKey', 'URL', '']) {
     t.throws(() => resolve({ [name]: 'x' }), {
-      name: 'ClientError', code: 'invalid_option', message: new RegExp(`^the option "${name}" is unknown: there are (\\w+, ){15}\\w+$`)
+      name: 'ClientError', code: 'invalid_option', message: new RegExp(`^the option "${name}" is unknown: known options are (\\w+, ){15}\\w+$`)
     })
   }
   t.throws(() => createClient({ reconect: true } as ClientOptions), { code: 'invalid_option' })

@@ -64,7 +64,7 @@ t.test('a token too large for a header is a warning before the attempt', async (
   const client = clientOn(page, { getToken: () => 'x'.repeat(6200) })
   client.connect()
   await settled()
-  t.match(client.told.filter(([kind]) => kind === 'error'), [['error', { code: 'token_too_large', message: /header of 8297 bytes .* 8192/ }]])
+  t.match(client.told.filter(([kind]) => kind === 'error'), [['error', { code: 'token_too_large', message: /header of 8297 bytes: .* 8192/ }]])
   t.same([client.state, page.sockets.length], ['connecting', 1], 'the server may take more')
 
   const ordinary = clientOn(page, { getToken: () => 'x'.repeat(6000) })
