@@ -7,7 +7,7 @@ import { ReconnectingSocket, type ConnectionState, type StateReason } from './re
 import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
 import { Reconciler } from './reconciler.js'
-import { isReachable, targetUrl } from './target.js'
+import { isResolvable, targetUrl } from './target.js'
 
 /** A message that `send` accepts: the protocol's messages and the app's own. */
 export type OutgoingMessage = ClientMessage | AppMessage
@@ -91,7 +91,7 @@ export class Client<App extends { type: string } = AppMessage> {
         this.#metrics.latency = ms
         this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
       },
-      state: () => { this.#changed() }
+      state: () => { this.#stateChanged() }
     })
     if (sessionId !== undefined) this.#subscriptions.add(sessionId, this)
   }
@@ -124,7 +124,7 @@ export class Client<App extends { type: string } = AppMessage> {
    * @throws `ClientError` `no_url` or `no_websocket` if neither the environment nor the options provide one
    */
   connect (): void {
-    if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
+    if (!isResolvable(this.#options.url, this.#environment.pageUrl)) {
       throw new ClientError('no_url', 'outside a browser, "url" must be absolute')
     }
     if (!this.#options.WebSocket) {
@@ -154,7 +154,7 @@ export class Client<App extends { type: string } = AppMessage> {
 
   /** Ends the subscription to a session for all its subscribers. Without an id, ends all subscriptions. */
   unsubscribe (sessionId?: string): void {
-    this.#subscriptions.leave(sessionId)
+    this.#subscriptions.remove(sessionId)
   }
 
   /**
@@ -203,9 +203,9 @@ export class Client<App extends { type: string } = AppMessage> {
       getServerSnapshot: () => noJobs,
       subscribe: (listener) => {
         const release = this.subscribe(sessionId)
-        const tell = (): void => { listener(getSnapshot()) }
-        const stop = this.#subscriptions.listen(sessionId, tell)
-        tell()
+        const notify = (): void => { listener(getSnapshot()) }
+        const stop = this.#subscriptions.listen(sessionId, notify)
+        notify()
         return () => {
           stop()
           release()
@@ -233,7 +233,7 @@ export class Client<App extends { type: string } = AppMessage> {
     throw new ClientError('queue_full', `${queue.length} messages are queued already: see "maxQueuedMessages"`)
   }
 
-  #changed (): void {
+  #stateChanged (): void {
     const { state, reason } = this
     if (state !== 'connected') this.#subscriptions.disconnected()
     this.#emitter.emit('state', { state, reason })
@@ -251,19 +251,19 @@ export class Client<App extends { type: string } = AppMessage> {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
       this.#reconciler.connected(message.limits, this.#socket.socket)
       this.#socket.connected(message.limits)
-      this.#emitter.tell(message)
+      this.#emitter.emitMessage(message)
       this.#emitter.emit('open', message)
-      this.#subscriptions.greet(message)
+      this.#subscriptions.connected(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
-      this.#emitter.tell(message)
+      this.#emitter.emitMessage(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
       this.#subscriptions.refused(message)
     } else if (isKnown('large_message', message)) {
-      this.#socket.socket?.expect(message.bytes)
+      this.#socket.socket?.expectLarge(message.bytes)
     } else {
       if (message.type === 'pong') this.#socket.socket?.pong()
-      if (this.#subscriptions.receive(message)) this.#emitter.tell(message)
+      if (this.#subscriptions.receive(message)) this.#emitter.emitMessage(message)
     }
   }
 }

@@ -21,12 +21,12 @@ export class Emitter {
     return () => { listeners.delete(entry) }
   }
 
-  isHeard (type: string): boolean {
+  hasListeners (type: string): boolean {
     return (this.#listeners.get(type)?.size ?? 0) > 0
   }
 
   /** Emits a message under its own type and as `message`. */
-  tell (message: Incoming): void {
+  emitMessage (message: Incoming): void {
     if (!EVENT_NAMES.test(message.type)) this.emit(message.type, message)
     this.emit('message', message)
   }

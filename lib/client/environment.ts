@@ -37,7 +37,7 @@ export interface Environment {
 }
 
 /** The maximum delay of `setTimeout`, in milliseconds. A timer with a longer delay fires immediately. */
-const LONGEST_MS = 2 ** 31 - 1
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 interface PageEvent {
   readonly type: string
@@ -65,23 +65,23 @@ export function environmentOf (globals: Globals): Environment {
     clock: {
       monotonic: () => performance.now(),
       after: (ms, callback) => {
-        const timeout = setTimeout(callback, Math.min(ms, LONGEST_MS))
+        const timeout = setTimeout(callback, Math.min(ms, MAX_TIMEOUT_MS))
         return { cancel: () => { clearTimeout(timeout) } }
       }
     },
     random: Math.random,
     isOnline: () => globals.navigator?.onLine !== false,
     watch: (listener) => {
-      const hear = ({ type, persisted }: PageEvent): void => {
+      const handle = ({ type, persisted }: PageEvent): void => {
         if (type === 'online' || type === 'offline') listener(type)
         else if (type === 'resume' || (persisted ?? document?.visibilityState === 'visible')) listener('visible')
       }
       // `resume` (Page Lifecycle API) fires when the browser unfreezes the page.
-      const places = [
+      const targets = [
         [globals, 'online'], [globals, 'offline'], [globals, 'pageshow'], [document, 'visibilitychange'], [document, 'resume']
       ] as const
-      for (const [target, type] of places) target?.addEventListener?.(type, hear)
-      return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
+      for (const [target, type] of targets) target?.addEventListener?.(type, handle)
+      return () => { for (const [target, type] of targets) target?.removeEventListener?.(type, handle) }
     },
     // A blob worker has only an origin. A `srcdoc` or `about:blank` frame has the base URL of its parent page.
     pageUrl: [globals.location?.href, document?.baseURI, globals.origin].find((url) => url && /^https?:/.test(url)),

@@ -12,15 +12,15 @@ export class FrameThrottle {
   readonly #clock: Environment['clock']
   readonly #emitter: Emitter
   #frame: Timer | undefined
-  #due = false
+  #isDue = false
 
   constructor ({ clock, report }: Pick<Environment, 'clock' | 'report'>) {
     this.#clock = clock
     this.#emitter = new Emitter(report)
   }
 
-  get isHeard (): boolean {
-    return this.#emitter.isHeard('')
+  get hasListeners (): boolean {
+    return this.#emitter.hasListeners('')
   }
 
   /** Adds a listener. Returns a function that removes it. */
@@ -29,13 +29,13 @@ export class FrameThrottle {
   }
 
   /** Calls all listeners: now if the change is `urgent` or the first in this frame, otherwise at the end of the frame. */
-  tell (urgent: boolean): void {
-    this.#due = !urgent && this.#frame !== undefined
-    if (this.#due || !this.isHeard) return
+  notify (urgent: boolean): void {
+    this.#isDue = !urgent && this.#frame !== undefined
+    if (this.#isDue || !this.hasListeners) return
     this.#frame?.cancel()
     this.#frame = this.#clock.after(FRAME_MS, () => {
       this.#frame = undefined
-      if (this.#due) this.tell(false)
+      if (this.#isDue) this.notify(false)
     })
     this.#emitter.emit('')
   }

@@ -53,19 +53,19 @@ export interface JobsSnapshot {
 export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
 
 /**
- * The outcome of applying a message: emit it to listeners (`told`), don't (`dropped`), or nothing was applied because its text
+ * The outcome of applying a message: emit it to listeners (`emit`), don't (`drop`), or nothing was applied because its text
  * begins after a gap (`gap`).
  */
-export type Outcome = 'told' | 'dropped' | 'gap'
+export type Outcome = 'emit' | 'drop' | 'gap'
 
 /**
  * Why jobs count as lost:
  *
- * - `unseen`: the server's snapshot does not contain them.
+ * - `unconfirmed`: the server's snapshot does not contain them.
  * - `suspended`: the client has stopped reconnecting. If it recovers without a gap, they count as running again.
  * - `all`: the client may no longer subscribe to the session.
  */
-export type Loss = 'unseen' | 'suspended' | 'all'
+export type Loss = 'unconfirmed' | 'suspended' | 'all'
 
 /** Maximum number of ended jobs kept per session. */
 const MAX_ENDED = 32
@@ -83,7 +83,7 @@ export class Jobs {
   readonly #jobs = new Map<string, Job>()
   #latest: Job | undefined
   /** Jobs that the arriving snapshot has not contained yet. */
-  #unseen = new Set<string>()
+  #unconfirmed = new Set<string>()
 
   get latest (): JobView | undefined {
     return this.#latest?.view
@@ -105,17 +105,17 @@ export class Jobs {
   }
 
   /** Applies a message. If `mayJump` is set, accepts a text that begins after a gap. */
-  apply (message: JobMessage, mayJump: boolean): Outcome {
+  apply (message: JobMessage, allowGap: boolean): Outcome {
     const { type, jobId = '', timestamp } = message
     // Without ids, every start begins another job.
     const known = type === 'ai_start' && jobId === '' ? undefined : this.#jobs.get(jobId)
-    this.see(jobId)
-    if (type === 'ai_progress') return this.#progress(message, known, mayJump)
+    this.confirm(jobId)
+    if (type === 'ai_progress') return this.#progress(message, known, allowGap)
     if (type === 'ai_start') {
-      if (known && !known.lost) return 'dropped'
-      this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
+      if (known && !known.lost) return 'drop'
+      this.#change(known ?? this.#open(jobId), { ...RUNNING, task: message.task, startedAt: timestamp })
     } else {
-      if (known && hasEnded(known) && !message.supersedes) return 'dropped'
+      if (known && hasEnded(known) && !message.supersedes) return 'drop'
       this.#end(known ?? this.#open(jobId), {
         ...(type === 'ai_complete'
           ? { status: 'complete', result: message.result, error: undefined }
@@ -124,25 +124,25 @@ export class Jobs {
         endedAt: timestamp
       })
     }
-    return 'told'
+    return 'emit'
   }
 
   /** Prepares for a snapshot, which contains every running job. */
-  expectState (): void {
-    this.#unseen = new Set(this.#jobs.keys())
-    for (const job of this.#jobs.values()) job.lost &&= 'unseen'
+  expectSnapshot (): void {
+    this.#unconfirmed = new Set(this.#jobs.keys())
+    for (const job of this.#jobs.values()) job.lost &&= 'unconfirmed'
   }
 
   /** Records that the server has mentioned a job. */
-  see (jobId = ''): void {
-    this.#unseen.delete(jobId)
+  confirm (jobId = ''): void {
+    this.#unconfirmed.delete(jobId)
   }
 
   /** Marks a lost job as running again. Returns whether it was lost. */
   revive (jobId = ''): boolean {
     const job = this.#jobs.get(jobId)
     if (!job?.lost) return false
-    this.#change(job, RUNS)
+    this.#change(job, RUNNING)
     return true
   }
 
@@ -151,9 +151,9 @@ export class Jobs {
     for (const { lost, view } of this.#select()) if (lost === 'suspended') this.revive(view.jobId)
   }
 
-  /** Ends running jobs with an error: for `unseen` those missing from the snapshot, otherwise all. Returns their ids. */
+  /** Ends running jobs with an error: for `unconfirmed` those missing from the snapshot, otherwise all. Returns their ids. */
   lose (error: AIErrorInfo, endedAt: string, which: Loss): string[] {
-    const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || this.#unseen.has(job.view.jobId)))
+    const lost = this.#select((job) => isRunning(job) && (which !== 'unconfirmed' || this.#unconfirmed.has(job.view.jobId)))
     for (const job of lost) {
       this.#end(job, { status: 'error', error, endedAt })
       job.lost = which
@@ -161,52 +161,52 @@ export class Jobs {
     return lost.map(({ view }) => view.jobId)
   }
 
-  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, mayJump: boolean): Outcome {
+  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, allowGap: boolean): Outcome {
     const { delta = '', offset = 0, truncated, ...progress } = given
     const job = known ?? this.#open(jobId)
     let { text } = job.view
     if (offset > job.end) {
-      if (!mayJump && !truncated) return 'gap'
+      if (!allowGap && !truncated) return 'gap'
       text = ''
       job.end = offset
     }
-    const news = delta.slice(job.end - offset)
-    text += news
-    job.end += news.length
+    const added = delta.slice(job.end - offset)
+    text += added
+    job.end += added.length
     const streamed = { text, truncated: text.length < job.end }
     if (known && hasEnded(known)) {
       // Completes the text of an ended job. Its progress and status stay.
       this.#change(job, streamed, false)
-      return 'dropped'
+      return 'drop'
     }
     // Progress makes a running job the latest, unless the latest is another running job.
     const isLatest = !(known && !job.lost && this.#latest && isRunning(this.#latest))
-    this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
-    return 'told'
+    this.#change(job, { ...streamed, ...(job.lost && RUNNING), progress }, isLatest)
+    return 'emit'
   }
 
   #open (jobId: string): Job {
     const view: JobView = { jobId, status: 'processing', text: '', truncated: false, endTruncated: false }
     const job: Job = { view, end: 0, lost: undefined }
-    this.#put(job)
+    this.#append(job)
     return job
   }
 
   #end (job: Job, end: Partial<JobView>): void {
     this.#change(job, end)
     // Ended jobs stay in the order of their ends, so the oldest is removed first.
-    this.#put(job)
+    this.#append(job)
     for (const { view } of this.#select((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
   }
 
-  #put (job: Job): void {
+  #append (job: Job): void {
     this.#jobs.delete(job.view.jobId)
     this.#jobs.set(job.view.jobId, job)
   }
 
-  #change (job: Job, news: Partial<JobView>, isLatest = true): void {
-    job.view = Object.freeze({ ...job.view, ...news })
-    if (news.status) job.lost = undefined
+  #change (job: Job, changes: Partial<JobView>, isLatest = true): void {
+    job.view = Object.freeze({ ...job.view, ...changes })
+    if (changes.status) job.lost = undefined
     if (isLatest) this.#latest = job
   }
 
@@ -224,7 +224,7 @@ export function snapshotOf ({ latest, views }: Jobs, isKnown: boolean, subscript
 export const noJobs = snapshotOf(new Jobs(), false, 'none')
 
 /** The fields of a running job; they undo a presumed end. */
-const RUNS = { status: 'processing', error: undefined, endedAt: undefined } as const
+const RUNNING = { status: 'processing', error: undefined, endedAt: undefined } as const
 
 function isRunning ({ view }: Job): boolean {
   return view.status === 'processing'

@@ -15,9 +15,9 @@ export interface AppMessage {
 export type ClientLimits = NonNullable<ConnectionEstablished['limits']>
 
 /** The position of a stream and the result of its recovery, from `connection` and `subscribed`. */
-export type Answer = Partial<NonNullable<ConnectionEstablished['user']>>
+export type StreamReply = Partial<NonNullable<ConnectionEstablished['user']>>
 
-export type GapReason = Exclude<NonNullable<Answer['reason']>, 'new'>
+export type GapReason = Exclude<NonNullable<StreamReply['reason']>, 'new'>
 
 /** Any incoming message, before its type is checked. */
 export interface Incoming {

@@ -106,11 +106,11 @@ const samples: Readonly<Record<keyof ClientOptions, unknown>> = {
 /**
  * Validates options and returns those that have a value. `null` counts as `undefined`.
  *
- * @param more Sample values of a hook's own options.
+ * @param extra Sample values of a hook's own options.
  * @throws `ClientError` `invalid_option` if an option is unknown or has a value of the wrong type
  */
-export function givenOptions (options: object | null, more: object = {}): Record<string, unknown> {
-  const known: Record<string, unknown> = { ...samples, ...more }
+export function checkOptions (options: object | null, extra: object = {}): Record<string, unknown> {
+  const known: Record<string, unknown> = { ...samples, ...extra }
   const given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null)
   for (const [name, value] of given) {
     const type = typeof known[name]
@@ -125,5 +125,5 @@ export function givenOptions (options: object | null, more: object = {}): Record
 
 /** Validates options and fills in the defaults. Throws like `givenOptions`. */
 export function resolveOptions<App extends { type: string }> (options: ClientOptions<App> | null, { WebSocket }: Pick<Environment, 'WebSocket'>): Resolved<App> {
-  return { WebSocket, ...defaults, ...givenOptions(options) }
+  return { WebSocket, ...defaults, ...checkOptions(options) }
 }

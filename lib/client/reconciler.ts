@@ -7,7 +7,7 @@ import type { Socket } from './socket.js'
 /** The share of the message size limit that a batch may fill. One UTF-16 unit takes up to three bytes of UTF-8. */
 const BATCH_SHARE = 0.25
 /** The message size limit, in bytes, of a server that doesn't state one. */
-const DEFAULT_BYTES = 65_536
+const DEFAULT_MESSAGE_BYTES = 65_536
 
 /**
  * Brings the server's subscriptions in line with the page's subscribers. A flush unsubscribes from sessions without
@@ -25,7 +25,7 @@ export class Reconciler {
   /** The maximum number of sessions on this connection. */
   #capacity = Infinity
   /** Whether the server stated that limit. */
-  #isStated = false
+  #isLimitStated = false
   /** The largest batch, in UTF-16 units. 0 for a server without batch support: then each session takes a message. */
   #batchUnits = 0
 
@@ -35,9 +35,9 @@ export class Reconciler {
   }
 
   connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
-    const { sessions, messageBytes = DEFAULT_BYTES } = limits ?? {}
+    const { sessions, messageBytes = DEFAULT_MESSAGE_BYTES } = limits ?? {}
     this.#socket = socket
-    this.#isStated = sessions !== undefined
+    this.#isLimitStated = sessions !== undefined
     this.#capacity = sessions ?? Infinity
     this.#batchUnits = limits ? messageBytes * BATCH_SHARE : 0
   }
@@ -52,10 +52,10 @@ export class Reconciler {
   }
 
   /** Handles `too_many_sessions`. Returns whether the client can tell when there is room again. */
-  full (): boolean {
+  limitReached (): boolean {
     // If the limit was stated, the server counts sessions that this client doesn't know about.
-    if (!this.#isStated) this.#capacity = [...this.sessions.values()].filter(({ isHeld }) => isHeld).length
-    return !this.#isStated
+    if (!this.#isLimitStated) this.#capacity = [...this.sessions.values()].filter(({ isRequested }) => isRequested).length
+    return !this.#isLimitStated
   }
 
   flush (): void {
@@ -69,39 +69,39 @@ export class Reconciler {
         this.schedule(waitMs)
         break
       }
-      const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? this.#queue.shift()))
+      const text = this.#unsubscribe(changes) ?? (socket && (this.#subscribe(changes) ?? this.#queue.shift()))
       if (!text) break
       socket?.send(text)
     }
     // Last, because a listener may call anything, even `flush`.
-    for (const [session, status] of changes) session.enter(status)
+    for (const [session, status] of changes) session.setStatus(status)
   }
 
   /** Returns the next `unsubscribe` message, if there is one to send. */
-  #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
+  #unsubscribe (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const ids = new Batch('unsubscribe', this.#batchUnits)
     for (const session of this.sessions.values()) {
-      const { id, isWanted, isHeld, throttle } = session
+      const { id, isWanted, isRequested, throttle } = session
       // The session in the query of an opening connection can be left only when the connection is open.
-      if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
-      session.left()
+      if (isWanted || (isRequested && (!this.#socket || !ids.add({ sessionId: id })))) continue
+      session.unsubscribed()
       changes.set(session, 'none')
-      if (session.leaving === 0 && !throttle.isHeard) this.sessions.delete(id)
+      if (session.unsubscribing === 0 && !throttle.hasListeners) this.sessions.delete(id)
     }
     return ids.text
   }
 
   /** Returns the next `subscribe` message, if there is one to send. */
-  #ask (changes: Map<Session, SubscriptionStatus>): string | undefined {
+  #subscribe (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const entries = new Batch('subscribe', this.#batchUnits)
     const wanted = [...this.sessions.values()].filter(({ isWanted }) => isWanted)
-    let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
+    let room = this.#capacity - wanted.filter(({ isRequested }) => isRequested).length
     for (const session of wanted) {
-      const { id: sessionId, isDue, isHeld, isAsking, pause, status, position: { since }, jobs: { have } } = session
-      if (!isDue || isAsking || pause) continue
-      const hasRoom = isHeld || --room >= 0
+      const { id: sessionId, isDue, isRequested, inFlight, retryTimer, status, position: { since }, jobs: { have } } = session
+      if (!isDue || inFlight || retryTimer) continue
+      const hasRoom = isRequested || --room >= 0
       if (status !== 'subscribed') changes.set(session, hasRoom ? 'pending' : 'waiting')
-      if (hasRoom && entries.add({ sessionId, since, have })) session.asked()
+      if (hasRoom && entries.add({ sessionId, since, have })) session.requested()
     }
     return entries.text
   }

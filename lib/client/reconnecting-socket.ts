@@ -4,8 +4,8 @@ import type { Emitter } from './emitter.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
 import type { ClientLimits } from './messages.js'
-import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
-import { redacted } from './target.js'
+import { REPLY_TIMEOUT_MS, protocolsFor, Socket } from './socket.js'
+import { redact } from './target.js'
 
 /** The result of `getToken`. `null`, `undefined` and an empty string mean that the client connects without a token. */
 export type Token = string | null | undefined
@@ -50,7 +50,7 @@ export interface CloseInfo {
   readonly wasConnected: boolean
 }
 
-export interface LinkOptions extends BackoffOptions {
+export interface ReconnectingSocketOptions extends BackoffOptions {
   readonly getToken?: (() => Token | PromiseLike<Token>) | undefined
   readonly reconnect: boolean
   readonly maxReconnectAttempts: number
@@ -59,13 +59,13 @@ export interface LinkOptions extends BackoffOptions {
 }
 
 /** The counters that a `ReconnectingSocket` updates. */
-export interface LinkCounts {
+export interface ReconnectingSocketCounters {
   messagesSent: number
   reconnects: number
   reconnectAttempts: number
 }
 
-export interface LinkEvents {
+export interface ReconnectingSocketEvents {
   /** Returns the URL of the next attempt. */
   target (): string
   readonly message: (text: string) => void
@@ -74,7 +74,7 @@ export interface LinkEvents {
 }
 
 /** The longest header line that nginx and Apache accept by default, in bytes. Node.js accepts twice that for all headers. */
-const LONGEST_HEADER = 8192
+const MAX_HEADER_BYTES = 8192
 
 /** Keeps one connection open: makes attempts, waits between them, and decides when to give up. */
 export class ReconnectingSocket {
@@ -82,16 +82,16 @@ export class ReconnectingSocket {
   reason: StateReason | undefined
   /** The current socket, open or opening. */
   socket: Socket | undefined
-  readonly #options: LinkOptions
-  readonly #counts: LinkCounts
+  readonly #options: ReconnectingSocketOptions
+  readonly #counters: ReconnectingSocketCounters
   readonly #emitter: Emitter
-  readonly #events: LinkEvents
+  readonly #events: ReconnectingSocketEvents
   readonly #environment: Environment
   /** The timeout of the current attempt, or the delay until the next. */
   #timer: Timer | undefined
-  #unwatch: (() => void) | undefined
+  #stopWatching: (() => void) | undefined
   /** Failed attempts since the last connection. */
-  #failed = 0
+  #failedAttempts = 0
   #wasConnected = false
   #triedFreshToken = false
   /** The reconnect rule of the latest close. */
@@ -105,9 +105,9 @@ export class ReconnectingSocket {
   /** The error of the latest attempt. */
   #cause: unknown
 
-  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, emitter: Emitter, events: LinkEvents) {
+  constructor (options: ReconnectingSocketOptions, environment: Environment, counters: ReconnectingSocketCounters, emitter: Emitter, events: ReconnectingSocketEvents) {
     this.#options = options
-    this.#counts = counts
+    this.#counters = counters
     this.#environment = environment
     this.#emitter = emitter
     this.#events = events
@@ -116,44 +116,44 @@ export class ReconnectingSocket {
   /** Connects now. Does nothing while connecting or connected. */
   connect (): void {
     if (this.state === 'connecting' || this.state === 'connected') return
-    this.#unwatch ??= this.#environment.watch((event) => { this.#wake(event) })
-    this.#failed = 0
+    this.#stopWatching ??= this.#environment.watch((event) => { this.#wake(event) })
+    this.#failedAttempts = 0
     this.#triedFreshToken = false
-    this.#open()
+    this.#startAttempt()
   }
 
   /** Handles the `connection` message. Only this message proves that a server handles the connection. */
   connected (limits: ClientLimits | undefined): void {
     this.#timer?.cancel()
-    this.#failed = 0
+    this.#failedAttempts = 0
     this.#triedFreshToken = false
-    if (this.#wasConnected) this.#counts.reconnects++
+    if (this.#wasConnected) this.#counters.reconnects++
     this.#wasConnected = true
-    this.socket?.admit(limits)
-    this.#enter('connected')
+    this.socket?.start(limits)
+    this.#setState('connected')
   }
 
   /** Replaces the connection with a new one, because it no longer works reliably. */
   replace (reason: StateReason): void {
-    this.#ended('soon', reason, 1006, '')
+    this.#handleEnd('soon', reason, 1006, '')
   }
 
   close (): void {
     if (this.reason !== 'called') this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected: this.state === 'connected' })
   }
 
-  #open (mayReplace = true): void {
+  #startAttempt (mayReplace = true): void {
     this.#wokeAt = this.#cause = undefined
     this.#mayReplace = mayReplace
-    if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
-    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
-    this.#enter('connecting')
+    if (this.state === 'waiting' || this.#wasConnected) this.#counters.reconnectAttempts++
+    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#handleEnd('backoff', 'timeout', 1006, 'no answer in time') })
+    this.#setState('connecting')
     // An abandoned attempt must have no effect.
-    void this.#prepare(() => this.#timer === attempt)
+    void this.#getTokenAndOpen(() => this.#timer === attempt)
   }
 
   /** Gets a token, then opens the socket; synchronously if there is no `getToken`. Never rejects. */
-  async #prepare (isCurrent: () => boolean): Promise<void> {
+  async #getTokenAndOpen (isCurrent: () => boolean): Promise<void> {
     const { getToken } = this.#options
     let protocols
     try {
@@ -163,56 +163,56 @@ export class ReconnectingSocket {
     } catch (cause) {
       if (!isCurrent()) return
       this.#emitter.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
-      this.#ended('backoff', 'token', 1006, 'no token')
+      this.#handleEnd('backoff', 'token', 1006, 'no token')
       return
     }
     const { length } = protocols.join(', ')
     // A browser doesn't report that a server refused a header.
-    if (length > LONGEST_HEADER && isCurrent()) {
-      this.#emitter.emit('error', new ClientError('token_too_large', `the token makes a header of ${length} bytes: many proxies refuse more than ${LONGEST_HEADER}`))
+    if (length > MAX_HEADER_BYTES && isCurrent()) {
+      this.#emitter.emit('error', new ClientError('token_too_large', `the token makes a header of ${length} bytes: many proxies refuse more than ${MAX_HEADER_BYTES}`))
     }
-    if (isCurrent()) this.#dial(protocols)
+    if (isCurrent()) this.#openSocket(protocols)
   }
 
-  #dial (protocols: string[]): void {
+  #openSocket (protocols: string[]): void {
     const { WebSocket } = this.#options
     try {
       const url = this.#events.target()
-      this.#url = redacted(url)
+      this.#url = redact(url)
       this.socket = WebSocket && new Socket(WebSocket, url, protocols, this.#environment.clock, {
         message: this.#events.message,
         latency: this.#events.latency,
-        sent: () => { this.#counts.messagesSent++ },
+        sent: () => { this.#counters.messagesSent++ },
         close: (code, reason, cause) => {
           this.#cause = cause
-          this.#ended(ruleOf(code), 'lost', code, reason)
+          this.#handleEnd(ruleOf(code), 'lost', code, reason)
         },
         silent: () => { this.replace('silent') }
       })
     } catch (cause) {
       // If the constructor rejects the URL now, it will reject it again.
-      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
+      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redact(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
 
   /** Handles the end of an attempt or a connection: waits for the next attempt, or gives up. */
-  #ended (rule: Reconnect, reason: StateReason, code: number, text: string): void {
+  #handleEnd (rule: Reconnect, reason: StateReason, code: number, text: string): void {
     const { reconnect, maxReconnectAttempts, getToken } = this.#options
     const info = { code, reason: text, wasConnected: this.state === 'connected' }
     const isOffline = !this.#environment.isOnline()
     const mayRefresh = rule === 'fresh-token' && getToken !== undefined && !this.#triedFreshToken
     if (rule === 'never' || (rule === 'fresh-token' && !mayRefresh)) this.#stop('refused', info)
     else if (!reconnect) this.#stop('disabled', info)
-    else if (!isOffline && !mayRefresh && this.#failed >= maxReconnectAttempts) this.#stop('attempts', info)
+    else if (!isOffline && !mayRefresh && this.#failedAttempts >= maxReconnectAttempts) this.#stop('attempts', info)
     else {
       this.#triedFreshToken ||= mayRefresh
       this.#rule = rule
       const ms = this.#delayMs(rule, isOffline)
       this.#drop()
-      this.#restart(ms, () => { this.#open() })
-      this.#enter('waiting', isOffline ? 'offline' : reason)
-      this.#tell(info)
+      this.#restart(ms, () => { this.#startAttempt() })
+      this.#setState('waiting', isOffline ? 'offline' : reason)
+      this.#emitClose(info)
     }
   }
 
@@ -221,8 +221,8 @@ export class ReconnectingSocket {
     // Attempts while offline don't count. They are made nevertheless, because a server on the same machine is reachable
     // without a network.
     if (isOffline) return this.#options.maxReconnectIntervalMs
-    if (this.#isWaking && rule !== 'later') return 0
-    return delayMs(rule, ++this.#failed, this.#environment.random(), this.#options)
+    if (this.#isJustAwake && rule !== 'later') return 0
+    return delayMs(rule, ++this.#failedAttempts, this.#environment.random(), this.#options)
   }
 
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
@@ -230,17 +230,17 @@ export class ReconnectingSocket {
     this.#timer?.cancel()
     this.#timer = undefined
     if (reason !== 'attempts') {
-      this.#unwatch?.()
-      this.#unwatch = undefined
+      this.#stopWatching?.()
+      this.#stopWatching = undefined
     }
-    this.#enter('closed', reason)
-    if (info) this.#tell(info)
+    this.#setState('closed', reason)
+    if (info) this.#emitClose(info)
   }
 
-  #tell (info: CloseInfo): void {
+  #emitClose (info: CloseInfo): void {
     if (!info.wasConnected && this.reason !== 'called') {
       const cause = this.#cause
-      const why = info.reason || redacted(messageOf(cause))
+      const why = info.reason || redact(messageOf(cause))
       this.#emitter.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
     }
     this.#emitter.emit('close', info)
@@ -250,8 +250,8 @@ export class ReconnectingSocket {
    * Whether the page has just woken up. A browser reports a connection that died during sleep only some milliseconds after
    * the wake-up. Until then it may deliver messages that arrived before the sleep.
    */
-  get #isWaking (): boolean {
-    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= ANSWER_MS
+  get #isJustAwake (): boolean {
+    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= REPLY_TIMEOUT_MS
   }
 
   #wake (event: WakeEvent): void {
@@ -264,7 +264,7 @@ export class ReconnectingSocket {
     } else if (event === 'online' && state === 'connecting' && this.#mayReplace) {
       // The attempt began on a network that no longer exists.
       this.#drop()
-      this.#open(false)
+      this.#startAttempt(false)
     }
   }
 
@@ -279,7 +279,7 @@ export class ReconnectingSocket {
     return this.#timer = this.#environment.clock.after(ms, callback)
   }
 
-  #enter (state: ConnectionState, reason?: StateReason): void {
+  #setState (state: ConnectionState, reason?: StateReason): void {
     this.state = state
     this.reason = reason
     this.#events.state()

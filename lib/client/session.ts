@@ -14,17 +14,17 @@ export class Session {
   /** Calls the listeners of the snapshot. */
   readonly throttle: FrameThrottle
   /** The subscribers of the session. */
-  readonly holders = new Set<object>()
+  readonly subscribers = new Set<object>()
   /** Whether the server counts the session: a `subscribe` was sent on this connection, and neither refused nor undone. */
-  isHeld = false
+  isRequested = false
   /** Whether a `subscribe` must be sent (again). The server repeats after its reply what arrives of the stream before it. */
   isDue = true
   /** Whether a `subscribe` is in flight. */
-  isAsking = false
+  inFlight = false
   /** Delays the next `subscribe` after the server replied `unavailable`. */
-  pause: Timer | undefined
+  retryTimer: Timer | undefined
   /** Number of `unsubscribe` messages in flight. Until their replies, messages of the session belong to an older request. */
-  leaving = 0
+  unsubscribing = 0
   /** Number of `unavailable` replies in a row. */
   retries = 0
   /** Whether a snapshot has arrived since the client subscribed. */
@@ -39,7 +39,7 @@ export class Session {
   }
 
   get isWanted (): boolean {
-    return this.holders.size > 0
+    return this.subscribers.size > 0
   }
 
   /** The same object until `changed` is called. */
@@ -50,10 +50,10 @@ export class Session {
   /** Invalidates the snapshot and notifies listeners; if `urgent`, without waiting for the end of the frame. */
   changed (urgent = true): void {
     this.#snapshot = undefined
-    this.throttle.tell(urgent)
+    this.throttle.notify(urgent)
   }
 
-  enter (status: SubscriptionStatus): void {
+  setStatus (status: SubscriptionStatus): void {
     if (this.status === status) return
     this.status = status
     this.changed()
@@ -61,24 +61,24 @@ export class Session {
   }
 
   /** Records that a `subscribe` is being sent. */
-  asked (): void {
-    this.isHeld = this.isAsking = true
+  requested (): void {
+    this.isRequested = this.inFlight = true
     this.isDue = false
   }
 
   /** Records that the server has no subscription to the session, and that no `subscribe` is in flight. */
-  released (): void {
-    this.isHeld = this.isAsking = false
+  reset (): void {
+    this.isRequested = this.inFlight = false
     this.isDue = true
-    this.pause?.cancel()
-    this.pause = undefined
+    this.retryTimer?.cancel()
+    this.retryTimer = undefined
   }
 
   /** Records that the session has no subscribers, and that an `unsubscribe` is being sent if the server counts it. */
-  left (): void {
-    if (this.isHeld) this.leaving++
-    this.released()
+  unsubscribed (): void {
+    if (this.isRequested) this.unsubscribing++
+    this.reset()
     this.isKnown = false
-    this.position.forget()
+    this.position.reset()
   }
 }

@@ -1,6 +1,6 @@
 import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './environment.js'
 import type { ClientLimits } from './messages.js'
-import { encoded } from './target.js'
+import { encodeText } from './target.js'
 
 export interface SocketEvents {
   /** Called for each text message. */
@@ -16,25 +16,25 @@ export interface SocketEvents {
 }
 
 /** Idle time after which the client sends a ping, in milliseconds. */
-const QUIET_MS = 30_000
+const IDLE_MS = 30_000
 /** How long the client waits for the reply, in milliseconds. */
-export const ANSWER_MS = 5_000
+export const REPLY_TIMEOUT_MS = 5_000
 /** The slowest download that counts as alive, in bytes per millisecond. A WebSocket does not show a message's first bytes. */
-const SLOWEST = 8
+const SLOWEST_BYTES_PER_MS = 8
 
 /** The share of the server's rate limit that the client uses. The rest is a margin for messages that a slow network bunches. */
-const SHARE = 0.8
+const RATE_SHARE = 0.8
 /**
  * The share of the burst that may be in flight. The network may hold messages back and deliver them together, which exceeds
  * the rate limit however evenly they were sent.
  */
-const WINDOW_SHARE = 0.5
+const IN_FLIGHT_SHARE = 0.5
 /** The share of that window after which a ping finds out how many messages the server has read. */
 const PING_SHARE = 0.3
 /** The smallest burst that leaves room for pings. */
 const SMALL_BURST = 10
 /** Delay before checking again when too many messages are in flight, in milliseconds. */
-const WINDOW_RETRY_MS = 50
+const IN_FLIGHT_RETRY_MS = 50
 
 const PING = '{"type":"ping"}'
 
@@ -45,7 +45,7 @@ const SUBPROTOCOL = 'ai-canvas.v1'
 export function protocolsFor (token: string): string[] {
   if (!token) return [SUBPROTOCOL]
   // Encodes as UTF-8 without `TextEncoder`, which Jest's jsdom lacks.
-  const bytes = encoded(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+  const bytes = encodeText(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
 }
 
@@ -66,26 +66,26 @@ export class Socket {
    */
   #intervalMs = 0
   /** How far messages may run ahead of that interval (the burst). */
-  #aheadMs = 0
+  #burstMs = 0
   /** When the next message is due if all keep to the interval. */
   #dueAt = 0
   /** Maximum number of messages in flight. */
-  #window = Infinity
+  #maxInFlight = Infinity
   /** Time of the latest message. In the future while a large message may be arriving. */
-  #heardAt: number
-  #quiet: Timer | undefined
-  #answer: Timer | undefined
+  #receivedAt: number
+  #idleTimer: Timer | undefined
+  #replyTimer: Timer | undefined
 
   /** Rethrows errors of the WebSocket constructor. */
   constructor (WebSocket: WebSocketConstructor, url: string, protocols: string[], clock: Environment['clock'], events: SocketEvents) {
     this.#clock = clock
     this.#events = events
-    this.#heardAt = clock.monotonic()
+    this.#receivedAt = clock.monotonic()
     const socket = this.#socket = new WebSocket(url, protocols)
     socket.onmessage = ({ data }: { data: unknown }) => {
-      this.#heardAt = clock.monotonic()
-      this.#answer?.cancel()
-      this.#answer = undefined
+      this.#receivedAt = clock.monotonic()
+      this.#replyTimer?.cancel()
+      this.#replyTimer = undefined
       if (typeof data === 'string') events.message(data)
     }
     // Only server runtimes provide a cause, such as ECONNREFUSED. Browsers don't.
@@ -99,43 +99,43 @@ export class Socket {
     socket.onerror = ({ error, message }: { error?: unknown, message?: unknown }) => {
       cause = error ?? message
       // A `close` event follows, except in Node.js 22 when the connection never opened.
-      if (!isOpen) this.#answer ??= clock.after(0, () => { end(1006, '') })
+      if (!isOpen) this.#replyTimer ??= clock.after(0, () => { end(1006, '') })
     }
     // Deno reports 0 if there was no close frame.
     socket.onclose = ({ code, reason }: { code: number, reason: string }) => { end(code || 1006, reason) }
   }
 
   /** Starts keep-alive and rate limiting after the `connection` message. Without limits, only keep-alive. */
-  admit ({ burst = Number.MAX_SAFE_INTEGER, messagesPerSecond }: ClientLimits = {}): void {
+  start ({ burst = Number.MAX_SAFE_INTEGER, messagesPerSecond }: ClientLimits = {}): void {
     if (messagesPerSecond) {
-      this.#intervalMs = 1000 / messagesPerSecond / SHARE
-      this.#aheadMs = this.#intervalMs * Math.max(0, burst * SHARE - 1)
-      if (burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
+      this.#intervalMs = 1000 / messagesPerSecond / RATE_SHARE
+      this.#burstMs = this.#intervalMs * Math.max(0, burst * RATE_SHARE - 1)
+      if (burst >= SMALL_BURST) this.#maxInFlight = burst * IN_FLIGHT_SHARE
     }
-    this.#watch()
+    this.#watchIdle()
   }
 
-  #watch (): void {
-    const leftMs = this.#heardAt + QUIET_MS - this.#clock.monotonic()
+  #watchIdle (): void {
+    const leftMs = this.#receivedAt + IDLE_MS - this.#clock.monotonic()
     if (leftMs <= 0) this.probe()
-    this.#quiet = this.#clock.after(leftMs > 0 ? leftMs : QUIET_MS, () => { this.#watch() })
+    this.#idleTimer = this.#clock.after(leftMs > 0 ? leftMs : IDLE_MS, () => { this.#watchIdle() })
   }
 
   /** Extends the idle timeout before a large message, because nothing else can arrive until it is complete. */
-  expect (bytes: number): void {
-    this.#heardAt += bytes / SLOWEST
+  expectLarge (bytes: number): void {
+    this.#receivedAt += bytes / SLOWEST_BYTES_PER_MS
   }
 
   /** Sends a ping to check that the server responds. Any message counts as a response. */
   probe (): void {
-    if (!this.#answer) this.send(PING)
-    const busyMs = Math.max(0, this.#heardAt - this.#clock.monotonic())
-    this.#answer ??= this.#clock.after(busyMs + ANSWER_MS, () => { this.#events.silent() })
+    if (!this.#replyTimer) this.send(PING)
+    const busyMs = Math.max(0, this.#receivedAt - this.#clock.monotonic())
+    this.#replyTimer ??= this.#clock.after(busyMs + REPLY_TIMEOUT_MS, () => { this.#events.silent() })
   }
 
   /** Milliseconds until the next message may be sent. Zero or less means now. */
   get waitMs (): number {
-    return this.#sent - this.#read >= this.#window ? WINDOW_RETRY_MS : this.#dueAt - this.#aheadMs - this.#clock.monotonic()
+    return this.#sent - this.#read >= this.#maxInFlight ? IN_FLIGHT_RETRY_MS : this.#dueAt - this.#burstMs - this.#clock.monotonic()
   }
 
   pong (): void {
@@ -152,7 +152,7 @@ export class Socket {
     this.#events.sent()
     this.#dueAt = Math.max(this.#dueAt, this.#clock.monotonic()) + this.#intervalMs
     const sincePing = this.#sent - (this.#pings.at(-1)?.sent ?? this.#read)
-    if (sincePing >= this.#window * PING_SHARE) this.send(PING)
+    if (sincePing >= this.#maxInFlight * PING_SHARE) this.send(PING)
   }
 
   /** Closes the socket and ignores it from now on. With a dead peer, a browser's close takes up to a minute. */
@@ -162,12 +162,12 @@ export class Socket {
   }
 
   #detach (): void {
-    this.#quiet?.cancel()
-    this.#answer?.cancel()
+    this.#idleTimer?.cancel()
+    this.#replyTimer?.cancel()
     // Not null, because `ws` throws an `error` event that has no listener.
     const socket = this.#socket
-    socket.onmessage = socket.onclose = socket.onerror = nothing
+    socket.onmessage = socket.onclose = socket.onerror = ignore
   }
 }
 
-function nothing (): void { /* Events of a detached socket are ignored. */ }
+function ignore (): void { /* Events of a detached socket are ignored. */ }

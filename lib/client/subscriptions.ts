@@ -2,7 +2,7 @@ import { delayMs, type BackoffOptions } from './backoff.js'
 import type { Emitter } from './emitter.js'
 import type { Environment } from './environment.js'
 import type { JobMessage, Loss } from './jobs.js'
-import { isKnown, type Answer, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError } from './messages.js'
+import { isKnown, type ConnectionEstablished, type GapReason, type Incoming, type ProtocolError, type StreamReply } from './messages.js'
 import type { Gap } from './options.js'
 import { Position, type Verdict } from './positions.js'
 import type { Reconciler } from './reconciler.js'
@@ -10,8 +10,8 @@ import { Session } from './session.js'
 import { ID, type Query } from './target.js'
 
 /** The error messages of lost jobs. */
-const LOST: Readonly<Record<Loss, string>> = {
-  unseen: 'the server has lost this job',
+const LOST_MESSAGES: Readonly<Record<Loss, string>> = {
+  unconfirmed: 'the server has lost this job',
   suspended: 'the connection is lost',
   all: 'access was revoked'
 }
@@ -37,36 +37,36 @@ export class Subscriptions {
   }
 
   /** Adds a subscriber of a session. Schedules a `subscribe` if there was none yet, or in any case if `anew` is set. */
-  add (id: string, holder: object, anew = false): void {
-    const session = this.#session(id)
-    session.holders.add(holder)
-    if (!session.isHeld || (anew && !session.isAsking)) session.isDue = true
-    if (session.status === 'none' || session.status === 'refused') session.enter('pending')
+  add (id: string, subscriber: object, force = false): void {
+    const session = this.#getSession(id)
+    session.subscribers.add(subscriber)
+    if (!session.isRequested || (force && !session.inFlight)) session.isDue = true
+    if (session.status === 'none' || session.status === 'refused') session.setStatus('pending')
     this.#reconciler.schedule()
   }
 
   /** Removes a subscriber. The `unsubscribe` is sent later, because a component may remount or another one may subscribe. */
-  release (id: string, holder: object): void {
-    this.#sessions.get(id)?.holders.delete(holder)
+  release (id: string, subscriber: object): void {
+    this.#sessions.get(id)?.subscribers.delete(subscriber)
     this.#reconciler.schedule()
   }
 
   /** Removes all subscribers of a session. Without an id, removes those of all sessions. */
-  leave (id?: string): void {
-    for (const session of this.#sessions.values()) if (id === undefined || session.id === id) session.holders.clear()
+  remove (id?: string): void {
+    for (const session of this.#sessions.values()) if (id === undefined || session.id === id) session.subscribers.clear()
     this.#reconciler.schedule()
   }
 
   /** Adds a listener for changes of a session. Returns a function that removes it. */
   listen (id: string, listener: () => void): () => void {
-    return this.#session(id).throttle.listen(listener)
+    return this.#getSession(id).throttle.listen(listener)
   }
 
   /** Returns the query parameters of the next attempt to connect. */
   query (): Omit<Query, 'userId' | 'attempt'> {
     // The server closes a connection with an invalid id in its query.
     const first = [...this.#sessions.values()].find(({ id, isWanted }) => isWanted && ID.test(id))
-    first?.asked()
+    first?.requested()
     return { sessionId: first?.id, since: first?.position.since, have: first?.jobs.have, userSince: this.#user.since }
   }
 
@@ -74,23 +74,23 @@ export class Subscriptions {
   disconnected (): void {
     this.#reconciler.disconnected()
     for (const session of this.#sessions.values()) {
-      session.released()
-      session.leaving = 0
-      if (session.isWanted) session.enter('pending')
+      session.reset()
+      session.unsubscribing = 0
+      if (session.isWanted) session.setStatus('pending')
     }
   }
 
   /** Marks the running jobs as lost, because the client has stopped reconnecting. */
   suspend (): void {
-    for (const session of this.#sessions.values()) this.#lose(session, 'suspended')
+    for (const session of this.#sessions.values()) this.#loseJobs(session, 'suspended')
   }
 
   /** Handles the `connection` message after the listeners. It is also the reply for the session in the query. */
-  greet (message: ConnectionEstablished): void {
+  connected (message: ConnectionEstablished): void {
     const { user, sessionId = '' } = message
-    this.#gap(undefined, user && this.#user.greet(user))
+    this.#emitGap(undefined, user && this.#user.apply(user))
     const session = this.#sessions.get(sessionId)
-    if (session?.isAsking && session.isWanted) this.#greet(session, message)
+    if (session?.inFlight && session.isWanted) this.#subscribed(session, message)
     this.#reconciler.flush()
   }
 
@@ -100,29 +100,29 @@ export class Subscriptions {
     const session = this.#sessions.get(sessionId ?? '')
     if (isKnown('unsubscribed', message)) {
       // Either the reply to an `unsubscribe`, or the server has revoked access.
-      if (session?.leaving === 0) {
+      if (session?.unsubscribing === 0) {
         if (message.reason) this.#deny(session)
       } else if (session && !message.reason) {
-        session.leaving--
+        session.unsubscribing--
         this.#reconciler.schedule()
       }
       return true
     }
-    if (sessionId === undefined) return userSeq === undefined || this.#ofUser(userSeq)
+    if (sessionId === undefined) return userSeq === undefined || this.#advanceUser(userSeq)
     // Messages of a session may still arrive after `unsubscribe` was sent.
-    if (!session?.isHeld || session.leaving > 0) return false
-    const isAnswer = isKnown('subscribed', message)
+    if (!session?.isRequested || session.unsubscribing > 0) return false
+    const isReply = isKnown('subscribed', message)
     if (!session.isWanted) {
       // If a new subscriber comes before the `unsubscribe` is sent, a `subscribe` recovers the messages that were ignored.
       session.isDue = true
-      if (isAnswer) session.isAsking = false
-    } else if (isAnswer) {
-      this.#emitter.tell(message)
-      this.#greet(session, message)
+      if (isReply) session.inFlight = false
+    } else if (isReply) {
+      this.#emitter.emitMessage(message)
+      this.#subscribed(session, message)
     } else if (message.type === 'cancelling') {
       return true
     } else {
-      this.#ofSession(session, message)
+      this.#receiveInSession(session, message)
     }
     return false
   }
@@ -130,104 +130,104 @@ export class Subscriptions {
   /** Handles an `error` message. It may refuse a `subscribe` or the session in the query. */
   refused ({ sessionId = '', request, code }: ProtocolError): void {
     const session = this.#sessions.get(sessionId)
-    if (!session?.isAsking || session.leaving > 0 || request !== 'subscribe') return
+    if (!session?.inFlight || session.unsubscribing > 0 || request !== 'subscribe') return
     const wasSubscribed = session.status === 'subscribed'
-    session.released()
+    session.reset()
     if (code === 'too_many_sessions') {
-      session.enter('waiting')
-      if (this.#reconciler.full()) return
+      session.setStatus('waiting')
+      if (this.#reconciler.limitReached()) return
     } else if (code !== 'unavailable') {
       this.#deny(session)
       return
     }
     // A failed resubscribe does not end the existing subscription.
-    session.isHeld = wasSubscribed
+    session.isRequested = wasSubscribed
     const { clock, random } = this.#environment
-    session.pause = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
-      session.pause = undefined
+    session.retryTimer = clock.after(delayMs('backoff', ++session.retries, random(), this.#options), () => {
+      session.retryTimer = undefined
       this.#reconciler.schedule()
     })
   }
 
-  #greet (session: Session, answer: Answer): void {
-    const gap = session.position.greet(answer)
-    session.isAsking = false
+  #subscribed (session: Session, reply: StreamReply): void {
+    const gap = session.position.apply(reply)
+    session.inFlight = false
     session.retries = 0
-    if (answer.recovered) session.jobs.resume()
-    else session.jobs.expectState()
+    if (reply.recovered) session.jobs.resume()
+    else session.jobs.expectSnapshot()
     session.changed()
-    session.enter('subscribed')
-    this.#gap(session.id, gap)
-    if (!answer.recovered) this.#reconcile(session)
+    session.setStatus('subscribed')
+    this.#emitGap(session.id, gap)
+    if (!reply.recovered) this.#reconcile(session)
     if (session.isDue) this.#reconciler.schedule()
   }
 
   /** Handles a message of a session's stream. */
-  #ofSession (session: Session, message: Incoming): void {
+  #receiveInSession (session: Session, message: Incoming): void {
     const { seq, type, jobId } = message
     const { position, jobs } = session
-    const isOfJob = /^ai_(?:start|progress|complete|error)$/.test(type)
+    const isJobMessage = /^ai_(?:start|progress|complete|error)$/.test(type)
     // The server sends these again after its reply.
-    if ((session.isAsking || session.isDue) && (seq !== undefined || isOfJob)) return
+    if ((session.inFlight || session.isDue) && (seq !== undefined || isJobMessage)) return
     const wasSettled = position.settled
-    const verdict = this.#take(position, seq, session.id)
-    if (verdict === 'hole') {
-      this.#askAgain(session)
+    const verdict = this.#advance(position, seq, session.id)
+    if (verdict === 'gap') {
+      this.#resubscribe(session)
       return
     }
-    if (verdict === 'double') {
+    if (verdict === 'duplicate') {
       // A duplicate still shows that the job exists.
-      jobs.see(jobId)
+      jobs.confirm(jobId)
       if (type === 'ai_start' && jobs.revive(jobId)) session.changed()
-    } else if (!isOfJob || this.#ofJob(session, message as JobMessage)) {
-      this.#emitter.tell(message)
+    } else if (!isJobMessage || this.#applyToJob(session, message as JobMessage)) {
+      this.#emitter.emitMessage(message)
     }
     if (!wasSettled) this.#reconcile(session)
   }
 
   /** Applies a message of a job. Returns whether to emit it to listeners. */
-  #ofJob (session: Session, message: JobMessage): boolean {
+  #applyToJob (session: Session, message: JobMessage): boolean {
     const { jobs, position } = session
     let outcome = jobs.apply(message, false)
     if (outcome === 'gap') {
-      if (position.mayAskAbout(JSON.stringify(jobs.have))) {
-        this.#askAgain(session)
+      if (position.mayRequest(JSON.stringify(jobs.have))) {
+        this.#resubscribe(session)
         return false
       }
       outcome = jobs.apply(message, true)
     }
     session.changed(message.type !== 'ai_progress')
-    return outcome === 'told'
+    return outcome === 'emit'
   }
 
   /** Advances the position in the user's stream. Returns whether to emit the message to listeners. */
-  #ofUser (seq: number): boolean {
-    const verdict = this.#take(this.#user, seq)
+  #advanceUser (seq: number): boolean {
+    const verdict = this.#advance(this.#user, seq)
     // Only a new connection can recover the user's stream.
-    if (verdict === 'hole') this.#replace()
+    if (verdict === 'gap') this.#replace()
     return verdict === 'new'
   }
 
-  /** Advances a position. Returns `hole` if missing messages should be requested. If they were before, accepts the gap. */
-  #take (position: Position, seq: number | undefined, sessionId?: string): Verdict {
-    const verdict = position.take(seq)
-    if (verdict !== 'hole' || position.mayAskAbout()) return verdict
-    position.jump(seq)
-    this.#gap(sessionId, 'overflow')
+  /** Advances a position. Returns `gap` if missing messages should be requested. If they were before, accepts the gap. */
+  #advance (position: Position, seq: number | undefined, sessionId?: string): Verdict {
+    const verdict = position.advance(seq)
+    if (verdict !== 'gap' || position.mayRequest()) return verdict
+    position.skipTo(seq)
+    this.#emitGap(sessionId, 'overflow')
     return 'new'
   }
 
-  #askAgain (session: Session): void {
+  #resubscribe (session: Session): void {
     session.isDue = true
     this.#reconciler.schedule()
   }
 
   #deny (session: Session): void {
-    session.released()
+    session.reset()
     session.isDue = session.isKnown = false
-    session.position.forget()
-    session.enter('refused')
-    this.#lose(session, 'all')
+    session.position.reset()
+    session.setStatus('refused')
+    this.#loseJobs(session, 'all')
     // There may be room for another session now.
     this.#reconciler.schedule()
   }
@@ -235,26 +235,26 @@ export class Subscriptions {
   /** Once the server's snapshot is complete, marks the running jobs that it does not contain as lost. */
   #reconcile (session: Session): void {
     if (!session.position.settled) return
-    this.#lose(session, 'unseen')
+    this.#loseJobs(session, 'unconfirmed')
     if (session.isKnown) return
     session.isKnown = true
     session.changed()
   }
 
-  #lose (session: Session, which: Loss): void {
-    const error = { message: LOST[which], type: 'lost', retryable: true }
+  #loseJobs (session: Session, which: Loss): void {
+    const error = { message: LOST_MESSAGES[which], type: 'lost', retryable: true }
     const timestamp = new Date().toISOString()
     for (const jobId of session.jobs.lose(error, timestamp, which)) {
       session.changed()
-      this.#emitter.tell({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
+      this.#emitter.emitMessage({ type: 'ai_error', sessionId: session.id, jobId, error, timestamp })
     }
   }
 
-  #gap (sessionId: string | undefined, reason: GapReason | undefined): void {
+  #emitGap (sessionId: string | undefined, reason: GapReason | undefined): void {
     if (reason) this.#emitter.emit('gap', { sessionId, reason } satisfies Gap)
   }
 
-  #session (id: string): Session {
+  #getSession (id: string): Session {
     const session = this.#sessions.get(id) ?? new Session(id, this.#environment, this.#emitter)
     this.#sessions.set(id, session)
     return session

@@ -17,7 +17,7 @@ export const ID = /^[^\p{Cc}\p{Cs}]{1,256}$/u
 const ABSOLUTE = /^\w+:/
 
 /** Whether the option `url` is absolute, or can be resolved against the page's URL. */
-export function isReachable (option: string | undefined, pageUrl: string | undefined): boolean {
+export function isResolvable (option: string | undefined, pageUrl: string | undefined): boolean {
   return pageUrl !== undefined || (option !== undefined && ABSOLUTE.test(option))
 }
 
@@ -35,17 +35,17 @@ export function targetUrl (option = '/ws', pageUrl: string | undefined, { have, 
     attempt: attempt > 0 ? String(attempt) : undefined
   }
   const pairs = given.split('&').filter((pair) => pair && fields[pair.replace(/=.*/, '')] === undefined)
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encoded(value)}`)
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encodeText(value)}`)
   return pairs.length > 0 ? `${path}?${pairs.join('&')}` : path
 }
 
 /** Removes credentials, query and fragment from all URLs in a text, because they may be secret. */
-export function redacted (text: string): string {
+export function redact (text: string): string {
   return text.replace(/\/\/[^/?#\s]*@/g, '//').replace(/[?#][^\s'"]*/g, '')
 }
 
 /** Percent-encodes a text as UTF-8. */
-export function encoded (text: string): string {
+export function encodeText (text: string): string {
   // `encodeURIComponent` throws for a lone surrogate.
   return encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 }

@@ -7,21 +7,21 @@ import type {
 import { noJobs } from '../client/jobs.js'
 import { Attachment, type HookOptions } from './attachment.js'
 import { useClient } from './use-client.js'
-import { useHeld } from './use-held.js'
+import { useStable } from './use-stable.js'
 import { useLatest } from './use-latest.js'
 
-interface Shown {
+interface ConnectionView {
   /** `idle` during server-side rendering and before the component is mounted. */
   readonly state: ConnectionState
   /** Why the client is not connected. */
   readonly reason: StateReason | undefined
 }
 
-interface View extends Shown {
+interface View extends ConnectionView {
   readonly session: JobsSnapshot
 }
 
-export interface UseAIWebSocket extends Shown {
+export interface UseAIWebSocket extends ConnectionView {
   readonly isConnected: boolean
   /** The current session: the argument, or the one that `subscribe` switched to. */
   readonly sessionId: string | undefined
@@ -53,7 +53,7 @@ export interface UseAIWebSocket extends Shown {
   readonly send: (message: OutgoingMessage) => void
 }
 
-const onServer: View = { state: 'idle', reason: undefined, session: noJobs }
+const serverView: View = { state: 'idle', reason: undefined, session: noJobs }
 
 /** Returns the AI jobs of a session while the component is mounted. Without a session it only connects. */
 export function useAIWebSocket (session: string | null | undefined, given?: HookOptions | null): UseAIWebSocket {
@@ -65,15 +65,15 @@ export function useAIWebSocket (session: string | null | undefined, given?: Hook
 
   const latest = useLatest(options)
   const source = useClient(options, latest)
-  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, current, {
-    what: 'jobs',
+  const attachment = useStable(() => new Attachment<View>(source, () => latest.current, current, {
+    rerenderOn: 'jobs',
     select: (client) => ({
       state: client?.state ?? 'idle',
       reason: client?.reason,
       session: current === undefined ? noJobs : client?.jobStore(current).getSnapshot() ?? noJobs
     })
   }), [source, latest, current])
-  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => onServer)
+  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => serverView)
   const { send } = attachment
   const cancel = useCallback((jobId?: string) => {
     if (current !== undefined) source.peek()?.cancel(current, jobId)

@@ -2,13 +2,13 @@
 
 import { useContext } from 'react'
 import type { Client } from '../client/index.js'
-import { givenOptions } from '../client/options.js'
+import { checkOptions } from '../client/options.js'
 import { ClientContext } from './provider.js'
 import { acquire, keyOf, peek, type ConnectionOptions } from './shared-client.js'
-import { useHeld } from './use-held.js'
+import { useStable } from './use-stable.js'
 
 /** Gives a hook access to its client. */
-export interface Source {
+export interface ClientSource {
   /** Returns the client without acquiring it. Undefined during server-side rendering and before the first hook is mounted. */
   peek (): Client | undefined
   /** Acquires the client and connects it. `release` returns it. */
@@ -20,11 +20,11 @@ export interface Source {
  *
  * @throws `ClientError` `invalid_option` in the first render, even if another hook already created the client
  */
-export function useClient (options: ConnectionOptions, latest: { readonly current: ConnectionOptions }): Source {
+export function useClient (options: ConnectionOptions, latest: { readonly current: ConnectionOptions }): ClientSource {
   const provided = useContext(ClientContext)
   const key = keyOf(options)
-  return useHeld<Source>(() => {
-    givenOptions(options, { userKey: '' })
+  return useStable<ClientSource>(() => {
+    checkOptions(options, { userKey: '' })
     if (provided === undefined) return { peek: () => peek(key), acquire: () => acquire(key, () => latest.current) }
     return {
       peek: () => provided,

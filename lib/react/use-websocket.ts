@@ -4,7 +4,7 @@ import { useSyncExternalStore } from 'react'
 import type { ConnectionState, OutgoingMessage, StateReason } from '../client/index.js'
 import { Attachment, type HookOptions, type Message } from './attachment.js'
 import { useClient } from './use-client.js'
-import { useHeld } from './use-held.js'
+import { useStable } from './use-stable.js'
 import { useLatest } from './use-latest.js'
 
 export interface UseWebSocketOptions extends HookOptions {
@@ -35,7 +35,7 @@ export interface UseWebSocket extends View {
   readonly send: (message: OutgoingMessage) => void
 }
 
-const onServer: View = { state: 'idle', reason: undefined, lastMessage: undefined }
+const serverView: View = { state: 'idle', reason: undefined, lastMessage: undefined }
 
 /**
  * Connects to the server while the component is mounted. Hooks with the same URL, user id and user key share one connection. It
@@ -46,10 +46,10 @@ export function useWebSocket (given?: UseWebSocketOptions | null): UseWebSocket 
   const latest = useLatest(options)
   const source = useClient(options, latest)
   const sessionId = options.sessionId ?? undefined
-  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, sessionId, {
-    what: 'messages',
+  const attachment = useStable(() => new Attachment<View>(source, () => latest.current, sessionId, {
+    rerenderOn: 'messages',
     select: (client, lastMessage) => ({ state: client?.state ?? 'idle', reason: client?.reason, lastMessage })
   }), [source, latest, sessionId])
-  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => onServer)
+  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => serverView)
   return { ...view, isConnected: view.state === 'connected', send: attachment.send }
 }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createClient, type ClientOptions } from '../../../lib/client/index.js'
-import { defaults, givenOptions, resolveOptions } from '../../../lib/client/options.js'
+import { defaults, checkOptions, resolveOptions } from '../../../lib/client/options.js'
 import { propertiesOf } from '../../docs/snippets.js'
 import { clientOn, connected, FakePage, settled } from '../../support/fake-page.js'
 
@@ -80,6 +80,6 @@ t.test('with Infinity as its numbers a client waits and does not spin', async (t
 })
 
 t.test('a hook\'s own options are known where it says so', async (t) => {
-  t.same(givenOptions({ userKey: 'u', url: null }, { userKey: '' }), { userKey: 'u' })
-  t.throws(() => givenOptions({ userkey: 'u' }, { userKey: '' }), { message: /, userKey$/ })
+  t.same(checkOptions({ userKey: 'u', url: null }, { userKey: '' }), { userKey: 'u' })
+  t.throws(() => checkOptions({ userkey: 'u' }, { userKey: '' }), { message: /, userKey$/ })
 })

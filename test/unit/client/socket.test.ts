@@ -18,7 +18,7 @@ function socketOn (page: FakePage) {
 t.test('without a rate limit nothing waits', async (t) => {
   for (const limits of [undefined, {}, { burst: 5 }]) {
     const { socket, send } = socketOn(new FakePage())
-    socket.admit(limits)
+    socket.start(limits)
     for (let n = 0; n < 1000; n++) send()
     t.ok(socket.waitMs <= 0)
   }
@@ -27,7 +27,7 @@ t.test('without a rate limit nothing waits', async (t) => {
 t.test('four fifths of the burst may be sent at once, and of the rate in the long run', async (t) => {
   const page = new FakePage()
   const { socket, send, count } = socketOn(page)
-  socket.admit({ burst: 100, messagesPerSecond: 50 })
+  socket.start({ burst: 100, messagesPerSecond: 50 })
   for (let ms = 0; ms <= 10_000; ms++) {
     while (socket.waitMs <= 0) send()
     if (ms === 0) t.equal(count(), 80)
@@ -38,7 +38,7 @@ t.test('four fifths of the burst may be sent at once, and of the rate in the lon
 
 t.test('a rate without a burst has no window', async (t) => {
   const { socket, send, count } = socketOn(new FakePage())
-  socket.admit({ messagesPerSecond: 1 })
+  socket.start({ messagesPerSecond: 1 })
   for (let n = 0; n < 1000; n++) send()
   t.ok(socket.waitMs <= 0)
   t.equal(count(), 1000, 'no pings')

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ID, isReachable, redacted, targetUrl } from '../../../lib/client/target.js'
+import { ID, isResolvable, redact, targetUrl } from '../../../lib/client/target.js'
 import { isId } from '../../../lib/protocol/ids.js'
 import { clientOn, FakePage } from '../../support/fake-page.js'
 
@@ -116,18 +116,18 @@ t.test('a client connects in such a world', async (t) => {
 })
 
 t.test('without a page only an absolute address can be reached', async (t) => {
-  t.same(['/ws', 'ws', '//x.example/ws', undefined, 'ws://x.example', 'https://x.example'].map((option) => isReachable(option, undefined)),
+  t.same(['/ws', 'ws', '//x.example/ws', undefined, 'ws://x.example', 'https://x.example'].map((option) => isResolvable(option, undefined)),
     [false, false, false, false, true, true])
-  t.ok(isReachable('/ws', page))
+  t.ok(isResolvable('/ws', page))
   const client = clientOn(Object.assign(new FakePage(), { pageUrl: undefined }), { url: '/ws' })
   t.throws(() => { client.connect() }, { code: 'no_url', message: /"url"/ })
 })
 
 t.test('what may be shown of an address holds no query, fragment or password', async (t) => {
-  t.equal(redacted('wss://x.example:1/ws?token=secret&a=b#secret'), 'wss://x.example:1/ws')
-  t.equal(redacted('wss://me:secret@x.example/ws'), 'wss://x.example/ws')
-  t.equal(redacted('SyntaxError: The URL \'foo://me:secret@x/ws?token=secret\' is invalid.'), 'SyntaxError: The URL \'foo://x/ws\' is invalid.')
-  t.equal(redacted('connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1')
+  t.equal(redact('wss://x.example:1/ws?token=secret&a=b#secret'), 'wss://x.example:1/ws')
+  t.equal(redact('wss://me:secret@x.example/ws'), 'wss://x.example/ws')
+  t.equal(redact('SyntaxError: The URL \'foo://me:secret@x/ws?token=secret\' is invalid.'), 'SyntaxError: The URL \'foo://x/ws\' is invalid.')
+  t.equal(redact('connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1')
 })
 
 t.test('the client knows the same ids as the protocol', async (t) => {
