@@ -123,7 +123,7 @@ export function checkOptions (options: object | null, extra: object = {}): Recor
   return Object.fromEntries(given)
 }
 
-/** Validates options and fills in the defaults. Throws like `givenOptions`. */
+/** Validates options and fills in the defaults. Throws like `checkOptions`. */
 export function resolveOptions<App extends { type: string }> (options: ClientOptions<App> | null, { WebSocket }: Pick<Environment, 'WebSocket'>): Resolved<App> {
   return { WebSocket, ...defaults, ...checkOptions(options) }
 }
