@@ -34,7 +34,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
       t.equal(await textOf(each.text), 'Once upon a time 👋')
     }
     await says(you.panel.getByText('Round trip'), /^Round trip [\d.]+ ms$/)
-    await says(page.getByRole('region', { name: 'Who follows this job' }).getByRole('listitem').filter({ hasText: 'second_' }), /open$/)
+    await says(page.getByRole('region', { name: 'Subscribers' }).getByRole('listitem').filter({ hasText: 'second_' }), /open$/)
   })
 
   t.test('a file is documented without a language model, using only the keyboard', async (t) => {

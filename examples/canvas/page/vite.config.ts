@@ -1,7 +1,7 @@
 import { defaultClientConditions, defineConfig } from 'vite'
 
 export default defineConfig({
-  // The package's own sources, so that the page needs no build of the package before its own
+  // Uses the package's sources, so that the page can be built before the package.
   resolve: { conditions: ['@ai-canvas-ws/source', ...defaultClientConditions] },
   build: { modulePreload: { polyfill: false } }
 })
