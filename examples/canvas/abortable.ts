@@ -1,4 +1,4 @@
-/** The same pieces, but an abort ends them at once with the signal's reason, even when their source does not listen. */
+/** Yields the same pieces. An abort ends them immediately with the signal's reason, even if their source ignores it. */
 export async function * abortable<T> (source: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
   const iterator = source[Symbol.asyncIterator]()
   try {
@@ -8,7 +8,7 @@ export async function * abortable<T> (source: AsyncIterable<T>, signal: AbortSig
       yield step.value
     }
   } finally {
-    // Not awaited, because a source that hangs would never answer; what it has to say now interests nobody
+    // Not awaited, because a source that hangs would never resolve. Its outcome no longer matters.
     iterator.return?.().catch(() => undefined)
   }
 }
@@ -22,7 +22,7 @@ async function unlessAborted<T> (work: () => Promise<T>, signal: AbortSignal): P
   try {
     return await Promise.race([work(), aborted])
   } finally {
-    // One signal serves many pieces, and keeps its listeners
+    // One signal serves many pieces, so its listeners must be removed.
     settled.abort()
   }
 }

@@ -5,26 +5,26 @@ const refusals = {
   SessionBusy: createError('CANVAS_ERR_SESSION_BUSY',
     'session "%s" has a job running: wait for its ai_complete or ai_error, or use another sessionId', 409),
   TooManyJobs: createError('CANVAS_ERR_TOO_MANY_JOBS',
-    '%s jobs are running, which is as many as this server takes on: ask again when one has ended', 429),
-  Closing: createError('CANVAS_ERR_CLOSING', 'the server is closing: ask again in a moment', 503)
+    '%s jobs are running, which is this server\'s limit: try again when one has ended', 429),
+  Closing: createError('CANVAS_ERR_CLOSING', 'the server is closing: try again in a moment', 503)
 }
 
 export interface JobsOptions {
-  /** How many jobs may run at once. */
+  /** The maximum number of running jobs. */
   max: number
   maxDurationMs: number
 }
 
-/** A running job's place among the others. */
+/** The slot of a running job. */
 export interface Slot {
   signal: AbortSignal
-  /** Lets the session's next job begin although this one has still to say that it ended. */
+  /** Allows the session's next job to start before this one has reported its end. */
   release: () => void
 }
 
 /**
- * The jobs that are running: so many at once, each for so long, and one for each session, because a client written from
- * the platform's documentation looks at no `jobId`: of two it could not tell whose progress or end a message is.
+ * Tracks the running jobs. Limits their number and duration, and allows one per session, because a client written from the
+ * platform's documentation ignores `jobId` and could not tell the messages of two jobs apart.
  */
 export class Jobs {
   readonly #max: number
@@ -38,7 +38,7 @@ export class Jobs {
     this.#maxDurationMs = maxDurationMs
   }
 
-  /** Begins a job, which must not reject. Throws one of `refusals` when there is no room for it. */
+  /** Starts a job, which must not reject. Throws one of `refusals` if there is no slot. */
   start (sessionId: string, run: (slot: Slot) => Promise<void>): void {
     if (this.#closing) throw new refusals.Closing()
     if (this.#bySession.has(sessionId)) throw new refusals.SessionBusy(sessionId)
@@ -60,10 +60,10 @@ export class Jobs {
     this.#running.set(ended, controller)
   }
 
-  /** Stops every job, and resolves when each has told its session. */
+  /** Stops every job. Resolves when each has reported its end to its session. */
   async close (): Promise<void> {
     this.#closing = true
-    const reason = new AgentError('server_closing', 'the server is closing: ask again in a moment')
+    const reason = new AgentError('server_closing', 'the server is closing: try again in a moment')
     for (const controller of this.#running.values()) controller.abort(reason)
     await Promise.allSettled(this.#running.keys())
   }

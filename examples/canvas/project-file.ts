@@ -16,21 +16,21 @@ export interface ProjectFileRules {
 }
 
 /**
- * What is wrong with a path can be seen without touching the disk, so a route can say it at once.
- * Throws an `AgentError` of type `invalid_request_error`.
+ * Validates a path without touching the disk, so that a route can reject it immediately. Throws an `AgentError` of type
+ * `invalid_request_error`.
  */
 export function checkPath (path: string, extensions: readonly string[]): void {
   if (path === '' || path.includes('\0')) throw refused(path, 'is not a path')
   if (isAbsolute(path) || win32.isAbsolute(path)) throw refused(path, 'is absolute: give it relative to the project root')
   if (path.split(/[\\/]/).includes('..')) throw refused(path, 'leaves the project with "..": give a path below the project root')
   if (!extensions.includes(extname(path).toLowerCase())) {
-    throw refused(path, `is of a kind that can't be read here: give a file that ends in ${extensions.join(', ')}`)
+    throw refused(path, `is not of an accepted type: give a file that ends in ${extensions.join(', ')}`)
   }
 }
 
 /**
- * Reads a text file that lies below `root`, also after every symbolic link on the way is followed.
- * Throws an `AgentError`: `invalid_request_error`, `not_found_error`, `permission_error` or `request_too_large`.
+ * Reads a text file below `root`, with all symbolic links resolved. Throws an `AgentError`: `invalid_request_error`,
+ * `not_found_error`, `permission_error` or `request_too_large`.
  */
 export async function readProjectFile (root: string, path: string, rules: ProjectFileRules): Promise<ProjectFile> {
   checkPath(path, rules.extensions)
@@ -38,7 +38,7 @@ export async function readProjectFile (root: string, path: string, rules: Projec
   try {
     const target = await realpath(resolve(realRoot, path))
     if (!isBelow(realRoot, target)) throw refused(path, 'is a link that leads out of the project')
-    // The link's own name may promise less than what it leads to: page.ts -> .env
+    // A link may have a harmless name and lead to another kind of file: page.ts -> .env
     checkPath(relative(realRoot, target), rules.extensions)
     return { path: relative(realRoot, target).split(sep).join('/'), text: await readText(target, path, rules.maxBytes) }
   } catch (error) {
@@ -52,7 +52,7 @@ export function isBelow (root: string, target: string): boolean {
 }
 
 async function readText (target: string, path: string, maxBytes: number): Promise<string> {
-  // Without O_NONBLOCK, opening a named pipe would wait for its writer
+  // Without O_NONBLOCK, opening a named pipe would wait for its writer.
   const handle = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
     const stats = await handle.stat()

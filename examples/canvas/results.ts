@@ -2,7 +2,7 @@ import { Type, type Static } from '@sinclair/typebox'
 import type { AgentTask } from './agents/agent.js'
 import type { Outcome } from './run-job.js'
 
-/** What a session's latest job has written. */
+/** The result of a session's latest job. */
 export const Result = Type.Object({
   sessionId: Type.String(),
   status: Type.Union([Type.Literal('running'), Type.Literal('complete'), Type.Literal('error')]),
@@ -10,18 +10,18 @@ export const Result = Type.Object({
   targetFile: Type.Optional(Type.String()),
   chunks: Type.Integer(),
   contentLength: Type.Integer({ description: 'In UTF-16 units.' }),
-  content: Type.String({ description: 'Empty while the job is running; after an error, what had come until then.' }),
+  content: Type.String({ description: 'Empty while the job is running. After an error, the text until then.' }),
   error: Type.Optional(Type.Object({ message: Type.String() }))
 })
 export type Result = Static<typeof Result>
 
 export interface ResultsOptions {
   maxResults: number
-  /** Over all results, in UTF-16 units. */
+  /** The total length of all results, in UTF-16 units. */
   maxContentLength: number
 }
 
-/** The latest result of each session. Where they become too many or too long, the oldest go. */
+/** Keeps the latest result of each session. Drops the oldest ones if they become too many or too long. */
 export class Results {
   readonly #limits: ResultsOptions
   readonly #bySession = new Map<string, Result>()

@@ -2,7 +2,7 @@ import type { AITask, TrackOptions } from 'ai-canvas-ws'
 import { abortable } from './abortable.js'
 import { AgentError, type Agent, type AgentTask } from './agents/agent.js'
 
-/** What a job needs of the `WebSocketManager`: its `trackAI`. */
+/** The part of `WebSocketManager` that a job needs: its `trackAI`. */
 interface Tracker {
   trackAI: (sessionId: string, task: AITask, text: AsyncIterable<string>, options: TrackOptions<string>) => AsyncIterable<string>
 }
@@ -11,28 +11,28 @@ export interface Job {
   sessionId: string
   task: AgentTask
   agent: Agent
-  /** Ends the job; its reason is what the session is told. */
+  /** Ends the job. Its reason is sent to the session. */
   signal: AbortSignal
 }
 
-/** What came of a job. Lengths count UTF-16 units, as JavaScript does. */
+/** The result of a job. Lengths are in UTF-16 units. */
 export interface Outcome {
   content: string
   chunks: number
-  /** Absent when the content is whole. */
+  /** Undefined if the content is complete. */
   error?: Error
 }
 
 export interface RunJobOptions {
   tracker: Tracker
-  /** Called once, before anybody can act on the end: who is told that there is a result must be able to fetch it. */
+  /** Called once, before the end is announced, because subscribers may fetch the result as soon as they know of it. */
   onEnd: (outcome: Outcome) => void
   maxContentLength: number
 }
 
 /**
- * Drives an agent through its task while its session watches the text grow, and may cancel it. Resolves when the end was
- * told; never rejects.
+ * Runs an agent on its task. The session sees the text grow and may cancel the job. Resolves when the end was announced; never
+ * rejects.
  */
 export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: RunJobOptions): Promise<void> {
   const { sessionId, task } = job
@@ -58,15 +58,15 @@ export async function runJob (job: Job, { tracker, onEnd, maxContentLength }: Ru
       outcome.chunks++
     }
   } catch (error) {
-    // A client's cancel: it ends the job while the agent is at work, which shall not go on for nobody
+    // A client's cancel ends the job in the middle of the agent's work, which must not continue for nothing.
     end(error)
     left.abort(error)
   }
 }
 
 /**
- * The agent's text. Stopping it is left to this and not to `trackAI`, which would tell every abort as `cancelled`: that the
- * job took too long, or that the server closes, is of more use.
+ * Yields the agent's text. This function handles aborts instead of `trackAI`, which would report each one as `cancelled`. A
+ * timeout or a closing server is a more useful reason.
  */
 async function * write (
   { agent, task, signal: stop }: Job, maxContentLength: number, left: AbortSignal, end: (error: unknown) => void
@@ -78,12 +78,12 @@ async function * write (
       yield chunk
       length += chunk.length
       if (length > maxContentLength) {
-        throw new AgentError('output_too_large', `the text grew past ${maxContentLength} characters: ask for less at a time`)
+        throw new AgentError('output_too_large', `the text exceeds ${maxContentLength} characters: ask for less at a time`)
       }
     }
     signal.throwIfAborted()
   } catch (error) {
-    // What an agent throws when it is stopped only says that it was; the reason says why
+    // A stopped agent throws only an abort error. The signal's reason says why.
     const reason = asError(signal.aborted ? signal.reason : error)
     end(reason)
     throw reason
@@ -91,5 +91,5 @@ async function * write (
 }
 
 function asError (thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new Error('the agent failed without saying why', { cause: thrown })
+  return thrown instanceof Error ? thrown : new Error('the agent failed without an error message', { cause: thrown })
 }

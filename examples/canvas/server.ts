@@ -4,7 +4,7 @@ import { openAIConfig } from './config/openai.js'
 import { serverConfig } from './config/server.js'
 import { getWebSocketManager } from './config/websocket.js'
 
-/** The file that the page proposes to document. */
+/** The file that the page suggests for documentation. */
 const FIRST_FILE = 'lib/manager/manager.ts'
 
 async function start (): Promise<void> {
@@ -19,7 +19,7 @@ async function start (): Promise<void> {
     warmUp: FIRST_FILE
   })
 
-  // Once: who presses Ctrl+C a second time does not want to wait
+  // Once, so that a second Ctrl+C exits immediately.
   for (const signal of ['SIGINT', 'SIGTERM']) {
     process.once(signal, () => {
       app.log.info({ signal, activeConnections: getWebSocketManager().getStats().activeConnections }, 'closing')
@@ -33,7 +33,7 @@ async function start (): Promise<void> {
     await app.close()
     throw isTaken(error) ? new Error(`port ${port} is taken: start with another one, such as PORT=${nextPort(port)} npm start`) : error
   }
-  // 0 stands for any free port, and 0.0.0.0 for any address of this machine
+  // 0 stands for any free port, and 0.0.0.0 for any address of this machine.
   const address = app.server.address()
   const listening = address !== null && typeof address === 'object' ? address.port : port
   const at = `${host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${listening}`
@@ -52,7 +52,7 @@ function nextPort (port: number): number {
 try {
   await start()
 } catch (error) {
-  // What a setting lacks is said in one line, and no stack of ours helps who reads it
+  // An invalid setting is reported in one line, because a stack trace would not help the user.
   process.stderr.write(`AI Canvas: ${(error as Error).message}\n`)
   process.exitCode = 1
 }

@@ -1,18 +1,18 @@
 import type { Reconnect } from '../protocol/codes.js'
 
 export interface BackoffOptions {
-  /** The base, in milliseconds. */
+  /** The base of the delay, in milliseconds. */
   readonly reconnectInterval: number
-  /** The cap, in milliseconds. */
+  /** The maximum delay, in milliseconds. */
   readonly maxReconnectIntervalMs: number
 }
 
-/** Within this time the clients of a server that restarts come back, in milliseconds. */
+/** The time over which clients reconnect to a restarted server, in milliseconds. */
 const SOON_MS = 1000
 
 /**
- * What the close codes' table says, in the client's own words, so that the table's texts stay out of the bundle. A test
- * holds the two against each other, row by row.
+ * Returns the reconnect rule of a close code. Repeats the protocol's table of close codes to keep its texts out of the bundle.
+ * A test compares the two.
  */
 export function ruleOf (code: number): Reconnect {
   if (code === 1000 || (code >= 4500 && code <= 4999)) return 'never'
@@ -22,13 +22,13 @@ export function ruleOf (code: number): Reconnect {
 }
 
 /**
- * How long to wait before the `attempt`th try, counted from 1, in milliseconds. Exponential with full jitter: a random
- * time between nothing and the doubled base, so that clients that failed together do not come back together.
+ * Returns the delay before an attempt, in milliseconds. Attempts count from 1. The backoff is exponential with full jitter: a
+ * random time between zero and the current maximum, so that clients that failed together don't reconnect together.
  */
 export function delayMs (rule: Reconnect, attempt: number, random: number, options: BackoffOptions): number {
   const { reconnectInterval, maxReconnectIntervalMs: cap } = options
   if (rule === 'fresh-token') return 0
-  // A server without room asked for time, so at least half of it is given.
+  // The server has no room, so wait for at least half of the maximum delay.
   if (rule === 'later') return cap * (1 - random / 2)
   if (rule === 'soon' && attempt <= 1) return random * SOON_MS
   return random * Math.min(cap, reconnectInterval * 2 ** (attempt - 1))

@@ -7,52 +7,54 @@ import { ReconnectingSocket, type ConnectionState, type StateReason } from './re
 import { isKnown, parseMessage, sessionsOf, type AppMessage, type ClientMessage, type ConnectionEstablished, type ServerMessage } from './messages.js'
 import { resolveOptions, type ClientEvents, type ClientOptions, type Resolved } from './options.js'
 import { Reconciler } from './reconciler.js'
-import { isReachable, targetUrl } from './target.js'
+import { isResolvable, targetUrl } from './target.js'
 
-/** What `send` takes: the protocol's messages, and the app's own. */
+/** A message that `send` accepts: the protocol's messages and the app's own. */
 export type OutgoingMessage = ClientMessage | AppMessage
 
-/** Since the client was made. */
+/** Counters and latencies since the client was created. */
 export interface ClientMetrics {
-  /** How often it came back, and how often that was tried. */
+  /** Successful reconnects. */
   readonly reconnects: number
+  /** Attempts to reconnect, successful or not. */
   readonly reconnectAttempts: number
-  /** The latest round trip of a `ping` and their mean, in milliseconds. Undefined before the first. */
+  /** The latest round trip of a `ping`, in milliseconds. Undefined before the first. */
   readonly latency: number | undefined
+  /** The mean round trip of all `ping` messages, in milliseconds. Undefined before the first. */
   readonly averageLatency: number | undefined
   readonly messagesSent: number
   readonly messagesReceived: number
 }
 
-/** A session's jobs as a store, for `useSyncExternalStore`, for Svelte, and for what works like one of them. */
+/** A store of one session's jobs, in the shape that `useSyncExternalStore` and Svelte expect. */
 export interface JobStore {
   /** Returns an immutable snapshot; the same object until something changes. */
   getSnapshot (): JobsSnapshot
-  /** Returns no jobs, always the same object. */
+  /** Returns an empty snapshot, always the same object. */
   getServerSnapshot (): JobsSnapshot
   /**
-   * Follows the session while it is observed. Calls the listener at once, and after each change: of progress at most once a
-   * frame, of everything else at once. Returns a function that stops it.
+   * Subscribes to the session and calls the listener immediately, then after each change. Progress is throttled to one call per
+   * frame; any other change calls the listener without delay. Returns a function that unsubscribes.
    */
   subscribe (listener: (snapshot: JobsSnapshot) => void): () => void
 }
 
 type MessageOf<App extends { type: string }, T extends string> = Extract<ServerMessage | App, { type: T }>
 
-/** What a listener of this type is given. */
+/** The event that a listener of this type receives. */
 export type EventOf<App extends { type: string }, T extends string> =
   T extends keyof ClientEvents ? ClientEvents<App>[T]
     : T extends ServerMessage['type'] ? Extract<ServerMessage, { type: T }>
       : [MessageOf<App, T>] extends [never] ? AppMessage : MessageOf<App, T>
 
 /**
- * One connection to the server that keeps itself up. Made by `createClient`; it connects with the first `connect`,
+ * A connection to the server that reconnects by itself. `createClient` creates it. It connects on the first call of `connect`,
  * `subscribe` or `send`.
  */
 export class Client<App extends { type: string } = AppMessage> {
-  /** Who the user is, as given. */
+  /** The option `userId`. */
   readonly userId: string | undefined
-  /** What the server said last when it let the client in. Undefined before that. */
+  /** The server's latest `connection` message. Undefined before the first. */
   readonly connection: ConnectionEstablished | undefined
   readonly #options: Resolved<App>
   readonly #environment: Environment
@@ -60,7 +62,7 @@ export class Client<App extends { type: string } = AppMessage> {
   readonly #subscriptions: Subscriptions
   readonly #reconciler: Reconciler
   readonly #socket: ReconnectingSocket
-  /** Texts that wait for a connection, or for their turn below the server's rate limit. */
+  /** Serialized messages that wait for a connection, or because of the server's rate limit. */
   readonly #queue: string[] = []
   readonly #metrics: { -readonly [K in keyof ClientMetrics]: ClientMetrics[K] } = {
     reconnects: 0, reconnectAttempts: 0, latency: undefined, averageLatency: undefined, messagesSent: 0, messagesReceived: 0
@@ -89,7 +91,7 @@ export class Client<App extends { type: string } = AppMessage> {
         this.#metrics.latency = ms
         this.#metrics.averageLatency = averageLatency + (ms - averageLatency) / ++this.#roundTrips
       },
-      state: () => { this.#changed() }
+      state: () => { this.#stateChanged() }
     })
     if (sessionId !== undefined) this.#subscriptions.add(sessionId, this)
   }
@@ -98,7 +100,7 @@ export class Client<App extends { type: string } = AppMessage> {
     return this.#socket.state
   }
 
-  /** Why it is not connected. Undefined while it is, or is about to be for the first time. */
+  /** Why the client is not connected. Undefined while it is connected, and before and during the first attempt. */
   get reason (): StateReason | undefined {
     return this.#socket.reason
   }
@@ -108,32 +110,34 @@ export class Client<App extends { type: string } = AppMessage> {
   }
 
   /**
-   * Listens to a type of message, the protocol's or the app's own, or to an event: `message`, `open`, `close`, `error`
-   * (what the server did not accept too), `gap`, `subscription`, `state`. Returns a function that stops it. What a listener
-   * throws is reported as an uncaught error, and stops nothing.
+   * Adds a listener for a message type (the protocol's or the app's own) or for an event: `message`, `open`, `close`, `error`,
+   * `gap`, `subscription`, `state`. The `error` event also reports the server's `error` messages. Returns a function that
+   * removes the listener. If a listener throws, the error is reported as uncaught, and the other listeners still run.
    */
   on<T extends ServerMessage['type'] | keyof ClientEvents | App['type']> (type: T, listener: (event: EventOf<App, T>) => void): () => void {
     return this.#emitter.on(type, listener)
   }
 
   /**
-   * Connects, at once if it is waiting. Does nothing while it is connecting or connected.
+   * Connects. If the client waits for its next attempt, that attempt starts now. Does nothing while connecting or connected.
    *
-   * @throws `ClientError` `no_url` or `no_websocket`, where the environment has none and none was given
+   * @throws `ClientError` `no_url` or `no_websocket` if neither the environment nor the options provide one
    */
   connect (): void {
-    if (!isReachable(this.#options.url, this.#environment.pageUrl)) {
-      throw new ClientError('no_url', 'there is no page here: give an absolute "url"')
+    if (!isResolvable(this.#options.url, this.#environment.pageUrl)) {
+      throw new ClientError('no_url', 'outside a browser, "url" must be absolute')
     }
     if (!this.#options.WebSocket) {
-      throw new ClientError('no_websocket', 'there is no WebSocket here: give the option "WebSocket"')
+      throw new ClientError('no_websocket', 'no global WebSocket: pass the option "WebSocket"')
     }
     this.#socket.connect()
   }
 
   /**
-   * Follows a session, through every drop, until the function that it returns is called. What several follow is left when
-   * the last one of them does.
+   * Subscribes to a session, and resubscribes after every reconnect. Returns a function that unsubscribes. Several calls share
+   * one subscription, which ends when the last of them unsubscribes.
+   *
+   * @throws `ClientError` as `connect`, if the client was idle
    */
   subscribe (sessionId: string): () => void {
     const holder = {}
@@ -148,14 +152,14 @@ export class Client<App extends { type: string } = AppMessage> {
     return release
   }
 
-  /** Leaves a session, whoever follows it; without an id all. */
+  /** Ends the subscription to a session for all its subscribers. Without an id, ends all subscriptions. */
   unsubscribe (sessionId?: string): void {
-    this.#subscriptions.leave(sessionId)
+    this.#subscriptions.remove(sessionId)
   }
 
   /**
-   * Asks the server to end a job, or without an id the newest running one. An `ai_error` of type `cancelled` follows, or an
-   * `error` event that says why not: the server's code, or one that `send` throws. This method itself never throws.
+   * Asks the server to cancel a job: without an id, the session's newest running one. The result is an `ai_error` of type
+   * `cancelled`, or an `error` event with the server's error code or a code that `send` throws. This method never throws.
    */
   cancel (sessionId: string, jobId = this.#reconciler.sessions.get(sessionId)?.jobs.running): void {
     try {
@@ -167,11 +171,11 @@ export class Client<App extends { type: string } = AppMessage> {
   }
 
   /**
-   * Sends a message. While there is no connection it waits for one, and it waits for its turn if many were sent just before,
-   * because the server closes a connection that exceeds its rate limit. `subscribe` and `unsubscribe` are as the methods; the
-   * round trip of a `ping` goes into the metrics.
+   * Sends a message. Without a connection the message is queued. It is also queued while it would exceed the server's rate
+   * limit, because the server closes a connection that exceeds it. Messages of type `subscribe` and `unsubscribe` work like the
+   * methods. The round trip of a `ping` is measured for `metrics`.
    *
-   * @throws `ClientError` `queue_full` when too many wait, `closed` when the client is closed
+   * @throws `ClientError` `queue_full` if the queue is full, `closed` if the client is closed, and as `connect` if it was idle
    */
   send (message: OutgoingMessage): void {
     const { type } = message
@@ -186,12 +190,12 @@ export class Client<App extends { type: string } = AppMessage> {
     }
   }
 
-  /** Ends the connection for good: only `connect` begins another. */
+  /** Closes the connection. The client reconnects only when `connect` is called. */
   close (): void {
     this.#socket.close()
   }
 
-  /** The jobs of a session, as a store that follows the session while it is observed. */
+  /** Returns a store of a session's jobs. It is subscribed to the session while the store has listeners. */
   jobStore (sessionId: string): JobStore {
     const getSnapshot = (): JobsSnapshot => this.#reconciler.sessions.get(sessionId)?.snapshot ?? noJobs
     return {
@@ -199,9 +203,9 @@ export class Client<App extends { type: string } = AppMessage> {
       getServerSnapshot: () => noJobs,
       subscribe: (listener) => {
         const release = this.subscribe(sessionId)
-        const tell = (): void => { listener(getSnapshot()) }
-        const stop = this.#subscriptions.listen(sessionId, tell)
-        tell()
+        const notify = (): void => { listener(getSnapshot()) }
+        const stop = this.#subscriptions.listen(sessionId, notify)
+        notify()
         return () => {
           stop()
           release()
@@ -226,16 +230,16 @@ export class Client<App extends { type: string } = AppMessage> {
     if (this.state === 'connected') this.#reconciler.flush()
     if (queue.length <= this.#options.maxQueuedMessages) return
     queue.pop()
-    throw new ClientError('queue_full', `${queue.length} messages wait already: see "maxQueuedMessages"`)
+    throw new ClientError('queue_full', `${queue.length} messages are queued already: see "maxQueuedMessages"`)
   }
 
-  #changed (): void {
+  #stateChanged (): void {
     const { state, reason } = this
     if (state !== 'connected') this.#subscriptions.disconnected()
     this.#emitter.emit('state', { state, reason })
     if (state !== 'closed') return
     const unsent = this.#queue.splice(0).length
-    if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} waiting messages were not sent`))
+    if (unsent > 0) this.#emitter.emit('error', new ClientError('not_sent', `${unsent} queued messages were not sent`))
     if (reason !== 'called') this.#subscriptions.suspend()
   }
 
@@ -247,19 +251,19 @@ export class Client<App extends { type: string } = AppMessage> {
       ;(this as { connection: ConnectionEstablished | undefined }).connection = message
       this.#reconciler.connected(message.limits, this.#socket.socket)
       this.#socket.connected(message.limits)
-      this.#emitter.tell(message)
+      this.#emitter.emitMessage(message)
       this.#emitter.emit('open', message)
-      this.#subscriptions.greet(message)
+      this.#subscriptions.connected(message)
     } else if (isKnown('error', message)) {
       const { code, message: why, sessionId, jobId } = message
-      this.#emitter.tell(message)
+      this.#emitter.emitMessage(message)
       this.#emitter.emit('error', new ClientError(code, why, { sessionId, jobId }))
       this.#subscriptions.refused(message)
     } else if (isKnown('large_message', message)) {
-      this.#socket.socket?.expect(message.bytes)
+      this.#socket.socket?.expectLarge(message.bytes)
     } else {
       if (message.type === 'pong') this.#socket.socket?.pong()
-      if (this.#subscriptions.receive(message)) this.#emitter.tell(message)
+      if (this.#subscriptions.receive(message)) this.#emitter.emitMessage(message)
     }
   }
 }

@@ -1,9 +1,9 @@
 import type { Incoming } from './messages.js'
 
-/** Types of messages that are listened to as `message` only: an app's own type may have the name of an event. */
+/** Names of events. If an app's message type has such a name, the message is emitted only as `message`. */
 const EVENT_NAMES = /^(?:message|open|close|error|gap|subscription|state)$/
 
-/** Listeners by the type of what they listen to. One that throws stops neither the others nor the client. */
+/** Emits events and messages to listeners. A listener that throws stops neither the others nor the client. */
 export class Emitter {
   readonly #listeners = new Map<string, Set<{ readonly call: (event: never) => unknown }>>()
   readonly #report: (error: unknown) => void
@@ -12,28 +12,28 @@ export class Emitter {
     this.#report = report
   }
 
-  /** Listens, until the function that it returns is called. */
+  /** Adds a listener. Returns a function that removes it. */
   on (type: string, listener: (event: never) => unknown): () => void {
-    // An entry of its own, because the same function may listen twice.
+    // A new entry for each call, because the same function may be added twice.
     const entry = { call: listener }
     const listeners = this.#listeners.get(type) ?? new Set()
     this.#listeners.set(type, listeners.add(entry))
     return () => { listeners.delete(entry) }
   }
 
-  isHeard (type: string): boolean {
+  hasListeners (type: string): boolean {
     return (this.#listeners.get(type)?.size ?? 0) > 0
   }
 
-  /** Emits a message, by its own type and as `message`. */
-  tell (message: Incoming): void {
+  /** Emits a message under its own type and as `message`. */
+  emitMessage (message: Incoming): void {
     if (!EVENT_NAMES.test(message.type)) this.emit(message.type, message)
     this.emit('message', message)
   }
 
   emit (type: string, event?: unknown): void {
     const listeners = this.#listeners.get(type)
-    // Those that listen now. One that is added meanwhile is not called for this event, one that is removed neither.
+    // Listeners that are added or removed during the loop are not called for this event.
     for (const listener of [...listeners ?? []]) {
       try {
         if (listeners?.has(listener)) listener.call(event as never)

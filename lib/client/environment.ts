@@ -1,7 +1,7 @@
-/** A timer that was set. Cancelling twice, or after it fired, does nothing. */
+/** A running timer. Cancelling it twice or after it fired does nothing. */
 export interface Timer { cancel (): void }
 
-/** As much of a WebSocket as the client uses: the browser's, Node's and that of ws all have it. */
+/** The part of the WebSocket interface that the client uses. Browsers, Node.js and `ws` provide it. */
 export interface WebSocketLike {
   onopen: unknown
   onmessage: unknown
@@ -13,35 +13,35 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike
 
-/** What happens around the page that a connection should know of. `visible` also stands for a page that runs again. */
+/** Events of the page that affect the connection. `visible` also means that a frozen page has resumed. */
 export type WakeEvent = 'online' | 'offline' | 'visible'
 
-/** Everything that the client takes from the world: a test holds it still, and there is no other way out. */
+/** Everything that the client uses of its surroundings. Tests replace it with a fake. */
 export interface Environment {
   readonly clock: {
-    /** Milliseconds that never go back. */
+    /** Milliseconds of a clock that never goes back. */
     monotonic (): number
     after (ms: number, callback: () => void): Timer
   }
-  /** From 0 up to 1. */
+  /** Returns a random number from 0 (inclusive) to 1 (exclusive). */
   readonly random: () => number
-  /** False only when it is known that there is no network. */
+  /** Returns false only if there is certainly no network. */
   isOnline (): boolean
-  /** Calls back at each such event, until the function that it returns is called. */
+  /** Adds a listener for page events. Returns a function that removes it. */
   watch (listener: (event: WakeEvent) => void): () => void
-  /** The `http:` or `https:` address to which a relative URL belongs, where there is one. */
+  /** The `http:` or `https:` URL against which a relative URL is resolved, if any. */
   readonly pageUrl: string | undefined
   readonly WebSocket: WebSocketConstructor | undefined
-  /** Takes what a listener of the app's threw: it must not stop the client, and it must not go unseen. */
+  /** Reports an error that a listener threw. It must not stop the client and must not be swallowed. */
   readonly report: (error: unknown) => void
 }
 
-/** A timer of more milliseconds fires at once. */
-const LONGEST_MS = 2 ** 31 - 1
+/** The maximum delay of `setTimeout`, in milliseconds. A timer with a longer delay fires immediately. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1
 
 interface PageEvent {
   readonly type: string
-  /** Of `pageshow`: whether the page came out of the back/forward cache. */
+  /** Of `pageshow`: whether the page was restored from the back/forward cache. */
   readonly persisted?: boolean
 }
 
@@ -50,7 +50,7 @@ interface Target {
   removeEventListener (type: string, listener: (event: PageEvent) => void): void
 }
 
-/** A browser's globals, none of which must be there. */
+/** The browser globals that the client uses. All are optional. */
 interface Globals extends Partial<Target> {
   readonly WebSocket?: WebSocketConstructor
   readonly location?: { readonly href: string }
@@ -65,25 +65,25 @@ export function environmentOf (globals: Globals): Environment {
     clock: {
       monotonic: () => performance.now(),
       after: (ms, callback) => {
-        const timeout = setTimeout(callback, Math.min(ms, LONGEST_MS))
+        const timeout = setTimeout(callback, Math.min(ms, MAX_TIMEOUT_MS))
         return { cancel: () => { clearTimeout(timeout) } }
       }
     },
     random: Math.random,
     isOnline: () => globals.navigator?.onLine !== false,
     watch: (listener) => {
-      const hear = ({ type, persisted }: PageEvent): void => {
+      const handle = ({ type, persisted }: PageEvent): void => {
         if (type === 'online' || type === 'offline') listener(type)
         else if (type === 'resume' || (persisted ?? document?.visibilityState === 'visible')) listener('visible')
       }
-      // `resume` belongs to the Page Lifecycle API: the browser had frozen the page.
-      const places = [
+      // `resume` (Page Lifecycle API) fires when the browser unfreezes the page.
+      const targets = [
         [globals, 'online'], [globals, 'offline'], [globals, 'pageshow'], [document, 'visibilitychange'], [document, 'resume']
       ] as const
-      for (const [target, type] of places) target?.addEventListener?.(type, hear)
-      return () => { for (const [target, type] of places) target?.removeEventListener?.(type, hear) }
+      for (const [target, type] of targets) target?.addEventListener?.(type, handle)
+      return () => { for (const [target, type] of targets) target?.removeEventListener?.(type, handle) }
     },
-    // A worker from a blob has an origin alone; a `srcdoc` or `about:blank` frame has the base of the page around it.
+    // A blob worker has only an origin. A `srcdoc` or `about:blank` frame has the base URL of its parent page.
     pageUrl: [globals.location?.href, document?.baseURI, globals.origin].find((url) => url && /^https?:/.test(url)),
     WebSocket: globals.WebSocket,
     report: (error) => { queueMicrotask(() => { throw error }) }

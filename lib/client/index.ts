@@ -1,14 +1,13 @@
-/** The client without a framework, for browsers and Node.js. */
+/** The framework-free client for browsers and Node.js. */
 import { Client } from './client.js'
 import { environmentOf } from './environment.js'
 import type { AppMessage } from './messages.js'
 import type { ClientOptions } from './options.js'
 
 /**
- * Makes a client. It touches nothing before it connects, so it may be made anywhere, also where a page is rendered on a
- * server.
+ * Creates a client. Creating one has no side effects, so it is safe during server-side rendering.
  *
- * @throws `ClientError` `invalid_option` for an unknown option, and for a value of another type
+ * @throws `ClientError` `invalid_option` if an option is unknown or has a value of the wrong type
  */
 export function createClient<App extends { type: string } = AppMessage> (options: ClientOptions<App> | null = {}): Client<App> {
   return new Client(options, environmentOf(globalThis))

@@ -1,47 +1,48 @@
 import type { AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask } from './messages.js'
 
-/** A job as a reader sees it. It never changes: another state is another object. */
+/** An immutable view of a job. Each change creates a new object. */
 export interface JobView {
-  /** Empty for a server that gives none. */
+  /** Empty if the server sends no job ids. */
   readonly jobId: string
   readonly status: 'processing' | 'complete' | 'error'
   readonly task?: AITask | undefined
-  /** The newest numbers, without the text. Undefined before the first. */
+  /** The latest progress, without its text. Undefined before the first. */
   readonly progress?: AIProgress | undefined
-  /** What is known of the streamed text, without a gap. Empty for a job that streams none. */
+  /** The streamed text so far, without gaps. Empty for a job that streams no text. */
   readonly text: string
-  /** Whether the beginning of the text is missing, because the server did not keep it. */
+  /** Whether the beginning of the text is missing, because the server no longer keeps it. */
   readonly truncated: boolean
   readonly result?: AIResult | undefined
-  /** Of type `lost`, when nobody knows any more how the job ended. */
+  /** The error. Its type is `lost` if the outcome of the job is unknown. */
   readonly error?: AIErrorInfo | undefined
-  /** Whether fields of the result or the error are missing, because the server had no room to keep them. */
+  /** Whether fields of the result or the error are missing, because they exceeded what the server keeps. */
   readonly endTruncated: boolean
-  /** The server's time of the start and of the end, ISO 8601. */
+  /** The server's time of the start, ISO 8601. */
   readonly startedAt?: string | undefined
+  /** The server's time of the end, ISO 8601. */
   readonly endedAt?: string | undefined
 }
 
 /**
- * Whether a session is followed.
+ * The status of a session's subscription.
  *
- * - `none`: nobody here wants it.
- * - `pending`: it is asked for, or will be as soon as there is a connection.
- * - `waiting`: the connection follows as many sessions as the server allows. It is asked for as soon as there is room.
- * - `subscribed`: the server has accepted.
- * - `refused`: the server has refused. It is asked again with the next connection, and when somebody else wants the session.
+ * - `none`: the session has no subscribers here.
+ * - `pending`: a request is in flight, or will be sent as soon as there is a connection.
+ * - `waiting`: the connection has reached the server's limit of sessions. A request is sent as soon as there is room.
+ * - `subscribed`: the server has accepted the request.
+ * - `refused`: the server has refused the request. The client asks again with the next connection or the next subscriber.
  */
 export type SubscriptionStatus = 'none' | 'pending' | 'waiting' | 'subscribed' | 'refused'
 
-/** What is known of a session. The same object until something changes. */
+/** An immutable snapshot of a session. It stays the same object until something changes. */
 export interface JobsSnapshot {
-  /** The job of the latest start or end; a running one that reports after another's end is the latest again. */
+  /** The job that started or ended last. A running job that reports progress after another one's end is the latest again. */
   readonly latest: JobView | undefined
-  /** Every running job and the latest ended ones: ended ones in the order of their ends, running ones of their starts. */
+  /** All running jobs and the latest ended ones. Ended jobs are in the order of their ends, running jobs of their starts. */
   readonly jobs: readonly JobView[]
   /**
-   * Whether the server has sent the session's state since it was followed. Before that, no job means nothing. Stays true while
-   * the connection is lost.
+   * Whether the server has sent the session's state since the client subscribed. Until then an empty `jobs` does not mean that
+   * there are no jobs. Stays true while disconnected.
    */
   readonly isKnown: boolean
   readonly subscription: SubscriptionStatus
@@ -52,33 +53,37 @@ export interface JobsSnapshot {
 export type JobMessage = AIStarted | AIProgressed | AICompleted | AIFailed
 
 /**
- * What became of a message: listeners are told of it or not, or its text begins behind a gap and nothing of it was taken.
+ * The outcome of applying a message: emit it to listeners (`emit`), don't (`drop`), or nothing was applied because its text
+ * begins after a gap (`gap`).
  */
-export type Outcome = 'told' | 'dropped' | 'gap'
+export type Outcome = 'emit' | 'drop' | 'gap'
 
 /**
- * Why jobs are given up: the present state did not mention them (`unseen`), there is no connection (`suspended`: recovered
- * without a gap, they run on), or all of the session's are.
+ * Why jobs count as lost:
+ *
+ * - `unconfirmed`: the server's snapshot does not contain them.
+ * - `suspended`: the client has stopped reconnecting. If it recovers without a gap, they count as running again.
+ * - `all`: the client may no longer subscribe to the session.
  */
-export type Loss = 'unseen' | 'suspended' | 'all'
+export type Loss = 'unconfirmed' | 'suspended' | 'all'
 
-/** Ended jobs that are remembered in a session. */
+/** Maximum number of ended jobs kept per session. */
 const MAX_ENDED = 32
 
 interface Job {
   view: JobView
-  /** Where in the job's text the known part ends, in UTF-16 units. */
+  /** The offset in the job's text up to which it is known, in UTF-16 units. */
   end: number
-  /** Why its end was presumed here, if it was: any news of the job overrules it. */
+  /** Why the client presumes that the job has ended, if it does. Any message about the job overrules it. */
   lost: Loss | undefined
 }
 
-/** The jobs of one session, as far as messages have told. */
+/** Tracks the jobs of one session from their messages. */
 export class Jobs {
   readonly #jobs = new Map<string, Job>()
   #latest: Job | undefined
-  /** Jobs that the present state which is coming has not mentioned yet. */
-  #unseen = new Set<string>()
+  /** Jobs that the arriving snapshot has not contained yet. */
+  #unconfirmed = new Set<string>()
 
   get latest (): JobView | undefined {
     return this.#latest?.view
@@ -88,29 +93,29 @@ export class Jobs {
     return this.#select().map(({ view }) => view)
   }
 
-  /** The newest running job's id. */
+  /** The id of the newest running job. */
   get running (): string | undefined {
     return this.#select(isRunning).at(-1)?.view.jobId
   }
 
-  /** How much is held of the texts that may go on, or be sent again. */
+  /** The `have` value to send: the known length of each text that the server may continue or send again. */
   get have (): Record<string, number> | undefined {
     const held = this.#select((job) => job.end > 0 && (!hasEnded(job) || job === this.#latest))
     return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
   }
 
-  /** `mayJump` accepts a text that begins behind a gap. */
-  apply (message: JobMessage, mayJump: boolean): Outcome {
+  /** Applies a message. If `mayJump` is set, accepts a text that begins after a gap. */
+  apply (message: JobMessage, allowGap: boolean): Outcome {
     const { type, jobId = '', timestamp } = message
-    // Without an id a start can only be another job's.
+    // Without ids, every start begins another job.
     const known = type === 'ai_start' && jobId === '' ? undefined : this.#jobs.get(jobId)
-    this.see(jobId)
-    if (type === 'ai_progress') return this.#progress(message, known, mayJump)
+    this.confirm(jobId)
+    if (type === 'ai_progress') return this.#progress(message, known, allowGap)
     if (type === 'ai_start') {
-      if (known && !known.lost) return 'dropped'
-      this.#change(known ?? this.#open(jobId), { ...RUNS, task: message.task, startedAt: timestamp })
+      if (known && !known.lost) return 'drop'
+      this.#change(known ?? this.#open(jobId), { ...RUNNING, task: message.task, startedAt: timestamp })
     } else {
-      if (known && hasEnded(known) && !message.supersedes) return 'dropped'
+      if (known && hasEnded(known) && !message.supersedes) return 'drop'
       this.#end(known ?? this.#open(jobId), {
         ...(type === 'ai_complete'
           ? { status: 'complete', result: message.result, error: undefined }
@@ -119,36 +124,36 @@ export class Jobs {
         endedAt: timestamp
       })
     }
-    return 'told'
+    return 'emit'
   }
 
-  /** The present state comes, and with it every job that runs. */
-  expectState (): void {
-    this.#unseen = new Set(this.#jobs.keys())
-    for (const job of this.#jobs.values()) job.lost &&= 'unseen'
+  /** Prepares for a snapshot, which contains every running job. */
+  expectSnapshot (): void {
+    this.#unconfirmed = new Set(this.#jobs.keys())
+    for (const job of this.#jobs.values()) job.lost &&= 'unconfirmed'
   }
 
-  /** The server speaks of this job. */
-  see (jobId = ''): void {
-    this.#unseen.delete(jobId)
+  /** Records that the server has mentioned a job. */
+  confirm (jobId = ''): void {
+    this.#unconfirmed.delete(jobId)
   }
 
-  /** The same, of one that runs: it may be one that counts as lost here. Returns whether it was. */
+  /** Marks a lost job as running again. Returns whether it was lost. */
   revive (jobId = ''): boolean {
     const job = this.#jobs.get(jobId)
     if (!job?.lost) return false
-    this.#change(job, RUNS)
+    this.#change(job, RUNNING)
     return true
   }
 
-  /** Nothing was missed: what was given up meanwhile runs on, unless its end is among what comes. */
+  /** Marks suspended jobs as running again after a complete recovery. If one has ended, the replay contains its end. */
   resume (): void {
     for (const { lost, view } of this.#select()) if (lost === 'suspended') this.revive(view.jobId)
   }
 
-  /** Ends the running jobs with an error: those that the present state did not mention, or all. Answers their ids. */
+  /** Ends running jobs with an error: for `unconfirmed` those missing from the snapshot, otherwise all. Returns their ids. */
   lose (error: AIErrorInfo, endedAt: string, which: Loss): string[] {
-    const lost = this.#select((job) => isRunning(job) && (which !== 'unseen' || this.#unseen.has(job.view.jobId)))
+    const lost = this.#select((job) => isRunning(job) && (which !== 'unconfirmed' || this.#unconfirmed.has(job.view.jobId)))
     for (const job of lost) {
       this.#end(job, { status: 'error', error, endedAt })
       job.lost = which
@@ -156,52 +161,52 @@ export class Jobs {
     return lost.map(({ view }) => view.jobId)
   }
 
-  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, mayJump: boolean): Outcome {
+  #progress ({ jobId = '', progress: given }: AIProgressed, known: Job | undefined, allowGap: boolean): Outcome {
     const { delta = '', offset = 0, truncated, ...progress } = given
     const job = known ?? this.#open(jobId)
     let { text } = job.view
     if (offset > job.end) {
-      if (!mayJump && !truncated) return 'gap'
+      if (!allowGap && !truncated) return 'gap'
       text = ''
       job.end = offset
     }
-    const news = delta.slice(job.end - offset)
-    text += news
-    job.end += news.length
+    const added = delta.slice(job.end - offset)
+    text += added
+    job.end += added.length
     const streamed = { text, truncated: text.length < job.end }
     if (known && hasEnded(known)) {
-      // What the text lacked when the end came. The numbers and the state are the end's.
+      // Completes the text of an ended job. Its progress and status stay.
       this.#change(job, streamed, false)
-      return 'dropped'
+      return 'drop'
     }
-    // One that runs is the latest when it reports, unless another one that runs is.
+    // Progress makes a running job the latest, unless the latest is another running job.
     const isLatest = !(known && !job.lost && this.#latest && isRunning(this.#latest))
-    this.#change(job, { ...streamed, ...(job.lost && RUNS), progress }, isLatest)
-    return 'told'
+    this.#change(job, { ...streamed, ...(job.lost && RUNNING), progress }, isLatest)
+    return 'emit'
   }
 
   #open (jobId: string): Job {
     const view: JobView = { jobId, status: 'processing', text: '', truncated: false, endTruncated: false }
     const job: Job = { view, end: 0, lost: undefined }
-    this.#put(job)
+    this.#append(job)
     return job
   }
 
   #end (job: Job, end: Partial<JobView>): void {
     this.#change(job, end)
-    // To the end, so that the one that ended first is forgotten first.
-    this.#put(job)
+    // Ended jobs stay in the order of their ends, so the oldest is removed first.
+    this.#append(job)
     for (const { view } of this.#select((job) => !isRunning(job)).slice(0, -MAX_ENDED)) this.#jobs.delete(view.jobId)
   }
 
-  #put (job: Job): void {
+  #append (job: Job): void {
     this.#jobs.delete(job.view.jobId)
     this.#jobs.set(job.view.jobId, job)
   }
 
-  #change (job: Job, news: Partial<JobView>, isLatest = true): void {
-    job.view = Object.freeze({ ...job.view, ...news })
-    if (news.status) job.lost = undefined
+  #change (job: Job, changes: Partial<JobView>, isLatest = true): void {
+    job.view = Object.freeze({ ...job.view, ...changes })
+    if (changes.status) job.lost = undefined
     if (isLatest) this.#latest = job
   }
 
@@ -215,17 +220,17 @@ export function snapshotOf ({ latest, views }: Jobs, isKnown: boolean, subscript
   return Object.freeze({ latest, jobs, isKnown, subscription, find: (jobId: string) => jobs.find((job) => job.jobId === jobId) })
 }
 
-/** What a session is that nobody follows. */
+/** The snapshot of a session without a subscription. */
 export const noJobs = snapshotOf(new Jobs(), false, 'none')
 
-/** What a job that counted as lost is again. */
-const RUNS = { status: 'processing', error: undefined, endedAt: undefined } as const
+/** The fields of a running job; they undo a presumed end. */
+const RUNNING = { status: 'processing', error: undefined, endedAt: undefined } as const
 
 function isRunning ({ view }: Job): boolean {
   return view.status === 'processing'
 }
 
-/** Whether its end is more than presumed. */
+/** Whether the server has reported the end of the job. */
 function hasEnded (job: Job): boolean {
   return !isRunning(job) && !job.lost
 }

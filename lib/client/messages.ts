@@ -5,21 +5,21 @@ export type {
   ClientMessage, ConnectionEstablished, LargeMessage, Pong, ProtocolError, ServerMessage, Subscribed, Unsubscribed
 } from '../protocol/messages.js'
 
-/** A message of a type that the protocol does not know: the app's own. */
+/** A message of the app's own: its type is not in the protocol. */
 export interface AppMessage {
   type: string
   [field: string]: unknown
 }
 
-/** What the server allows this connection, as `connection` states it. A limit that is absent does not exist. */
+/** The server's limits for this connection, from the `connection` message. Without a field there is no such limit. */
 export type ClientLimits = NonNullable<ConnectionEstablished['limits']>
 
-/** Where a stream is, as `connection` and `subscribed` tell. */
-export type Answer = Partial<NonNullable<ConnectionEstablished['user']>>
+/** The position of a stream and the result of its recovery, from `connection` and `subscribed`. */
+export type StreamReply = Partial<NonNullable<ConnectionEstablished['user']>>
 
-export type GapReason = Exclude<NonNullable<Answer['reason']>, 'new'>
+export type GapReason = Exclude<NonNullable<StreamReply['reason']>, 'new'>
 
-/** Any message that comes, before it is known which one. */
+/** Any incoming message, before its type is checked. */
 export interface Incoming {
   readonly type: string
   readonly sessionId?: string
@@ -29,12 +29,12 @@ export interface Incoming {
   readonly [field: string]: unknown
 }
 
-/** Tells the protocol's messages apart from the app's; what a server sends of its own types is taken at its word. */
+/** Narrows a message to a protocol type. Doesn't validate the fields: the client trusts the server. */
 export function isKnown<T extends ServerMessage['type']> (type: T, message: Incoming): message is Incoming & Extract<ServerMessage, { type: T }> {
   return message.type === type
 }
 
-/** What is no message says nothing. */
+/** Parses a message. Returns undefined if the text is not one. */
 export function parseMessage (text: string): Incoming | undefined {
   try {
     const message = JSON.parse(text) as Incoming | null
@@ -45,8 +45,8 @@ export function parseMessage (text: string): Incoming | undefined {
 }
 
 /**
- * Returns the ids of the sessions that a `subscribe` or an `unsubscribe` is about. Undefined when it names none. What is no
- * id is left out.
+ * Returns the session ids in a `subscribe` or `unsubscribe` message, without invalid entries. Returns undefined if the message
+ * names no sessions.
  */
 export function sessionsOf ({ sessionId, sessions = sessionId }: Incoming): string[] | undefined {
   if (sessions === undefined) return undefined

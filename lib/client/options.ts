@@ -4,69 +4,75 @@ import type { SubscriptionStatus } from './jobs.js'
 import type { AppMessage, ConnectionEstablished, GapReason, ServerMessage } from './messages.js'
 import type { CloseInfo, StateChange, Token } from './reconnecting-socket.js'
 
-/** Something was missed that can't be had any more; what is known now follows. */
+/** A recovery failure: the client missed messages that the server can't replay. The current state follows as a snapshot. */
 export interface Gap {
-  /** Absent when it is the user's own stream. */
+  /** Undefined for the user's own stream. */
   readonly sessionId: string | undefined
-  /** `expired` and `overflow`: too old, or too much. `restarted`: the server is another one. */
+  /**
+   * - `expired`: the missed messages are no longer kept.
+   * - `overflow`: too many messages were missed.
+   * - `restarted`: the server restarted or is a different one.
+   */
   readonly reason: GapReason
 }
 
-/** A session is followed from now on, is not any more, or has to wait. */
+/** A change of a session's subscription status. */
 export interface SubscriptionChange {
   readonly sessionId: string
   readonly status: SubscriptionStatus
 }
 
-/** `App` is the union of the app's own messages, if it wants to have them typed. An option that is `null` is left out. */
+/** The client's options. `App` is the union of the app's own message types. `null` means the same as `undefined`. */
 export interface ClientOptions<App extends { type: string } = AppMessage> {
   /**
-   * Where to connect: `ws:`, `wss:`, `http:` or `https:`, or a path on the page's own host. Outside of a browser it must
-   * be given.
-   * @default '/ws' on the page's own host, `wss:` on an https page
+   * The server's URL (`ws:`, `wss:`, `http:` or `https:`), or a path on the page's host. Outside a browser it is required and
+   * must be absolute.
+   * @default '/ws' on the page's host, `wss:` on an https page
    */
   url?: string | null | undefined
-  /** Who the user is, for a server that does not authenticate. */
+  /** The user's id, for a server that does not authenticate its clients. */
   userId?: string | null | undefined
-  /** A session to follow from the start. More can be followed with `subscribe`. */
+  /** A session to subscribe to from the start. `subscribe` adds more. */
   sessionId?: string | null | undefined
   /**
-   * Called before every attempt, so that no token is stale. Without a token (`null`, `undefined` or an empty string) the
-   * client connects without one. A throw, a rejection, and anything that is not a string are a failed attempt, and an
-   * `error` of `token_failed`.
+   * Returns the token. Called before every attempt, so that the token is fresh. If it returns `null`, `undefined` or an empty
+   * string, the client connects without a token. If it throws, rejects or returns any other value, the attempt fails and an
+   * `error` event with the code `token_failed` follows.
    */
   getToken?: (() => Token | PromiseLike<Token>) | null | undefined
-  /** Whether to come back after the connection ends. @default true */
+  /** Whether to reconnect after the connection ends. @default true */
   reconnect?: boolean | null | undefined
   /**
-   * The base of the time between attempts, in milliseconds: before the n-th it waits for a random time of up to
+   * The base of the reconnect delay, in milliseconds. Before the n-th attempt the client waits for a random time of up to
    * `reconnectInterval` · 2ⁿ⁻¹. @default 3000
    */
   reconnectInterval?: number | null | undefined
-  /** The longest time between attempts, in milliseconds. @default 30000 */
+  /** The maximum delay between attempts, in milliseconds. @default 30000 */
   maxReconnectIntervalMs?: number | null | undefined
   /**
-   * Attempts after the connection ended or could not be made, until it gives up. Those without a network don't count. 0
-   * is none. @default 10
+   * The number of failed attempts in a row after which the client gives up. Attempts while offline don't count. 0 means no
+   * reconnect attempts. @default 10
    */
   maxReconnectAttempts?: number | null | undefined
-  /** How long an attempt may take, from `getToken` to the server's `connection` message, in milliseconds. @default 10000 */
+  /** The timeout of an attempt, from `getToken` to the server's `connection` message, in milliseconds. @default 10000 */
   connectTimeoutMs?: number | null | undefined
-  /** Messages that `send` keeps while there is no connection. @default 100 */
+  /** The maximum number of messages that `send` queues while there is no connection. @default 100 */
   maxQueuedMessages?: number | null | undefined
-  /** The WebSocket to use, such as that of ws. Node.js before 22 has none of its own. @default globalThis.WebSocket */
+  /** The WebSocket class, such as the one of `ws`. Node.js before 22 has no global one. @default globalThis.WebSocket */
   WebSocket?: WebSocketConstructor | null | undefined
-  /** Every message, in order, each once. */
+  /** Called for every message, in order and once. */
   onMessage?: ((message: ServerMessage | App) => void) | null | undefined
-  /** It is connected. */
+  /** Called when the client is connected. */
   onOpen?: ((message: ConnectionEstablished) => void) | null | undefined
-  /** A connection, or an attempt to make one, has ended. It may come back: `state` tells. */
+  /** Called when a connection or an attempt to connect has ended. `state` says whether the client reconnects. */
   onClose?: ((info: CloseInfo) => void) | null | undefined
+  /** Called for errors of the client and for `error` messages of the server. */
   onError?: ((error: ClientError) => void) | null | undefined
+  /** Called when messages were missed that the server can't replay. */
   onGap?: ((gap: Gap) => void) | null | undefined
 }
 
-/** What can be listened to beside the types of messages. */
+/** The events that `on` accepts in addition to message types. */
 export interface ClientEvents<App extends { type: string } = AppMessage> {
   message: ServerMessage | App
   open: ConnectionEstablished
@@ -86,38 +92,38 @@ export const defaults = {
   maxQueuedMessages: 100
 } as const
 
-/** The options that are given, with the defaults of the others. */
+/** The options with defaults filled in. */
 export type Resolved<App extends { type: string }> =
   { readonly [K in keyof ClientOptions]: NonNullable<ClientOptions<App>[K]> | undefined } &
   { readonly [K in keyof typeof defaults]: NonNullable<ClientOptions[K]> }
 
-/** A value of the right type for each option. Complete before the compiler. */
+/** A value of the correct type for each option. The compiler checks that none is missing. */
 const samples: Readonly<Record<keyof ClientOptions, unknown>> = {
   ...defaults, url: '', userId: '', sessionId: '', getToken: Function, WebSocket: Function,
   onMessage: Function, onOpen: Function, onClose: Function, onError: Function, onGap: Function
 }
 
 /**
- * Checks options, and returns those that have a value. `null` counts as `undefined`.
+ * Validates options and returns those that have a value. `null` counts as `undefined`.
  *
- * @param more Samples of a hook's own options.
- * @throws `ClientError` `invalid_option` for an unknown name, and for a value of another type
+ * @param extra Sample values of a hook's own options.
+ * @throws `ClientError` `invalid_option` if an option is unknown or has a value of the wrong type
  */
-export function givenOptions (options: object | null, more: object = {}): Record<string, unknown> {
-  const known: Record<string, unknown> = { ...samples, ...more }
+export function checkOptions (options: object | null, extra: object = {}): Record<string, unknown> {
+  const known: Record<string, unknown> = { ...samples, ...extra }
   const given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined && value !== null)
   for (const [name, value] of given) {
     const type = typeof known[name]
-    // NaN compares with nothing: it would be a limit that is never reached.
+    // `>=` also rejects NaN, which would be a limit that is never reached.
     const isValid = typeof value === type && (type !== 'number' || value >= 0)
     if (isValid) continue
-    const rule = type === 'undefined' ? `is unknown: there are ${Object.keys(known).join(', ')}` : `must be a valid ${type}`
+    const rule = type === 'undefined' ? `is unknown: known options are ${Object.keys(known).join(', ')}` : `must be a valid ${type}`
     throw new ClientError('invalid_option', `the option "${name}" ${rule}`)
   }
   return Object.fromEntries(given)
 }
 
-/** Fills in the defaults. Throws as `givenOptions`. */
+/** Validates options and fills in the defaults. Throws like `checkOptions`. */
 export function resolveOptions<App extends { type: string }> (options: ClientOptions<App> | null, { WebSocket }: Pick<Environment, 'WebSocket'>): Resolved<App> {
-  return { WebSocket, ...defaults, ...givenOptions(options) }
+  return { WebSocket, ...defaults, ...checkOptions(options) }
 }

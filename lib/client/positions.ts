@@ -1,88 +1,92 @@
-import type { Answer, GapReason } from './messages.js'
+import type { GapReason, StreamReply } from './messages.js'
 
-/** What becomes of a numbered message: it is new, it came before, or something is missing in front of it. */
-export type Verdict = 'new' | 'double' | 'hole'
+/** How a message relates to a position: it is new, it is a duplicate, or messages before it are missing. */
+export type Verdict = 'new' | 'duplicate' | 'gap'
 
 /**
- * Where the client is in one stream. It goes forward by what was delivered, never by what the server says is there, so
- * that a connection that drops in the middle of a replay continues where it was cut.
+ * Tracks the client's position in one stream. Only delivered messages advance it, never the server's statement of its head. So
+ * a replay that is interrupted continues where it stopped.
  */
 export class Position {
   #epoch: string | undefined
   #seq = 0
-  /** While the present state comes: how many of its messages are left, and the stream's head behind them. */
-  #left = 0
+  /** Messages of the snapshot that have not arrived yet. */
+  #snapshotLeft = 0
+  /** The stream's position after the snapshot. */
   #head = 0
-  /** The gap that was asked about last: the same one again is there to stay. */
-  #askedAbout: string | undefined
+  /** The gap that was last requested. If it appears again, the server can't fill it. */
+  #requestedGap: string | undefined
 
-  /** What the server is told when the client comes back. Undefined without a position, also while the present state comes. */
+  /** The `since` value to send. Undefined without a position, and while a snapshot is arriving. */
   get since (): string | undefined {
-    return this.#epoch === undefined || this.#left > 0 ? undefined : `${this.#epoch}:${this.#seq}`
+    return this.#epoch === undefined || this.#snapshotLeft > 0 ? undefined : `${this.#epoch}:${this.#seq}`
   }
 
-  /** Whether nothing of a present state is still to come. */
+  /** Whether no snapshot is arriving. */
   get settled (): boolean {
-    return this.#left === 0
+    return this.#snapshotLeft === 0
   }
 
-  forget (): void {
+  reset (): void {
     this.#epoch = undefined
-    this.#left = 0
+    this.#snapshotLeft = 0
   }
 
-  /** Takes the server's answer. Returns why something was missed; undefined when nothing was, or nothing was known before. */
-  greet ({ epoch, seq = 0, recovered, replaying = 0, reason = 'expired' }: Answer): GapReason | undefined {
+  /**
+   * Applies the server's reply to `subscribe`. Returns the reason of a recovery failure; undefined if nothing was missed or if
+   * there was no position before.
+   */
+  apply ({ epoch, seq = 0, recovered, replaying = 0, reason = 'expired' }: StreamReply): GapReason | undefined {
     if (recovered) {
-      this.#left = 0
+      this.#snapshotLeft = 0
       return undefined
     }
-    const had = this.since !== undefined
-    // In the same life of the stream numbers can still be compared: what came before the gap does not come twice.
+    const hadPosition = this.since !== undefined
+    // In the same epoch sequence numbers stay comparable, so messages from before the gap are recognized as duplicates.
     if (epoch !== this.#epoch) this.#seq = 0
     this.#epoch = epoch
-    this.#left = replaying
+    this.#snapshotLeft = replaying
     this.#head = seq
     if (replaying === 0) this.#seq = seq
-    // `new` says that no position was told.
-    return had && reason !== 'new' ? reason : undefined
+    // `new` means that the request had no position.
+    return hadPosition && reason !== 'new' ? reason : undefined
   }
 
-  /** Takes a message, numbered or not. One that is a `hole` was not taken: `jump` takes it all the same. */
-  take (seq: number | undefined): Verdict {
-    if (this.#left > 0 && (seq === undefined || seq <= this.#head)) return this.#takeState(seq)
-    // One from behind the head says that the state is complete.
-    if (this.#left > 0) this.#settle()
+  /** Advances by one message, numbered or not. For a `gap` the position stays; `jump` then skips what is missing. */
+  advance (seq: number | undefined): Verdict {
+    if (this.#snapshotLeft > 0 && (seq === undefined || seq <= this.#head)) return this.#advanceSnapshot(seq)
+    // A message from after the head means that the snapshot is complete.
+    if (this.#snapshotLeft > 0) this.#settle()
     if (seq === undefined || this.#epoch === undefined) return 'new'
-    if (seq <= this.#seq) return 'double'
-    if (seq > this.#seq + 1) return 'hole'
+    if (seq <= this.#seq) return 'duplicate'
+    if (seq > this.#seq + 1) return 'gap'
     this.#seq = seq
     return 'new'
   }
 
-  /** Whether what is missing here may be asked for: with a position to go on from, and once. */
-  mayAskAbout (gap = ''): boolean {
+  /** Returns whether the missing messages may be requested: only with a known position, and once per gap. */
+  mayRequest (gap = ''): boolean {
     const { since } = this
-    const asked = `${String(since)} ${gap}`
-    if (since === undefined || this.#askedAbout === asked) return false
-    this.#askedAbout = asked
+    const request = `${String(since)} ${gap}`
+    if (since === undefined || this.#requestedGap === request) return false
+    this.#requestedGap = request
     return true
   }
 
-  /** Accepts that what is missing in front of a message won't come. */
-  jump (seq = this.#seq): void {
+  /** Skips missing messages that will not arrive. */
+  skipTo (seq = this.#seq): void {
     this.#seq = seq
   }
 
-  #takeState (seq: number | undefined): Verdict {
-    const isDouble = seq !== undefined && seq <= this.#seq
-    if (seq !== undefined && !isDouble) this.#seq = seq
-    if (--this.#left === 0) this.#settle()
-    return isDouble ? 'double' : 'new'
+  #advanceSnapshot (seq: number | undefined): Verdict {
+    const isDuplicate = seq !== undefined && seq <= this.#seq
+    if (seq !== undefined && !isDuplicate) this.#seq = seq
+    if (--this.#snapshotLeft === 0) this.#settle()
+    return isDuplicate ? 'duplicate' : 'new'
   }
 
   #settle (): void {
-    this.#left = 0
+    this.#snapshotLeft = 0
     this.#seq = Math.max(this.#seq, this.#head)
   }
 }

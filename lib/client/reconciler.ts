@@ -4,28 +4,29 @@ import type { ClientLimits } from './messages.js'
 import type { Session } from './session.js'
 import type { Socket } from './socket.js'
 
-/** The share of the longest message that a batch fills: a UTF-16 unit is up to three bytes of UTF-8. */
+/** The share of the message size limit that a batch may fill. One UTF-16 unit takes up to three bytes of UTF-8. */
 const BATCH_SHARE = 0.25
-/** The longest message that a server takes which does not say. */
-const DEFAULT_BYTES = 65_536
+/** The message size limit, in bytes, of a server that doesn't state one. */
+const DEFAULT_MESSAGE_BYTES = 65_536
 
 /**
- * Moves what the server holds towards what the page wants. A flush unsubscribes from the sessions that nobody wants any
- * more, then subscribes to wanted ones while there is room. Flushes stay below the server's rate limit. A session that is wanted
- * and released between two flushes costs no message.
+ * Brings the server's subscriptions in line with the page's subscribers. A flush unsubscribes from sessions without
+ * subscribers, then subscribes to sessions with subscribers while there is room. Flushes stay below the server's rate limit.
+ * A session that gains and loses its subscribers between two flushes costs no message.
  */
 export class Reconciler {
   readonly sessions = new Map<string, Session>()
   readonly #clock: Environment['clock']
-  /** The app's own messages, which go behind those about sessions. */
+  /** The app's own messages. They are sent after those about sessions. */
   readonly #queue: string[]
   #timer: Timer | undefined
-  /** That of the connection, if there is one. */
+  /** The connected socket, if any. */
   #socket: Socket | undefined
-  /** Sessions that the connection may follow, and whether the server has said so. */
+  /** The maximum number of sessions on this connection. */
   #capacity = Infinity
-  #isStated = false
-  /** The longest batch, in UTF-16 units. 0 for a server that knows no batches: then each session is a message. */
+  /** Whether the server stated that limit. */
+  #isLimitStated = false
+  /** The largest batch, in UTF-16 units. 0 for a server without batch support: then each session takes a message. */
   #batchUnits = 0
 
   constructor (clock: Environment['clock'], queue: string[]) {
@@ -34,9 +35,9 @@ export class Reconciler {
   }
 
   connected (limits: ClientLimits | undefined, socket: Socket | undefined): void {
-    const { sessions, messageBytes = DEFAULT_BYTES } = limits ?? {}
+    const { sessions, messageBytes = DEFAULT_MESSAGE_BYTES } = limits ?? {}
     this.#socket = socket
-    this.#isStated = sessions !== undefined
+    this.#isLimitStated = sessions !== undefined
     this.#capacity = sessions ?? Infinity
     this.#batchUnits = limits ? messageBytes * BATCH_SHARE : 0
   }
@@ -45,16 +46,16 @@ export class Reconciler {
     this.#socket = undefined
   }
 
-  /** What is wanted has changed. Everything that changes within one turn of the event loop is one flush. */
+  /** Schedules a flush. All changes in one turn of the event loop share one flush. */
   schedule (ms = 0): void {
     this.#timer ??= this.#clock.after(ms, () => { this.flush() })
   }
 
-  /** The server had no room for a session. Returns whether it will be known when there is some. */
-  full (): boolean {
-    // If the limit was stated, the server counts sessions of which it is not known here.
-    if (!this.#isStated) this.#capacity = [...this.sessions.values()].filter(({ isHeld }) => isHeld).length
-    return !this.#isStated
+  /** Handles `too_many_sessions`. Returns whether the client can tell when there is room again. */
+  limitReached (): boolean {
+    // If the limit was stated, the server counts sessions that this client doesn't know about.
+    if (!this.#isLimitStated) this.#capacity = [...this.sessions.values()].filter(({ isRequested }) => isRequested).length
+    return !this.#isLimitStated
   }
 
   flush (): void {
@@ -68,39 +69,39 @@ export class Reconciler {
         this.schedule(waitMs)
         break
       }
-      const text = this.#leave(changes) ?? (socket && (this.#ask(changes) ?? this.#queue.shift()))
+      const text = this.#unsubscribe(changes) ?? (socket && (this.#subscribe(changes) ?? this.#queue.shift()))
       if (!text) break
       socket?.send(text)
     }
-    // Last, because a listener may do anything, also flush.
-    for (const [session, status] of changes) session.enter(status)
+    // Last, because a listener may call anything, even `flush`.
+    for (const [session, status] of changes) session.setStatus(status)
   }
 
-  /** Returns the next message that leaves sessions. */
-  #leave (changes: Map<Session, SubscriptionStatus>): string | undefined {
+  /** Returns the next `unsubscribe` message, if there is one to send. */
+  #unsubscribe (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const ids = new Batch('unsubscribe', this.#batchUnits)
     for (const session of this.sessions.values()) {
-      const { id, isWanted, isHeld, throttle } = session
-      // One in the query of a connection that is being opened can be left only when that is open.
-      if (isWanted || (isHeld && (!this.#socket || !ids.add({ sessionId: id })))) continue
-      session.left()
+      const { id, isWanted, isRequested, throttle } = session
+      // The session in the query of an opening connection can be left only when the connection is open.
+      if (isWanted || (isRequested && (!this.#socket || !ids.add({ sessionId: id })))) continue
+      session.unsubscribed()
       changes.set(session, 'none')
-      if (session.leaving === 0 && !throttle.isHeard) this.sessions.delete(id)
+      if (session.unsubscribing === 0 && !throttle.hasListeners) this.sessions.delete(id)
     }
     return ids.text
   }
 
-  /** Returns the next message that asks for sessions. */
-  #ask (changes: Map<Session, SubscriptionStatus>): string | undefined {
+  /** Returns the next `subscribe` message, if there is one to send. */
+  #subscribe (changes: Map<Session, SubscriptionStatus>): string | undefined {
     const entries = new Batch('subscribe', this.#batchUnits)
     const wanted = [...this.sessions.values()].filter(({ isWanted }) => isWanted)
-    let room = this.#capacity - wanted.filter(({ isHeld }) => isHeld).length
+    let room = this.#capacity - wanted.filter(({ isRequested }) => isRequested).length
     for (const session of wanted) {
-      const { id: sessionId, isDue, isHeld, isAsking, pause, status, position: { since }, jobs: { have } } = session
-      if (!isDue || isAsking || pause) continue
-      const hasRoom = isHeld || --room >= 0
+      const { id: sessionId, isDue, isRequested, inFlight, retryTimer, status, position: { since }, jobs: { have } } = session
+      if (!isDue || inFlight || retryTimer) continue
+      const hasRoom = isRequested || --room >= 0
       if (status !== 'subscribed') changes.set(session, hasRoom ? 'pending' : 'waiting')
-      if (hasRoom && entries.add({ sessionId, since, have })) session.asked()
+      if (hasRoom && entries.add({ sessionId, since, have })) session.requested()
     }
     return entries.text
   }
@@ -112,7 +113,7 @@ interface Entry {
   readonly have?: Record<string, number> | undefined
 }
 
-/** A message about sessions. With one entry it has the form that every server knows, so that one always fits. */
+/** A `subscribe` or `unsubscribe` message for several sessions. With one entry it has the form that every server supports. */
 class Batch {
   readonly #type: 'subscribe' | 'unsubscribe'
   readonly #entries: Entry[] = []
@@ -123,7 +124,7 @@ class Batch {
     this.#units = units
   }
 
-  /** Undefined without entries. */
+  /** The serialized message. Undefined without entries. */
   get text (): string | undefined {
     const type = this.#type
     const [first, ...others] = this.#entries
@@ -131,7 +132,7 @@ class Batch {
     return first && JSON.stringify({ type, ...(others.length === 0 ? first : { sessions }) })
   }
 
-  /** Returns whether there was room for the entry. */
+  /** Adds an entry if it fits; the first always does. Returns whether it was added. */
   add (entry: Entry): boolean {
     this.#units -= JSON.stringify(entry).length
     const fits = this.#units >= 0 || this.#entries.length === 0

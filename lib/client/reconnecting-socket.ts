@@ -4,32 +4,32 @@ import type { Emitter } from './emitter.js'
 import type { Environment, Timer, WakeEvent, WebSocketConstructor } from './environment.js'
 import { ClientError } from './errors.js'
 import type { ClientLimits } from './messages.js'
-import { ANSWER_MS, protocolsFor, Socket } from './socket.js'
-import { redacted } from './target.js'
+import { REPLY_TIMEOUT_MS, protocolsFor, Socket } from './socket.js'
+import { redact } from './target.js'
 
-/** What `getToken` returns. Without a token the client connects without one. */
+/** The result of `getToken`. `null`, `undefined` and an empty string mean that the client connects without a token. */
 export type Token = string | null | undefined
 
 /**
- * - `idle`: nothing has been asked of it.
- * - `connecting`: an attempt is under way, from `getToken` to the server's `connection` message.
- * - `connected`: that message has come.
- * - `waiting`: for the next attempt, or for a network.
- * - `closed`: no attempt will be made. After `attempts` a page that comes online or becomes visible begins anew, after
- *   everything else only `connect`.
+ * - `idle`: the client has not connected yet.
+ * - `connecting`: an attempt is in progress, from `getToken` to the server's `connection` message.
+ * - `connected`: the `connection` message has arrived.
+ * - `waiting`: the client waits for its next attempt, or for a network.
+ * - `closed`: the client does not reconnect by itself, only with `connect`. After the reason `attempts` it also reconnects when
+ *   the page comes online or becomes visible.
  */
 export type ConnectionState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed'
 
 /**
- * Why it is not connected.
+ * Why the client is not connected.
  *
- * - `lost`: the connection, or an attempt, was ended by the server or the network.
- * - `timeout`: no `connection` message came in time.
- * - `silent`: the connection was open, and nobody answered any more.
+ * - `lost`: the server or the network ended the connection or the attempt.
+ * - `timeout`: no `connection` message arrived in time.
+ * - `silent`: the connection was open, but the server did not respond.
  * - `offline`: there is no network.
  * - `token`: `getToken` failed.
  * - `attempts`: all attempts are used up.
- * - `refused`: the server's close code says that coming back would end the same way; or the URL can't be opened.
+ * - `refused`: the server's close code says that a reconnect would fail too, or the URL can't be opened.
  * - `disabled`: the connection ended, and `reconnect` is off.
  * - `called`: `close` was called.
  */
@@ -41,16 +41,16 @@ export interface StateChange {
   readonly reason: StateReason | undefined
 }
 
-/** The end of a socket, or of an attempt to open one. */
+/** Describes the end of a connection, or of an attempt to connect. */
 export interface CloseInfo {
-  /** As in the close frame; 1006 where none came. */
+  /** The code of the close frame, or 1006 if there was none. */
   readonly code: number
   readonly reason: string
-  /** Whether it had been connected. */
+  /** Whether the client had been connected. */
   readonly wasConnected: boolean
 }
 
-export interface LinkOptions extends BackoffOptions {
+export interface ReconnectingSocketOptions extends BackoffOptions {
   readonly getToken?: (() => Token | PromiseLike<Token>) | undefined
   readonly reconnect: boolean
   readonly maxReconnectAttempts: number
@@ -58,101 +58,102 @@ export interface LinkOptions extends BackoffOptions {
   readonly WebSocket?: WebSocketConstructor | undefined
 }
 
-/** What it counts. */
-export interface LinkCounts {
+/** The counters that a `ReconnectingSocket` updates. */
+export interface ReconnectingSocketCounters {
   messagesSent: number
   reconnects: number
   reconnectAttempts: number
 }
 
-export interface LinkEvents {
-  /** Where the next attempt goes. */
+export interface ReconnectingSocketEvents {
+  /** Returns the URL of the next attempt. */
   target (): string
   readonly message: (text: string) => void
   readonly latency: (ms: number) => void
   state (): void
 }
 
-/** The longest header line that nginx and Apache take by default, in bytes. Node.js takes twice as much for all headers. */
-const LONGEST_HEADER = 8192
+/** The longest header line that nginx and Apache accept by default, in bytes. Node.js accepts twice that for all headers. */
+const MAX_HEADER_BYTES = 8192
 
-/** One connection that keeps itself up: attempts, the time between them, and when to give up. */
+/** Keeps one connection open: makes attempts, waits between them, and decides when to give up. */
 export class ReconnectingSocket {
   state: ConnectionState = 'idle'
   reason: StateReason | undefined
-  /** While there is one that may be used, or an attempt to open it. */
+  /** The current socket, open or opening. */
   socket: Socket | undefined
-  readonly #options: LinkOptions
-  readonly #counts: LinkCounts
+  readonly #options: ReconnectingSocketOptions
+  readonly #counters: ReconnectingSocketCounters
   readonly #emitter: Emitter
-  readonly #events: LinkEvents
+  readonly #events: ReconnectingSocketEvents
   readonly #environment: Environment
-  /** The deadline of an attempt, or the time until the next. */
+  /** The timeout of the current attempt, or the delay until the next. */
   #timer: Timer | undefined
-  #unwatch: (() => void) | undefined
-  /** Attempts that failed since the last connection. */
-  #failed = 0
+  #stopWatching: (() => void) | undefined
+  /** Failed attempts since the last connection. */
+  #failedAttempts = 0
   #wasConnected = false
   #triedFreshToken = false
-  /** Why it is waiting. */
+  /** The reconnect rule of the latest close. */
   #rule: Reconnect = 'backoff'
-  /** When the page woke up, if no attempt has begun since. */
+  /** Time of the latest wake-up of the page. Undefined once an attempt has begun. */
   #wokeAt: number | undefined
-  /** Whether `online` may replace the current attempt: only once, because a network that flaps would let none finish. */
+  /** Whether `online` may replace the current attempt. Only once, because on a flapping network no attempt would finish. */
   #mayReplace = false
-  /** Where the latest attempt went, as it may be shown, and the error that it ended with. */
+  /** The redacted URL of the latest attempt. */
   #url = 'the server'
+  /** The error of the latest attempt. */
   #cause: unknown
 
-  constructor (options: LinkOptions, environment: Environment, counts: LinkCounts, emitter: Emitter, events: LinkEvents) {
+  constructor (options: ReconnectingSocketOptions, environment: Environment, counters: ReconnectingSocketCounters, emitter: Emitter, events: ReconnectingSocketEvents) {
     this.#options = options
-    this.#counts = counts
+    this.#counters = counters
     this.#environment = environment
     this.#emitter = emitter
     this.#events = events
   }
 
-  /** Connects now, unless it is about to or has. */
+  /** Connects now. Does nothing while connecting or connected. */
   connect (): void {
     if (this.state === 'connecting' || this.state === 'connected') return
-    this.#unwatch ??= this.#environment.watch((event) => { this.#wake(event) })
-    this.#failed = 0
+    this.#stopWatching ??= this.#environment.watch((event) => { this.#wake(event) })
+    this.#failedAttempts = 0
     this.#triedFreshToken = false
-    this.#open()
+    this.#startAttempt()
   }
 
-  /** The `connection` message has come: only now it is known that somebody serves this connection. */
+  /** Handles the `connection` message. Only this message proves that a server handles the connection. */
   connected (limits: ClientLimits | undefined): void {
     this.#timer?.cancel()
-    this.#failed = 0
+    this.#failedAttempts = 0
     this.#triedFreshToken = false
-    if (this.#wasConnected) this.#counts.reconnects++
+    if (this.#wasConnected) this.#counters.reconnects++
     this.#wasConnected = true
-    this.socket?.admit(limits)
-    this.#enter('connected')
+    this.socket?.start(limits)
+    this.#setState('connected')
   }
 
-  /** Takes another connection in the place of this one, which can't be trusted any more. */
+  /** Replaces the connection with a new one, because it no longer works reliably. */
   replace (reason: StateReason): void {
-    this.#ended('soon', reason, 1006, '')
+    this.#handleEnd('soon', reason, 1006, '')
   }
 
   close (): void {
     if (this.reason !== 'called') this.#stop('called', this.socket && { code: 1000, reason: '', wasConnected: this.state === 'connected' })
   }
 
-  #open (mayReplace = true): void {
+  #startAttempt (mayReplace = true): void {
     this.#wokeAt = this.#cause = undefined
     this.#mayReplace = mayReplace
-    if (this.state === 'waiting' || this.#wasConnected) this.#counts.reconnectAttempts++
-    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#ended('backoff', 'timeout', 1006, 'no answer in time') })
-    this.#enter('connecting')
-    // What an attempt brings that was given up meanwhile is of no interest.
-    void this.#prepare(() => this.#timer === attempt)
+    if (this.state === 'waiting' || this.#wasConnected) this.#counters.reconnectAttempts++
+    const attempt = this.#restart(this.#options.connectTimeoutMs, () => { this.#handleEnd('backoff', 'timeout', 1006, 'no answer in time') })
+    this.#setState('connecting')
+    // An abandoned attempt must have no effect.
+    void this.#getTokenAndOpen(() => this.#timer === attempt)
   }
 
-  /** Does not wait where there is no `getToken`. Never rejects. */
-  async #prepare (isCurrent: () => boolean): Promise<void> {
+  /** Gets a token, then opens the socket; synchronously if there is no `getToken`. Never rejects. */
+  async #getTokenAndOpen (isCurrent: () => boolean): Promise<void> {
     const { getToken } = this.#options
     let protocols
     try {
@@ -162,66 +163,66 @@ export class ReconnectingSocket {
     } catch (cause) {
       if (!isCurrent()) return
       this.#emitter.emit('error', new ClientError('token_failed', `getToken failed: ${messageOf(cause)}`, { cause }))
-      this.#ended('backoff', 'token', 1006, 'no token')
+      this.#handleEnd('backoff', 'token', 1006, 'no token')
       return
     }
     const { length } = protocols.join(', ')
-    // A browser can't see that a header was refused.
-    if (length > LONGEST_HEADER && isCurrent()) {
-      this.#emitter.emit('error', new ClientError('token_too_large', `the token's header of ${length} bytes may be refused: many proxies take ${LONGEST_HEADER}`))
+    // A browser doesn't report that a server refused a header.
+    if (length > MAX_HEADER_BYTES && isCurrent()) {
+      this.#emitter.emit('error', new ClientError('token_too_large', `the token makes a header of ${length} bytes: many proxies refuse more than ${MAX_HEADER_BYTES}`))
     }
-    if (isCurrent()) this.#dial(protocols)
+    if (isCurrent()) this.#openSocket(protocols)
   }
 
-  #dial (protocols: string[]): void {
+  #openSocket (protocols: string[]): void {
     const { WebSocket } = this.#options
     try {
       const url = this.#events.target()
-      this.#url = redacted(url)
+      this.#url = redact(url)
       this.socket = WebSocket && new Socket(WebSocket, url, protocols, this.#environment.clock, {
         message: this.#events.message,
         latency: this.#events.latency,
-        sent: () => { this.#counts.messagesSent++ },
+        sent: () => { this.#counters.messagesSent++ },
         close: (code, reason, cause) => {
           this.#cause = cause
-          this.#ended(ruleOf(code), 'lost', code, reason)
+          this.#handleEnd(ruleOf(code), 'lost', code, reason)
         },
         silent: () => { this.replace('silent') }
       })
     } catch (cause) {
-      // A URL that can't be opened today can't be opened tomorrow.
-      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redacted(messageOf(cause))}`, { cause }))
+      // If the constructor rejects the URL now, it will reject it again.
+      this.#emitter.emit('error', new ClientError('connection_failed', `the WebSocket can't be opened: ${redact(messageOf(cause))}`, { cause }))
       this.#stop('refused', undefined)
     }
   }
 
-  /** An attempt or a connection has ended. */
-  #ended (rule: Reconnect, reason: StateReason, code: number, text: string): void {
+  /** Handles the end of an attempt or a connection: waits for the next attempt, or gives up. */
+  #handleEnd (rule: Reconnect, reason: StateReason, code: number, text: string): void {
     const { reconnect, maxReconnectAttempts, getToken } = this.#options
     const info = { code, reason: text, wasConnected: this.state === 'connected' }
     const isOffline = !this.#environment.isOnline()
     const mayRefresh = rule === 'fresh-token' && getToken !== undefined && !this.#triedFreshToken
     if (rule === 'never' || (rule === 'fresh-token' && !mayRefresh)) this.#stop('refused', info)
     else if (!reconnect) this.#stop('disabled', info)
-    else if (!isOffline && !mayRefresh && this.#failed >= maxReconnectAttempts) this.#stop('attempts', info)
+    else if (!isOffline && !mayRefresh && this.#failedAttempts >= maxReconnectAttempts) this.#stop('attempts', info)
     else {
       this.#triedFreshToken ||= mayRefresh
       this.#rule = rule
       const ms = this.#delayMs(rule, isOffline)
       this.#drop()
-      this.#restart(ms, () => { this.#open() })
-      this.#enter('waiting', isOffline ? 'offline' : reason)
-      this.#tell(info)
+      this.#restart(ms, () => { this.#startAttempt() })
+      this.#setState('waiting', isOffline ? 'offline' : reason)
+      this.#emitClose(info)
     }
   }
 
-  /** The time until the next attempt. */
+  /** Returns the delay until the next attempt. */
   #delayMs (rule: Reconnect, isOffline: boolean): number {
-    // Without a network nothing is an attempt. It is tried all the same now and then, because a page's own machine can be
-    // reached without one.
+    // Attempts while offline don't count. They are made nevertheless, because a server on the same machine is reachable
+    // without a network.
     if (isOffline) return this.#options.maxReconnectIntervalMs
-    if (this.#isWaking && rule !== 'later') return 0
-    return delayMs(rule, ++this.#failed, this.#environment.random(), this.#options)
+    if (this.#isJustAwake && rule !== 'later') return 0
+    return delayMs(rule, ++this.#failedAttempts, this.#environment.random(), this.#options)
   }
 
   #stop (reason: StateReason, info: CloseInfo | undefined): void {
@@ -229,28 +230,28 @@ export class ReconnectingSocket {
     this.#timer?.cancel()
     this.#timer = undefined
     if (reason !== 'attempts') {
-      this.#unwatch?.()
-      this.#unwatch = undefined
+      this.#stopWatching?.()
+      this.#stopWatching = undefined
     }
-    this.#enter('closed', reason)
-    if (info) this.#tell(info)
+    this.#setState('closed', reason)
+    if (info) this.#emitClose(info)
   }
 
-  #tell (info: CloseInfo): void {
+  #emitClose (info: CloseInfo): void {
     if (!info.wasConnected && this.reason !== 'called') {
       const cause = this.#cause
-      const why = info.reason || redacted(messageOf(cause))
+      const why = info.reason || redact(messageOf(cause))
       this.#emitter.emit('error', new ClientError('connection_failed', `no connection to ${this.#url}: ${info.code} ${why}`.trim(), { cause }))
     }
     this.#emitter.emit('close', info)
   }
 
   /**
-   * Whether the page has just woken up. A browser reports a connection that died during the sleep only some milliseconds
-   * after the wake-up, and may deliver messages that had arrived before.
+   * Whether the page has just woken up. A browser reports a connection that died during sleep only some milliseconds after
+   * the wake-up. Until then it may deliver messages that arrived before the sleep.
    */
-  get #isWaking (): boolean {
-    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= ANSWER_MS
+  get #isJustAwake (): boolean {
+    return this.#wokeAt !== undefined && this.#environment.clock.monotonic() - this.#wokeAt <= REPLY_TIMEOUT_MS
   }
 
   #wake (event: WakeEvent): void {
@@ -261,9 +262,9 @@ export class ReconnectingSocket {
     } else if (event !== 'offline' && (state === 'closed' || (state === 'waiting' && this.#rule !== 'later'))) {
       this.connect()
     } else if (event === 'online' && state === 'connecting' && this.#mayReplace) {
-      // Begun on a network that is no more.
+      // The attempt began on a network that no longer exists.
       this.#drop()
-      this.#open(false)
+      this.#startAttempt(false)
     }
   }
 
@@ -278,14 +279,14 @@ export class ReconnectingSocket {
     return this.#timer = this.#environment.clock.after(ms, callback)
   }
 
-  #enter (state: ConnectionState, reason?: StateReason): void {
+  #setState (state: ConnectionState, reason?: StateReason): void {
     this.state = state
     this.reason = reason
     this.#events.state()
   }
 }
 
-/** What an error says. One about several addresses of a host has no message in Node.js, only a code. */
+/** Returns an error's message or code. In Node.js an error about several addresses of a host has an empty message. */
 function messageOf (cause: unknown): string {
   const { message, code } = Object(cause) as { message?: unknown, code?: unknown }
   return [cause, message, code].find((text): text is string => typeof text === 'string' && text !== '') ?? ''

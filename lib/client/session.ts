@@ -5,32 +5,29 @@ import type { SubscriptionChange } from './options.js'
 import { FrameThrottle } from './frame-throttle.js'
 import { Position } from './positions.js'
 
-/** One session: what the page wants of it, what the server holds, where its stream is, and its jobs. */
+/** The state of one session: its subscribers, its subscription on the server, its stream position and its jobs. */
 export class Session {
   readonly id: string
   readonly #emitter: Emitter
   readonly position = new Position()
   readonly jobs = new Jobs()
-  /** Listeners to the jobs and the status. */
+  /** Calls the listeners of the snapshot. */
   readonly throttle: FrameThrottle
-  /** Everybody who wants the session to be followed. */
-  readonly holders = new Set<object>()
-  /** Whether the server counts it: it was asked for on this connection, and was neither left nor refused since. */
-  isHeld = false
-  /** Whether a `subscribe` has to be sent, also again. What comes of the stream before the answer comes again behind it. */
+  /** The subscribers of the session. */
+  readonly subscribers = new Set<object>()
+  /** Whether the server counts the session: a `subscribe` was sent on this connection, and neither refused nor undone. */
+  isRequested = false
+  /** Whether a `subscribe` must be sent (again). The server repeats after its reply what arrives of the stream before it. */
   isDue = true
-  /** Whether a `subscribe` is not answered yet. */
-  isAsking = false
-  /** While it is set, the session is not asked for: the server could not decide. */
-  pause: Timer | undefined
-  /**
-   * How many `unsubscribe` messages are not answered yet. Until they are, what comes of the session belongs to a request from
-   * before them.
-   */
-  leaving = 0
-  /** How often in a row the server could not decide. */
+  /** Whether a `subscribe` is in flight. */
+  inFlight = false
+  /** Delays the next `subscribe` after the server replied `unavailable`. */
+  retryTimer: Timer | undefined
+  /** Number of `unsubscribe` messages in flight. Until their replies, messages of the session belong to an older request. */
+  unsubscribing = 0
+  /** Number of `unavailable` replies in a row. */
   retries = 0
-  /** Whether its jobs are known: the present state has come once since it was followed. */
+  /** Whether a snapshot has arrived since the client subscribed. */
   isKnown = false
   status: SubscriptionStatus = 'none'
   #snapshot: JobsSnapshot | undefined
@@ -42,7 +39,7 @@ export class Session {
   }
 
   get isWanted (): boolean {
-    return this.holders.size > 0
+    return this.subscribers.size > 0
   }
 
   /** The same object until `changed` is called. */
@@ -50,38 +47,38 @@ export class Session {
     return this.#snapshot ??= snapshotOf(this.jobs, this.isKnown, this.status)
   }
 
-  /** Something of the snapshot may have changed. Listeners hear of it at once if it is `urgent`. */
+  /** Invalidates the snapshot and notifies listeners; if `urgent`, without waiting for the end of the frame. */
   changed (urgent = true): void {
     this.#snapshot = undefined
-    this.throttle.tell(urgent)
+    this.throttle.notify(urgent)
   }
 
-  enter (status: SubscriptionStatus): void {
+  setStatus (status: SubscriptionStatus): void {
     if (this.status === status) return
     this.status = status
     this.changed()
     this.#emitter.emit('subscription', { sessionId: this.id, status } satisfies SubscriptionChange)
   }
 
-  /** A `subscribe` is sent. */
-  asked (): void {
-    this.isHeld = this.isAsking = true
+  /** Records that a `subscribe` is being sent. */
+  requested (): void {
+    this.isRequested = this.inFlight = true
     this.isDue = false
   }
 
-  /** The server does not hold the session, and is not asked for it. */
-  released (): void {
-    this.isHeld = this.isAsking = false
+  /** Records that the server has no subscription to the session, and that no `subscribe` is in flight. */
+  reset (): void {
+    this.isRequested = this.inFlight = false
     this.isDue = true
-    this.pause?.cancel()
-    this.pause = undefined
+    this.retryTimer?.cancel()
+    this.retryTimer = undefined
   }
 
-  /** Nobody wants the session. If the server holds it, an `unsubscribe` is sent. */
-  left (): void {
-    if (this.isHeld) this.leaving++
-    this.released()
+  /** Records that the session has no subscribers, and that an `unsubscribe` is being sent if the server counts it. */
+  unsubscribed (): void {
+    if (this.isRequested) this.unsubscribing++
+    this.reset()
     this.isKnown = false
-    this.position.forget()
+    this.position.reset()
   }
 }

@@ -1,90 +1,94 @@
 import type { Environment, Timer, WebSocketConstructor, WebSocketLike } from './environment.js'
 import type { ClientLimits } from './messages.js'
-import { encoded } from './target.js'
+import { encodeText } from './target.js'
 
 export interface SocketEvents {
-  /** What came, as text. */
+  /** Called for each text message. */
   message (text: string): void
-  /** The cause is the error that came before the close, where the environment gives one. */
+  /** Called on close. `cause` is the error before the close, if the environment provides one. */
   close (code: number, reason: string, cause: unknown): void
-  /** It is open as far as anybody says, and nothing comes through it. */
+  /** Called when the socket appears open but the server does not respond. */
   silent (): void
-  /** A message went out. */
+  /** Called after each message that was sent. */
   sent (): void
-  /** A round trip, in milliseconds. */
+  /** Called with the round trip of a ping, in milliseconds. */
   latency (ms: number): void
 }
 
-/** So long nothing may come before the client asks whether anybody is there, and so long it waits for an answer. */
-const QUIET_MS = 30_000
-export const ANSWER_MS = 5_000
-/** A long message is given time to arrive at this speed, in bytes per millisecond. Nothing of it can be seen before its end. */
-const SLOWEST = 8
+/** Idle time after which the client sends a ping, in milliseconds. */
+const IDLE_MS = 30_000
+/** How long the client waits for the reply, in milliseconds. */
+export const REPLY_TIMEOUT_MS = 5_000
+/** The slowest download that counts as alive, in bytes per millisecond. A WebSocket does not show a message's first bytes. */
+const SLOWEST_BYTES_PER_MS = 8
 
-/** The client's share of the server's rate limit. The rest is room for messages that a slow network delivers together. */
-const SHARE = 0.8
+/** The share of the server's rate limit that the client uses. The rest is a margin for messages that a slow network bunches. */
+const RATE_SHARE = 0.8
 /**
- * The share of the burst that may be under way, and the share of that after which a ping asks how far the server has read. The
- * network may hold messages back and deliver them together, which exceeds the rate limit however evenly they were sent.
+ * The share of the burst that may be in flight. The network may hold messages back and deliver them together, which exceeds
+ * the rate limit however evenly they were sent.
  */
-const WINDOW_SHARE = 0.5
+const IN_FLIGHT_SHARE = 0.5
+/** The share of that window after which a ping finds out how many messages the server has read. */
 const PING_SHARE = 0.3
-/** A smaller burst has no room for pings. */
+/** The smallest burst that leaves room for pings. */
 const SMALL_BURST = 10
-/** How soon to look again when too many messages are under way, in milliseconds. */
-const WINDOW_RETRY_MS = 50
+/** Delay before checking again when too many messages are in flight, in milliseconds. */
+const IN_FLIGHT_RETRY_MS = 50
 
 const PING = '{"type":"ping"}'
 
-/** The first subprotocol; a token rides along as a second one, because a browser can set no header here. */
+/** The protocol's name. A second subprotocol carries the token, because browsers can't set headers on a WebSocket. */
 const SUBPROTOCOL = 'ai-canvas.v1'
 
-/** An empty token is none. */
+/** Returns the subprotocols to offer. An empty token is omitted. */
 export function protocolsFor (token: string): string[] {
   if (!token) return [SUBPROTOCOL]
-  // The UTF-8 bytes. Jest's jsdom has no `TextEncoder`.
-  const bytes = encoded(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+  // Encodes as UTF-8 without `TextEncoder`, which Jest's jsdom lacks.
+  const bytes = encodeText(token).replace(/%(..)/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
   return [SUBPROTOCOL, `ai-canvas.token.${btoa(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')}`]
 }
 
-/** One socket, and whether there is still somebody at its other end. After its close, or `drop`, nothing comes of it. */
+/** Wraps one WebSocket with keep-alive and rate limiting. Emits nothing after its close or after `drop`. */
 export class Socket {
   readonly #socket: WebSocketLike
   readonly #events: SocketEvents
   readonly #clock: Environment['clock']
-  /** Pings that are not answered yet: when each was sent, and how many messages with it. Answers come in order. */
+  /** Unanswered pings in order: the time of each, and the number of messages sent up to and including it. */
   readonly #pings: Array<{ readonly at: number, readonly sent: number }> = []
-  /** Messages that were sent, and how many of them the server has certainly read. */
+  /** Messages sent. */
   #sent = 0
+  /** Messages that the server has read, according to its latest `pong`. */
   #read = 0
   /**
-   * The rate limit, past which the server closes the connection, by the generic cell rate algorithm: a token bucket with one
-   * number for a state. Milliseconds between two messages in the long run, by how many they may come ahead of that, and when
-   * the next one would be due if all came at the interval.
+   * Rate limiting by the generic cell rate algorithm (GCRA), a token bucket whose state is one number. The server closes a
+   * connection that exceeds its limit. This is the average interval between messages.
    */
   #intervalMs = 0
-  #aheadMs = 0
+  /** How far messages may run ahead of that interval (the burst). */
+  #burstMs = 0
+  /** When the next message is due if all keep to the interval. */
   #dueAt = 0
-  /** Messages that may be under way. */
-  #window = Infinity
-  /** When something came last. In the future while a long message may be on its way. */
-  #heardAt: number
-  #quiet: Timer | undefined
-  #answer: Timer | undefined
+  /** Maximum number of messages in flight. */
+  #maxInFlight = Infinity
+  /** Time of the latest message. In the future while a large message may be arriving. */
+  #receivedAt: number
+  #idleTimer: Timer | undefined
+  #replyTimer: Timer | undefined
 
-  /** Throws what the constructor of the WebSocket throws. */
+  /** Rethrows errors of the WebSocket constructor. */
   constructor (WebSocket: WebSocketConstructor, url: string, protocols: string[], clock: Environment['clock'], events: SocketEvents) {
     this.#clock = clock
     this.#events = events
-    this.#heardAt = clock.monotonic()
+    this.#receivedAt = clock.monotonic()
     const socket = this.#socket = new WebSocket(url, protocols)
     socket.onmessage = ({ data }: { data: unknown }) => {
-      this.#heardAt = clock.monotonic()
-      this.#answer?.cancel()
-      this.#answer = undefined
+      this.#receivedAt = clock.monotonic()
+      this.#replyTimer?.cancel()
+      this.#replyTimer = undefined
       if (typeof data === 'string') events.message(data)
     }
-    // Only servers' environments say here what went wrong, such as ECONNREFUSED.
+    // Only server runtimes provide a cause, such as ECONNREFUSED. Browsers don't.
     let cause: unknown
     let isOpen = false
     const end = (code: number, reason: string): void => {
@@ -94,44 +98,44 @@ export class Socket {
     socket.onopen = () => { isOpen = true }
     socket.onerror = ({ error, message }: { error?: unknown, message?: unknown }) => {
       cause = error ?? message
-      // A close follows, but not in Node.js 22 where the connection never opened.
-      if (!isOpen) this.#answer ??= clock.after(0, () => { end(1006, '') })
+      // A `close` event follows, except in Node.js 22 when the connection never opened.
+      if (!isOpen) this.#replyTimer ??= clock.after(0, () => { end(1006, '') })
     }
-    // Deno has 0 where no close frame came.
+    // Deno reports 0 if there was no close frame.
     socket.onclose = ({ code, reason }: { code: number, reason: string }) => { end(code || 1006, reason) }
   }
 
-  /** The server has let the client in. From now on silence counts, and so do the server's limits, if it states any. */
-  admit ({ burst = Number.MAX_SAFE_INTEGER, messagesPerSecond }: ClientLimits = {}): void {
+  /** Starts keep-alive and rate limiting after the `connection` message. Without limits, only keep-alive. */
+  start ({ burst = Number.MAX_SAFE_INTEGER, messagesPerSecond }: ClientLimits = {}): void {
     if (messagesPerSecond) {
-      this.#intervalMs = 1000 / messagesPerSecond / SHARE
-      this.#aheadMs = this.#intervalMs * Math.max(0, burst * SHARE - 1)
-      if (burst >= SMALL_BURST) this.#window = burst * WINDOW_SHARE
+      this.#intervalMs = 1000 / messagesPerSecond / RATE_SHARE
+      this.#burstMs = this.#intervalMs * Math.max(0, burst * RATE_SHARE - 1)
+      if (burst >= SMALL_BURST) this.#maxInFlight = burst * IN_FLIGHT_SHARE
     }
-    this.#watch()
+    this.#watchIdle()
   }
 
-  #watch (): void {
-    const leftMs = this.#heardAt + QUIET_MS - this.#clock.monotonic()
+  #watchIdle (): void {
+    const leftMs = this.#receivedAt + IDLE_MS - this.#clock.monotonic()
     if (leftMs <= 0) this.probe()
-    this.#quiet = this.#clock.after(leftMs > 0 ? leftMs : QUIET_MS, () => { this.#watch() })
+    this.#idleTimer = this.#clock.after(leftMs > 0 ? leftMs : IDLE_MS, () => { this.#watchIdle() })
   }
 
-  /** The next message is so many bytes long. Until it has come, nothing else can. */
-  expect (bytes: number): void {
-    this.#heardAt += bytes / SLOWEST
+  /** Extends the idle timeout before a large message, because nothing else can arrive until it is complete. */
+  expectLarge (bytes: number): void {
+    this.#receivedAt += bytes / SLOWEST_BYTES_PER_MS
   }
 
-  /** Asks whether anybody is there. Any message is an answer. */
+  /** Sends a ping to check that the server responds. Any message counts as a response. */
   probe (): void {
-    if (!this.#answer) this.send(PING)
-    const busyMs = Math.max(0, this.#heardAt - this.#clock.monotonic())
-    this.#answer ??= this.#clock.after(busyMs + ANSWER_MS, () => { this.#events.silent() })
+    if (!this.#replyTimer) this.send(PING)
+    const busyMs = Math.max(0, this.#receivedAt - this.#clock.monotonic())
+    this.#replyTimer ??= this.#clock.after(busyMs + REPLY_TIMEOUT_MS, () => { this.#events.silent() })
   }
 
-  /** Milliseconds until the next message may be sent; not above 0 if it may be sent now. */
+  /** Milliseconds until the next message may be sent. Zero or less means now. */
   get waitMs (): number {
-    return this.#sent - this.#read >= this.#window ? WINDOW_RETRY_MS : this.#dueAt - this.#aheadMs - this.#clock.monotonic()
+    return this.#sent - this.#read >= this.#maxInFlight ? IN_FLIGHT_RETRY_MS : this.#dueAt - this.#burstMs - this.#clock.monotonic()
   }
 
   pong (): void {
@@ -148,22 +152,22 @@ export class Socket {
     this.#events.sent()
     this.#dueAt = Math.max(this.#dueAt, this.#clock.monotonic()) + this.#intervalMs
     const sincePing = this.#sent - (this.#pings.at(-1)?.sent ?? this.#read)
-    if (sincePing >= this.#window * PING_SHARE) this.send(PING)
+    if (sincePing >= this.#maxInFlight * PING_SHARE) this.send(PING)
   }
 
-  /** Lets go of it. Its close is not waited for: towards a dead peer that takes a browser a minute. */
+  /** Closes the socket and ignores it from now on. With a dead peer, a browser's close takes up to a minute. */
   drop (): void {
     this.#detach()
     this.#socket.close(1000)
   }
 
   #detach (): void {
-    this.#quiet?.cancel()
-    this.#answer?.cancel()
-    // Not null: ws throws an error that nobody listens for.
+    this.#idleTimer?.cancel()
+    this.#replyTimer?.cancel()
+    // Not null, because `ws` throws an `error` event that has no listener.
     const socket = this.#socket
-    socket.onmessage = socket.onclose = socket.onerror = nothing
+    socket.onmessage = socket.onclose = socket.onerror = ignore
   }
 }
 
-function nothing (): void { /* What it says is of no interest any more. */ }
+function ignore (): void { /* Events of a detached socket are ignored. */ }

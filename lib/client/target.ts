@@ -1,4 +1,4 @@
-/** What the query says. What is undefined is left out. */
+/** The query parameters of the URL. Undefined ones are omitted. */
 export interface Query {
   readonly userId: string | undefined
   readonly sessionId: string | undefined
@@ -8,22 +8,22 @@ export interface Query {
   readonly attempt: number
 }
 
-/** Some proxies take no longer line. What is left out is sent again, which is never wrong. */
+/** A longer `have` is omitted, because some proxies limit the request line. The server then sends the texts again. */
 const MAX_HAVE_LENGTH = 2000
 
-/** What can be a session's id: the protocol's `isId`, written again so that the bundle holds nothing of the protocol. */
+/** Matches a valid session id. Repeats the protocol's `isId` to keep the protocol's code out of the bundle. */
 export const ID = /^[^\p{Cc}\p{Cs}]{1,256}$/u
 
 const ABSOLUTE = /^\w+:/
 
-/** Whether the option is an address by itself, or one on the page's host. */
-export function isReachable (option: string | undefined, pageUrl: string | undefined): boolean {
+/** Whether the option `url` is absolute, or can be resolved against the page's URL. */
+export function isResolvable (option: string | undefined, pageUrl: string | undefined): boolean {
   return pageUrl !== undefined || (option !== undefined && ABSOLUTE.test(option))
 }
 
 /**
- * The address of one attempt, without a fragment, which the WebSocket standard ignores. Throws where the option makes none.
- * It is put together by hand, because React Native's `URL` has only getters and no `searchParams`.
+ * Returns the URL of one attempt, without a fragment, which the WebSocket standard ignores. Throws if the option is invalid.
+ * Builds the query by hand, because React Native's `URL` has only getters and no `searchParams`.
  */
 export function targetUrl (option = '/ws', pageUrl: string | undefined, { have, attempt, ...query }: Query): string {
   const address = ABSOLUTE.test(option) ? option : new URL(option, pageUrl).href
@@ -35,17 +35,17 @@ export function targetUrl (option = '/ws', pageUrl: string | undefined, { have, 
     attempt: attempt > 0 ? String(attempt) : undefined
   }
   const pairs = given.split('&').filter((pair) => pair && fields[pair.replace(/=.*/, '')] === undefined)
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encoded(value)}`)
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) pairs.push(`${name}=${encodeText(value)}`)
   return pairs.length > 0 ? `${path}?${pairs.join('&')}` : path
 }
 
-/** A text without the password, the query and the fragment of any URL in it: these may be secret. */
-export function redacted (text: string): string {
+/** Removes credentials, query and fragment from all URLs in a text, because they may be secret. */
+export function redact (text: string): string {
   return text.replace(/\/\/[^/?#\s]*@/g, '//').replace(/[?#][^\s'"]*/g, '')
 }
 
-/** A text in UTF-8, with percent signs. */
-export function encoded (text: string): string {
-  // Half of a surrogate pair has no encoding: `encodeURIComponent` would throw.
+/** Percent-encodes a text as UTF-8. */
+export function encodeText (text: string): string {
+  // `encodeURIComponent` throws for a lone surrogate.
   return encodeURIComponent(text.replace(/[\ud800-\udfff]/gu, '\ufffd'))
 }

@@ -7,12 +7,12 @@ import type { Client } from '../client/index.js'
 export const ClientContext = createContext<Client | undefined>(undefined)
 
 export interface AICanvasProviderProps {
-  /** Made by the app, which connects and closes it: the hooks only follow sessions with it. */
+  /** The app creates, connects and closes this client. The hooks only use it to subscribe to sessions. */
   readonly client: Client
   readonly children?: ReactNode
 }
 
-/** Gives the hooks below it a client of the app's own, in the place of the shared ones that they make themselves. */
+/** Provides the app's own client to the hooks below it. Without a provider the hooks create shared clients themselves. */
 export function AICanvasProvider ({ client, children }: AICanvasProviderProps): ReactElement {
   return createElement(ClientContext.Provider, { value: client }, children)
 }

@@ -1,22 +1,22 @@
 import { createClient, type Client, type ClientOptions } from '../client/index.js'
 
-/** What a hook says about its connection. */
+/** The options of a hook's connection. */
 export interface ConnectionOptions extends Omit<ClientOptions, 'sessionId' | 'onMessage' | 'onOpen' | 'onClose' | 'onError' | 'onGap'> {
   /**
-   * Who is logged in, where neither `userId` nor `url` says so: with another key it is another connection, so that nobody
-   * inherits one. Never sent.
+   * Identifies the logged-in user if neither `userId` nor `url` does. Another key means another connection, so that a user
+   * never inherits the previous user's connection. It is never sent.
    */
   userKey?: string | null | undefined
 }
 
-interface Shared {
+interface SharedClient {
   readonly client: Client
-  /** The options of every hook that holds it, the latest last. */
-  readonly holders: Set<() => ConnectionOptions>
+  /** Returns the options of each hook that uses the client, the latest hook last. */
+  readonly hooks: Set<() => ConnectionOptions>
 }
 
-/** Connections of the page that hooks share: one for each URL, identity and user key. */
-const shared = new Map<string, Shared>()
+/** The clients that hooks share, one for each URL, user id and user key. */
+const shared = new Map<string, SharedClient>()
 
 export function keyOf ({ url, userId, userKey }: ConnectionOptions): string {
   return JSON.stringify([url, userId, userKey])
@@ -26,19 +26,19 @@ export function peek (key: string): Client | undefined {
   return shared.get(key)?.client
 }
 
-/** Takes a client, connected or about to be, until `release` is called. The first one's options are the connection's. */
+/** Acquires a client and connects it. `release` returns it. The options of the first hook configure the connection. */
 export function acquire (key: string, options: () => ConnectionOptions): { client: Client, release: () => void } {
-  const entry = shared.get(key) ?? make(options())
+  const entry = shared.get(key) ?? createShared(options())
   shared.set(key, entry)
-  // A function of its own for each holder.
-  const holder = (): ConnectionOptions => options()
-  entry.holders.add(holder)
+  // A new function for each hook, because two hooks may pass the same one.
+  const hook = (): ConnectionOptions => options()
+  entry.hooks.add(hook)
   entry.client.connect()
   const release = (): void => {
-    entry.holders.delete(holder)
-    // Not at once: StrictMode and hot reload take it anew, and so may the next page.
+    entry.hooks.delete(hook)
+    // Deferred, because StrictMode, hot reload or the next page may acquire the client again.
     setTimeout(() => {
-      if (entry.holders.size > 0 || shared.get(key) !== entry) return
+      if (entry.hooks.size > 0 || shared.get(key) !== entry) return
       shared.delete(key)
       entry.client.close()
     })
@@ -46,11 +46,11 @@ export function acquire (key: string, options: () => ConnectionOptions): { clien
   return { client: entry.client, release }
 }
 
-/** The session and the callbacks are each hook's own. */
-function make (options: ConnectionOptions): Shared {
-  const holders = new Set<() => ConnectionOptions>()
+/** Creates a client without `sessionId` and callbacks, which belong to each hook. */
+function createShared (options: ConnectionOptions): SharedClient {
+  const hooks = new Set<() => ConnectionOptions>()
   const shared: ClientOptions = Object.fromEntries(Object.entries(options).filter(([name]) => !/^(?:on[A-Z]|sessionId|userKey)/.test(name)))
-  // Of the latest render of the latest hook: an older one may close over a token that is no longer true.
-  if (typeof options.getToken === 'function') shared.getToken = () => [...holders].at(-1)?.().getToken?.()
-  return { client: createClient(shared), holders }
+  // Uses the latest render of the latest hook, because an older `getToken` may close over an outdated token.
+  if (typeof options.getToken === 'function') shared.getToken = () => [...hooks].at(-1)?.().getToken?.()
+  return { client: createClient(shared), hooks }
 }

@@ -7,55 +7,55 @@ import type {
 import { noJobs } from '../client/jobs.js'
 import { Attachment, type HookOptions } from './attachment.js'
 import { useClient } from './use-client.js'
-import { useHeld } from './use-held.js'
+import { useStable } from './use-stable.js'
 import { useLatest } from './use-latest.js'
 
-interface Shown {
-  /** `idle` where a page renders on a server, and before the component is mounted. */
+interface ConnectionView {
+  /** `idle` during server-side rendering and before the component is mounted. */
   readonly state: ConnectionState
-  /** Why it is not connected. */
+  /** Why the client is not connected. */
   readonly reason: StateReason | undefined
 }
 
-interface View extends Shown {
+interface View extends ConnectionView {
   readonly session: JobsSnapshot
 }
 
-export interface UseAIWebSocket extends Shown {
+export interface UseAIWebSocket extends ConnectionView {
   readonly isConnected: boolean
-  /** The session that is followed: that of the argument, or the one that `subscribe` switched to. */
+  /** The current session: the argument, or the one that `subscribe` switched to. */
   readonly sessionId: string | undefined
   /**
-   * Whether the server has sent the session's state since it was followed. Before that, `aiStatus` `idle` does not mean that there
-   * is no job.
+   * Whether the server has sent the session's state since the client subscribed. Until then, an `aiStatus` of `idle` does not
+   * mean that there is no job.
    */
   readonly isKnown: boolean
-  /** Whether the session is followed, or why not. */
+  /** The status of the session's subscription. */
   readonly subscription: SubscriptionStatus
-  /** Of the session's latest job; `idle` before there is one. */
+  /** The status of the session's latest job, or `idle` before the first. */
   readonly aiStatus: 'idle' | JobView['status']
   readonly aiProgress: AIProgress | undefined
-  /** The job's text so far, where the server streams it; otherwise empty. */
+  /** The streamed text so far. Empty if the job streams no text. */
   readonly aiText: string
   readonly aiResult: AIResult | undefined
   readonly aiError: AIErrorInfo | undefined
-  /** The latest job with everything that is known of it. */
+  /** The latest job with all its fields. */
   readonly job: JobView | undefined
-  /** Every running job and the latest ended ones. */
+  /** All running jobs and the latest ended ones. */
   readonly jobs: readonly JobView[]
   /** Returns the job with this id, if it is among `jobs`. */
   readonly findJob: (jobId: string) => JobView | undefined
-  /** Follows another session, in this component alone, until the argument changes. */
+  /** Switches this component to another session until the argument changes. */
   readonly subscribe: (sessionId: string) => void
-  /** Asks the server to end a job, or the newest one that runs. `onError` tells when it may not. */
+  /** Asks the server to cancel a job: without an id, the newest running one. `onError` is called if the server refuses. */
   readonly cancel: (jobId?: string) => void
-  /** As that of `useWebSocket`. */
+  /** Sends a message, like `send` of `useWebSocket`. */
   readonly send: (message: OutgoingMessage) => void
 }
 
-const onServer: View = { state: 'idle', reason: undefined, session: noJobs }
+const serverView: View = { state: 'idle', reason: undefined, session: noJobs }
 
-/** The AI jobs of a session while the component is mounted. Without a session it only connects. */
+/** Returns the AI jobs of a session while the component is mounted. Without a session it only connects. */
 export function useAIWebSocket (session: string | null | undefined, given?: HookOptions | null): UseAIWebSocket {
   const sessionId = session ?? undefined
   const options = given ?? {}
@@ -65,15 +65,15 @@ export function useAIWebSocket (session: string | null | undefined, given?: Hook
 
   const latest = useLatest(options)
   const source = useClient(options, latest)
-  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, current, {
-    what: 'jobs',
+  const attachment = useStable(() => new Attachment<View>(source, () => latest.current, current, {
+    rerenderOn: 'jobs',
     select: (client) => ({
       state: client?.state ?? 'idle',
       reason: client?.reason,
       session: current === undefined ? noJobs : client?.jobStore(current).getSnapshot() ?? noJobs
     })
   }), [source, latest, current])
-  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => onServer)
+  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => serverView)
   const { send } = attachment
   const cancel = useCallback((jobId?: string) => {
     if (current !== undefined) source.peek()?.cancel(current, jobId)

@@ -2,10 +2,10 @@
 
 import { useInsertionEffect, useRef } from 'react'
 
-/** The latest value, for those who are called later. */
+/** Returns a ref to the latest value, for callbacks that run later. */
 export function useLatest<T> (value: T): { readonly current: T } {
   const latest = useRef(value)
-  // Before every other effect, so that none of them sees an older one.
+  // Insertion effects run before all other effects, so none of them sees an older value.
   useInsertionEffect(() => { latest.current = value })
   return latest
 }

@@ -4,22 +4,22 @@ import { useSyncExternalStore } from 'react'
 import type { ConnectionState, OutgoingMessage, StateReason } from '../client/index.js'
 import { Attachment, type HookOptions, type Message } from './attachment.js'
 import { useClient } from './use-client.js'
-import { useHeld } from './use-held.js'
+import { useStable } from './use-stable.js'
 import { useLatest } from './use-latest.js'
 
 export interface UseWebSocketOptions extends HookOptions {
-  /** A session to follow while the component is mounted. */
+  /** The session to subscribe to while the component is mounted. */
   sessionId?: string | null | undefined
 }
 
 interface View {
-  /** `idle` where a page renders on a server, and before the component is mounted. */
+  /** `idle` during server-side rendering and before the component is mounted. */
   readonly state: ConnectionState
-  /** Why it is not connected. */
+  /** Why the client is not connected. */
   readonly reason: StateReason | undefined
   /**
-   * The latest message of this hook's sessions, of the user, or to everyone. In a burst a render sees only the latest:
-   * `onMessage` is called for each.
+   * The latest message for this hook's sessions, for the user, or for everyone. In a burst a render sees only the latest one;
+   * `onMessage` is called for every message.
    */
   readonly lastMessage: Message | undefined
 }
@@ -27,29 +27,29 @@ interface View {
 export interface UseWebSocket extends View {
   readonly isConnected: boolean
   /**
-   * Sends a message, once there is a connection. `subscribe` and `unsubscribe` are this component's alone. Always the same
-   * function while URL, identity and session are.
+   * Sends a message, or queues it until there is a connection. `subscribe` and `unsubscribe` affect only this component. The
+   * function stays the same while the connection and the session do.
    *
    * @throws `ClientError` `queue_full`, `closed`
    */
   readonly send: (message: OutgoingMessage) => void
 }
 
-const onServer: View = { state: 'idle', reason: undefined, lastMessage: undefined }
+const serverView: View = { state: 'idle', reason: undefined, lastMessage: undefined }
 
 /**
- * A connection to the server while the component is mounted. Hooks with the same URL, identity and user key share one, which is
- * closed when the last of them is unmounted.
+ * Connects to the server while the component is mounted. Hooks with the same URL, user id and user key share one connection. It
+ * is closed when the last of them is unmounted.
  */
 export function useWebSocket (given?: UseWebSocketOptions | null): UseWebSocket {
   const options = given ?? {}
   const latest = useLatest(options)
   const source = useClient(options, latest)
   const sessionId = options.sessionId ?? undefined
-  const attachment = useHeld(() => new Attachment<View>(source, () => latest.current, sessionId, {
-    what: 'messages',
+  const attachment = useStable(() => new Attachment<View>(source, () => latest.current, sessionId, {
+    rerenderOn: 'messages',
     select: (client, lastMessage) => ({ state: client?.state ?? 'idle', reason: client?.reason, lastMessage })
   }), [source, latest, sessionId])
-  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => onServer)
+  const view = useSyncExternalStore(attachment.subscribe, attachment.getSnapshot, () => serverView)
   return { ...view, isConnected: view.state === 'connected', send: attachment.send }
 }

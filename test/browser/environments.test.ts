@@ -5,9 +5,9 @@ import { launch, noBrowser, openTab } from './support/browser.js'
 import { clientScript } from './support/client-script.js'
 import { layLine } from './support/line.js'
 
-// Where a browser runs scripts beside a page: workers, and frames whose own address has no host.
+// Runs the client where browsers run scripts outside a page: in workers, and in frames whose URL has no host.
 
-/** Follows the session that is named like the place, and reports what happens. Without a URL: it must be found. */
+/** Subscribes to the session that has the place's name, and reports what happens. It gets no URL and must find it. */
 function follow (place: string, report: (text: string) => void): void {
   const { AICanvas } = globalThis as unknown as { AICanvas: typeof Client }
   const client = AICanvas.createClient({ sessionId: place, reconnectInterval: 50 })
@@ -20,7 +20,7 @@ function follow (place: string, report: (text: string) => void): void {
   }
 }
 
-/** How each place is made, by the page. The script in it calls `report` with texts, which come to the page as messages. */
+/** How the page creates each place. The script in it calls `report` with texts, which reach the page as messages. */
 const places: Readonly<Record<string, (script: string) => string>> = {
   page: (script) => `${script}('page', (text) => { hear('page', text) })`,
   worker: () => 'new Worker("/worker.js").onmessage = ({ data }) => { hear("worker", data) }',
@@ -42,7 +42,7 @@ const places: Readonly<Record<string, (script: string) => string>> = {
   dataFrame: () => 'frame("dataFrame", { src: "data:text/html," + encodeURIComponent(code("dataFrame", location.origin + "/")) })'
 }
 
-/** What a worker's script does to report. A service worker waits until a page has asked. */
+/** How a worker's script reports. A service worker waits for a request of the page. */
 const reports: Readonly<Record<string, (call: string) => string>> = {
   sharedWorker: (call) => `onconnect = ({ ports: [port] }) => { ${call}((text) => { port.postMessage(text) }) }`,
   serviceWorker: (call) => `onmessage = ({ source }) => { ${call}((text) => { source.postMessage(text) }) }`
@@ -70,7 +70,7 @@ t.test('places where a browser runs scripts', { skip: noBrowser }, async (t) => 
       const call = (report: string): string => `(${follow.toString()})('${place}', ${report})`
       const { [place]: reporting } = reports
       const body = reporting === undefined ? call('(text) => { postMessage(text) }') : reporting(`((report) => { ${call('report')} })`)
-      // A module's own variables are not global.
+      // A module's variables are not global.
       serve(`/${place}.js`, 'text/javascript', `${script}; globalThis.AICanvas = AICanvas; ${body}`)
     }
   })
@@ -78,7 +78,7 @@ t.test('places where a browser runs scripts', { skip: noBrowser }, async (t) => 
   const browser = await launch(t)
 
   for (const place of Object.keys(places).filter((name) => name !== 'dataFrame')) {
-    await t.test(`${place}: it connects to the page's own host, and reconnects`, async (t) => {
+    await t.test(`${place}: the client connects to the page's host, and reconnects`, async (t) => {
       const { page } = await openTab(t, browser, `http://127.0.0.1:${line.port}/${place}`)
       await page.waitForFunction('heard.length === 1')
       await wsManager.broadcastToSession(place, { type: 'note', text: 'first' })
@@ -90,7 +90,7 @@ t.test('places where a browser runs scripts', { skip: noBrowser }, async (t) => 
     })
   }
 
-  await t.test('dataFrame: it belongs to no host, and the error says so', async (t) => {
+  await t.test('dataFrame: it has no host, and the error says so', async (t) => {
     const { page } = await openTab(t, browser, `http://127.0.0.1:${line.port}/dataFrame`)
     await page.waitForFunction('heard.length === 1')
     t.same(await page.evaluate('heard'), ['no_url'])

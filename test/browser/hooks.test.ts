@@ -6,7 +6,7 @@ import { says } from './support/canvas-page.js'
 import { layLine } from './support/line.js'
 import { openWorkshop } from './support/workshop.js'
 
-// What of the hooks depends on how a real browser paces a page: its frames, its tasks, and the tabs that nobody looks at.
+// Tests of the hooks that need a real browser's scheduling: frames, tasks and hidden tabs.
 
 const MAIN = `
 import { createRoot } from 'react-dom/client'
@@ -15,7 +15,7 @@ import { App } from './app.jsx'
 createRoot(document.getElementById('root')).render(<App url={new URLSearchParams(location.search).get('server')} />)
 `
 
-t.test('a tab that is hidden', { skip: noBrowser }, async (t) => {
+t.test('a hidden tab', { skip: noBrowser }, async (t) => {
   const { app: { wsManager }, origin } = await startApp(t)
   const line = await layLine(t, Number(new URL(origin).port))
   const workshop = await openWorkshop(t, {
@@ -35,10 +35,10 @@ t.test('a tab that is hidden', { skip: noBrowser }, async (t) => {
 
   await browser.openTab('about:blank')
   await tab.evaluate('frames = 0; (function frame () { requestAnimationFrame(() => { frames++; frame() }) })()')
-  /** Whether it was hidden all the time, as browsers hide: without a single frame. */
+  /** Whether it was hidden all the time, without a single frame. */
   const wasHidden = async (): Promise<boolean> => await tab.evaluate('document.hidden && frames === 0') === true
 
-  await t.test('shows how the job moves and ends, without a frame', async (t) => {
+  await t.test('shows the job\'s progress and end without a frame', async (t) => {
     const job = wsManager.startAI('s', { prompt: 'x' })
     await shows('connected, processing: ')
     for (let i = 0; i < 200; i++) job.progress({ chunksReceived: i + 1, delta: '.' })
@@ -49,7 +49,7 @@ t.test('a tab that is hidden', { skip: noBrowser }, async (t) => {
     t.ok(await wasHidden())
   })
 
-  await t.test('comes back when it is cut off, and knows what became of its job', async (t) => {
+  await t.test('reconnects after a disconnect and shows the job\'s end', async (t) => {
     const job = wsManager.startAI('s', { prompt: 'x' })
     job.progress({ chunksReceived: 1, delta: 'before, ' })
     await shows('connected, processing: before, ')
@@ -60,7 +60,7 @@ t.test('a tab that is hidden', { skip: noBrowser }, async (t) => {
     t.ok(await wasHidden())
   })
 
-  await t.test('goes on where it is when somebody looks again', async (t) => {
+  await t.test('continues when it becomes visible again', async (t) => {
     await tab.show()
     await tab.evaluate('new Promise((resolve) => { requestAnimationFrame(resolve) })')
     t.equal(await tab.evaluate('document.querySelector("p").textContent'), 'connected, complete: before, during')
@@ -140,9 +140,9 @@ t.test('a thousand messages in a second', { skip: noBrowser }, async (t) => {
   const seen = await page.evaluate<Seen>('seen')
   const frames = (seen.ended - seen.began) / (1000 / 60)
 
-  t.same(seen.notes, Array.from({ length: 1000 }, (_, at) => at), 'each is told, in order')
+  t.same(seen.notes, Array.from({ length: 1000 }, (_, at) => at), 'each is emitted, in order')
   t.ok(seen.job <= frames + 3, `${seen.job} renders of the job in ${frames.toFixed()} frames`)
   t.ok(seen.latest <= frames + 3, `${seen.latest} renders of the latest message`)
-  t.ok(seen.naive > 1000, `and ${seen.naive} of what is rendered for each`)
-  t.equal(seen.shownAtEnd, 'connected, complete: 1000', 'the end is shown before anything else happens')
+  t.ok(seen.naive > 1000, `and ${seen.naive} with one render per message`)
+  t.equal(seen.shownAtEnd, 'connected, complete: 1000', 'the end is shown in the same turn')
 })

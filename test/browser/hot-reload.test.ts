@@ -6,8 +6,8 @@ import { launch, noBrowser, openTab } from './support/browser.js'
 import { says } from './support/canvas-page.js'
 import { openWorkshop } from './support/workshop.js'
 
-// React's Fast Refresh runs every effect and every memo of an edited component anew, and keeps its state. A file that adds
-// or takes away a hook is mounted anew.
+// React's Fast Refresh runs every effect and memo of an edited component again and keeps its state. If an edit adds or removes
+// a hook, the component is remounted.
 
 const MAIN = `
 import { StrictMode } from 'react'
@@ -44,7 +44,7 @@ export function Job ({ url }) {
 }
 `
 
-/** A message about sessions: one, or several. */
+/** A message about one or several sessions. */
 interface Said {
   type: string
   sessionId: string
@@ -67,7 +67,7 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
   })
   await page.goto(workshop.url(url()))
   const [note, status, log] = [page.getByRole('note'), page.getByRole('status'), page.getByRole('log')]
-  /** Who follows a session, as the server knows it. */
+  /** The server's subscribers of a session. */
   const following = (sessionId: string): Promise<number> =>
     wsManager.broadcastToSession(sessionId, { type: 'note', text: `to ${sessionId}` }, { durable: false }).then(({ recipients }) => recipients)
   const saidOf = (type: string): string[] => sent.map((text) => JSON.parse(text) as Said)
@@ -81,7 +81,7 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
   await says(status, 'connected, processing: once')
   await wsManager.broadcastToSession('extra', { type: 'note', text: 'to extra' })
   await says(log, 'to extra')
-  t.same(saidOf('subscribe'), ['a', 'extra'], 'each session is asked for once')
+  t.same(saidOf('subscribe'), ['a', 'extra'], 'each session is requested once')
 
   await t.test('an edited component keeps its connection, its job and its state', async (t) => {
     const asked = saidOf('subscribe')
@@ -89,9 +89,9 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
       workshop.edit('job.jsx', `${from} edition`, `${to} edition`)
       await says(note, `${to} edition`)
       t.match(await status.textContent(), 'connected, processing: once')
-      t.equal(await log.textContent(), 'to extra', 'also what was said last')
+      t.equal(await log.textContent(), 'to extra', 'and its last message')
     }
-    t.equal(await page.getByRole('button').textContent(), '1 clicks', 'it was no new page')
+    t.equal(await page.getByRole('button').textContent(), '1 clicks', 'the page was not reloaded')
     t.equal(sockets.length, 1)
     t.same(saidOf('subscribe'), asked)
     t.same(saidOf('unsubscribe'), [])
@@ -99,19 +99,19 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
     await says(status, 'connected, processing: once upon')
   })
 
-  await t.test('one that is mounted anew does, too', async (t) => {
+  await t.test('so does a remounted component', async (t) => {
     const asked = saidOf('subscribe')
     workshop.edit('job.jsx', 'const [clicks', 'const [extra] = useState("fifth edition")\n  const [clicks')
     workshop.edit('job.jsx', 'fourth edition', '{extra}')
     await says(note, 'fifth edition')
-    t.equal(await page.getByRole('button').textContent(), '0 clicks', 'it is another one')
+    t.equal(await page.getByRole('button').textContent(), '0 clicks', 'it is a new component')
     t.match(await status.textContent(), 'connected, processing: once upon')
     t.equal(sockets.length, 1)
     t.same(saidOf('subscribe'), asked)
     t.same(saidOf('unsubscribe'), [])
   })
 
-  await t.test('a session that is edited away is left, and the new one followed', async (t) => {
+  await t.test('when an edit changes the session, the old one is left and the new one subscribed to', async (t) => {
     workshop.edit('job.jsx', 'useAIWebSocket(\'a\'', 'useAIWebSocket(\'b\'')
     await says(status, 'connected, idle')
     await until(() => saidOf('unsubscribe').length > 0)
@@ -126,7 +126,7 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
     await says(status, 'connected, complete: once upon')
   })
 
-  await t.test('hooks that are edited away close the connection', async (t) => {
+  await t.test('removing the hooks closes the connection', async (t) => {
     workshop.edit('app.jsx', '<Job url={server} />', '<p role="note">no job</p>')
     await says(note, 'no job')
     await until(() => wsManager.getStats().totalConnections === 0)

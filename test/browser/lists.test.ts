@@ -4,11 +4,11 @@ import { startApp } from '../support/app.js'
 import { launch, noBrowser, openTab } from './support/browser.js'
 import { openWorkshop } from './support/workshop.js'
 
-// A page with a long list, of which each row follows a session of its own while it is in sight.
+// A page with a long list. Each visible row subscribes to a session of its own.
 
 const ROWS = 1000
 const VISIBLE = 20
-/** How late a row in sight may be, in milliseconds: a second, and what a busy machine adds to that. */
+/** Maximum delay of a visible row, in milliseconds: a second, plus a margin for a busy machine. */
 const LATE_MS = 5000
 
 const MAIN = `
@@ -19,8 +19,8 @@ createRoot(document.getElementById('root')).render(<App url={new URLSearchParams
 `
 
 /**
- * A list that shows the rows from \`first\` on. A row is right when it shows the end of its latest job: the version that the server
- * published last. \`late\` notes for how long rows in sight were not.
+ * A list that shows the rows from \`first\` on. A row is correct if it shows the end of its latest job, which is the version
+ * that the server published last. \`late\` records for how long visible rows were not correct.
  */
 const APP = `
   import { useEffect, useState } from 'react'
@@ -91,8 +91,8 @@ t.test('1,000 rows that are scrolled at random for 20 seconds', { skip: noBrowse
   await page.waitForFunction('list.version === 2')
   await page.evaluate('list.check()')
 
-  await t.test('every row in sight is right, and nothing is refused or closed', async (t) => {
-    // In bursts, because nobody can say of a row that it is late that was in sight for a moment.
+  await t.test('every visible row is correct, and nothing is refused or closed', async (t) => {
+    // In bursts, because rows that are visible only briefly can't be judged.
     const scrolling = page.evaluate(`(async () => {
       const end = performance.now() + 20000
       while (performance.now() < end) {
@@ -110,13 +110,13 @@ t.test('1,000 rows that are scrolled at random for 20 seconds', { skip: noBrowse
     const { worst, closes, errors, shown } = await look()
     t.same(shown, Array.from({ length: VISIBLE }, () => version))
     t.same([closes, errors], [0, []])
-    t.comment(`the latest row was right after ${worst.toFixed()} ms`)
+    t.comment(`the latest row was correct after ${worst.toFixed()} ms`)
     t.ok(worst < LATE_MS, `${worst.toFixed()} ms`)
     t.equal(wsManager.getStats().totalConnections, 1)
     t.equal(wsManager.getMetrics().closes.rateLimited ?? 0, 0)
   })
 
-  await t.test('all rows at once are as many as the server allows, the others say that they wait', async (t) => {
+  await t.test('when all rows are visible, as many as the server allows are subscribed and the others show that they wait', async (t) => {
     await page.evaluate(`list.setFirst(0); list.setCount(${ROWS})`)
     await page.waitForFunction('[...list.rows.values()].filter(({ subscription }) => subscription === "subscribed").length === 250')
     await sleep(1000)

@@ -12,7 +12,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
   const stage = await setStage(t)
   const browser = await launch(t)
 
-  t.test('a job is started and watched to its end, by you and by a second user', async (t) => {
+  t.test('you and a second user start a job and watch it to its end', async (t) => {
     const { page } = await openTab(t, browser, stage.url('watched'))
     const canvas = new CanvasPage(page)
     const { you, second } = canvas
@@ -34,10 +34,10 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
       t.equal(await textOf(each.text), 'Once upon a time 👋')
     }
     await says(you.panel.getByText('Round trip'), /^Round trip [\d.]+ ms$/)
-    await says(page.getByRole('region', { name: 'Who follows this job' }).getByRole('listitem').filter({ hasText: 'second_' }), /open$/)
+    await says(page.getByRole('region', { name: 'Subscribers' }).getByRole('listitem').filter({ hasText: 'second_' }), /open$/)
   })
 
-  t.test('what a file exports is documented without a language model, and with the keyboard alone', async (t) => {
+  t.test('a file is documented without a language model, using only the keyboard', async (t) => {
     const { page } = await openTab(t, browser, stage.url('keyboard'))
     const canvas = new CanvasPage(page)
     await says(canvas.you.connection, /^Connected/)
@@ -64,7 +64,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     }
   })
 
-  t.test('what the server does not take on is said where it was asked, and an error where the job is watched', async (t) => {
+  t.test('a rejected request is shown in the form, and a job\'s error where the job is shown', async (t) => {
     const { page } = await openTab(t, browser, stage.url('refused'))
     const canvas = new CanvasPage(page)
     await says(canvas.you.connection, /^Connected/)
@@ -76,10 +76,10 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await canvas.start()
     await says(canvas.you.alert, 'does not exist')
     await says(canvas.you.job, 'Ended with an error')
-    t.equal(await canvas.form.getByRole('alert').textContent(), '', 'what was said before is gone')
+    t.equal(await canvas.form.getByRole('alert').textContent(), '', 'the previous message is gone')
   })
 
-  t.test('a tab that opens late sees the text from its beginning, and goes on with the others', async (t) => {
+  t.test('a tab that opens late shows the text from its beginning, and continues with the others', async (t) => {
     const first = new CanvasPage((await openTab(t, browser, stage.url('late'))).page)
     await first.ask('A long one')
     const writing = await stage.model.asked()
@@ -100,7 +100,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(tooLate.you.job, 'Complete')
   })
 
-  t.test('the network goes away in the middle, and nothing is missing when it is back', async (t) => {
+  t.test('after the network fails in the middle of a job, the recovered text is complete', async (t) => {
     const { page, context } = await openTab(t, browser, stage.url('offline'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Go on')
@@ -120,7 +120,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     t.equal(await textOf(canvas.you.text), 'before, during, after.')
   })
 
-  t.test('a job that ends while the network is away is known to have ended when it is back', async (t) => {
+  t.test('a job that ends while the network is down is shown as ended after the reconnect', async (t) => {
     const { page, context } = await openTab(t, browser, stage.url('ended'))
     const canvas = new CanvasPage(page)
     const other = new CanvasPage((await openTab(t, browser, stage.url('ended'))).page)
@@ -139,7 +139,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     t.equal(await textOf(canvas.you.text), 'before, during.')
   })
 
-  t.test('a connection that is cut comes back by itself, and the other one notices nothing', async (t) => {
+  t.test('a connection that is cut reconnects by itself, and the other one is not affected', async (t) => {
     const { page } = await openTab(t, browser, stage.url('cut'))
     const canvas = new CanvasPage(page)
     const { you, second } = canvas
@@ -157,12 +157,12 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(you.log, /Back after [\d.]+ s/)
     await says(you.log, 'Caught up: 8 characters')
     await says(you.text, 'before, during,')
-    t.same(await second.log.getByRole('listitem').count(), 1, 'nothing happened to the second user but the start')
+    t.same(await second.log.getByRole('listitem').count(), 1, 'the second user\'s timeline shows only the start')
     writing.finish()
     for (const each of [you, second]) await says(each.job, 'Complete')
   })
 
-  t.test('a job is stopped, for everyone and at the model', async (t) => {
+  t.test('stopping a job stops it for everyone, and at the model', async (t) => {
     const { page } = await openTab(t, browser, stage.url('stopped'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Never end')
@@ -174,7 +174,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(canvas.second.alert, /^Another user stopped this job\.$/)
     for (const each of [canvas.you, canvas.second]) {
       await says(each.job, 'Stopped')
-      t.equal(await textOf(each.text), 'and on', 'what had come stays')
+      t.equal(await textOf(each.text), 'and on', 'the text so far stays')
     }
     await writing.aborted
     await canvas.start()
@@ -185,11 +185,11 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     t.equal(await textOf(canvas.you.text), 'anew')
   })
 
-  t.test('a stop that is refused is said where it was asked for, and the job goes on', async (t) => {
+  t.test('a refused stop is shown where it was requested, and the job continues', async (t) => {
     const { page } = await openTab(t, browser, 'about:blank')
     const canvas = new CanvasPage(page)
     const alert = canvas.form.getByRole('alert')
-    // The example's own jobs can all be stopped, by everyone: a server that refuses stands in between
+    // Everyone may stop the example's jobs, so a server that refuses stands in between.
     const refusals = ['not_cancellable', 'forbidden', 'unavailable']
     await page.routeWebSocket(/\/ws\?/, (near) => {
       const far = near.connectToServer()
@@ -215,11 +215,11 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(canvas.you.text, 'and on and on')
     await canvas.stop()
     await says(canvas.you.job, 'Stopped')
-    t.equal(await alert.textContent(), '', 'what was refused before is of no interest any more')
+    t.equal(await alert.textContent(), '', 'the earlier refusal is gone')
     await writing.aborted
   })
 
-  t.test('a stop that waits for a connection says so, and stops the job when there is one', async (t) => {
+  t.test('a stop without a connection says that it waits, and stops the job after the reconnect', async (t) => {
     const { page } = await openTab(t, browser, stage.url('stopped_later'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Never end')
@@ -235,7 +235,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(canvas.form.getByRole('button', { name: 'Stop' }), /^Stop$/)
   })
 
-  t.test('a page that slept through a job knows how it ended when it wakes', async (t) => {
+  t.test('a page that slept through a job shows its end after waking up', async (t) => {
     const line = await layLine(t, stage.port())
     const { page } = await openTab(t, browser, stage.url('asleep', line.port), { clock: true })
     const canvas = new CanvasPage(page)
@@ -258,7 +258,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(canvas.you.log, 'Cut off: the server stopped answering')
   })
 
-  t.test('a server that crashes and starts anew on the same port leaves no spinner, and takes the next job', async (t) => {
+  t.test('after a server crash and restart on the same port, no job seems to run and the next one starts', async (t) => {
     const { page } = await openTab(t, browser, stage.url('restarted'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Go on')
@@ -272,7 +272,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
       await says(each.connection, /^Connected/)
       await says(each.alert, /^The server restarted and lost this job\. Start it again\.$/)
       await says(each.job, 'Lost')
-      t.equal(await each.log.getByText(/restart/).count(), 1, 'a restart is reported once')
+      t.equal(await each.log.getByText(/restart/).count(), 1, 'the restart is reported once')
     }
     await canvas.start()
     const writing = await stage.model.asked()
@@ -284,7 +284,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     }
   })
 
-  t.test('a server that is stopped tells so before it goes', async (t) => {
+  t.test('a server that is stopped announces it before it exits', async (t) => {
     const { page } = await openTab(t, browser, stage.url('closing'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Go on')
@@ -298,7 +298,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     await says(canvas.you.connection, /^Connected/)
     await says(canvas.you.log, /Back after/)
     await says(canvas.you.alert, 'The server was stopped in the middle of this job. Start it again.')
-    t.equal(await canvas.you.log.getByText(/restart/).count(), 1, 'a restart is reported once')
+    t.equal(await canvas.you.log.getByText(/restart/).count(), 1, 'the restart is reported once')
   })
 
   testRecovery(t, stage, browser)

@@ -7,14 +7,14 @@ import { chromium as playwright, type Page } from 'playwright-core'
 import { chromium } from '../support/real-parts.js'
 import { CanvasPage, says } from './support/canvas-page.js'
 
-// `npm run demo:record`: drives the page through start, cut, catch up and stop, and writes what is seen as an animation. It
-// needs Chromium and img2webp, which Debian has in its package webp.
+// `npm run demo:record`: drives the page through start, cut, catch up and stop, and writes the screenshots as an animation. It
+// needs Chromium and img2webp (Debian package webp).
 
 const ROOT = join(import.meta.dirname, '../..')
 const TARGET = join(ROOT, 'examples/canvas/demo.webp')
 const MAX_BYTES = 2 * 1024 * 1024
 const SIZE = { width: 1280, height: 960 }
-/** How long a frame is shown at least. The rest comes from the time between two screenshots. */
+/** The minimum duration of a frame. The actual one is the time between two screenshots. */
 const FRAME_MS = 200
 
 interface Frame { file: string, at: number }
@@ -42,7 +42,7 @@ async function address (): Promise<string> {
     const [url] = /http:\/\/localhost:\d+/.exec(line) ?? []
     if (url !== undefined) return url
   }
-  throw new Error('the server ended before it listened')
+  throw new Error('the server exited before it was listening')
 }
 
 async function record (page: Page): Promise<Frame[]> {
@@ -50,7 +50,7 @@ async function record (page: Page): Promise<Frame[]> {
   const { you } = canvas
   await says(you.connection, /^Connected/)
   await says(canvas.step('Kill the server'), 'kill -9')
-  // So that the compiler is loaded: what is shown is a server that has started
+  // Loads the compiler first, so that the recording shows a server that is ready.
   await canvas.start()
   await says(you.text, 'ManagerOptions')
   await canvas.stop()
@@ -72,7 +72,7 @@ async function record (page: Page): Promise<Frame[]> {
   await says(you.panel, /[1-9],?\d{3} characters/)
   await you.cut.click()
   await says(you.log, 'Caught up')
-  // The highlight is seen, and goes
+  // Shows the highlight until it disappears.
   await page.waitForTimeout(3_000)
   await canvas.stop()
   await says(you.job, 'Stopped')

@@ -4,10 +4,10 @@ import { launchBare } from './support/bare-browser.js'
 import { noBrowser } from './support/browser.js'
 import { clientScript } from './support/client-script.js'
 
-// What a browser does with a page that it restores from the back/forward cache: the page wakes up, and some milliseconds
-// later its connections end.
+// Tests a page that a browser restores from the back/forward cache. The page wakes up, and its connections end some
+// milliseconds later.
 
-/** As much as no test takes: a client that waits out its backoff fails. */
+/** Longer than any test, so that a client that waits for its backoff fails. */
 const BACKOFF_MS = 600_000
 
 const PAGE = `<!doctype html><title>page</title><p></p><script src="/client.js"></script><script>
@@ -24,7 +24,7 @@ const PAGE = `<!doctype html><title>page</title><p></p><script src="/client.js">
   client.connect()
 </script>`
 
-t.test('a page that comes back from the back/forward cache reconnects at once', { skip: noBrowser }, async (t) => {
+t.test('a page that is restored from the back/forward cache reconnects immediately', { skip: noBrowser }, async (t) => {
   const script = await clientScript()
   const { app: { wsManager }, origin } = await startApp(t, {}, {}, (app) => {
     app.get('/client.js', (_request, reply) => reply.type('text/javascript').send(script))
@@ -45,7 +45,7 @@ t.test('a page that comes back from the back/forward cache reconnects at once', 
     await shows(text)
   }
   const happened = await tab.evaluate('happened') as string[]
-  t.equal(happened.filter((what) => what === 'restored').length, 2, 'the browser kept the page')
+  t.equal(happened.filter((what) => what === 'restored').length, 2, 'the browser restored the page from its cache')
   const again = (text: string): string[] => ['waiting', 'connecting', 'connected', text]
   t.same(happened.filter((what) => what !== 'restored'), ['connecting', 'connected', 'first', ...again('missed'), ...again('missed again')])
 })

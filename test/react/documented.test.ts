@@ -7,7 +7,7 @@ import ts from 'typescript'
 import { page } from './dom.js'
 
 const { act, cleanup, createElement, fireEvent, render } = await import('./kit.js')
-// Not by a literal: the examples name what they don't use, which this repository's compiler options forbid.
+// The path is not a literal, because the examples declare names that they don't use, which the compiler options forbid.
 const examples = './documented.js'
 const { AIComponent, Debugging, MyComponent, Reconnecting, Summary } =
   await import(examples) as Record<'AIComponent' | 'Debugging' | 'MyComponent' | 'Reconnecting' | 'Summary', FunctionComponent<{ sessionId?: string }>>
@@ -23,16 +23,16 @@ t.afterEach(async () => {
   logged.length = 0
 })
 
-t.test('the file holds every React example of the document, word for word', async (t) => {
+t.test('the file contains every React example of the document verbatim', async (t) => {
   const blocks = [...read('../support/platform-docs.md').matchAll(/```typescript\n([^`]*?)```/g)].map(([, text]) => text!)
-  // One of them shows the server's side below the page's.
+  // One example also shows the server's side.
   const examples = blocks.filter((text) => /use(?:AI)?WebSocket\(/.test(text)).map((text) => text.replace(/\n\/\/ Backend\n[^]*/, ''))
   t.equal(examples.length, 5)
   const file = read('documented.tsx')
   for (const text of examples) t.ok(file.includes(text.replace(/import .* from '@\/hooks\/use-websocket';\n\n/, '')), text)
 })
 
-t.test('it holds before the compiler', async (t) => {
+t.test('the file passes the compiler', async (t) => {
   const root = fileURLToPath(new URL('../../', import.meta.url))
   const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
@@ -86,7 +86,7 @@ t.test('the documented options and callbacks work', async (t) => {
   t.same(logged.map(([text]) => text), ['[WS] Message:', '[WS] Connected', '[WS] Message:', '[WS] Error:', '[WS] Disconnected'])
 })
 
-t.test('the summary\'s example works', async (t) => {
+t.test('the example in the summary works', async (t) => {
   const { container } = render(createElement(Summary, { sessionId: 'summed_up' }))
   await act(async () => {
     page.socket.admit()

@@ -1,12 +1,12 @@
 import { JSDOM } from 'jsdom'
 import { FakePage } from '../support/fake-page.js'
 
-// A page for the hooks: imported before React, which looks for a document when it is loaded.
+// A page for the hooks. It must be imported before React, which looks for a document when it is loaded.
 
 const dom = new JSDOM('<!doctype html><body></body>', { url: 'http://app.example/chat', pretendToBeVisual: true })
 const { window } = dom
 
-/** The network of that page: sockets whose other end is the test. */
+/** The page's network: sockets whose other end is the test. */
 export const page = new FakePage()
 
 const globals = {

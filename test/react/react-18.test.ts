@@ -6,11 +6,11 @@ import './dom.js'
 import type * as Kit from './kit.js'
 import { suite } from './suite.js'
 
-// The same suite on the older React: the kit is bundled with it in the place of the newer one.
+// The same suite with the older React, which is bundled with the kit instead of the newer one.
 
-/** Bundled, its `act` does not find Node's setImmediate and leaves a port open for each turn, which keep the process alive. */
+/** When bundled, React's `act` doesn't find Node's setImmediate and leaves open ports, which keep the process alive. */
 class TurnChannel {
-  readonly port1 = { onmessage: (): void => { /* Set by React. */ } }
+  readonly port1 = { onmessage: (): void => { /* React sets it. */ } }
   readonly port2 = { postMessage: (): void => { setImmediate(() => { this.port1.onmessage() }) } }
 }
 Object.assign(globalThis, { MessageChannel: TurnChannel })

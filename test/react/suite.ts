@@ -8,18 +8,18 @@ const start = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'a
 const progress = (chunksReceived: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_progress', sessionId, progress: { chunksReceived }, timestamp: 't', jobId })
 const complete = (seq: number, jobId = 'j', sessionId = 's'): object => ({ type: 'ai_complete', sessionId, result: { chunks: 1 }, timestamp: 't', jobId, seq })
 
-/** What is promised of the hooks, for the React that the kit is made of. */
+/** Tests the hooks' behaviour with the React that the kit contains. */
 export function suite ({ act, cleanup, render, renderHook, createElement, StrictMode, useEffect, hydrateRoot, renderToString, hooks, createClient }: typeof Kit): void {
   const { useWebSocket, useAIWebSocket, AICanvasProvider } = hooks
 
   t.afterEach(async () => {
     cleanup()
-    // The last one to leave closes the connection at the end of the turn.
+    // The last hook to be unmounted closes the connection at the end of the turn.
     await sleep(2)
     page.sockets.length = 0
   })
 
-  /** The server admits the page's socket. */
+  /** The server accepts the page's socket. */
   async function admit (fields: object = {}): Promise<FakeSocket> {
     const { socket } = page
     await act(async () => {
@@ -30,7 +30,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
   }
   const say = (socket: FakeSocket, ...messages: object[]): Promise<void> => act(async () => { socket.say(...messages) })
 
-  t.test('useWebSocket connects to the page\'s own host, and shows what comes', async (t) => {
+  t.test('useWebSocket connects to the page\'s host and shows received messages', async (t) => {
     const messages: string[] = []
     const { result } = renderHook(() => useWebSocket({ sessionId: 's', onMessage: ({ type }) => { messages.push(type) } }))
     t.match(result.current, { isConnected: false, state: 'connecting', lastMessage: undefined })
@@ -46,7 +46,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.equal(socket.types.at(-1), 'ping')
   })
 
-  t.test('useAIWebSocket sees a job through', async (t) => {
+  t.test('useAIWebSocket shows a job from start to end', async (t) => {
     const { result } = renderHook(() => useAIWebSocket('s'))
     t.match(result.current, { isConnected: false, aiStatus: 'idle', aiProgress: undefined, aiText: '', aiResult: undefined, aiError: undefined })
     const socket = await admit()
@@ -63,7 +63,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.match(result.current, { aiStatus: 'error', aiError: { message: 'm' }, aiResult: undefined, aiText: '' })
   })
 
-  t.test('hooks with the same URL, identity and user key share one socket; others do not', async (t) => {
+  t.test('hooks with the same URL, user id and user key share one socket; others don\'t', async (t) => {
     const view = renderHook(() => [
       useWebSocket(), useAIWebSocket('s'), useWebSocket({ sessionId: 'r' }), useWebSocket({ userId: 'u' }), useAIWebSocket('s', { userKey: 'k' })
     ])
@@ -71,10 +71,10 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     view.unmount()
     t.same(page.sockets.map(({ closedWith }) => closedWith), [undefined, undefined, undefined])
     await sleep(2)
-    t.same(page.sockets.map(({ closedWith }) => closedWith), [1000, 1000, 1000], 'and the last one to leave closes it')
+    t.same(page.sockets.map(({ closedWith }) => closedWith), [1000, 1000, 1000], 'and the last hook to be unmounted closes it')
   })
 
-  t.test('who logs in as another never inherits a connection', async (t) => {
+  t.test('another user never inherits a connection', async (t) => {
     const view = renderHook(({ userKey }) => useWebSocket({ userKey, getToken: () => userKey }), { initialProps: { userKey: 'ann' } })
     await act(() => sleep(2))
     const first = await admit()
@@ -89,7 +89,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(page.socket.protocols[1], `ai-canvas.token.${Buffer.from('bob').toString('base64url')}`)
   })
 
-  t.test('StrictMode opens one', async (t) => {
+  t.test('StrictMode opens one connection', async (t) => {
     const Component = (): null => {
       useAIWebSocket('s')
       return null
@@ -102,7 +102,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.equal(socket.closedWith, undefined)
   })
 
-  t.test('new options on each render reconnect nothing, and the latest callbacks are called', async (t) => {
+  t.test('new options on each render don\'t cause a reconnect, and the latest callbacks are called', async (t) => {
     const heard: string[] = []
     const view = renderHook(({ name }) => {
       const note = (what: string) => () => { heard.push(`${name} ${what}`) }
@@ -122,14 +122,14 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(heard.slice(3), ['third message', 'third open', 'third gap', 'third message', 'third error'])
   })
 
-  t.test('a hook that joins a connection which is open already is told so, once, as if it were its own', async (t) => {
+  t.test('a hook that joins an open connection gets one `onOpen`, as for a connection of its own', async (t) => {
     const opened: string[] = []
     const Hook = ({ name, strikes = false }: { name: string, strikes?: boolean }): null => {
       const { send } = useWebSocket({
         onOpen ({ clientId }) {
           opened.push(`${name} ${clientId}`)
           send({ type: `hello_of_${name}` })
-          if (strikes) throw new Error('a listener\'s')
+          if (strikes) throw new Error('of a listener')
         }
       })
       return null
@@ -150,19 +150,19 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
 
     const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
     view.rerender(tree(hook('first'), hook('late'), hook('rude', true)))
-    t.match(await uncaught, { message: 'a listener\'s' }, 'what it throws is uncaught, and stops nothing')
+    t.match(await uncaught, { message: 'a listener\'s' }, 'the error is uncaught and has no other effect')
     t.same(opened.splice(0), ['rude c1'])
 
     await act(async () => { socket.end(1012) })
     view.rerender(tree(hook('first'), hook('late'), hook('waiting')))
     await act(() => sleep(2))
-    t.same(opened, [], 'one that joins while there is none waits with the others')
+    t.same(opened, [], 'a hook that joins before the connection opens waits with the others')
     while (page.socket === socket) await act(() => sleep(20))
     await admit({ clientId: 'c2' })
     t.same(opened, ['first c2', 'late c2', 'waiting c2'])
   })
 
-  t.test('the token is that of the latest render of a hook that is still there', async (t) => {
+  t.test('`getToken` is the one of the latest render of a mounted hook', async (t) => {
     const Component = ({ token }: { token: string }): null => {
       useWebSocket({ getToken: () => token })
       return null
@@ -177,7 +177,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.match(page.socket.protocols[1], Buffer.from('newest').toString('base64url'))
   })
 
-  t.test('no message is lost, however fast they come, and renders are at most one a frame', async (t) => {
+  t.test('no message is lost in a burst, and there is at most one render per frame', async (t) => {
     let renders = 0
     const messages: unknown[] = []
     const view = renderHook(() => {
@@ -202,20 +202,20 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.ok(renders - before <= 2 * frames + 4, `${renders - before} renders in ${frames} frames, by two hooks`)
   })
 
-  t.test('the end is never late: it is shown in the same turn', async (t) => {
+  t.test('the end of a job is shown in the same turn', async (t) => {
     const { result } = renderHook(() => useAIWebSocket('s'))
     const socket = await admit()
     await act(async () => { socket.say({ type: 'subscribed', sessionId: 's', epoch: 'e', seq: 0 }, start(1), progress(1), progress(2), complete(2)) })
     t.match(result.current, { aiStatus: 'complete', aiProgress: { chunksReceived: 2 } })
   })
 
-  t.test('`subscribe` of a hook switches that hook alone, and a new argument switches it back', async (t) => {
+  t.test('`subscribe` switches only its own hook, and a new argument switches it back', async (t) => {
     const view = renderHook(({ id }) => [useAIWebSocket(id), useAIWebSocket('a')] as const, { initialProps: { id: 'a' } })
     const socket = await admit()
     await act(async () => { view.result.current[0].subscribe('b') })
     await act(() => sleep(2))
     t.same(view.result.current.map(({ sessionId }) => sessionId), ['b', 'a'])
-    t.same(socket.sent.map(({ type, sessionId }) => [type, sessionId as string]), [['subscribe', 'a'], ['subscribe', 'b']], 'the other one still follows')
+    t.same(socket.sent.map(({ type, sessionId }) => [type, sessionId as string]), [['subscribe', 'a'], ['subscribe', 'b']], 'the other hook keeps its session')
     await say(socket, { type: 'subscribed', sessionId: 'b', epoch: 'e', seq: 0 }, start(1, 'j', 'b'))
     t.same(view.result.current.map(({ aiStatus }) => aiStatus), ['processing', 'idle'])
     view.rerender({ id: 'c' })
@@ -224,7 +224,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(socket.sent.slice(2).map(({ type, sessionId }) => [type, sessionId as string]), [['unsubscribe', 'b'], ['subscribe', 'c']])
   })
 
-  t.test('`send` of subscribe and unsubscribe is one hook\'s own, and each hears of its own sessions', async (t) => {
+  t.test('`send` of subscribe and unsubscribe affects one hook, which receives only messages of its own sessions', async (t) => {
     const view = renderHook(() => [useWebSocket(), useWebSocket({ sessionId: 'a' })] as const)
     const socket = await admit()
     await act(async () => {
@@ -243,7 +243,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.match(socket.sent.at(-1), { type: 'unsubscribe', sessionId: 'b' })
   })
 
-  t.test('what a child sends in its first effect is sent', async (t) => {
+  t.test('a message that a child sends in its first effect is sent', async (t) => {
     const Child = ({ send }: { send: (message: { type: string }) => void }): null => {
       useEffect(() => { send({ type: 'hello' }) }, [send])
       return null
@@ -254,7 +254,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(socket.types, ['hello'])
   })
 
-  t.test('more than may wait before the hook is mounted is refused, and named', async (t) => {
+  t.test('exceeding the queue before the hook is mounted is an error that names the option', async (t) => {
     const refusals: unknown[] = []
     const Child = ({ send }: { send: (message: { type: string }) => void }): null => {
       useEffect(() => {
@@ -278,7 +278,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(socket.types, ['hello', 'hello', 'hello'])
   })
 
-  t.test('what is sent after the hook was unmounted is not sent, now or later, and is reported', async (t) => {
+  t.test('a message sent after unmounting is never sent, and is reported', async (t) => {
     const errors: string[] = []
     const first = renderHook(() => useWebSocket({ onError: ({ code }) => { errors.push(code) } }))
     const silent = renderHook(() => useAIWebSocket('s'))
@@ -295,8 +295,8 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.notOk(page.sockets.some(({ types }) => types.includes('late')))
   })
 
-  t.test('an `onMessage` that throws hides nothing', async (t) => {
-    const { result } = renderHook(() => useWebSocket({ onMessage: ({ type }) => { if (type === 'note') throw new Error('a listener\'s') } }))
+  t.test('an `onMessage` that throws does not hide the message', async (t) => {
+    const { result } = renderHook(() => useWebSocket({ onMessage: ({ type }) => { if (type === 'note') throw new Error('of a listener') } }))
     const socket = await admit()
     const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
     await say(socket, { type: 'note' })
@@ -305,7 +305,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.equal(result.current.lastMessage?.type, 'note')
   })
 
-  t.test('a session is known when its state has come, and a refusal is told apart from nothing', async (t) => {
+  t.test('a session is known when its state has arrived, and a refusal differs from an empty session', async (t) => {
     const { result } = renderHook(() => useAIWebSocket('s'))
     t.match(result.current, { isKnown: false, subscription: 'pending', aiStatus: 'idle', jobs: [] })
     const socket = await admit()
@@ -322,7 +322,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.match(result.current, { subscription: 'refused', aiError: { type: 'lost' } })
   })
 
-  t.test('a cancel that can\'t be sent is told to `onError`, and throws nothing', async (t) => {
+  t.test('a cancel that can\'t be sent calls `onError` and does not throw', async (t) => {
     const errors: unknown[] = []
     const { result } = renderHook(() => useAIWebSocket('s', { onError: ({ code, sessionId }) => { errors.push([code, sessionId]) } }))
     const socket = await admit()
@@ -331,7 +331,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(errors, [['closed', 's']])
   })
 
-  t.test('without a session it only connects', async (t) => {
+  t.test('without a session the hook only connects', async (t) => {
     const { result } = renderHook(() => useAIWebSocket(undefined))
     const socket = await admit()
     result.current.cancel()
@@ -339,7 +339,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.same(socket.sent, [])
   })
 
-  t.test('a provider\'s client is used, and left open', async (t) => {
+  t.test('a provider\'s client is used and not closed', async (t) => {
     const client = createClient({ url: 'ws://other.example/ws' })
     const Component = () => createElement('p', null, useAIWebSocket('s').aiStatus)
     const view = render(createElement(AICanvasProvider, { client }, createElement(Component)))
@@ -353,7 +353,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     client.close()
   })
 
-  t.test('on a server nothing is touched, and the markup is that of the first render', async (t) => {
+  t.test('server-side rendering has no side effects, and its markup equals the first render\'s', async (t) => {
     const Component = () => {
       const { aiStatus, state } = useAIWebSocket('s')
       const { isConnected, lastMessage } = useWebSocket({ sessionId: 's' })
@@ -362,7 +362,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     t.equal(renderToString(createElement(Component)), '<p>idle idle false undefined</p>')
     t.equal(page.sockets.length, 0)
   })
-  t.test('what a server rendered is taken over as it is, also when a connection is there already', async (t) => {
+  t.test('server-rendered markup hydrates without changes, even if a connection is already open', async (t) => {
     const renders: string[] = []
     const Component = () => {
       const { aiStatus, state } = useAIWebSocket('s')
@@ -382,14 +382,14 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     renders.length = 0
     const root = await act(async () => hydrateRoot(container, createElement(Component), { onRecoverableError: (error) => { mismatches.push(error) } }))
     t.same(mismatches, [])
-    t.equal(renders[0], 'idle', 'it begins as the server did')
+    t.equal(renders[0], 'idle', 'it begins with the server\'s state')
     t.equal(container.textContent, 'processing connected undefined')
     t.equal(page.sockets.length, 1)
     await act(async () => { root.unmount() })
     container.remove()
   })
 
-  t.test('a store\'s snapshot for servers is always the same, whatever there is', async (t) => {
+  t.test('a store\'s server snapshot is always the same, whatever the client\'s state', async (t) => {
     const client = createClient({ url: 'ws://other.example/ws', sessionId: 's' })
     const store = client.jobStore('s')
     const before = store.getServerSnapshot()

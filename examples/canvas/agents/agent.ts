@@ -1,4 +1,4 @@
-/** What a job is asked to do, as it came with the request. */
+/** The task of a job, as it came with the request. */
 export interface AgentTask {
   mode: string
   prompt?: string
@@ -7,17 +7,17 @@ export interface AgentTask {
 }
 
 interface AgentContext {
-  /** Aborts when nobody waits for the text any more. An agent passes it on to whatever it waits for itself. */
+  /** Aborts when the text is no longer needed. An agent passes it on to everything that it awaits. */
   signal: AbortSignal
 }
 
 /**
- * Does a task and gives its text piece by piece. Returning means that the text is whole; throwing means that it isn't,
- * with an `AgentError` or with whatever the agent's own service threw.
+ * Performs a task and yields its text piece by piece. Returning means that the text is complete. Throwing means that it isn't;
+ * the error is an `AgentError` or one of the agent's own service.
  */
 export type Agent = (task: AgentTask, context: AgentContext) => AsyncIterable<string>
 
-/** Where the AI services have a name for the same trouble it is theirs, so that a client needs one table only. */
+/** Where AI services have a name for an error, it is used here too, so that a client needs only one table. */
 export type AgentErrorType =
   | 'invalid_request_error'
   | 'not_found_error'
@@ -32,7 +32,7 @@ export type AgentErrorType =
   | 'server_closing'
   | 'internal_error'
 
-/** A failure that the person who asked can read and act on: it reaches them as `ai_error`. */
+/** A failure that the user can read and act on. It reaches clients as `ai_error`. */
 export class AgentError extends Error {
   readonly type: AgentErrorType
 

@@ -3,17 +3,17 @@ import { checkDocumentTask, type DocumentAgent } from './document.js'
 import { checkOpenAITask, openAIAgent, type OpenAIAgentOptions } from './openai.js'
 
 export interface AgentOptions {
-  /** The project whose files the agents may read. */
+  /** The root of the project whose files the agents may read. */
   root: string
   openai?: Omit<OpenAIAgentOptions, 'root'> | undefined
 }
 
-/** The variables that give a server a language model. */
+/** The environment variables that configure a language model. */
 export const MODEL_VARIABLES = 'OPENAI_MODEL and OPENAI_BASE_URL (Ollama, vLLM) or OPENAI_API_KEY'
 
 /**
- * Answers who does a task. Throws an `AgentError` when nobody can: `invalid_request_error` for what the request alone
- * shows to be wrong, `not_configured` for a server without a language model.
+ * Returns the agent for a task. Throws an `AgentError`: `invalid_request_error` if the request alone is wrong, `not_configured`
+ * if the task needs a language model and the server has none.
  */
 export type ChooseAgent = (task: AgentTask) => Agent
 

@@ -9,7 +9,7 @@ import { paced } from './pace.js'
 const EXTENSIONS = ['.ts', '.tsx', '.mts', '.cts']
 const MAX_FILE_BYTES = 1024 * 1024
 
-/** What a request alone shows to be wrong. Throws an `AgentError` of type `invalid_request_error`. */
+/** Validates a task without reading files. Throws an `AgentError` of type `invalid_request_error`. */
 export function checkDocumentTask (task: AgentTask): asserts task is AgentTask & { targetFile: string } {
   const { targetFile } = task
   if (targetFile === undefined) {
@@ -19,20 +19,20 @@ export function checkDocumentTask (task: AgentTask): asserts task is AgentTask &
 }
 
 export interface DocumentAgentOptions {
-  /** The project whose files are documented. */
+  /** The root of the project whose files are documented. */
   root: string
-  /** About how long a text takes, in seconds, as if a language model wrote it. 0 is as quickly as it comes. @default 0 */
+  /** The approximate duration of a text, in seconds, at the pace of a language model. 0 means without delays. @default 0 */
   seconds?: number | undefined
 }
 
 export interface DocumentAgent {
   readonly write: Agent
-  /** Loads the compiler, and what this file imports. Without it the first job does so. */
+  /** Loads the compiler and what this file imports. Without a warm-up the first job does so. */
   warmUp (targetFile: string): Promise<void>
   close (): void
 }
 
-/** Writes Markdown documentation of what the TypeScript file `targetFile` exports. Its first line needs no compiler. */
+/** Writes Markdown documentation of the exports of the TypeScript file `targetFile`. The first line needs no compiler. */
 export function documentAgent ({ root, seconds = 0 }: DocumentAgentOptions): DocumentAgent {
   const writers = new Writers()
 
@@ -51,7 +51,7 @@ export function documentAgent ({ root, seconds = 0 }: DocumentAgentOptions): Doc
       checkDocumentTask(task)
       const source = await read(task.targetFile)
       signal.throwIfAborted()
-      // The compiler is ahead of the reader, and ends when the reader leaves
+      // The compiler runs ahead of the reader, and stops when the reader stops.
       const left = new AbortController()
       const pieces = text(source, AbortSignal.any([signal, left.signal]))
       try {

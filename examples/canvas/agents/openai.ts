@@ -3,25 +3,24 @@ import type { ChatCompletionMessageParam } from 'openai/resources/chat/completio
 import { checkPath, readProjectFile, type ProjectFile } from '../project-file.js'
 import { AgentError, type Agent, type AgentTask } from './agent.js'
 
-/** Source code only: what is sent leaves the machine, and keys live in files of other kinds. */
+/** Source code only, because the text leaves the machine, and other kinds of files may contain keys. */
 const EXTENSIONS = ['.ts', '.tsx', '.mts', '.cts', '.js', '.jsx', '.mjs', '.cjs', '.css', '.html', '.md']
 const MAX_FILE_BYTES = 128 * 1024
 
 export interface OpenAIAgentOptions {
   root: string
-  /** Of any service that speaks the API, up to and with its `/v1`. @default OpenAI's own */
+  /** The URL of any service with this API, up to and including its `/v1`. @default OpenAI's own */
   baseURL?: string
   apiKey: string
   model: string
   /**
-   * How often a request is sent again that was refused for load or did not get through, with growing pauses. Nothing is
-   * sent again once text has come.
-   * @default 2
+   * How often a request is retried that was refused because of load or failed on the network, with growing delays. Nothing is
+   * retried after text has arrived. @default 2
    */
   maxRetries?: number
 }
 
-/** What a request alone shows to be wrong. Throws an `AgentError` of type `invalid_request_error`. */
+/** Validates a task without reading files. Throws an `AgentError` of type `invalid_request_error`. */
 export function checkOpenAITask ({ mode, prompt, targetFile }: AgentTask): void {
   if (prompt === undefined || prompt.trim() === '') {
     throw new AgentError('invalid_request_error', `mode "${mode}" needs a prompt: say what the model should write`)
@@ -29,9 +28,9 @@ export function checkOpenAITask ({ mode, prompt, targetFile }: AgentTask): void 
   if (targetFile !== undefined) checkPath(targetFile, EXTENSIONS)
 }
 
-/** Asks a language model, and gives its answer as it comes. */
+/** Sends the task to a language model and yields its answer as it arrives. */
 export function openAIAgent ({ root, baseURL, apiKey, model, maxRetries = 2 }: OpenAIAgentOptions): Agent {
-  // What goes wrong is told to the person who asked, so the client need not print it as well
+  // Errors are reported to the user, so the client need not log them as well.
   const client = new OpenAI({ apiKey, maxRetries, logLevel: 'off', ...baseURL !== undefined && { baseURL } })
 
   return async function * (task, { signal }) {
@@ -57,12 +56,12 @@ async function * answer (client: OpenAI, model: string, messages: ChatCompletion
     }
     ending = choice?.finish_reason ?? ending
   }
-  // The client ends an aborted stream as if it were whole, and one that was cut off between two events as well
+  // The client ends an aborted stream as if it were complete, and also one that was cut between two events.
   signal.throwIfAborted()
-  if (ending === null) throw new AgentError('connection_error', 'the model\'s answer was cut off: ask again')
-  if (ending === 'length') throw new AgentError('output_too_large', 'the model stopped at its limit of tokens: ask for less at a time')
+  if (ending === null) throw new AgentError('connection_error', 'the model\'s answer was cut off: try again')
+  if (ending === 'length') throw new AgentError('output_too_large', 'the model reached its token limit: ask for less at a time')
   if (ending === 'content_filter') throw new AgentError('content_filter', 'the model\'s content filter stopped its answer')
-  if (silent) throw new AgentError('api_error', 'the model answered without any text: ask in other words')
+  if (silent) throw new AgentError('api_error', 'the model\'s answer has no text: rephrase the prompt')
 }
 
 async function conversation (root: string, { mode, prompt = '', targetFile }: AgentTask): Promise<ChatCompletionMessageParam[]> {
@@ -79,7 +78,7 @@ async function conversation (root: string, { mode, prompt = '', targetFile }: Ag
   ]
 }
 
-/** A file that does not exist yet is the one that the model shall write. */
+/** If the file does not exist yet, the model writes it. */
 async function existing (root: string, targetFile: string): Promise<ProjectFile | undefined> {
   try {
     return await readProjectFile(root, targetFile, { extensions: EXTENSIONS, maxBytes: MAX_FILE_BYTES })
@@ -89,16 +88,16 @@ async function existing (root: string, targetFile: string): Promise<ProjectFile 
   }
 }
 
-/** What the service itself answered is passed on as it is; what never reached it, or broke on the way, is put in words. */
+/** The service's own error messages are passed on. Errors of the connection get a message of their own. */
 function explained (error: unknown, host: string): unknown {
   if (error instanceof APIConnectionTimeoutError) {
-    return new AgentError('timeout_error', `${host} did not answer in time: ask again later`, { cause: error })
+    return new AgentError('timeout_error', `${host} did not answer in time: try again later`, { cause: error })
   }
   if (error instanceof APIConnectionError) {
-    return new AgentError('connection_error', `${host} can't be reached: check that it runs and that OPENAI_BASE_URL names it`, { cause: error })
+    return new AgentError('connection_error', `${host} can't be reached: check that it runs and that OPENAI_BASE_URL is correct`, { cause: error })
   }
-  // fetch's own word for a body that ended before its time
-  if (error instanceof TypeError) return new AgentError('connection_error', `the connection to ${host} broke in the middle of the answer: ask again`, { cause: error })
+  // The error of fetch for a body that ended early
+  if (error instanceof TypeError) return new AgentError('connection_error', `the connection to ${host} broke in the middle of the answer: try again`, { cause: error })
   if (error instanceof SyntaxError) return new AgentError('api_error', `${host} sent something that isn't JSON`, { cause: error })
   if (error instanceof APIError && error.status === undefined && error.type === undefined) {
     return new AgentError('api_error', error.message, { cause: error })

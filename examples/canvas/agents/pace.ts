@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How often a piece is given, in milliseconds. */
+/** Interval between pieces, in milliseconds. */
 const EVERY_MS = 40
 
-/** Characters a second: before it is known how long the text is, and the limits after that. */
+/** Characters per second while the length of the text is unknown, and afterwards the limits of the pace. */
 const USUAL = 350
 const SLOWEST = 120
 const QUICKEST = 1500
 
-/** A word with the space before it. Longer ones are cut. */
+/** A word with the space before it. Longer ones are split. */
 const WORD = /\s*\S{1,24}|\s+$/uy
 
 export interface PaceOptions {
-  /** How long the whole text takes, unless it is so short or so long that the pace would be odd. */
+  /** Target duration of the whole text. Very short and very long texts deviate from it. */
   seconds: number
   clock?: Clock
 }
@@ -25,7 +25,7 @@ export interface Clock {
 
 const realClock: Clock = { now: () => performance.now(), sleep: (ms) => sleep(ms) }
 
-/** Gives a text in pieces of a few words, at the pace of a language model. The source is read ahead. */
+/** Yields a text in pieces of a few words, at the pace of a language model. Reads the source ahead. */
 export async function * paced (source: AsyncIterable<string>, { seconds, clock = realClock }: PaceOptions): AsyncGenerator<string> {
   const startedAt = clock.now()
   const ahead = new ReadAhead(source)
@@ -55,7 +55,7 @@ function rate ({ text, hasEnded }: ReadAhead, leftMs: number): number {
   return Math.min(QUICKEST, Math.max(SLOWEST, leftMs <= 0 ? QUICKEST : text.length * 1000 / leftMs))
 }
 
-/** The first words of a text: as many as begin within so many characters. */
+/** Returns the first words of a text: those that begin within this number of characters. */
 function words (text: string, length: number): string {
   WORD.lastIndex = 0
   let end = 0
@@ -63,9 +63,9 @@ function words (text: string, length: number): string {
   return text.slice(0, end)
 }
 
-/** Reads a source to its end without being asked. */
+/** Reads a source to its end, ahead of its consumer. */
 class ReadAhead {
-  /** What has come and was not taken. */
+  /** Text that has arrived and was not consumed. */
   text = ''
   hasEnded = false
   #failure: { readonly error: unknown } | undefined
@@ -78,7 +78,7 @@ class ReadAhead {
     })
   }
 
-  /** Resolves when there is more text, with false when there will be none. Rejects when the source failed. */
+  /** Resolves with true when there is more text, and with false at the end. Rejects if the source failed. */
   async more (): Promise<boolean> {
     while (this.text === '' && !this.hasEnded) await new Promise<void>((resolve) => { this.#wake = resolve })
     if (this.text === '' && this.#failure !== undefined) throw this.#failure.error

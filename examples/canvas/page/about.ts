@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
 
-/** What the server says of itself. */
+/** The server's information about itself. */
 export interface About {
   readonly model: string | null
   readonly modelVariables: string
@@ -8,7 +8,7 @@ export interface About {
   readonly killCommand: string
 }
 
-/** Asks the server anew with each connection, because another one may have taken its place. Undefined before the first answer. */
+/** Requests it on each connection, because the server may have been replaced. Undefined before the first response. */
 export function useAbout (isConnected: boolean): About | undefined {
   const [about, setAbout] = useState<About>()
   useEffect(() => {

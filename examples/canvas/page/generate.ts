@@ -4,7 +4,7 @@ export interface Task {
   targetFile?: string
 }
 
-/** Asks for a job, as the platform's documentation does. Throws an `Error` that says what to do when it is refused. */
+/** Starts a job as in the platform's documentation. If it is refused, throws an `Error` that says what to do. */
 export async function generate (sessionId: string, task: Task): Promise<void> {
   let response: Response
   try {

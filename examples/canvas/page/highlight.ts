@@ -1,10 +1,10 @@
 import { renderBlocks } from './markdown.js'
 
-/** Everything on the page that was recovered just now. Not every browser can highlight text without changing the page's elements. */
+/** Everything on the page that was just recovered. Some browsers can't highlight text without changing the page's elements. */
 const recovered = typeof Highlight === 'function' ? new Highlight() : undefined
 if (recovered !== undefined) CSS.highlights.set('recovered', recovered)
 
-/** Highlights the text of an element between two places, in UTF-16 units, until the function that it returns is called. */
+/** Highlights an element's text between two offsets, in UTF-16 units. Returns a function that removes the highlight. */
 export function highlight (element: Element, from: number, to: number): () => void {
   const range = document.createRange()
   range.selectNodeContents(element)
@@ -23,7 +23,7 @@ export function highlight (element: Element, from: number, to: number): () => vo
   return () => { recovered?.delete(range) }
 }
 
-/** How long a text is when it is rendered, in UTF-16 units. */
+/** Returns the length of a text when it is rendered, in UTF-16 units. */
 export function renderedLength (text: string): number {
   return new DOMParser().parseFromString(renderBlocks(text).join(''), 'text/html').body.textContent.length
 }

@@ -9,7 +9,7 @@ if (root === null) throw new Error('index.html has no #root')
 
 const tab = randomName()
 const you = takeSeat({
-  name: 'You', whose: 'Your', called: 'you', userId: `you_${tab}`, cutLabel: 'Cut my connection', says: 'This tab, on a connection of its own.'
+  name: 'You', whose: 'Your', called: 'you', userId: `you_${tab}`, cutLabel: 'Cut my connection', says: 'This tab, with its own connection.'
 })
 const second = takeSeat({
   name: 'A second user',
@@ -17,7 +17,7 @@ const second = takeSeat({
   called: 'the second user',
   userId: `second_${tab}`,
   cutLabel: 'Cut their connection',
-  says: 'Follows the same job, on another connection.'
+  says: 'Subscribed to the same job, with another connection.'
 })
 createRoot(root).render(
   <StrictMode>

@@ -1,12 +1,12 @@
 import MarkdownIt from 'markdown-it'
 
 /**
- * Markdown without HTML: what looks like a tag is text. Links with `javascript:` and other schemes that run something are
- * left as text by markdown-it itself. Images are links, because loading them would tell others of the reader.
+ * Renders Markdown without HTML: tags are shown as text. markdown-it leaves links with `javascript:` and other executable
+ * schemes as text. Images become links, because loading them would reveal the reader to others.
  */
 const md = new MarkdownIt({ html: false, linkify: false }).disable('image')
 
-// The panel has headings above these
+// The panel has headings above these.
 for (const rule of ['heading_open', 'heading_close']) {
   md.renderer.rules[rule] = (tokens, index, options, _env, self) => {
     const token = tokens[index]
@@ -16,7 +16,7 @@ for (const rule of ['heading_open', 'heading_close']) {
   }
 }
 
-// A link leads to another site. Those within the document have no target here, where two copies of it are on one page
+// Links open other sites. Links within the document have no target, because the page contains two copies of it.
 md.renderer.rules.link_open = (tokens, index, options, _env, self) => {
   const token = tokens[index]
   const isExternal = /^https?:\/\//i.test(String(token?.attrGet('href')))
@@ -30,7 +30,7 @@ md.renderer.rules.link_close = (tokens, index) => {
   return /^https?:\/\//i.test(String(opening?.attrGet('href'))) ? '</a>' : '</span>'
 }
 
-/** The HTML of each block of a text. A text that grows changes only its last blocks. */
+/** Returns the HTML of each block of a text. When a text grows, only its last blocks change. */
 export function renderBlocks (text: string): string[] {
   const env = {}
   const blocks: string[] = []

@@ -1,9 +1,9 @@
-/** What can be done to the sockets of one client, to see how it takes that. */
+/** Simulates network failures for one client's sockets. */
 export interface Network {
   readonly WebSocket: typeof WebSocket
-  /** Ends the sockets as a network does that is gone: without a word. For so long none gets through. */
+  /** Drops all sockets without a close frame, like a failed network. For this time no new socket can connect. */
   cut (ms: number): void
-  /** When it comes back, in milliseconds since 1970. Undefined while nothing is cut. */
+  /** Time at which the network returns, in milliseconds since 1970. Undefined while it works. */
   readonly backAt: () => number | undefined
   readonly subscribe: (listener: () => void) => () => void
 }
@@ -22,7 +22,7 @@ export function createNetwork (): Network {
     }
 
     cut (): void {
-      // The close frame would arrive and be answered; a network that is gone tells nobody anything
+      // A close frame would arrive and be answered. A failed network sends nothing.
       this.dispatchEvent(new CloseEvent('close', { code: 1006 }))
       this.close()
     }

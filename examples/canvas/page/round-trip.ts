@@ -3,7 +3,7 @@ import { useCallback, useEffect, useRef, useSyncExternalStore } from 'react'
 
 const EVERY_MS = 5000
 
-/** The latest round trip in milliseconds. The first one is left out: it measures how busy the page is while it loads. */
+/** Returns the latest round trip in milliseconds. Skips the first one, which measures how busy the page is while it loads. */
 export function useRoundTrip (client: Client, isConnected: boolean): number | undefined {
   const pongs = useRef(0)
   const subscribe = useCallback((listener: () => void) => client.on('pong', () => {

@@ -2,7 +2,7 @@ import { createClient, type Client } from 'ai-canvas-ws/client'
 import { createNetwork, type Network } from './network.js'
 import { keepTimeline, type Timeline } from './timeline.js'
 
-/** Somebody who follows the session: a connection of their own, and what can be done to it. */
+/** One subscriber of the session: a connection of its own, its simulated network and its timeline. */
 export interface Seat extends Person {
   readonly client: Client
   readonly network: Network
@@ -15,7 +15,7 @@ interface Person {
   readonly whose: string
   /** As in "behind the second user". */
   readonly called: string
-  /** In one line, who that is. */
+  /** A description in one line. */
   readonly says: string
   readonly cutLabel: string
   readonly userId: string
@@ -23,7 +23,7 @@ interface Person {
 
 export function takeSeat (person: Person): Seat {
   const network = createNetwork()
-  // Quicker than by default: who presses "cut" wants to watch the way back
+  // Shorter than by default, because after "cut" the user wants to watch the reconnect.
   const client = createClient({ userId: person.userId, WebSocket: network.WebSocket, reconnectInterval: 1000, maxReconnectIntervalMs: 2000, maxReconnectAttempts: 1000 })
   return { ...person, client, network, timeline: keepTimeline(client) }
 }

@@ -1,4 +1,7 @@
-/** The session that the page's address names. Without one it names a new one, so that a reload and a copy follow the same. */
+/**
+ * Returns the session id in the page's URL. If there is none, adds a new one, so that a reload or a copied URL has the same
+ * session.
+ */
 export function sessionOf (location: Location, history: History): string {
   const url = new URL(location.href)
   const named = url.searchParams.get('sessionId')
@@ -9,7 +12,7 @@ export function sessionOf (location: Location, history: History): string {
   return sessionId
 }
 
-/** Not `crypto.randomUUID`, which a page has only over https or from its own machine. */
+/** Not `crypto.randomUUID`, which pages have only over https or on localhost. */
 export function randomName (): string {
   return [...crypto.getRandomValues(new Uint8Array(5))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -8,29 +8,29 @@ export interface Entry {
   readonly text: string
 }
 
-/** A stretch of the job's text that came after a connection was back, in UTF-16 units. */
+/** A part of the text that was recovered after a reconnect, in UTF-16 units. */
 export interface Recovered {
   readonly from: number
   readonly to: number
 }
 
 interface Happened {
-  /** What happened since the latest job began, the oldest first. */
+  /** Events since the latest job began, oldest first. */
   readonly entries: readonly Entry[]
-  /** Of the latest job. */
+  /** Times of the latest job. */
   readonly startedAt: number | undefined
   readonly endedAt: number | undefined
-  /** For two seconds after it came. */
+  /** Set for two seconds after the recovery. */
   readonly recovered: Recovered | undefined
-  /** Whether the server said that it restarts, and is not back yet. */
+  /** Whether the server has announced a restart and is not back yet. */
   readonly isRestarting: boolean
-  /** Whether a connection was lost once and came back to the same server. */
+  /** Whether the client has reconnected to the same server. */
   readonly hasReturned: boolean
   /** Whether the server was restarted while the page was open. */
   readonly hasSeenRestart: boolean
 }
 
-/** What became of one follower's connection and of the latest job, in words. */
+/** A log of one subscriber's connection and latest job, in words. */
 export interface Timeline {
   readonly getSnapshot: () => Happened
   readonly subscribe: (listener: () => void) => () => void
@@ -38,7 +38,7 @@ export interface Timeline {
 
 const MAX_ENTRIES = 30
 const SHOWN_MS = 2000
-/** The close code of a server that restarts, as in RFC 6455's registry. */
+/** The close code of a restarting server, from the registry of RFC 6455. */
 const SERVICE_RESTART = 1012
 
 const reasons: Record<StateReason, string> = {
@@ -50,14 +50,14 @@ const reasons: Record<StateReason, string> = {
   attempts: 'every attempt failed',
   refused: 'the server refused the connection',
   disabled: 'reconnecting is off',
-  called: 'it was closed here'
+  called: 'the page closed it'
 }
 
 export function reasonText (reason: StateReason | undefined): string {
   return reason === undefined ? '' : reasons[reason]
 }
 
-/** Writes down what happens to a client that follows one session. */
+/** Logs the events of a client that is subscribed to one session. */
 export function keepTimeline (client: Client): Timeline {
   const listeners = new Set<() => void>()
   let happened: Happened = {
@@ -65,11 +65,11 @@ export function keepTimeline (client: Client): Timeline {
   }
   let nextId = 0
   let lostAt: number | undefined
-  /** Whether the restart that ended the connection is written down already. */
+  /** Whether the restart that ended the connection is already logged. */
   let restartIsTold = false
-  /** How long the job's text is here. */
+  /** Length of the job's text in this client. */
   let length = 0
-  /** Messages that are still to come from the time of the outage, and where the text ended at its beginning. */
+  /** Missed messages that are still being replayed, and the length of the text before the disconnect. */
   let missed = 0
   let from = 0
 
@@ -100,11 +100,11 @@ export function keepTimeline (client: Client): Timeline {
     lostAt = undefined
     missed = replaying
     from = length
-    // A restart is told right after this
+    // The event for a restart follows immediately.
     queueMicrotask(() => { if (!restartIsTold) change({ hasReturned: true }) })
   }
 
-  /** Counts a message of the job if the page missed it while it was cut off. */
+  /** Counts a message of the job if it is part of the replay. */
   function count (isLast: boolean): void {
     if (missed === 0) return
     missed = isLast ? 0 : missed - 1
@@ -119,7 +119,7 @@ export function keepTimeline (client: Client): Timeline {
   client.on('state', ({ state, reason }) => { if (state === 'closed') write('cut', `Gave up: ${reasonText(reason)}`) })
   client.on('gap', ({ reason }) => {
     if (reason !== 'restarted') {
-      write('note', 'Some of what was missed is no longer kept')
+      write('note', 'Some missed messages are no longer available')
       return
     }
     if (!restartIsTold) write('restart', 'The server restarted')
@@ -127,7 +127,7 @@ export function keepTimeline (client: Client): Timeline {
     change({ hasSeenRestart: true })
   })
   client.on('ai_start', ({ timestamp }) => {
-    // The server's clock may be ahead of this one
+    // The server's clock may be ahead of this one.
     const at = Math.min(Date.parse(timestamp), Date.now())
     length = from = 0
     write('start', 'Started', { entries: [], startedAt: at, endedAt: undefined, recovered: undefined }, at)

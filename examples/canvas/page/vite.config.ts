@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 
-/** The package's own sources, so that a page needs no build of the package before its own. */
+/** Resolves the package to its sources, so that a page can be built before the package. */
 export const sources = [{ find: /^ai-canvas-ws\/(\w+)$/, replacement: fileURLToPath(new URL('../../../lib/$1/index.ts', import.meta.url)) }]
 
 export default defineConfig({

@@ -21,13 +21,13 @@ const Task = Type.Object({
 const Accepted = Type.Object({
   sessionId: Type.String(),
   task: Type.Object({ mode: Type.String(), prompt: Type.Optional(Type.String()), targetFile: Type.Optional(Type.String()) }),
-  resultUrl: Type.String({ description: 'Where the text can be fetched, from `ai_complete` on.' })
+  resultUrl: Type.String({ description: 'The URL of the text. It is complete after `ai_complete`.' })
 })
 
 const BadRequest = createError('CANVAS_ERR_BAD_REQUEST', '%s', 400)
 const NotConfigured = createError('CANVAS_ERR_NOT_CONFIGURED', '%s', 501)
 const NoResult = createError('CANVAS_ERR_NO_RESULT',
-  'session "%s" has no result: POST a task for it to /api/agent/generate, or, if it had one, that was too long ago', 404)
+  'session "%s" has no result: POST a task to /api/agent/generate. An older result may have been dropped', 404)
 
 export interface GenerateRoutesOptions {
   chooseAgent: ChooseAgent
@@ -37,13 +37,13 @@ export interface GenerateRoutesOptions {
 }
 
 /**
- * What the request alone shows to be wrong is answered with an HTTP error, and no job begins: nobody's indicator spins,
- * and who asked is the one to mend it. Everything that shows in the work itself comes to the session as `ai_error`.
+ * If the request alone is invalid, the response is an HTTP error and no job starts, because only the sender can fix it. Errors
+ * during the work reach the session as `ai_error`.
  */
 export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions> = (app, options, done) => {
   const { chooseAgent, jobs, results, maxContentLength } = options
 
-  // fetch() with a string as its body, as in the platform's documentation, says text/plain
+  // fetch() with a string as its body, as in the platform's documentation, sends text/plain.
   app.addContentTypeParser('text/plain', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
   app.setSchemaErrorFormatter((errors, where) => new BadRequest(
     `${describe(errors)}. ${where === 'body' ? `A task looks like ${EXAMPLE}` : 'Name the session in the query, such as ?sessionId=my_session'}`

@@ -7,11 +7,11 @@ import type { FastifyPluginAsync } from 'fastify'
 const PageNotBuilt = createError('CANVAS_ERR_PAGE_NOT_BUILT', 'the page is not built: run "npm run build:page", which "npm start" does by itself', 503)
 
 export interface PageRoutesOptions {
-  /** What Vite built. */
+  /** The files that Vite has built. */
   folder: string
 }
 
-/** What the page may load and where it may connect: this server, and nothing else. */
+/** Restricts what the page may load and connect to: only this server. */
 const POLICY = 'default-src \'self\'; img-src \'self\' data:; base-uri \'none\'; form-action \'self\'; frame-ancestors \'none\''
 
 /** Serves the page at `/`. */
@@ -22,7 +22,7 @@ export const pageRoutes: FastifyPluginAsync<PageRoutesOptions> = async (app, { f
   }
   await app.register(fastifyStatic, {
     root: folder,
-    // One route a file, so that everything else stays a 404 of this server's own
+    // One route per file, so that every other path is this server's own 404.
     wildcard: false,
     cacheControl: false,
     setHeaders (reply, path) {
@@ -30,7 +30,7 @@ export const pageRoutes: FastifyPluginAsync<PageRoutesOptions> = async (app, { f
         'content-security-policy': POLICY,
         'x-content-type-options': 'nosniff',
         'referrer-policy': 'no-referrer',
-        // A file's name changes with its content, but for the page's own
+        // File names change with their content, except for index.html.
         'cache-control': path.endsWith('.html') ? 'no-cache' : 'public, max-age=31536000, immutable'
       })
     }

@@ -3,13 +3,13 @@ import createError from '@fastify/error'
 import type { onRequestHookHandler } from 'fastify'
 
 const ForeignOrigin = createError('CANVAS_ERR_FOREIGN_ORIGIN',
-  'a page of %s may not use this server: name its origin in ORIGINS when you start it', 403)
+  'a page of %s may not use this server: add its origin to ORIGINS when you start it', 403)
 
 /**
- * Refuses what a browser sends for a page of another host, upgrades to WebSocket too. Such a page can't read an answer of
- * HTTP, but without this it could make a server on its visitor's own machine work, spend the visitor's tokens, and through
- * a WebSocket read and stop their jobs. The port may be another one, as that of a development server for the pages. What is
- * no browser, such as curl and wscat, says no origin.
+ * Refuses requests and WebSocket upgrades that a browser sends for a page of another host. Such a page can't read HTTP
+ * responses, but it could start jobs on its visitor's own machine, spend the visitor's tokens, and read and stop jobs through a
+ * WebSocket. The port may differ, as with a development server. Clients other than browsers, such as curl and wscat, send no
+ * origin.
  */
 export function sameSite (allowed: readonly string[]): onRequestHookHandler {
   return ({ headers: { origin }, hostname }, _reply, done) => {
@@ -18,8 +18,8 @@ export function sameSite (allowed: readonly string[]): onRequestHookHandler {
 }
 
 /**
- * Whether the page is of the host that it asks. A name that is not this machine's own must be listed: its owner may let it
- * point to here, and then to a browser the owner's pages are of this host.
+ * Whether the page belongs to the requested host. A host name other than this machine's must be listed, because its owner could
+ * let it point to this machine (DNS rebinding); to a browser the owner's pages would then belong to this host.
  */
 function isOwn (origin: string, hostname: string): boolean {
   const page = URL.canParse(origin) ? new URL(origin).hostname : ''

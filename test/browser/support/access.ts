@@ -1,9 +1,9 @@
 import axe, { type AxeResults } from 'axe-core'
 import type { Page } from 'playwright-core'
 
-/** What WCAG 2.2 AA has against the page as it is now, contrast included, as far as a program can tell: each in a line. */
+/** Returns the page's current violations of WCAG 2.2 AA that a program can detect, including contrast, one per line. */
 export async function breaches (page: Page): Promise<string[]> {
-  // Not as a script of the page's, which its policy forbids
+  // Not a script of the page, because its policy forbids that.
   await page.evaluate(axe.source)
   const { violations } = await page.evaluate<AxeResults>(`axe.run({
     runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations']
@@ -11,15 +11,15 @@ export async function breaches (page: Page): Promise<string[]> {
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary = '' }) => `${id}: ${html} ${failureSummary.replaceAll(/\s+/g, ' ')}`))
 }
 
-/** An element that took the focus, and whether that can be seen. */
+/** A focused element, and whether its focus is visible. */
 interface Stop {
   readonly html: string
   readonly seen: boolean
 }
 
-/** Every element that the Tab key comes by, from the top of the page to its end. */
+/** Returns every element that the Tab key reaches, from the top of the page to its end. */
 export async function tabStops (page: Page): Promise<Stop[]> {
-  // Tab goes on from where was clicked last
+  // Tab continues from the last click.
   await page.evaluate('scrollTo(0, 0)')
   await page.mouse.click(1, 1)
   const stops: Stop[] = []

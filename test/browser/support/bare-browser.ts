@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import { chromium } from '../../support/real-parts.js'
 
-/** What the browser's DevTools protocol answers, as far as it is read here. */
+/** A reply of the browser's DevTools protocol, as far as it is read here. */
 interface Answer {
   readonly id?: number
   readonly error?: { readonly message: string }
@@ -20,37 +20,38 @@ interface Answer {
   }
 }
 
-/** A browser with one window. The tab that was opened or shown last is seen, and the others are hidden. */
+/** A browser with one window. The tab that was opened or shown last is visible, the others are hidden. */
 export interface BareBrowser {
   openTab (url: string): Promise<BareTab>
 }
 
 interface BareTab {
-  /** What an expression comes to in the page, awaited. */
+  /** Evaluates an expression in the page and awaits its result. */
   evaluate (expression: string): Promise<unknown>
-  /** Resolves when the expression holds, which is asked after each change of the document: a hidden page's timers are slow. */
+  /**
+   * Resolves when the expression is true. Checks it after each change of the document, because timers of hidden pages are slow.
+   */
   until (expression: string): Promise<void>
-  /** Leaves the page by an expression, and resolves when another one is there, of which the second expression holds. */
+  /** Leaves the page with an expression. Resolves when another page is loaded in which the second expression is true. */
   go (leave: string, arrived: string): Promise<void>
   show (): Promise<void>
 }
 
 /**
- * A real browser without Playwright, which tells every page that it is in front: with it no tab is ever a hidden one. Closed
- * when the test ends.
+ * Starts a real browser without Playwright, which makes every page believe that it is visible. Closes it when the test ends.
  */
 export async function launchBare (t: Test): Promise<BareBrowser> {
   const profile = mkdtempSync(join(tmpdir(), 'ai-canvas-browser-'))
   const child = spawn(chromium.find()!, [
     '--headless=new', '--remote-debugging-port=0', `--user-data-dir=${profile}`, '--no-first-run', '--disable-dev-shm-usage',
-    // Chromium refuses its sandbox to root, which is who runs tests in a container
+    // Chromium refuses its sandbox to root, the user of tests in containers.
     ...process.getuid?.() === 0 ? ['--no-sandbox'] : [], 'about:blank'
   ])
   t.teardown(async () => {
     const closed = once(child, 'close')
     child.kill('SIGKILL')
     await closed
-    // Its helpers end after it, and write until then
+    // The browser's helpers exit after it, and write until then.
     rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
   })
   const socket = new WebSocket(await addressOf(child))
@@ -78,7 +79,7 @@ export async function launchBare (t: Test): Promise<BareBrowser> {
     async openTab (url) {
       const { targetId } = await send('Target.createTarget', { url: 'about:blank' })
       const { sessionId } = await send('Target.attachToTarget', { targetId, flatten: true })
-      // Answered when the page is another one: in the one before, what is asked would never be answered
+      // The reply must come from the new page: the old one would never reply.
       await send('Page.navigate', { url }, sessionId)
       const evaluate = async (expression: string): Promise<unknown> =>
         (await send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true }, sessionId)).result?.value
@@ -93,7 +94,7 @@ export async function launchBare (t: Test): Promise<BareBrowser> {
         },
         async go (leave, arrived) {
           await evaluate(`setTimeout(() => { ${leave} }), 0`)
-          // A page that is being left does not answer: it is asked again, the next one or this one.
+          // A page that is being left does not reply, so ask again until one of them does.
           while (await evaluate(arrived).catch(() => false) !== true) await new Promise((resolve) => { setTimeout(resolve, 20) })
         },
         async show () {
@@ -108,9 +109,9 @@ async function addressOf (child: ChildProcess): Promise<string> {
   for await (const line of createInterface(child.stderr!)) {
     const address = /^DevTools listening on (\S+)$/.exec(line)?.[1]
     if (address === undefined) continue
-    // Nobody reads on, and what nobody reads must not stop it
+    // The rest of the output must be consumed, or the browser would block.
     child.stderr!.resume()
     return address
   }
-  throw new Error('the browser ended before it listened')
+  throw new Error('the browser exited before it was listening')
 }

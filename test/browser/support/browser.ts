@@ -2,20 +2,20 @@ import { chromium as playwright, type Browser, type BrowserContext, type Browser
 import type { Test } from 'tap'
 import { chromium } from '../../support/real-parts.js'
 
-/** How long anything may take that will come. Far longer than it takes: the machine may have other things to do. */
+/** Timeout for everything that is expected to happen. Far longer than needed, because the machine may be busy. */
 const PATIENCE_MS = 120_000
 
 const executablePath = chromium.find()
 
-/** For a test's `skip`: why it can't run here, or false. */
+/** The value for a test's `skip`: the reason why it can't run here, or false. */
 export const noBrowser: string | false = executablePath === undefined &&
   `needs ${chromium.name}: "npm run setup" as root, or apt-get install ${chromium.debianPackage}`
 
-/** A real browser. Closed when the test ends. */
+/** Starts a real browser. Closes it when the test ends. */
 export async function launch (t: Test): Promise<Browser> {
   const browser = await playwright.launch({
     executablePath: executablePath!,
-    // Chromium refuses its sandbox to root, which is who runs tests in a container
+    // Chromium refuses its sandbox to root, the user of tests in containers.
     chromiumSandbox: process.getuid?.() !== 0,
     args: ['--disable-dev-shm-usage']
   })
@@ -28,14 +28,14 @@ export interface Tab {
   context: BrowserContext
 }
 
-/** A tab that shares nothing with another one, until the test ends. An error in its page fails the test. */
+/** Opens an isolated tab until the test ends. An error in its page fails the test. */
 export async function openTab (t: Test, browser: Browser, url: string, options: BrowserContextOptions & { clock?: true } = {}): Promise<Tab> {
   const context = await browser.newContext(options)
   context.setDefaultTimeout(PATIENCE_MS)
   t.teardown(() => context.close())
   const page = await context.newPage()
   page.on('pageerror', (error) => { t.fail(`an error in the page: ${error.stack ?? error.message}`) })
-  // The page's clock runs on until the test stops it
+  // The page's clock runs until the test stops it.
   if (options.clock === true) await page.clock.install()
   await page.goto(url)
   return { page, context }

@@ -1,19 +1,19 @@
 import type { Locator, Page } from 'playwright-core'
 
-/** One of the page's two followers, found as a screen reader finds it. */
+/** One of the page's two panels, found like a screen reader finds it. */
 export interface Follower {
   readonly panel: Locator
   readonly connection: Locator
   readonly job: Locator
   readonly text: Locator
-  /** What happened to the connection and to the job. */
+  /** The timeline of the connection and the job. */
   readonly log: Locator
   readonly cut: Locator
-  /** What went wrong. Empty while nothing did. */
+  /** The error text. Empty if there is none. */
   readonly alert: Locator
 }
 
-/** The page, by what people see of it. */
+/** The page as its users see it. */
 export class CanvasPage {
   readonly page: Page
   readonly you: Follower
@@ -60,12 +60,12 @@ function follower (page: Page, name: string, whose: string): Follower {
   }
 }
 
-/** What the element says, without the space around it: that of the source is not that of what is rendered. */
+/** Returns the element's text with whitespace collapsed, because the source's whitespace is not what is rendered. */
 export async function textOf (locator: Locator): Promise<string> {
   return (await locator.textContent() ?? '').trim()
 }
 
-/** Resolves when the element's text holds this. */
+/** Resolves when the element's text contains this. */
 export async function says (locator: Locator, text: string | RegExp): Promise<void> {
   await locator.filter({ hasText: text }).waitFor()
 }

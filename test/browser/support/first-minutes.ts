@@ -9,18 +9,18 @@ import { setStage, type Stage } from './stage.js'
 
 const SCREENSHOTS = join(import.meta.dirname, '../screenshots/steps')
 
-/** How long the first word may take. Its median is below 300 ms on a machine that has nothing else to do. */
+/** Maximum time until the first word. The median is below 300 ms on an idle machine. */
 const FIRST_WORD_MS = 5_000
 
 const RUNS = 10
 
-/** What somebody sees who has started it for the first time, without a key and without a model. */
+/** Tests the first minutes of a new user, without a key and without a model. */
 export function testDefaultRun (t: Test, browser: Browser): void {
   t.test('the default run', async (t) => {
     const stage = await setStage(t, { isDefault: true })
     mkdirSync(SCREENSHOTS, { recursive: true })
 
-    t.test('jobs that need a model can\'t be chosen, and say what to set', async (t) => {
+    t.test('jobs that need a model are disabled and say what to configure', async (t) => {
       const canvas = new CanvasPage((await openTab(t, browser, stage.url('picker'))).page)
       await says(canvas.form, 'need a model: start the server with OPENAI_MODEL and OPENAI_BASE_URL (Ollama, vLLM) or OPENAI_API_KEY')
       await says(canvas.form, 'at a language model\'s pace (15 s)')
@@ -28,7 +28,7 @@ export function testDefaultRun (t: Test, browser: Browser): void {
       t.same(await breaches(canvas.page), [])
     })
 
-    t.test('the first word comes at once, and the text in small pieces after it', async (t) => {
+    t.test('the first word appears immediately, and the text follows in small pieces', async (t) => {
       const { page } = await openTab(t, browser, stage.url('quick'))
       const canvas = new CanvasPage(page)
       const times: number[] = []
@@ -55,7 +55,7 @@ export function testDefaultRun (t: Test, browser: Browser): void {
       await says(canvas.you.text.getByRole('heading', { level: 4, name: 'WebSocketManager', exact: true }), 'WebSocketManager')
     })
 
-    t.test('the four steps tick off', async (t) => {
+    t.test('the four steps are ticked off', async (t) => {
       const { page, context } = await openTab(t, browser, stage.url('steps'))
       const canvas = new CanvasPage(page)
       const shot = (name: string): Promise<Buffer> => page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true })
@@ -93,9 +93,9 @@ export function testDefaultRun (t: Test, browser: Browser): void {
   })
 }
 
-/** What the text of the page promises of the connection. */
+/** The text promises what the connection delivers. */
 export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
-  t.test('what was missed is counted while it is, and highlighted when it has come', async (t) => {
+  t.test('missed text is counted while disconnected, and highlighted after recovery', async (t) => {
     const { page } = await openTab(t, browser, stage.url('recovered'))
     const canvas = new CanvasPage(page)
     const { you, second } = canvas
@@ -107,8 +107,8 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     t.equal(await you.panel.getAttribute('data-cut'), 'false')
     await you.cut.click()
     await says(you.connection, /^Waiting/)
-    t.equal(await you.panel.getAttribute('data-cut'), 'true', 'it is dimmed')
-    t.same(await breaches(page), [], 'and can be read')
+    t.equal(await you.panel.getAttribute('data-cut'), 'true', 'the text is dimmed')
+    t.same(await breaches(page), [], 'and readable')
     writing.write('during *it*, ')
     await says(you.panel, '13 characters behind the second user')
     t.equal(await second.panel.getByText('behind').count(), 0)
@@ -119,7 +119,7 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     await says(second.job, 'Complete')
   })
 
-  t.test('a recovered stretch is highlighted, for two seconds', async (t) => {
+  t.test('recovered text is highlighted for two seconds', async (t) => {
     const { page } = await openTab(t, browser, stage.url('highlighted'))
     await page.evaluate(WATCH_HIGHLIGHTS)
     const canvas = new CanvasPage(page)
@@ -138,7 +138,7 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     await says(canvas.you.job, 'Complete')
   })
 
-  t.test('who missed nothing caught up with nothing', async (t) => {
+  t.test('a page that missed nothing highlights nothing', async (t) => {
     const { page } = await openTab(t, browser, stage.url('silent'))
     const canvas = new CanvasPage(page)
     const { you } = canvas
@@ -155,7 +155,7 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     t.equal(await you.log.getByText('Caught up').count(), 0)
   })
 
-  t.test('the first round trip, which the page\'s own start delays, is not shown', async (t) => {
+  t.test('the first round trip is not shown, because the page\'s own start delays it', async (t) => {
     const { page } = await openTab(t, browser, 'about:blank')
     let pongs = 0
     let release = (): void => undefined
@@ -179,7 +179,7 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     }
   })
 
-  t.test('what a model writes is text, whatever it looks like', async (t) => {
+  t.test('a model\'s output is shown as text, whatever it contains', async (t) => {
     const { page } = await openTab(t, browser, stage.url('hostile'))
     const canvas = new CanvasPage(page)
     await canvas.ask('Be evil')
@@ -197,7 +197,7 @@ export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
     t.equal(await canvas.you.text.getByRole('link', { name: 'a link' }).getAttribute('rel'), 'noreferrer')
   })
 
-  t.test('Ctrl+Enter starts what is written', async (t) => {
+  t.test('Ctrl+Enter starts the job', async (t) => {
     const { page } = await openTab(t, browser, stage.url('shortcut'))
     const canvas = new CanvasPage(page)
     await canvas.form.getByRole('radio', { name: 'Write' }).check()
@@ -227,13 +227,13 @@ const HOSTILE = [
   'The end'
 ].join('\n\n')
 
-/** Elements and attributes of the text that could run or load something. */
+/** Elements and attributes in the text that could execute or load something. */
 const DANGERS = `[...document.querySelectorAll('.text *')].filter((element) =>
   /^(script|iframe|img|svg|object|embed|style|link|form|base|meta)$/i.test(element.localName) ||
   [...element.attributes].some(({ name, value }) => name.startsWith('on') || /^\\s*(javascript|data|vbscript):/i.test(value))
 ).map(({ outerHTML }) => outerHTML)`
 
-/** Measures in the page, because the test's own round trips to it take longer than what is measured. */
+/** Measures in the page, because the test's round trips to it take longer than the measured time. */
 const FIRST_WORD = `window.firstWord = new Promise((resolve) => {
   addEventListener('submit', () => {
     const since = performance.now()
@@ -258,7 +258,7 @@ const GROWTH = `(() => {
   }
 })()`
 
-/** Resolves when the highlight is gone, with what was highlighted and for how long. */
+/** Resolves when the highlight is gone, with the highlighted text and its duration. */
 const WATCH_HIGHLIGHTS = `window.highlighted = new Promise((resolve) => {
   let shown
   const look = () => {

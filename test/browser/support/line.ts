@@ -2,15 +2,15 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** What lies between a browser and the server. */
+/** The network between a browser and the server. */
 export interface Line {
   readonly port: number
   /**
-   * Every connection that there is dies as it does while a laptop sleeps: the server's side is gone, and nobody tells the
-   * browser. New ones pass.
+   * Kills every open connection like a sleeping laptop does: the server's side is gone, and the browser is not notified. New
+   * connections work.
    */
   die (): void
-  /** Every connection that there is ends, and both sides are told. New ones pass. */
+  /** Ends every open connection and notifies both sides. New connections work. */
   cut (): void
 }
 

@@ -7,16 +7,16 @@ import { openTab } from './browser.js'
 import { CanvasPage, says } from './canvas-page.js'
 import type { Stage } from './stage.js'
 
-/** Git ignores it. Look at them after each change of the page. */
+/** Git ignores this folder. Look at the pictures after each change of the page. */
 const SCREENSHOTS = join(import.meta.dirname, '../screenshots')
 
-/** Whether nothing sticks out, neither of the page nor of one of its cards. */
+/** Whether nothing overflows the page or one of its cards. */
 const FITS = '[document.documentElement, ...document.querySelectorAll(".card")].every(({ scrollWidth, clientWidth }) => scrollWidth <= clientWidth)'
 
-/** Whether every element moves with the page. One that stays where it is covers others. */
+/** Whether every element scrolls with the page. A fixed one would cover others. */
 const UNCOVERED = '[...document.querySelectorAll("*")].every((element) => !["sticky", "fixed"].includes(getComputedStyle(element).position))'
 
-/** How many places the focus must come by: of the radio buttons one. */
+/** The number of elements that Tab must reach. A group of radio buttons counts once. */
 const FOCUSABLE = 'document.querySelectorAll("a[href], button, input:not([type=radio]), input:checked, textarea, [tabindex]").length'
 
 const DESK = { width: 1360, height: 900 }
@@ -33,22 +33,22 @@ const looks = [
 ] as const
 
 /**
- * Holds the page at each look, and takes its pictures. Not a test file of its own: the two would build the page at the same
- * time, into the same folder.
+ * Checks the page in each layout and takes screenshots. Not a test file of its own, because two files would build the page into
+ * the same folder at the same time.
  */
 export function testLooks (t: Test, stage: Stage, browser: Browser): void {
   mkdirSync(SCREENSHOTS, { recursive: true })
   for (const { name, viewport, colorScheme, paper } of looks) {
-    t.test(`it fits and is seen: ${name}`, async (t) => {
+    t.test(`the page fits and is accessible: ${name}`, async (t) => {
       const { page } = await openTab(t, browser, stage.url(`look_${name}`), { viewport, colorScheme, reducedMotion: 'reduce' })
       const canvas = new CanvasPage(page)
       await says(canvas.you.connection, /^Connected/)
-      t.same(await breaches(page), [], 'before there is a job everyone can use it')
-      t.equal(await page.evaluate(UNCOVERED), true, 'nothing stays in front of the rest')
+      t.same(await breaches(page), [], 'before the first job it is accessible')
+      t.equal(await page.evaluate(UNCOVERED), true, 'no element is fixed')
       if (viewport.width === PHONE.width) {
         for (const [what, locator] of [['Start', canvas.form.getByRole('button', { name: 'Start' })], ['progress', canvas.you.job]] as const) {
           const { y = 0, height = 0 } = await locator.boundingBox() ?? {}
-          t.ok(y > 0 && y + height <= PHONE.height, `${what} is seen without scrolling: ${y + height} px`)
+          t.ok(y > 0 && y + height <= PHONE.height, `${what} is visible without scrolling: ${y + height} px`)
         }
       }
       await canvas.start()
@@ -56,11 +56,11 @@ export function testLooks (t: Test, stage: Stage, browser: Browser): void {
       await says(canvas.second.job, 'Complete')
       await says(canvas.you.panel.getByText('Round trip'), /ms$/)
       await page.screenshot({ path: join(SCREENSHOTS, `${name}-complete.png`), fullPage: true })
-      t.equal(await page.evaluate(FITS), true, 'a job that is complete fits')
-      t.same(await breaches(page), [], 'and everyone can use it')
+      t.equal(await page.evaluate(FITS), true, 'a completed job fits')
+      t.same(await breaches(page), [], 'and is accessible')
       const stops = await tabStops(page)
-      t.same(stops.filter(({ seen }) => !seen), [], 'where the focus is can be seen')
-      t.equal(stops.length, await page.evaluate(FOCUSABLE), 'and it comes to everything that can be used')
+      t.same(stops.filter(({ seen }) => !seen), [], 'the focus is visible')
+      t.equal(stops.length, await page.evaluate(FOCUSABLE), 'and reaches every control')
 
       await canvas.ask('Write a haiku about a connection that comes back')
       const writing = await stage.model.asked()
@@ -72,9 +72,9 @@ export function testLooks (t: Test, stage: Stage, browser: Browser): void {
       await says(canvas.second.text, 'what was said while it was gone')
       await page.screenshot({ path: join(SCREENSHOTS, `${name}-cut.png`), fullPage: true })
 
-      t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, 'its colours')
-      t.equal(await page.evaluate(FITS), true, 'a connection that is cut fits')
-      t.same(await breaches(page), [], 'and everyone can use it')
+      t.equal(await page.evaluate('getComputedStyle(document.body).backgroundColor'), paper, 'the colours')
+      t.equal(await page.evaluate(FITS), true, 'a disconnected panel fits')
+      t.same(await breaches(page), [], 'and is accessible')
       writing.finish()
       await says(canvas.second.job, 'Complete')
     })

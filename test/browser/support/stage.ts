@@ -9,21 +9,21 @@ import { createTypist, type Typist } from './typist.js'
 const ROOT = join(import.meta.dirname, '../../..')
 const SERVER = new URL('../../../examples/canvas/server.ts', import.meta.url)
 
-/** The example app as `npm start` runs it, with a language model of which the test is the mind. */
+/** The example app as `npm start` runs it, with a language model that the test controls. */
 export interface Stage {
   readonly model: Typist
   port (): number
   /** The process id of the server. */
   pid (): number
-  /** The page of a session, there or through another port. */
+  /** Returns the URL of a session's page, directly or through another port. */
   url (sessionId: string, through?: number): string
-  /** Ends the server as a crash or a stop does, and resolves when it is gone. */
+  /** Ends the server by a crash or a stop. Resolves when it has exited. */
   stop (signal: 'SIGKILL' | 'SIGTERM'): Promise<void>
-  /** Starts it on the same port, and resolves when it listens. */
+  /** Starts the server on the same port. Resolves when it listens. */
   start (): Promise<void>
 }
 
-/** Without a language model and at its own pace where it `isDefault`, as after `npm ci && npm start`. */
+/** If `isDefault`, runs without a language model and at the default pace, as after `npm ci && npm start`. */
 export async function setStage (t: Test, { isDefault = false } = {}): Promise<Stage> {
   const built = spawnSync('npm', ['run', 'build:page'], { cwd: ROOT, encoding: 'utf8' })
   if (built.status !== 0) throw new Error(`the page can't be built: ${built.stdout}${built.stderr}`)

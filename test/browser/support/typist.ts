@@ -2,17 +2,17 @@ import type { ServerResponse } from 'node:http'
 import { deferred } from '../../examples/support/deferred.js'
 import { begin, DONE, event, type Answer } from '../../examples/support/openai-server.js'
 
-/** A language model whose answer is typed by the test, so that nothing hangs on time. It takes one question after another. */
+/** A language model whose output the test types, so that nothing depends on timing. It handles one request after another. */
 export interface Typist {
   readonly answer: Answer
-  /** Resolves when the next question is there. */
+  /** Resolves when the next request has arrived. */
   asked (): Promise<Writing>
 }
 
 interface Writing {
   write (text: string): void
   finish (): void
-  /** Resolves when nobody listens any more. */
+  /** Resolves when the client has disconnected. */
   readonly aborted: Promise<void>
 }
 

@@ -8,11 +8,11 @@ import { sources } from '../../../examples/canvas/page/vite.config.js'
 
 const ROOT = join(import.meta.dirname, '../../..')
 
-/** A page in the making, as a developer has it: Vite's own server, with React's Fast Refresh. */
+/** A page in development: Vite's dev server with React's Fast Refresh. */
 export interface Workshop {
-  /** The page's address. Its components connect to the server there. */
+  /** The page's URL. Its components connect to the server there. */
   url (server: string): string
-  /** Edits a file, as an editor does that is told to replace something and to save. */
+  /** Edits a file like an editor: replaces a text and saves. */
   edit (file: string, from: string, to: string): void
 }
 
@@ -27,12 +27,12 @@ export async function openWorkshop (t: Test, files: Readonly<Record<string, stri
     cacheDir: join(root, '.vite'),
     plugins: [react()],
     resolve: { alias: sources },
-    // What it finds later would make it load the whole page anew
+    // A dependency that Vite finds later would reload the whole page.
     optimizeDeps: { include: ['react', 'react-dom', 'react-dom/client', 'react/jsx-dev-runtime'] },
     server: {
       host: '127.0.0.1',
       port: 0,
-      // Not every file system tells of a change
+      // Not every file system reports changes.
       watch: { usePolling: true, interval: 50 },
       fs: { allow: [ROOT] }
     }
@@ -45,7 +45,7 @@ export async function openWorkshop (t: Test, files: Readonly<Record<string, stri
     edit (file, from, to) {
       const path = join(root, file)
       const text = readFileSync(path, 'utf8')
-      if (!text.includes(from)) throw new Error(`${file} does not hold ${from}`)
+      if (!text.includes(from)) throw new Error(`${file} does not contain ${from}`)
       writeFileSync(path, text.replace(from, () => to))
     }
   }

@@ -178,7 +178,7 @@ t.test('a session has one job at a time, and the server so many', async (t) => {
   t.match((await result('s')).body, { status: 'running', content: '' })
   t.match(await generate(TASK), { status: 409, body: { code: 'CANVAS_ERR_SESSION_BUSY', message: /wait for its ai_complete or ai_error, or use another/ } })
   t.match(await generate({ ...TASK, sessionId: 's2' }), { status: 202 })
-  t.match(await generate({ ...TASK, sessionId: 's3' }), { status: 429, body: { code: 'CANVAS_ERR_TOO_MANY_JOBS', message: /ask again when one has ended/ } })
+  t.match(await generate({ ...TASK, sessionId: 's3' }), { status: 429, body: { code: 'CANVAS_ERR_TOO_MANY_JOBS', message: /try again when one has ended/ } })
   t.same(await client.sync(), [], 'who was refused disturbs no job')
 })
 
@@ -243,7 +243,7 @@ t.test('when the server closes, its jobs end and say so before the sockets do', 
   await generate(TASK)
   await client.nextOf('ai_progress')
   const closing = app.close()
-  t.match(await client.next(), { type: 'ai_error', error: { type: 'server_closing', message: 'the server is closing: ask again in a moment' } })
+  t.match(await client.next(), { type: 'ai_error', error: { type: 'server_closing', message: 'the server is closing: try again in a moment' } })
   t.match(await client.closed, { code: 1012 })
   await ended
   await closing
@@ -253,7 +253,7 @@ t.test('a page of another host starts no job, one of this host may, on any port'
   const { http, generate } = await startWithModel(t, [streamed(['x'])], { origins: ['https://canvas.example.com'] })
   const from = async (origin: string, sessionId: string): Promise<Answered> => generate({ ...TASK, sessionId }, { 'content-type': 'text/plain', origin })
   for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example', 'http://localhost:3000']) {
-    t.match(await from(origin, 's'), { status: 403, body: { code: 'CANVAS_ERR_FOREIGN_ORIGIN', message: /name its origin in ORIGINS/ } }, origin)
+    t.match(await from(origin, 's'), { status: 403, body: { code: 'CANVAS_ERR_FOREIGN_ORIGIN', message: /add its origin to ORIGINS/ } }, origin)
   }
   t.match(await from(http, 'a'), { status: 202 })
   t.match(await from('http://127.0.0.1:5173', 'b'), { status: 202 })

@@ -11,11 +11,11 @@ t.test('the server listens to localhost:3001 unless it is told otherwise', async
 })
 
 t.test('a port that is none is refused by name', async (t) => {
-  for (const PORT of ['', ' ', 'http', '-1', '65536', '80.5']) t.throws(() => serverConfig({ PORT }), { message: /^PORT is no port: set it to a number/ }, PORT)
+  for (const PORT of ['', ' ', 'http', '-1', '65536', '80.5']) t.throws(() => serverConfig({ PORT }), { message: /^PORT is not a port: set it to a number/ }, PORT)
 })
 
 t.test('a time that is none is refused by name', async (t) => {
-  for (const DOCUMENT_SECONDS of ['', 'long', '-1', '1000']) t.throws(() => serverConfig({ DOCUMENT_SECONDS }), { message: /^DOCUMENT_SECONDS is no time: set it to a number/ }, DOCUMENT_SECONDS)
+  for (const DOCUMENT_SECONDS of ['', 'long', '-1', '1000']) t.throws(() => serverConfig({ DOCUMENT_SECONDS }), { message: /^DOCUMENT_SECONDS is not a duration: set it to a number/ }, DOCUMENT_SECONDS)
 })
 
 t.test('without settings there is no language model', async (t) => {
@@ -30,5 +30,5 @@ t.test('a base URL alone is enough for a service without keys', async (t) => {
 
 t.test('half a setting is refused at start, with what is missing', async (t) => {
   t.throws(() => openAIConfig({ OPENAI_API_KEY: 'key' }), { message: /OPENAI_MODEL is not set/ })
-  t.throws(() => openAIConfig({ OPENAI_BASE_URL: 'localhost', OPENAI_MODEL: 'm' }), { message: /OPENAI_BASE_URL is no URL/ })
+  t.throws(() => openAIConfig({ OPENAI_BASE_URL: 'localhost', OPENAI_MODEL: 'm' }), { message: /OPENAI_BASE_URL is not a URL/ })
 })

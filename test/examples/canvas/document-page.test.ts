@@ -418,7 +418,7 @@ export { default as json } from './d.json' with { type: 'json' }
   t.match(section(markdown, 'C'), '*class, from `c.ts`*')
   t.match(section(markdown, 'json'), '`d.json`')
   t.match(section(markdown, 'letters'), '*namespace, from `b.ts`*\n\n```ts\nnamespace { helper, x }')
-  t.match(markdown, `## Passed on from other modules
+  t.match(markdown, `## Re-exported from other modules
 
 - \`./nowhere.js\`: everything, \`lost\`
 - \`node:path\`: \`basename\`

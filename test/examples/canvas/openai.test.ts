@@ -124,7 +124,7 @@ t.test('a connection that breaks in the middle of the answer is no end of it', a
     begin(response)
     response.write(event('half of '), () => { response.destroy() })
   }])
-  await t.rejects(text, { name: 'AgentError', type: 'connection_error', message: /broke in the middle of the answer: ask again/ })
+  await t.rejects(text, { name: 'AgentError', type: 'connection_error', message: /broke in the middle of the answer: try again/ })
   t.same(pieces, ['half of '])
 })
 
@@ -134,13 +134,13 @@ t.test('an answer that stops between two events is no end of it either', async (
       begin(response)
       response.end(event('half of ') + tail)
     }])
-    await t.rejects(text, { name: 'AgentError', type: 'connection_error', message: /was cut off: ask again/ })
+    await t.rejects(text, { name: 'AgentError', type: 'connection_error', message: /was cut off: try again/ })
   }
 })
 
 t.test('an answer that is not whole, or no answer, is told for what it is', async (t) => {
   const cases: ReadonlyArray<[Answer, string, RegExp]> = [
-    [streamed(['as much as'], { finishReason: 'length' }), 'output_too_large', /limit of tokens/],
+    [streamed(['as much as'], { finishReason: 'length' }), 'output_too_large', /token limit/],
     [streamed(['I will'], { finishReason: 'content_filter' }), 'content_filter', /content filter/],
     [streamed([]), 'api_error', /without any text/],
     [(response) => { begin(response); response.end('data: {"broken\n\n') }, 'api_error', /isn't JSON/]
@@ -163,7 +163,7 @@ t.test('a service that is not there is named, with what to check', async (t) => 
   const agent = openAIAgent({ root: '/nowhere', baseURL: 'http://127.0.0.1:1/v1', apiKey: 'none', model: 'm', maxRetries: 0 })
   const stream = agent({ mode: 'generate', prompt: 'x' }, { signal: new AbortController().signal })
   await t.rejects(stream[Symbol.asyncIterator]().next(), {
-    type: 'connection_error', message: "127.0.0.1:1 can't be reached: check that it runs and that OPENAI_BASE_URL names it"
+    type: 'connection_error', message: "127.0.0.1:1 can't be reached: check that it runs and that OPENAI_BASE_URL is correct"
   })
 })
 

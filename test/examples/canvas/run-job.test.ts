@@ -75,7 +75,7 @@ t.test('an agent that fails at once, or throws what is no error, is told as well
   t.match(reporter.reports, [['error', new Error('at once')]])
   t.match(outcomes, [{ content: '', error: { message: 'at once' } }])
   const odd = await run(async function * () { throw 'a string' }) // eslint-disable-line @typescript-eslint/only-throw-error -- the point of the test
-  t.match(odd.reporter.ends, [['error', { message: 'the agent failed without saying why', cause: 'a string' }]])
+  t.match(odd.reporter.ends, [['error', { message: 'the agent failed without an error message', cause: 'a string' }]])
 })
 
 t.test('a text that grows past its bound ends the job', async (t) => {
@@ -83,7 +83,7 @@ t.test('a text that grows past its bound ends the job', async (t) => {
   const { reporter, outcomes } = await run(async function * () {
     try { for (;;) yield 'xxxx' } finally { cleaned = true }
   }, { maxContentLength: 10 })
-  t.match(reporter.ends, [['error', { type: 'output_too_large', message: 'the text grew past 10 characters: ask for less at a time' }]])
+  t.match(reporter.ends, [['error', { type: 'output_too_large', message: 'the text exceeds 10 characters: ask for less at a time' }]])
   t.equal(outcomes[0]?.content.length, 12)
   t.equal(cleaned, true)
 })

@@ -28,5 +28,5 @@ t.test('npm start serves a real job, and SIGTERM ends it cleanly', async (t) => 
 t.test('a setting that can\'t be meant keeps the server from starting, and is named', async (t) => {
   const [code, , errors] = await runExample(t, { PORT: 'http' }).ended
   t.equal(code, 1)
-  t.match(errors, 'PORT is no port: set it to a number from 0 (any free one) to 65535, not "http"')
+  t.match(errors, 'PORT is not a port: set it to a number from 0 (any free port) to 65535, not "http"')
 })

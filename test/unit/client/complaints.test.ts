@@ -1,12 +1,12 @@
 import t from 'tap'
 import { clientOn, connected, FakePage, settled, toldOf } from '../../support/fake-page.js'
 
-// What people complain about in other clients, one test each; those about rendering are among the tests of the hooks.
+// Common complaints about other clients, one test each. Those about rendering are among the tests of the hooks.
 
 const start = (seq: number, jobId = 'j'): object => ({ type: 'ai_start', sessionId: 's', task: {}, timestamp: 't', jobId, seq })
 const complete = (seq: number): object => ({ type: 'ai_complete', sessionId: 's', result: {}, timestamp: 't', jobId: 'j', seq })
 
-t.test('parallel sockets after a fast reconnect: there is one, however it is hurried', async (t) => {
+t.test('parallel sockets after a fast reconnect: there is only one, however often events trigger it', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.end()
@@ -21,7 +21,7 @@ t.test('parallel sockets after a fast reconnect: there is one, however it is hur
   t.equal(client.state, 'connected')
 })
 
-t.test('heartbeats that are not shared: however many follow, one ping goes out', async (t) => {
+t.test('separate heartbeats: one ping is sent, however many subscribers there are', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   for (const id of ['a', 'b', 'c']) client.subscribe(id)
@@ -29,7 +29,7 @@ t.test('heartbeats that are not shared: however many follow, one ping goes out',
   t.equal(page.socket.types.filter((type) => type === 'ping').length, 1)
 })
 
-t.test('a token that is stale on reconnect: it is asked for before every attempt', async (t) => {
+t.test('a stale token on reconnect: `getToken` is called before every attempt', async (t) => {
   const page = new FakePage()
   let asked = 0
   clientOn(page, { getToken: () => `token ${++asked}` }).connect()
@@ -41,7 +41,7 @@ t.test('a token that is stale on reconnect: it is asked for before every attempt
   t.same(page.sockets.map(({ protocols }) => Buffer.from(protocols[1]!.slice(16), 'base64url').toString()), ['token 1', 'token 2'])
 })
 
-t.test('backoff without jitter: a thousand clients that fail together come back spread over all of the time', async (t) => {
+t.test('backoff without jitter: a thousand clients that fail together spread their reconnects', async (t) => {
   const times: number[] = []
   for (let i = 0; i < 1000; i++) {
     const page = new FakePage()
@@ -55,7 +55,7 @@ t.test('backoff without jitter: a thousand clients that fail together come back 
   t.ok(slots.size >= 10, `${slots.size} of 10 slots`)
 })
 
-t.test('attempts used up while offline: without a network none is counted, and with one it is tried at once', async (t) => {
+t.test('attempts used up while offline: they don\'t count, and the client reconnects immediately when online', async (t) => {
   const page = new FakePage()
   const client = connected(page, { maxReconnectAttempts: 2 })
   page.online = false
@@ -72,7 +72,7 @@ t.test('attempts used up while offline: without a network none is counted, and w
   t.equal(client.state, 'connected')
 })
 
-t.test('reconnecting after an explicit close: never, whatever happens', async (t) => {
+t.test('reconnecting after an explicit close: never', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   client.close()
@@ -83,7 +83,7 @@ t.test('reconnecting after an explicit close: never, whatever happens', async (t
   t.equal(page.sockets.length, 1)
 })
 
-t.test('stale progress shown after reconnect: another job\'s is not, and an ended one\'s is not', async (t) => {
+t.test('stale progress after a reconnect: neither another job\'s nor an ended one\'s is shown', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1), { type: 'ai_progress', sessionId: 's', progress: { chunksReceived: 90 }, timestamp: 't', jobId: 'j' })
@@ -94,7 +94,7 @@ t.test('stale progress shown after reconnect: another job\'s is not, and an ende
   t.match(client.jobStore('s').getSnapshot().latest, { jobId: 'k', status: 'processing', progress: undefined })
 })
 
-t.test('"done" lost and the UI hung: an end that came while away is delivered, once', async (t) => {
+t.test('a lost end that leaves the UI hanging: an end during a disconnect is delivered once', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1))

@@ -2,17 +2,17 @@ import t from 'tap'
 import { closeCodes } from '../../../lib/protocol/codes.js'
 import { clientOn, connected, FakePage, settled, toldOf } from '../../support/fake-page.js'
 
-t.test('it connects to the page\'s own host, and says who it is', async (t) => {
+t.test('a client connects to the page\'s host with its ids in the query', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { userId: 'u', sessionId: 's' })
-  t.same([client.state, client.userId, page.sockets.length], ['idle', 'u', 0], 'nothing happens before it is asked')
+  t.same([client.state, client.userId, page.sockets.length], ['idle', 'u', 0], 'no connection before it is needed')
   client.connect()
   t.equal(page.socket.url.href, 'wss://app.example/ws?userId=u&sessionId=s')
   t.same(page.socket.protocols, ['ai-canvas.v1'])
   t.equal(client.state, 'connecting')
 })
 
-t.test('a URL may be a path, http, or hold a query of its own', async (t) => {
+t.test('a URL may be a path, use http, or have a query of its own', async (t) => {
   for (const [url, expected] of [
     ['/live', 'wss://app.example/live'],
     ['http://other.example/ws', 'ws://other.example/ws'],
@@ -25,7 +25,7 @@ t.test('a URL may be a path, http, or hold a query of its own', async (t) => {
   }
 })
 
-t.test('outside of a browser a missing URL or WebSocket is an error that names the option', async (t) => {
+t.test('outside a browser a missing URL or WebSocket is an error that names the option', async (t) => {
   const nowhere = Object.assign(new FakePage(), { pageUrl: undefined })
   t.throws(() => { clientOn(nowhere).connect() }, { code: 'no_url', message: /"url"/ })
   const client = clientOn(Object.assign(new FakePage(), { WebSocket: undefined }))
@@ -34,10 +34,10 @@ t.test('outside of a browser a missing URL or WebSocket is an error that names t
   }
   const { WebSocket, sockets } = new FakePage()
   clientOn(Object.assign(new FakePage(), { WebSocket: undefined }), { WebSocket }).connect()
-  t.equal(sockets.length, 1, 'a given one is taken')
+  t.equal(sockets.length, 1, 'the option is used')
 })
 
-t.test('connected is a client that has got `connection`, not one whose socket is open', async (t) => {
+t.test('a client is connected when `connection` arrives, not when the socket opens', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()
@@ -50,7 +50,7 @@ t.test('connected is a client that has got `connection`, not one whose socket is
   t.same(client.told.map(([type]) => type), ['state', 'state', 'message', 'open'])
 })
 
-t.test('an attempt that gets no `connection` in time is given up, and the next one made', async (t) => {
+t.test('an attempt without a `connection` message times out, and the next one begins', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()
@@ -63,7 +63,7 @@ t.test('an attempt that gets no `connection` in time is given up, and the next o
   t.same([client.state, page.sockets.length], ['connecting', 2])
 })
 
-t.test('what the abandoned socket still says is not heard', async (t) => {
+t.test('events of an abandoned socket are ignored', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()
@@ -73,7 +73,7 @@ t.test('what the abandoned socket still says is not heard', async (t) => {
   t.equal(client.state, 'waiting')
 })
 
-t.test('a URL that can\'t be opened is an error, and the end', async (t) => {
+t.test('a URL that can\'t be opened is an error, and the client stops', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { url: 'ws://[' })
   client.connect()
@@ -81,9 +81,9 @@ t.test('a URL that can\'t be opened is an error, and the end', async (t) => {
   t.match(toldOf(client, 'error'), [{ code: 'connection_failed' }])
 })
 
-// ---- coming back
+// ---- reconnecting
 
-t.test('attempts go with doubling, jittered times, and end after the last', async (t) => {
+t.test('attempts have doubling, jittered delays and stop after the last one', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { maxReconnectAttempts: 3 })
   client.connect()
@@ -101,7 +101,7 @@ t.test('attempts go with doubling, jittered times, and end after the last', asyn
   t.equal(page.clock.pending, 0)
 })
 
-t.test('by default it tries ten times, three seconds being the base of the times between', async (t) => {
+t.test('by default there are ten attempts with a base delay of three seconds', async (t) => {
   const page = new FakePage()
   page.randoms = [1 - Number.EPSILON]
   const client = clientOn(page)
@@ -118,7 +118,7 @@ t.test('by default it tries ten times, three seconds being the base of the times
   t.equal(client.reason, 'attempts')
 })
 
-t.test('only a `connection` message makes the attempts start anew', async (t) => {
+t.test('only a `connection` message resets the number of attempts', async (t) => {
   const page = new FakePage()
   const client = connected(page, { maxReconnectAttempts: 2 })
   for (let i = 0; i < 5; i++) {
@@ -137,7 +137,7 @@ t.test('only a `connection` message makes the attempts start anew', async (t) =>
   t.equal(client.reason, 'attempts')
 })
 
-t.test('`reconnect: false` and no attempts at all are obeyed', async (t) => {
+t.test('`reconnect: false` and `maxReconnectAttempts: 0` prevent reconnects', async (t) => {
   for (const [options, reason] of [[{ reconnect: false }, 'disabled'], [{ maxReconnectAttempts: 0 }, 'attempts']] as const) {
     const page = new FakePage()
     const client = connected(page, options)
@@ -146,7 +146,7 @@ t.test('`reconnect: false` and no attempts at all are obeyed', async (t) => {
   }
 })
 
-t.test('every close code is obeyed as the table says', async (t) => {
+t.test('the client follows the table of close codes', async (t) => {
   for (const { code, reason, reconnect } of Object.values(closeCodes)) {
     const page = new FakePage()
     const client = clientOn(page, { getToken: () => 'x' })
@@ -163,7 +163,7 @@ t.test('every close code is obeyed as the table says', async (t) => {
   }
 })
 
-t.test('after 1008 it comes back once with a fresh token, then never', async (t) => {
+t.test('after 1008 the client reconnects once with a fresh token, then not again', async (t) => {
   const page = new FakePage()
   let asked = 0
   const client = clientOn(page, { getToken: async () => `token ${++asked}` })
@@ -181,14 +181,14 @@ t.test('after 1008 it comes back once with a fresh token, then never', async (t)
   t.equal(page.sockets.length, 2)
 })
 
-t.test('without `getToken` there is no fresh token to come back with', async (t) => {
+t.test('without `getToken` there is no reconnect after 1008', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.end(1008, 'Unauthorized')
   t.same([client.state, client.reason], ['closed', 'refused'])
 })
 
-t.test('a listener that closes the client while it connects gets its way', async (t) => {
+t.test('a listener may close the client while it connects', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.on('state', ({ state }) => { if (state === 'connecting') client.close() })
@@ -198,7 +198,7 @@ t.test('a listener that closes the client while it connects gets its way', async
 
 // ---- half-open sockets
 
-t.test('it says nothing while messages come, and after 30 s of silence asks once whether anybody is there', async (t) => {
+t.test('the client sends no pings while messages arrive, and one ping after 30 s of silence', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   for (let i = 0; i < 10; i++) {
@@ -220,7 +220,7 @@ t.test('it says nothing while messages come, and after 30 s of silence asks once
   t.equal(client.state, 'connected')
 })
 
-t.test('any message is an answer', async (t) => {
+t.test('any message counts as a reply to the ping', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.clock.advance(34_000)
@@ -229,7 +229,7 @@ t.test('any message is an answer', async (t) => {
   t.equal(client.state, 'connected')
 })
 
-t.test('a socket that does not answer is replaced without waiting for its close', async (t) => {
+t.test('an unresponsive socket is replaced without waiting for its close', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.clock.advance(34_999)
@@ -245,22 +245,22 @@ t.test('a socket that does not answer is replaced without waiting for its close'
   t.notOk(toldOf(client, 'message').some(({ type }) => type === 'ghost'))
 })
 
-t.test('a line on which a long message is arriving is not silent', async (t) => {
+t.test('a connection does not count as silent while a large message arrives', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   const large = { type: 'large_message', bytes: 800_000, timestamp: 't' }
   page.clock.advance(1_000)
   page.socket.say(large)
-  t.same(toldOf(client, 'message'), [], 'nobody is told of that')
+  t.same(toldOf(client, 'message'), [], 'the announcement is not emitted')
   page.clock.advance(99_000)
-  t.same(page.socket.types, [], 'at 8 KB a second it takes 100 s')
+  t.same(page.socket.types, [], 'at 8 KB per second it takes 100 s')
   page.socket.say({ type: 'ai_complete', timestamp: 't' })
   page.clock.advance(30_000)
   t.equal(client.state, 'connected')
   page.clock.advance(10_000)
-  t.ok(toldOf(client, 'state').some(({ reason }) => reason === 'silent'), 'afterwards silence is silence')
+  t.ok(toldOf(client, 'state').some(({ reason }) => reason === 'silent'), 'afterwards silence counts again')
 
-  await t.test('but one on which it does not arrive is', async (t) => {
+  await t.test('it counts as silent if the large message does not arrive', async (t) => {
     const page = new FakePage()
     const client = connected(page)
     page.socket.say(large)
@@ -270,7 +270,7 @@ t.test('a line on which a long message is arriving is not silent', async (t) => 
     t.equal(client.reason, 'silent')
   })
 
-  await t.test('when it is asked on waking up it may answer behind that message', async (t) => {
+  await t.test('the reply to a probe after a wake-up may arrive after that message', async (t) => {
     const page = new FakePage()
     const client = connected(page)
     page.socket.say(large)
@@ -284,16 +284,16 @@ t.test('a line on which a long message is arriving is not silent', async (t) => 
   })
 })
 
-t.test('a pong that nobody waits for is no round trip', async (t) => {
+t.test('an unexpected pong is not measured as a round trip', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.say({ type: 'pong' })
   t.match(client.metrics, { latency: undefined, averageLatency: undefined })
 })
 
-// ---- the end
+// ---- closing
 
-t.test('an explicit close is the end', async (t) => {
+t.test('after an explicit close the client does not reconnect', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   client.close()
@@ -306,10 +306,10 @@ t.test('an explicit close is the end', async (t) => {
   t.same([page.sockets.length, page.clock.pending], [1, 0])
   t.throws(() => { client.send({ type: 'hello' }) }, { code: 'closed' })
   client.connect()
-  t.equal(page.sockets.length, 2, 'connect begins anew')
+  t.equal(page.sockets.length, 2, '`connect` starts again')
 })
 
-t.test('closing before it ever connected, or while it waits, is quiet', async (t) => {
+t.test('closing before the first connection or while waiting emits no error', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.close()

@@ -2,20 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { environmentOf, type WakeEvent } from '../../../lib/client/environment.js'
 
-/** A window and a document at once. */
+/** A window and a document in one object. */
 function fakeGlobals () {
   const navigator = { onLine: true }
   const document = Object.assign(new EventTarget(), { visibilityState: 'hidden' })
   return Object.assign(new EventTarget(), { navigator, document, location: { href: 'https://app.example/' } })
 }
 
-t.test('without a browser there is no page, always a network, and nothing to listen to', async (t) => {
+t.test('outside a browser there is no page URL, the network counts as online, and there are no events', async (t) => {
   const environment = environmentOf({})
   t.same([environment.pageUrl, environment.WebSocket, environment.isOnline()], [undefined, undefined, true])
-  environment.watch(() => { t.fail('nobody calls') })()
+  environment.watch(() => { t.fail('never called') })()
 })
 
-t.test('the browser\'s events are told, until nobody listens any more', async (t) => {
+t.test('the browser\'s events are reported until the listener is removed', async (t) => {
   const globals = fakeGlobals()
   const environment = environmentOf(globals)
   const heard: WakeEvent[] = []
@@ -28,13 +28,13 @@ t.test('the browser\'s events are told, until nobody listens any more', async (t
   globals.dispatchEvent(new Event('online'))
   change('visible')
   change('hidden')
-  t.same(heard.splice(0), ['offline', 'online', 'visible'], 'going out of sight wakes nobody')
+  t.same(heard.splice(0), ['offline', 'online', 'visible'], 'hiding the page is no wake-up')
   const show = (persisted: boolean): void => { globals.dispatchEvent(Object.assign(new Event('pageshow'), { persisted })) }
   show(false)
-  t.same(heard, [], 'a page that was loaded did not sleep')
+  t.same(heard, [], 'loading the page is no wake-up')
   show(true)
   globals.document.dispatchEvent(new Event('resume'))
-  t.same(heard.splice(0), ['visible', 'visible'], 'one that comes out of the back/forward cache did, and so did a frozen one')
+  t.same(heard.splice(0), ['visible', 'visible'], 'a restored page from the back/forward cache is one, and so is a resumed page')
   stop()
   globals.dispatchEvent(new Event('online'))
   globals.document.dispatchEvent(new Event('resume'))
@@ -44,7 +44,7 @@ t.test('the browser\'s events are told, until nobody listens any more', async (t
   t.equal(environment.pageUrl, 'https://app.example/')
 })
 
-t.test('the address to which relative URLs belong is that of the page, or of who made the frame or the worker', async (t) => {
+t.test('relative URLs are resolved against the page, or against the creator of a frame or worker', async (t) => {
   const at = (href: string | undefined, baseURI?: string, origin?: string): string | undefined => environmentOf({
     ...href !== undefined && { location: { href } },
     ...baseURI !== undefined && { document: { visibilityState: 'visible', baseURI } },
@@ -65,7 +65,7 @@ t.test('the address to which relative URLs belong is that of the page, or of who
   ] as const) t.equal(found, expected, name)
 })
 
-t.test('only a browser that knows that it is offline is', async (t) => {
+t.test('only `navigator.onLine === false` counts as offline', async (t) => {
   const globals = fakeGlobals()
   const environment = environmentOf(globals)
   t.ok(environment.isOnline())
@@ -73,19 +73,19 @@ t.test('only a browser that knows that it is offline is', async (t) => {
   t.notOk(environment.isOnline())
 })
 
-t.test('its clock is the world\'s', async (t) => {
+t.test('its clock and timers are those of the platform', async (t) => {
   const { clock, random } = environmentOf({})
   const before = clock.monotonic()
   await new Promise<void>((resolve) => { clock.after(1, resolve) })
   t.ok(clock.monotonic() > before)
   clock.after(0, () => { t.fail('it was cancelled') }).cancel()
-  const never = [2 ** 31, 1e20, Infinity].map((ms) => clock.after(ms, () => { t.fail(`${ms} ms are over at once`) }))
+  const never = [2 ** 31, 1e20, Infinity].map((ms) => clock.after(ms, () => { t.fail(`${ms} ms fire immediately`) }))
   await sleep(5)
   for (const timer of never) timer.cancel()
   t.ok(random() < 1)
 })
 
-t.test('what a listener threw is an uncaught error', async (t) => {
+t.test('an error that a listener throws is reported as uncaught', async (t) => {
   const error = new Error('of the app')
   const uncaught = new Promise((resolve) => { process.once('uncaughtException', resolve) })
   environmentOf({}).report(error)

@@ -3,11 +3,11 @@ import type { ClientOptions } from '../../../lib/client/options.js'
 import { clientOn, connected, FakePage, settled, toldOf, type FakeSocket } from '../../support/fake-page.js'
 import type { Message } from '../../support/ws-client.js'
 
-// What a client says of a connection that could not be made.
+// Errors about failed attempts to connect.
 
 const call = (handler: unknown, event: object): void => { (handler as (event: object) => void)(event) }
 
-/** Fails the attempt, as an environment does that says why. */
+/** Fails the attempt like an environment that provides the cause. */
 function fail (socket: FakeSocket, event: object, code = 1006): void {
   call(socket.onerror, event)
   call(socket.onclose, { code, reason: '' })
@@ -21,7 +21,7 @@ function failedWith (event: object, options: ClientOptions = {}): Message {
   return toldOf(client, 'error')[0]!
 }
 
-t.test('the error names the URL and the cause', async (t) => {
+t.test('the error contains the URL and the cause', async (t) => {
   const refused = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:1'), { code: 'ECONNREFUSED' })
   t.match(failedWith({ error: refused, message: refused.message }), {
     code: 'connection_failed', message: 'no connection to wss://app.example/ws: 1006 connect ECONNREFUSED 127.0.0.1:1', cause: refused
@@ -30,12 +30,12 @@ t.test('the error names the URL and the cause', async (t) => {
     message: 'no connection to ws://x.example/wss: 1006 Unexpected server response: 404'
   })
   const both = Object.assign(new AggregateError([refused, refused]), { code: 'ECONNREFUSED' })
-  t.match(failedWith({ error: both, message: '' }), { message: /ws: 1006 ECONNREFUSED$/, cause: both }, 'of a host with two addresses')
-  t.match(failedWith({ message: 'TLS' }), { message: /ws: 1006 TLS$/ }, 'where there is only a text')
+  t.match(failedWith({ error: both, message: '' }), { message: /ws: 1006 ECONNREFUSED$/, cause: both }, 'for a host with two addresses')
+  t.match(failedWith({ message: 'TLS' }), { message: /ws: 1006 TLS$/ }, 'if there is only a message')
   t.match(failedWith({}), { message: 'no connection to wss://app.example/ws: 1006' }, 'as in browsers')
 })
 
-t.test('it shows no password, no query and no token', async (t) => {
+t.test('the error contains no password, query or token', async (t) => {
   const url = 'wss://me:secret@x.example/ws?token=secret&tenant=secret'
   const { message } = failedWith({ error: new Error(`Invalid URL: ${url}`) }, { url, userId: 'secret', sessionId: 'secret' })
   t.equal(message, 'no connection to wss://x.example/ws: 1006 Invalid URL: wss://x.example/ws')
@@ -49,7 +49,7 @@ t.test('it shows no password, no query and no token', async (t) => {
   t.same([client.state, client.reason], ['closed', 'refused'])
 })
 
-t.test('it gives the server\'s reason, and that of the client itself', async (t) => {
+t.test('the error contains the server\'s reason, or the client\'s own', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { connectTimeoutMs: 1000 })
   client.connect()
@@ -72,21 +72,21 @@ t.test('a cause belongs to its own attempt', async (t) => {
   t.match(toldOf(client, 'error'), [{ message: /first/ }, { message: /1006$/, cause: undefined }])
 })
 
-t.test('before there was an attempt there is no URL to name', async (t) => {
+t.test('an error before the first attempt has no URL', async (t) => {
   const client = clientOn(new FakePage(), { getToken: () => { throw new Error('no') } })
   client.connect()
   await settled()
   t.match(toldOf(client, 'error'), [{ code: 'token_failed' }, { message: 'no connection to the server: 1006 no token' }])
 })
 
-t.test('a connection that was there and ends is no failure', async (t) => {
+t.test('the end of an established connection is not a `connection_failed` error', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   fail(page.socket, { error: new Error('ECONNRESET') })
   t.same(toldOf(client, 'error'), [])
 })
 
-t.test('an error without a close ends an attempt, as in Node.js 22, and only an attempt', async (t) => {
+t.test('an error without a close ends an attempt (as in Node.js 22), but not a connection', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   const error = new Error('Received network error or non-101 status code.')
@@ -104,7 +104,7 @@ t.test('an error without a close ends an attempt, as in Node.js 22, and only an 
   t.equal(there.state, 'connected')
 })
 
-t.test('a close without a code is 1006, as in Deno', async (t) => {
+t.test('a close without a code counts as 1006, as in Deno', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()

@@ -11,14 +11,14 @@ const subscribed = (fields: object, sessionId = 's'): object => ({ type: 'subscr
 
 const seqsOf = (client: Telling): unknown[] => toldOf(client, 'message').filter(({ type }) => type === 'news').map(({ seq }) => seq as unknown)
 
-/** Cuts the connection and comes back; answers the new socket before it is admitted. */
+/** Disconnects and reconnects. Returns the new socket before the server has accepted it. */
 function cut (page: FakePage): FakePage['socket'] {
   page.socket.end()
   page.clock.advance(1500)
   return page.socket
 }
 
-t.test('sessions beside that of the query are subscribed to when it is connected, before what waited', async (t) => {
+t.test('sessions besides the one in the query are subscribed to on connect, before queued messages are sent', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { sessionId: 'a' })
   client.subscribe('b')
@@ -30,7 +30,7 @@ t.test('sessions beside that of the query are subscribed to when it is connected
   t.match(page.socket.sent[2], { type: 'subscribe', sessionId: 'c' })
 })
 
-t.test('a session is left when the last of those who follow it does, and not for a moment between two', async (t) => {
+t.test('the client unsubscribes when the last subscriber leaves, but not if another one follows immediately', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   const first = client.subscribe('a')
@@ -48,7 +48,7 @@ t.test('a session is left when the last of those who follow it does, and not for
   t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessionId: 'a' })
 })
 
-t.test('`unsubscribe` leaves a session whoever follows it; without an id all', async (t) => {
+t.test('`unsubscribe` removes all subscribers of a session; without an id, of all sessions', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 'a' })
   const release = client.subscribe('b')
@@ -62,14 +62,14 @@ t.test('`unsubscribe` leaves a session whoever follows it; without an id all', a
   t.same([page.socket.query.sessionId, page.socket.sent], [undefined, []])
 })
 
-t.test('the protocol\'s own messages do the same as the methods', async (t) => {
+t.test('`send` with the protocol\'s messages works like the methods', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   client.send({ type: 'subscribe', sessionId: 'a' })
   page.socket.say(subscribed({ epoch: 'e', seq: 0 }, 'a'))
   client.send({ type: 'subscribe', sessionId: 'a' })
   t.same(page.socket.sent, [{ type: 'subscribe', sessionId: 'a' }, { type: 'subscribe', sessionId: 'a', since: 'e:0' }])
-  t.equal(cut(page).query.sessionId, 'a', 'and it lasts')
+  t.equal(cut(page).query.sessionId, 'a', 'and the subscription lasts')
   page.socket.admit()
   client.send({ type: 'unsubscribe', sessionId: 'a' })
   client.send({ type: 'ping' })
@@ -79,7 +79,7 @@ t.test('the protocol\'s own messages do the same as the methods', async (t) => {
   t.equal(idle.socket.query.sessionId, 'a')
 })
 
-t.test('what was left says nothing any more, whatever is still on its way', async (t) => {
+t.test('messages of a session that still arrive after unsubscribing are ignored', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   client.unsubscribe('s')
@@ -87,7 +87,7 @@ t.test('what was left says nothing any more, whatever is still on its way', asyn
   t.same(toldOf(client, 'message'), [])
 })
 
-t.test('a session that was left while the socket opened is left when it has', async (t) => {
+t.test('unsubscribing while the socket opens sends an `unsubscribe` once it is open', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   const release = client.subscribe('a')
@@ -96,7 +96,7 @@ t.test('a session that was left while the socket opened is left when it has', as
   t.same(page.socket.sent, [{ type: 'unsubscribe', sessionId: 'a' }])
 })
 
-t.test('it comes back with every position, and gets what it missed, each once', async (t) => {
+t.test('a client reconnects with all its positions and receives each missed message once', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 'a', userId: 'u' }, { user: { epoch: 'u', seq: 4 } })
   client.subscribe('b')
@@ -109,7 +109,7 @@ t.test('it comes back with every position, and gets what it missed, each once', 
   t.same(toldOf(client, 'message').filter(({ type }) => type === 'note').map(({ userSeq }) => userSeq as number), [5, 6])
 })
 
-t.test('a gap is told with its reason, before the present state', async (t) => {
+t.test('a gap is emitted with its reason, before the snapshot', async (t) => {
   for (const reason of ['expired', 'overflow', 'restarted']) {
     const page = new FakePage()
     const client = connected(page, { sessionId: 's' }, { user: { epoch: 'u', seq: 0 } })
@@ -120,7 +120,7 @@ t.test('a gap is told with its reason, before the present state', async (t) => {
   }
 })
 
-t.test('a first answer is no gap', async (t) => {
+t.test('the first reply is not a gap', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { sessionId: 's' })
   client.connect()
@@ -128,17 +128,17 @@ t.test('a first answer is no gap', async (t) => {
   t.same(toldOf(client, 'gap'), [])
 })
 
-t.test('a hole in the numbers is asked for, and nothing comes twice or out of order', async (t) => {
+t.test('missing sequence numbers are requested, and messages are neither duplicated nor reordered', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(news(1), news(3), { type: 'batch_update', sessionId: 's', messages: [] }, news(2), news(4))
   t.same([seqsOf(client), page.socket.sent], [[1], [{ type: 'subscribe', sessionId: 's', since: 'e:1' }]])
-  t.equal(toldOf(client, 'message').at(-1)?.type, 'batch_update', 'what has no number would not come again')
+  t.equal(toldOf(client, 'message').at(-1)?.type, 'batch_update', 'messages without a number are emitted, because they would not come again')
   page.socket.say(subscribed({ ...position, seq: 4, replaying: 3 }), news(2), news(3), news(4), news(5))
   t.same([seqsOf(client), toldOf(client, 'gap')], [[1, 2, 3, 4, 5], []])
 })
 
-t.test('a hole that stays is a gap', async (t) => {
+t.test('missing messages that can\'t be recovered are a gap', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(news(3))
@@ -147,7 +147,7 @@ t.test('a hole that stays is a gap', async (t) => {
   t.equal(page.socket.sent.length, 1)
 })
 
-t.test('a hole in the user\'s stream is filled by coming back; one that stays is a gap', async (t) => {
+t.test('missing messages in the user\'s stream cause a reconnect; if it can\'t recover them, a gap', async (t) => {
   const page = new FakePage()
   const client = connected(page, {}, { user: { epoch: 'u', seq: 0 } })
   page.socket.say({ type: 'note', userSeq: 2 })
@@ -160,7 +160,7 @@ t.test('a hole in the user\'s stream is filled by coming back; one that stays is
   t.equal(toldOf(client, 'message').at(-1)?.userSeq, 2)
 })
 
-t.test('text with a gap is asked for with what is there, and made whole', async (t) => {
+t.test('a gap in a text is requested from the known length on, and filled', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   const text = (): string | undefined => client.jobStore('s').getSnapshot().latest?.text
@@ -171,7 +171,7 @@ t.test('text with a gap is asked for with what is there, and made whole', async 
   t.equal(client.jobStore('s').getSnapshot().latest?.status, 'complete')
 })
 
-t.test('text whose gap stays is truncated', async (t) => {
+t.test('a text whose gap can\'t be filled is truncated', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1), progress({ delta: 'you', offset: 6 }))
@@ -179,7 +179,7 @@ t.test('text whose gap stays is truncated', async (t) => {
   t.match(client.jobStore('s').getSnapshot().latest, { text: 'you', truncated: true })
 })
 
-t.test('it comes back with what it has of a text', async (t) => {
+t.test('a client reconnects with the known length of a text', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1), progress({ delta: 'hello', offset: 0 }))
@@ -189,7 +189,7 @@ t.test('it comes back with what it has of a text', async (t) => {
   t.match(client.jobStore('s').getSnapshot().latest, { text: 'hello you', status: 'processing' })
 })
 
-t.test('too much to say in a URL is left out of it', async (t) => {
+t.test('a `have` that is too long for a URL is omitted', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   for (let i = 0; i < 30; i++) page.socket.say(progress({ delta: 'x', offset: 0 }, `${i}-${'j'.repeat(80)}`))
@@ -197,7 +197,7 @@ t.test('too much to say in a URL is left out of it', async (t) => {
   t.equal(client.jobStore('s').getSnapshot().jobs.length, 30)
 })
 
-// ---- no spinner spins for ever
+// ---- lost jobs
 
 t.test('a running job that a restarted server does not know is lost', async (t) => {
   const page = new FakePage()
@@ -209,10 +209,10 @@ t.test('a running job that a restarted server does not know is lost', async (t) 
   t.match(find('gone'), { status: 'error', error: { type: 'lost', retryable: aiErrorTypes.lost.retryable } })
   t.match(find('there'), { status: 'processing' })
   t.match(toldOf(client, 'message').filter(({ type }) => type === 'ai_error'), [{ sessionId: 's', jobId: 'gone', error: { type: 'lost' } }])
-  t.equal(toldOf(client, 'message').filter(({ type }) => type === 'ai_start').length, 2, 'and what runs on is not told again')
+  t.equal(toldOf(client, 'message').filter(({ type }) => type === 'ai_start').length, 2, 'and a job that still runs is not emitted again')
 })
 
-t.test('so when nothing is left of the session', async (t) => {
+t.test('running jobs are lost if nothing is left of the session', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1))
@@ -220,7 +220,7 @@ t.test('so when nothing is left of the session', async (t) => {
   t.match(client.jobStore('s').getSnapshot().latest, { status: 'error', error: { type: 'lost' } })
 })
 
-t.test('an expired history in the same life: what the present state names runs on, though its start came before', async (t) => {
+t.test('after an expired history in the same epoch, jobs in the snapshot continue even if their start was earlier', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1, 'a'), start(2, 'b'))
@@ -230,7 +230,7 @@ t.test('an expired history in the same life: what the present state names runs o
   t.match([find('a')?.status, find('b')?.error?.type], ['processing', 'lost'])
 })
 
-t.test('when the attempts are used up the running jobs are lost, and what comes back overrules that', async (t) => {
+t.test('when the attempts are used up, running jobs are lost, until the server says otherwise', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's', maxReconnectAttempts: 0 })
   const status = (): string | undefined => client.jobStore('s').getSnapshot().latest?.status
@@ -240,14 +240,14 @@ t.test('when the attempts are used up the running jobs are lost, and what comes 
   page.wake('online')
   t.equal(page.socket.query.since, 'e:1')
   page.socket.admit({ sessionId: 's', ...position, seq: 1 })
-  t.equal(status(), 'processing', 'nothing was missed: it runs on')
+  t.equal(status(), 'processing', 'it continues, because nothing was missed')
 
   page.socket.end()
   page.wake('online')
   page.socket.admit({ sessionId: 's', epoch: 'e', seq: 9, recovered: false, reason: 'expired', replaying: 1 })
   t.equal(status(), 'error')
   page.socket.say(start(1))
-  t.equal(status(), 'processing', 'the present state names it')
+  t.equal(status(), 'processing', 'it continues, because the snapshot contains it')
 
   page.socket.end()
   page.wake('visible')
@@ -256,7 +256,7 @@ t.test('when the attempts are used up the running jobs are lost, and what comes 
   t.equal(status(), 'complete')
 })
 
-t.test('a refused client has no running jobs; one that was closed keeps what it showed', async (t) => {
+t.test('a refused client has no running jobs; a closed one keeps its state', async (t) => {
   for (const [end, expected] of [['refused', 'error'], ['called', 'processing']] as const) {
     const page = new FakePage()
     const client = connected(page, { sessionId: 's' })
@@ -267,7 +267,7 @@ t.test('a refused client has no running jobs; one that was closed keeps what it 
   }
 })
 
-t.test('stale progress is not shown: what a job said after its end, or before a restart', async (t) => {
+t.test('stale progress from after a job\'s end or from before a restart is not shown', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1), complete(2), progress({ chunksReceived: 5 }))
@@ -275,9 +275,9 @@ t.test('stale progress is not shown: what a job said after its end, or before a 
   t.notOk(toldOf(client, 'message').some(({ type }) => type === 'ai_progress'))
 })
 
-// ---- a no
+// ---- refusals
 
-t.test('a session that may not be followed is told, is tried again on the next connection, and nothing spins', async (t) => {
+t.test('a refused session is reported, tried again on the next connection, and shows no running jobs', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1))
@@ -286,11 +286,11 @@ t.test('a session that may not be followed is told, is tried again on the next c
   t.match(toldOf(client, 'error'), [{ name: 'ClientError', code: 'forbidden', sessionId: 's', message: 'no' }])
   t.match(client.jobStore('s').getSnapshot().latest, { status: 'error', error: { type: 'lost' } })
   client.subscribe('s')
-  t.same(page.socket.types, ['subscribe'], 'who asks anew is heard')
+  t.same(page.socket.types, ['subscribe'], 'a new subscriber causes a new request')
   t.equal(cut(page).query.sessionId, 's')
 })
 
-t.test('a right that is taken back ends the session\'s jobs', async (t) => {
+t.test('revoked access ends the session\'s jobs', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1), { type: 'unsubscribed', timestamp: 't', sessionId: 's', reason: 'revoked' })
@@ -299,7 +299,7 @@ t.test('a right that is taken back ends the session\'s jobs', async (t) => {
   t.equal(toldOf(client, 'message').filter(({ type }) => type === 'unsubscribed').length, 3)
 })
 
-t.test('what could not be decided is asked again, later and later', async (t) => {
+t.test('a subscribe that the server can\'t decide is retried with increasing delays', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   client.subscribe('s')
@@ -315,10 +315,10 @@ t.test('what could not be decided is asked again, later and later', async (t) =>
   page.socket.say(unavailable)
   client.unsubscribe('s')
   page.clock.advance(30_000)
-  t.same(page.socket.types.slice(3), ['ping'], 'the server does not hold it')
+  t.same(page.socket.types.slice(3), ['ping'], 'no unsubscribe, because the server has no subscription')
 })
 
-t.test('an answer to a cancel, or about a session that was not asked for, takes nothing away', async (t) => {
+t.test('an error about a cancel or an unrelated session does not end a subscription', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   page.socket.say(start(1))
@@ -328,7 +328,7 @@ t.test('an answer to a cancel, or about a session that was not asked for, takes 
   t.same(toldOf(client, 'error').map(({ jobId }) => jobId as unknown), ['j', undefined, undefined])
 })
 
-t.test('a refused cancel is told apart from a refused subscribe, also while that is not answered yet', async (t) => {
+t.test('a refused cancel is not mistaken for a refused subscribe, even while one is in flight', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   client.subscribe('s')
@@ -336,15 +336,15 @@ t.test('a refused cancel is told apart from a refused subscribe, also while that
   const error = { type: 'error', code: 'forbidden', message: 'no', timestamp: 't', sessionId: 's' }
   page.socket.say({ ...error, request: 'cancel' })
   page.socket.say({ type: 'subscribed', sessionId: 's', timestamp: 't' }, start(1))
-  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'it is followed all the same')
+  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'it is still subscribed')
   client.subscribe('s')
   page.socket.say({ ...error, request: 'subscribe' })
-  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'as long as nothing is asked, nothing is refused')
+  t.equal(client.jobStore('s').getSnapshot().latest?.status, 'processing', 'without a subscribe in flight nothing is refused')
 })
 
 // ---- sending
 
-t.test('a cancel names the job that runs now, also when it is sent later', async (t) => {
+t.test('a cancel contains the id of the job that runs at the time of the call, even if it is sent later', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   client.cancel('s')
@@ -360,7 +360,7 @@ t.test('a cancel names the job that runs now, also when it is sent later', async
   t.equal(client.told.at(-1)?.[1].type, 'cancelling')
 })
 
-t.test('what is sent waits for a connection, up to a bound', async (t) => {
+t.test('messages are queued without a connection, up to a limit', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { maxQueuedMessages: 2 })
   client.send({ type: 'one' })
@@ -372,7 +372,7 @@ t.test('what is sent waits for a connection, up to a bound', async (t) => {
   t.same(page.socket.types, ['one', 'ping'])
 })
 
-t.test('what waited for a connection that will not come is told', async (t) => {
+t.test('messages that can\'t be sent any more are reported', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.send({ type: 'one' })
@@ -380,9 +380,9 @@ t.test('what waited for a connection that will not come is told', async (t) => {
   t.match(toldOf(client, 'error'), [{ code: 'not_sent', message: /^1 / }])
 })
 
-// ---- listening
+// ---- listeners
 
-t.test('listeners are told by type, in order, until they stop; one that throws stops nothing', async (t) => {
+t.test('listeners are called by type, in order, until they are removed; one that throws does not affect the others', async (t) => {
   const page = new FakePage()
   const heard: string[] = []
   const client = connected(page, {
@@ -399,14 +399,14 @@ t.test('listeners are told by type, in order, until they stop; one that throws s
   t.match(page.reported, [{ message: 'of the app' }, { message: 'of the app' }])
 })
 
-t.test('an app\'s message that has the name of an event is a message', async (t) => {
+t.test('an app\'s message with the name of an event is emitted only as `message`', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.say({ type: 'open' }, { type: 'gap' })
   t.same(client.told.map(([type]) => type), ['message', 'message'])
 })
 
-t.test('what is no message is ignored', async (t) => {
+t.test('text that is not a message is ignored', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.say('{', 'null', '7', '{"type":1}')
@@ -416,13 +416,13 @@ t.test('what is no message is ignored', async (t) => {
 
 // ---- the store
 
-t.test('the store tells of starts and ends at once, and of progress at most once a frame', async (t) => {
+t.test('the store reports starts and ends immediately, and progress at most once per frame', async (t) => {
   const page = new FakePage()
   const client = connected(page, { sessionId: 's' })
   const store = client.jobStore('s')
   let told = 0
   const stop = store.subscribe(() => { told++ })
-  t.equal(told, 1, 'what there is now comes at once')
+  t.equal(told, 1, 'the current state is reported immediately')
   page.clock.advance(100)
   page.socket.say(start(1))
   t.equal(told, 2)
@@ -435,14 +435,14 @@ t.test('the store tells of starts and ends at once, and of progress at most once
   t.match(store.getSnapshot().latest, { status: 'complete', progress: { chunksReceived: 1001 } })
   const last = told
   page.clock.advance(100)
-  t.equal(told, last, 'and nothing after the end')
+  t.equal(told, last, 'and nothing after unsubscribing')
   stop()
   page.socket.say(start(3, 'k'))
   t.equal(told, last)
   t.same([store.getServerSnapshot(), store.getServerSnapshot().jobs.length], [store.getServerSnapshot(), 0])
 })
 
-t.test('a store follows its session while it is observed, and of what nobody follows nothing is kept', async (t) => {
+t.test('a store is subscribed to its session while it has listeners; without any, nothing is kept', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   const store = client.jobStore('s')
@@ -453,7 +453,7 @@ t.test('a store follows its session while it is observed, and of what nobody fol
   t.equal(store.getSnapshot().latest?.jobId, 'j')
   t.same([seen[0], seen.at(-1)], [undefined, 'j'])
   client.subscribe('s')()
-  t.equal(page.socket.sent.length, 1, 'as long as it is observed')
+  t.equal(page.socket.sent.length, 1, 'while it has a listener')
   stop()
   t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessionId: 's' })
   page.socket.say({ type: 'unsubscribed', sessionId: 's', timestamp: 't' })
@@ -461,10 +461,10 @@ t.test('a store follows its session while it is observed, and of what nobody fol
   t.equal(store.getSnapshot(), store.getServerSnapshot())
 })
 
-t.test('a store that is observed first connects the client', async (t) => {
+t.test('the first listener of a store connects the client', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
-  const stop = client.jobStore('s').subscribe(() => { /* Only to be there. */ })
+  const stop = client.jobStore('s').subscribe(() => { /* A listener that does nothing. */ })
   t.equal(page.socket.query.sessionId, 's')
   stop()
 })

@@ -17,19 +17,19 @@ function jobsAfter (...messages: JobMessage[]): Jobs {
 const latest = (jobs: Jobs) => jobs.latest
 const find = (jobs: Jobs, jobId: string) => jobs.views.find((job) => job.jobId === jobId)
 
-t.test('a job is seen through', async (t) => {
+t.test('a job goes through start, progress and completion', async (t) => {
   const jobs = new Jobs()
   t.same(jobs.views, [])
-  t.equal(jobs.apply(start('a'), false), 'told')
+  t.equal(jobs.apply(start('a'), false), 'emit')
   t.match(latest(jobs), { jobId: 'a', status: 'processing', task: { prompt: 'x' }, progress: undefined, text: '', startedAt: 't1' })
-  t.equal(jobs.apply(progress('a'), false), 'told')
+  t.equal(jobs.apply(progress('a'), false), 'emit')
   t.match(latest(jobs), { status: 'processing', progress: { chunksReceived: 1 } })
-  t.equal(jobs.apply(complete('a'), false), 'told')
+  t.equal(jobs.apply(complete('a'), false), 'emit')
   t.match(latest(jobs), { status: 'complete', result: { chunks: 1 }, error: undefined, endedAt: 't3' })
   t.match(jobsAfter(start('a'), failed('a')).latest, { status: 'error', error: { type: 'stalled' } })
 })
 
-t.test('a snapshot never changes', async (t) => {
+t.test('a snapshot is immutable', async (t) => {
   const jobs = jobsAfter(start('a'))
   const before = snapshotOf(jobs, true, 'subscribed')
   jobs.apply(progress('a'), false)
@@ -39,31 +39,31 @@ t.test('a snapshot never changes', async (t) => {
   t.same([before.find('a'), before.find('b')], [before.latest, undefined])
 })
 
-t.test('nothing of a job follows its end, and no end follows an end', async (t) => {
+t.test('after a job\'s end, further messages and ends are ignored', async (t) => {
   const jobs = jobsAfter(start('a'), complete('a'))
   const before = jobs.views
-  t.same([jobs.apply(start('a'), false), jobs.apply(complete('a'), false), jobs.apply(failed('a'), false)], ['dropped', 'dropped', 'dropped'])
+  t.same([jobs.apply(start('a'), false), jobs.apply(complete('a'), false), jobs.apply(failed('a'), false)], ['drop', 'drop', 'drop'])
   t.same(jobs.views, before)
-  t.equal(jobs.apply(progress('a', { chunksReceived: 9 }), false), 'dropped')
+  t.equal(jobs.apply(progress('a', { chunksReceived: 9 }), false), 'drop')
   t.match(latest(jobs), { status: 'complete', progress: undefined })
 })
 
-t.test('the real end of a job whose end was presumed counts', async (t) => {
+t.test('the real end of a job overrides a presumed one', async (t) => {
   const jobs = jobsAfter(start('a'), failed('a'))
-  t.equal(jobs.apply(complete('a', { supersedes: true }), false), 'told')
+  t.equal(jobs.apply(complete('a', { supersedes: true }), false), 'emit')
   t.match(latest(jobs), { status: 'complete', error: undefined, result: { chunks: 1 } })
 })
 
-t.test('a new job starts from nothing: no progress of the one before is left', async (t) => {
+t.test('a new job starts without the progress of the previous one', async (t) => {
   const jobs = jobsAfter(start('a'), text('a', 'old', 0), complete('a'), start('b'))
   t.match(latest(jobs), { jobId: 'b', status: 'processing', progress: undefined, text: '', result: undefined })
 })
 
-t.test('the latest is the one that started or ended last; a running one that reports takes over from an ended one', async (t) => {
+t.test('the latest job is the one that started or ended last; progress of a running job replaces an ended one as latest', async (t) => {
   const jobs = jobsAfter(start('a'), start('b'))
   t.equal(latest(jobs)?.jobId, 'b')
   jobs.apply(progress('a'), false)
-  t.equal(latest(jobs)?.jobId, 'b', 'not from a running one')
+  t.equal(latest(jobs)?.jobId, 'b', 'but does not replace a running one')
   jobs.apply(complete('b'), false)
   t.match(latest(jobs), { jobId: 'b', status: 'complete' })
   jobs.apply(progress('a'), false)
@@ -72,39 +72,39 @@ t.test('the latest is the one that started or ended last; a running one that rep
   t.match(latest(jobs), { jobId: 'a', status: 'complete' })
 })
 
-t.test('without ids a start begins another job, and the rest is about it', async (t) => {
+t.test('without job ids a start begins another job, and later messages belong to it', async (t) => {
   const jobs = jobsAfter(start(), progress(undefined), complete())
   t.match(latest(jobs), { jobId: '', status: 'complete' })
-  t.equal(jobs.apply(start(), false), 'told')
+  t.equal(jobs.apply(start(), false), 'emit')
   t.match(latest(jobs), { status: 'processing', progress: undefined })
   t.equal(jobs.running, '')
 })
 
-t.test('text is stitched by its offsets, whatever comes twice', async (t) => {
+t.test('text is assembled by offset, and duplicates have no effect', async (t) => {
   const jobs = jobsAfter(start('a'), text('a', 'hel', 0), text('a', 'hello', 0), text('a', 'lo y', 3), text('a', 'ou', 7), text('a', 'hello', 0))
   t.match(latest(jobs), { text: 'hello you', truncated: false, progress: { chunksReceived: 1 } })
-  t.notOk('delta' in latest(jobs)!.progress!, 'the numbers come without the piece')
+  t.notOk('delta' in latest(jobs)!.progress!, 'progress does not contain the delta')
   t.same(jobs.have, { a: 9 })
 })
 
-t.test('text behind a gap is not taken, unless it is accepted or the server says that it is all', async (t) => {
+t.test('text after a gap is dropped, unless gaps are allowed or the server marks it as truncated', async (t) => {
   const jobs = jobsAfter(start('a'), text('a', 'hel', 0))
   t.equal(jobs.apply(text('a', 'you', 6), false), 'gap')
   t.match(latest(jobs), { text: 'hel' })
-  t.equal(jobs.apply(text('a', 'you', 6), true), 'told')
+  t.equal(jobs.apply(text('a', 'you', 6), true), 'emit')
   t.match(latest(jobs), { text: 'you', truncated: true })
-  t.equal(jobs.apply(text('a', 'later', 100, true), false), 'told')
+  t.equal(jobs.apply(text('a', 'later', 100, true), false), 'emit')
   t.match(latest(jobs), { text: 'later', truncated: true })
   t.same(jobs.have, { a: 105 })
 })
 
-t.test('text that was missing when the end came is added, and changes nothing else', async (t) => {
+t.test('text that arrives after the end completes the job\'s text and changes nothing else', async (t) => {
   const jobs = jobsAfter(start('a'), text('a', 'hel', 0), complete('a'))
-  t.equal(jobs.apply(text('a', 'hello', 0), false), 'dropped')
+  t.equal(jobs.apply(text('a', 'hello', 0), false), 'drop')
   t.match(latest(jobs), { text: 'hello', status: 'complete' })
 })
 
-t.test('what it has of the texts is told of the running ones and the latest', async (t) => {
+t.test('`have` contains the text lengths of running jobs and of the latest one', async (t) => {
   const jobs = jobsAfter(start('a'), text('a', 'aa', 0), complete('a'), start('b'), text('b', 'bbb', 0), start('c'))
   t.same(jobs.have, { b: 3 })
   t.equal(jobs.running, 'c')
@@ -113,29 +113,29 @@ t.test('what it has of the texts is told of the running ones and the latest', as
   t.equal(new Jobs().running, undefined)
 })
 
-t.test('a running job that the present state does not mention is lost; any news of it overrules that', async (t) => {
+t.test('a running job that the snapshot does not contain is lost, and any message about it overrules that', async (t) => {
   const error = { message: 'm', type: 'lost' }
   const jobs = jobsAfter(start('a'), start('b'), start('done'), complete('done'))
-  jobs.expectState()
-  jobs.see('a')
-  jobs.see('unknown')
-  t.same(jobs.lose(error, 't', 'unseen'), ['b'])
+  jobs.expectSnapshot()
+  jobs.confirm('a')
+  jobs.confirm('unknown')
+  t.same(jobs.lose(error, 't', 'unconfirmed'), ['b'])
   t.match(find(jobs, 'b'), { status: 'error', error: { type: 'lost' } })
   t.equal(find(jobs, 'a')?.status, 'processing')
   jobs.revive('b')
   t.match(find(jobs, 'b'), { status: 'processing', error: undefined, endedAt: undefined })
-  jobs.expectState()
-  jobs.lose(error, 't', 'unseen')
-  t.equal(jobs.apply(start('a'), false), 'told')
-  t.equal(jobs.apply(progress('b'), false), 'told')
+  jobs.expectSnapshot()
+  jobs.lose(error, 't', 'unconfirmed')
+  t.equal(jobs.apply(start('a'), false), 'emit')
+  t.equal(jobs.apply(progress('b'), false), 'emit')
   t.match(find(jobs, 'b'), { status: 'processing', error: undefined })
-  jobs.expectState()
-  t.same(jobs.lose(error, 't', 'unseen'), ['a', 'b'])
-  t.equal(jobs.apply(complete('b'), false), 'told')
+  jobs.expectSnapshot()
+  t.same(jobs.lose(error, 't', 'unconfirmed'), ['a', 'b'])
+  t.equal(jobs.apply(complete('b'), false), 'emit')
   t.match(find(jobs, 'b'), { status: 'complete', error: undefined })
 })
 
-t.test('what was lost with the connection alone runs on when nothing was missed', async (t) => {
+t.test('a job that was lost with the connection counts as running again after a complete recovery', async (t) => {
   const jobs = jobsAfter(start('a'), start('b'))
   t.same(jobs.lose({ message: 'm', type: 'lost' }, 't', 'suspended'), ['a', 'b'])
   t.equal(jobs.running, undefined)
@@ -143,12 +143,12 @@ t.test('what was lost with the connection alone runs on when nothing was missed'
   jobs.resume()
   t.match(jobs.views.map(({ status }) => status).sort(), ['complete', 'processing'])
   jobs.lose({ message: 'm', type: 'lost' }, 't', 'suspended')
-  jobs.expectState()
+  jobs.expectSnapshot()
   jobs.resume()
-  t.equal(jobs.running, undefined, 'but not when something was')
+  t.equal(jobs.running, undefined, 'but not after an incomplete one')
 })
 
-t.test('ended jobs are forgotten in the order of their ends, running ones never', async (t) => {
+t.test('ended jobs are removed in the order of their ends, running ones never', async (t) => {
   const jobs = jobsAfter(start('running'), start('first'))
   for (let i = 0; i < 40; i++) jobs.apply(complete(`j${i}`), false)
   jobs.apply(complete('first'), false)

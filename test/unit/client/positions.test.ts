@@ -1,93 +1,93 @@
 import t from 'tap'
 import { Position } from '../../../lib/client/positions.js'
 
-t.test('without an answer there is no position, and everything is new', async (t) => {
+t.test('before a reply there is no position, and every message is new', async (t) => {
   const position = new Position()
   t.equal(position.since, undefined)
-  t.equal(position.take(7), 'new')
-  t.equal(position.take(undefined), 'new')
-  t.notOk(position.mayAskAbout(), 'and nothing to go on from')
+  t.equal(position.advance(7), 'new')
+  t.equal(position.advance(undefined), 'new')
+  t.notOk(position.mayRequest(), 'and no position to recover from')
 })
 
-t.test('a first answer gives the head as position, also when nothing was received yet', async (t) => {
+t.test('the first reply sets the position to the head, even if no message was received', async (t) => {
   const position = new Position()
-  t.equal(position.greet({ epoch: 'e', seq: 4, recovered: false, reason: 'new', replaying: 0 }), undefined)
+  t.equal(position.apply({ epoch: 'e', seq: 4, recovered: false, reason: 'new', replaying: 0 }), undefined)
   t.equal(position.since, 'e:4')
-  t.equal(position.take(5), 'new')
+  t.equal(position.advance(5), 'new')
   t.equal(position.since, 'e:5')
 })
 
-t.test('doubles are seen, and holes are not stepped over', async (t) => {
+t.test('duplicates are detected, and gaps are not skipped', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4, replaying: 0 })
-  t.same([5, 5, 4, 7].map((seq) => position.take(seq)), ['new', 'double', 'double', 'hole'])
+  position.apply({ epoch: 'e', seq: 4, replaying: 0 })
+  t.same([5, 5, 4, 7].map((seq) => position.advance(seq)), ['new', 'duplicate', 'duplicate', 'gap'])
   t.equal(position.since, 'e:5')
-  position.jump(7)
-  t.equal(position.take(8), 'new')
+  position.skipTo(7)
+  t.equal(position.advance(8), 'new')
 })
 
-t.test('while a present state comes there is no position, and after it it is the head', async (t) => {
+t.test('while a snapshot arrives there is no position; afterwards it is the head', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
-  t.same([position.take(2), position.since, position.settled], ['new', undefined, false])
-  t.same([position.take(undefined), position.since], ['new', undefined])
-  t.same([position.take(6), position.since, position.settled], ['new', 'e:9', true])
+  position.apply({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
+  t.same([position.advance(2), position.since, position.settled], ['new', undefined, false])
+  t.same([position.advance(undefined), position.since], ['new', undefined])
+  t.same([position.advance(6), position.since, position.settled], ['new', 'e:9', true])
 })
 
-t.test('a present state that comes short ends with the first message behind its head', async (t) => {
+t.test('an incomplete snapshot ends with the first message after its head', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
-  position.take(2)
-  t.same([position.take(10), position.since, position.settled], ['new', 'e:10', true])
+  position.apply({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
+  position.advance(2)
+  t.same([position.advance(10), position.since, position.settled], ['new', 'e:10', true])
 })
 
-t.test('a double within a present state is one', async (t) => {
+t.test('a duplicate within a snapshot is detected', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
-  t.same([position.take(2), position.take(2)], ['new', 'double'])
+  position.apply({ epoch: 'e', seq: 9, recovered: false, reason: 'new', replaying: 3 })
+  t.same([position.advance(2), position.advance(2)], ['new', 'duplicate'])
 })
 
-t.test('a replay goes forward by what was delivered, so that a cut in it loses nothing', async (t) => {
+t.test('a replay advances only by delivered messages, so that an interruption loses nothing', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4, replaying: 0 })
-  t.equal(position.greet({ epoch: 'e', seq: 8, recovered: true, replaying: 4 }), undefined)
+  position.apply({ epoch: 'e', seq: 4, replaying: 0 })
+  t.equal(position.apply({ epoch: 'e', seq: 8, recovered: true, replaying: 4 }), undefined)
   t.equal(position.since, 'e:4')
-  position.take(5)
+  position.advance(5)
   t.equal(position.since, 'e:5')
 })
 
-t.test('a gap is told with its reason, and what came before it does not come twice', async (t) => {
+t.test('a gap is reported with its reason, and messages from before it are duplicates', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4, replaying: 0 })
-  t.equal(position.greet({ epoch: 'e', seq: 40, recovered: false, reason: 'expired', replaying: 2 }), 'expired')
-  t.same([position.take(3), position.take(30), position.since], ['double', 'new', 'e:40'])
+  position.apply({ epoch: 'e', seq: 4, replaying: 0 })
+  t.equal(position.apply({ epoch: 'e', seq: 40, recovered: false, reason: 'expired', replaying: 2 }), 'expired')
+  t.same([position.advance(3), position.advance(30), position.since], ['duplicate', 'new', 'e:40'])
 })
 
-t.test('numbers of two lives of a stream are not compared', async (t) => {
+t.test('sequence numbers of two epochs are not compared', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 40, replaying: 0 })
-  t.equal(position.greet({ epoch: 'f', seq: 2, recovered: false, reason: 'restarted', replaying: 1 }), 'restarted')
-  t.same([position.take(1), position.since, position.take(3)], ['new', 'f:2', 'new'])
+  position.apply({ epoch: 'e', seq: 40, replaying: 0 })
+  t.equal(position.apply({ epoch: 'f', seq: 2, recovered: false, reason: 'restarted', replaying: 1 }), 'restarted')
+  t.same([position.advance(1), position.since, position.advance(3)], ['new', 'f:2', 'new'])
 })
 
-t.test('a server that gives no reason has a gap all the same; `new` says that it was not told where one was', async (t) => {
+t.test('a reply without a reason is a gap all the same; `new` means that the request had no position', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4 })
-  t.equal(position.greet({ epoch: 'f' }), 'expired')
-  t.equal(position.greet({ epoch: 'f', reason: 'new' }), undefined)
+  position.apply({ epoch: 'e', seq: 4 })
+  t.equal(position.apply({ epoch: 'f' }), 'expired')
+  t.equal(position.apply({ epoch: 'f', reason: 'new' }), undefined)
 })
 
-t.test('the same gap is asked about once', async (t) => {
+t.test('the same gap is requested once', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4, replaying: 0 })
-  t.same([position.mayAskAbout(), position.mayAskAbout(), position.mayAskAbout('another')], [true, false, true])
-  position.take(5)
-  t.ok(position.mayAskAbout())
+  position.apply({ epoch: 'e', seq: 4, replaying: 0 })
+  t.same([position.mayRequest(), position.mayRequest(), position.mayRequest('another')], [true, false, true])
+  position.advance(5)
+  t.ok(position.mayRequest())
 })
 
-t.test('what is forgotten starts anew', async (t) => {
+t.test('after a reset there is no position', async (t) => {
   const position = new Position()
-  position.greet({ epoch: 'e', seq: 4, replaying: 2 })
-  position.forget()
+  position.apply({ epoch: 'e', seq: 4, replaying: 2 })
+  position.reset()
   t.same([position.since, position.settled], [undefined, true])
 })

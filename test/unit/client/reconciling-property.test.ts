@@ -4,17 +4,17 @@ import { clientOn, FakePage, type FakeSocket } from '../../support/fake-page.js'
 import type { Message } from '../../support/ws-client.js'
 
 const IDS = ['a', 'b', 'c']
-/** Fewer than there are sessions, so that some wait. */
+/** Fewer than there are sessions, so that some have to wait. */
 const ROOM = 2
 const LIMITS = { sessions: ROOM, messagesPerSecond: 50, burst: 100, messageBytes: 65_536 }
 
 /**
- * A server at the other end of a slow line: messages arrive later in both directions, in order, and a decision may take time. It
- * follows the protocol's rules for several requests about one session.
+ * A server behind a slow network: messages arrive later in both directions, in order, and a reply may take time. It follows the
+ * protocol's rules for several requests about one session.
  */
 class SlowServer {
   readonly held = new Set<string>()
-  /** The latest request for each session that is not decided yet. */
+  /** The latest undecided request of each session. */
   readonly #deciding = new Map<string, object>()
   readonly #page: FakePage
   readonly #socket: FakeSocket
@@ -30,7 +30,7 @@ class SlowServer {
     this.#verdicts = verdicts
   }
 
-  /** Puts what the client has sent on the line. */
+  /** Puts the messages that the client has sent on the network. */
   poll (): void {
     for (const message of this.#socket.sent.slice(this.#read)) {
       this.#read++
@@ -89,7 +89,7 @@ class SlowServer {
   }
 }
 
-t.test('however wishes, answers, drops and a slow line interleave, client and server agree in the end', async () => {
+t.test('client and server end with the same subscriptions, whatever the order of calls, replies, disconnects and delays', async () => {
   const step = fc.oneof(
     { weight: 5, arbitrary: fc.record({ do: fc.constant('want' as const), id: fc.constantFrom(...IDS) }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('release' as const), at: fc.nat(20) }) },

@@ -7,9 +7,9 @@ const LIMITS = { sessions: 100, messagesPerSecond: 50, burst: 100, messageBytes:
 const ids = (from: number, to: number): string[] => Array.from({ length: to - from }, (_, n) => `s${from + n}`)
 const subscribed = (sessionId: string, fields: object = {}): object =>
   ({ type: 'subscribed', sessionId, timestamp: 't', epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0, ...fields })
-/** What a client sent beside pings, with which it asks how far the server has read. */
+/** Returns what a client sent, without the pings that find out how far the server has read. */
 const sentOn = (page: FakePage): Message[] => page.socket.sent.filter(({ type }) => type !== 'ping')
-/** Subscribes, uses the rate up so that the session is not left at once, and releases it. */
+/** Subscribes, uses up the rate limit so that the session is not left immediately, and unsubscribes. */
 function releaseWhilePaced (page: FakePage, client: Client): void {
   const release = client.subscribe('a')
   page.clock.advance(0)
@@ -17,7 +17,7 @@ function releaseWhilePaced (page: FakePage, client: Client): void {
   release()
 }
 
-/** Answers the pings so far, and lets the client go on. */
+/** Replies to the pings so far, so that the client continues. */
 function answerPings (page: FakePage): void {
   for (const { type } of page.socket.sent) if (type === 'ping') page.socket.say({ type: 'pong', timestamp: 't' })
   page.clock.advance(1000)
@@ -26,11 +26,11 @@ const subscribesOn = (page: FakePage): Message[] => page.socket.sent.filter(({ t
 const complete = (sessionId: string, seq = 1): object => ({ type: 'ai_complete', sessionId, result: {}, timestamp: 't', jobId: 'j', seq })
 const refused = (sessionId: string, code: string): object => ({ type: 'error', code, message: 'no', timestamp: 't', request: 'subscribe', sessionId })
 
-/** A server that keeps to its limits: refuses what is too much, closes whoever sends too fast. */
+/** A server that enforces its limits: refuses excess sessions and closes a connection that sends too fast. */
 class Server {
   readonly held = new Set<string>()
   readonly refused: string[] = []
-  /** Messages in all, and when each came. */
+  /** Number of messages, and the arrival time of each. */
   readonly times: number[] = []
   flooded = false
   readonly #page: FakePage
@@ -42,7 +42,7 @@ class Server {
     this.#page = page
   }
 
-  /** Reads what came, and answers it. */
+  /** Reads the messages that have arrived and replies to them. */
   turn (): void {
     const { socket, clock } = this.#page
     const now = clock.monotonic()
@@ -79,13 +79,13 @@ function limited (page: FakePage, limits: object | null = LIMITS): ReturnType<ty
   return connected(page, {}, limits === null ? {} : { limits })
 }
 
-/** Follows these, and returns how to release them. */
+/** Subscribes to the sessions, and returns functions that unsubscribe. */
 function follow (client: Client, list: readonly string[]): () => void {
   const releases = list.map((id) => client.subscribe(id))
   return () => { for (const release of releases) release() }
 }
 
-t.test('what is wanted within one turn is one message, and what came and went costs none', async (t) => {
+t.test('subscriptions within one turn share one message, and one that is released in the same turn costs none', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   const release = follow(client, ids(0, 60))
@@ -96,7 +96,7 @@ t.test('what is wanted within one turn is one message, and what came and went co
   t.equal(page.socket.sent.length, 1)
 })
 
-t.test('rows that are replaced leave before the new ones come, whatever the order of the calls', async (t) => {
+t.test('when rows are replaced, unsubscribes are sent before subscribes, whatever the order of the calls', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -113,7 +113,7 @@ t.test('rows that are replaced leave before the new ones come, whatever the orde
   t.equal(server.times.length, 9)
 })
 
-t.test('sessions beyond the limit wait, say so, and are asked for as soon as there is room', async (t) => {
+t.test('sessions beyond the limit have the status `waiting` and are subscribed to as soon as there is room', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -127,29 +127,29 @@ t.test('sessions beyond the limit wait, say so, and are asked for as soon as the
   t.equal(store.getSnapshot().subscription, 'waiting')
   client.unsubscribe('s3')
   server.turn()
-  t.ok(server.held.has('s100') && !server.held.has('s3'), 'in the order in which they were wanted')
+  t.ok(server.held.has('s100') && !server.held.has('s3'), 'in the order of their subscribe calls')
   release()
   server.turn()
   t.same([...server.held], ['s120'])
   t.equal(store.getSnapshot().subscription, 'subscribed')
 })
 
-t.test('a server that states no limits tells by refusing', async (t) => {
+t.test('without stated limits the client learns the limit from a refusal', async (t) => {
   const page = new FakePage()
   const client = limited(page, null)
   follow(client, ids(0, 3))
-  t.same(page.socket.sent, ids(0, 3).map((sessionId) => ({ type: 'subscribe', sessionId })), 'it may know no lists either')
+  t.same(page.socket.sent, ids(0, 3).map((sessionId) => ({ type: 'subscribe', sessionId })), 'without batches, because the server may not support them')
   page.socket.say(subscribed('s0'), refused('s1', 'too_many_sessions'), subscribed('s2'))
   t.same(toldOf(client, 'subscription').at(-2), { sessionId: 's1', status: 'waiting' })
   page.clock.advance(1000)
-  t.equal(page.socket.sent.length, 3, 'not asked again while nothing has changed')
+  t.equal(page.socket.sent.length, 3, 'no retry while nothing has changed')
   follow(client, ['s3'])
   t.equal(page.socket.sent.length, 3)
   client.unsubscribe('s0')
   t.same(page.socket.sent.slice(3), [{ type: 'unsubscribe', sessionId: 's0' }, { type: 'subscribe', sessionId: 's1' }])
 })
 
-t.test('a right that is taken back makes room', async (t) => {
+t.test('revoked access to a session makes room for another one', async (t) => {
   const page = new FakePage()
   const client = limited(page, { ...LIMITS, sessions: 1 })
   follow(client, ['a', 'b'])
@@ -157,17 +157,17 @@ t.test('a right that is taken back makes room', async (t) => {
   t.same(page.socket.sent.at(-1), { type: 'subscribe', sessionId: 'b' })
   page.socket.say(refused('b', 'forbidden'))
   t.same(toldOf(client, 'subscription').filter(({ status }) => status === 'refused').map(({ sessionId }) => sessionId as unknown), ['a', 'b'])
-  t.equal(page.socket.sent.length, 2, 'neither is asked for again')
+  t.equal(page.socket.sent.length, 2, 'no retry for either')
   client.subscribe('b')
-  t.equal(page.socket.sent.length, 3, 'until somebody else wants it')
+  t.equal(page.socket.sent.length, 3, 'until there is a new subscriber')
 })
 
-t.test('however fast a list is scrolled, no limit is passed, and what stays in sight is followed', async (t) => {
+t.test('fast scrolling through a list exceeds no limit, and ends with the visible sessions subscribed', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
   let visible: string[] = []
-  let release = (): void => { /* Nothing yet. */ }
+  let release = (): void => { /* Ignore messages at first. */ }
   for (let frame = 0; frame < 1200; frame++) {
     const at = frame * 7919 % 980
     visible = ids(at, at + 20)
@@ -184,7 +184,7 @@ t.test('however fast a list is scrolled, no limit is passed, and what stays in s
   t.equal(client.state, 'connected')
 })
 
-t.test('while nothing is answered only so much is sent, which a network that held it back may deliver at once', async (t) => {
+t.test('without replies the client sends only what a network may hold back and deliver at once', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -201,7 +201,7 @@ t.test('while nothing is answered only so much is sent, which a network that hel
   t.notOk(server.flooded)
 })
 
-t.test('1,000 sessions on one client are a hundred that are followed, and no loop', async (t) => {
+t.test('a client with 1,000 sessions and a limit of 100 subscribes to 100 without looping', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -214,7 +214,7 @@ t.test('1,000 sessions on one client are a hundred that are followed, and no loo
   t.equal(page.socket.sent.filter(({ type }) => type === 'subscribe').length, 1)
 })
 
-t.test('a client that comes back asks for everything in one message, or in few if that were too long', async (t) => {
+t.test('after a reconnect the client resubscribes to all sessions in one message, or in a few if it would be too long', async (t) => {
   for (const [messageBytes, messages] of [[65_536, 1], [4096, 4], [1, 99]]) {
     const page = new FakePage()
     const client = connected(page, { sessionId: 's0' }, { limits: { ...LIMITS, messageBytes } })
@@ -239,7 +239,7 @@ t.test('a client that comes back asks for everything in one message, or in few i
   }
 })
 
-t.test('limits that are not stated do not exist', async (t) => {
+t.test('without stated limits there are none', async (t) => {
   const page = new FakePage()
   const client = limited(page, {})
   follow(client, ids(0, 1000))
@@ -249,16 +249,16 @@ t.test('limits that are not stated do not exist', async (t) => {
   t.equal(page.socket.types.filter((type) => type === 'note').length, 1000)
 })
 
-t.test('what came while nobody listened is asked for by whoever wants the session next', async (t) => {
+t.test('messages that were ignored without a subscriber are recovered for the next subscriber', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   const release = client.subscribe('a')
   page.socket.say(subscribed('a'))
-  // The rate is used up, so that it is not left at once.
+  // The rate limit is used up, so that the session is not left immediately.
   for (let n = 0; n < 80; n++) client.send({ type: 'note' })
   release()
   page.socket.say(complete('a'))
-  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'nobody listens')
+  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'there are no listeners')
   client.subscribe('a')
   answerPings(page)
   t.same(subscribesOn(page).slice(1), [{ type: 'subscribe', sessionId: 'a', since: 'e:0' }])
@@ -266,7 +266,7 @@ t.test('what came while nobody listened is asked for by whoever wants the sessio
   t.equal(client.jobStore('a').getSnapshot().latest?.status, 'complete')
 })
 
-t.test('an answer that comes while nobody listens is no answer to whoever wants the session next', async (t) => {
+t.test('a reply that arrives without a subscriber does not count as a reply to the next subscriber', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   releaseWhilePaced(page, client)
@@ -276,7 +276,7 @@ t.test('an answer that comes while nobody listens is no answer to whoever wants 
   t.same(subscribesOn(page).slice(1), [{ type: 'subscribe', sessionId: 'a' }])
 })
 
-t.test('what came before the answer while nobody listened is asked for again behind the answer', async (t) => {
+t.test('messages before the reply that were ignored without a subscriber are recovered after the next reply', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   releaseWhilePaced(page, client)
@@ -288,7 +288,7 @@ t.test('what came before the answer while nobody listened is asked for again beh
   t.same(subscribesOn(page).slice(1), [{ type: 'subscribe', sessionId: 'a', since: 'e:0' }])
 })
 
-t.test('a session that was followed and could not be decided anew stays followed, and is asked for again', async (t) => {
+t.test('a failed resubscribe keeps the existing subscription and is retried', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   client.subscribe('a')
@@ -296,14 +296,14 @@ t.test('a session that was followed and could not be decided anew stays followed
   page.socket.say(refused('a', 'unavailable'))
   t.equal(client.jobStore('a').getSnapshot().subscription, 'subscribed')
   page.socket.say(complete('a', 4))
-  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'it comes again behind the answer')
+  t.same(toldOf(client, 'message').filter(({ type }) => type === 'ai_complete'), [], 'the server sends it again after its reply')
   page.clock.advance(1500)
   t.equal(page.socket.sent.length, 3)
   page.socket.say(subscribed('a', { seq: 4, recovered: true, replaying: 1 }), complete('a', 1))
   t.equal(client.jobStore('a').getSnapshot().latest?.status, 'complete')
 })
 
-t.test('a list is sent as one is written, and left as one', async (t) => {
+t.test('a list of sessions that `send` receives is sent as one message, and so is its unsubscribe', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   client.send({ type: 'subscribe', sessions: [{ sessionId: 'a' }, { sessionId: 'b' }] })
@@ -311,10 +311,10 @@ t.test('a list is sent as one is written, and left as one', async (t) => {
   client.send({ type: 'unsubscribe', sessions: ['a', 'b'] })
   t.same(page.socket.sent.at(-1), { type: 'unsubscribe', sessions: ['a', 'b'] })
   client.send({ type: 'unsubscribe' })
-  t.equal(page.socket.sent.length, 2, 'nothing is left to leave')
+  t.equal(page.socket.sent.length, 2, 'no further unsubscribe is sent')
 })
 
-t.test('an invalid id is refused by itself, and said', async (t) => {
+t.test('an invalid id is refused alone, with an error event', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   follow(client, ['a', ''])
@@ -323,14 +323,14 @@ t.test('an invalid id is refused by itself, and said', async (t) => {
   t.match(toldOf(client, 'error'), [{ code: 'invalid_session_id', sessionId: '' }])
 })
 
-// ---- the state of a session
+// ---- a session's state
 
 function statesOf (client: Client, id: string): unknown[] {
   const { isKnown, subscription } = client.jobStore(id).getSnapshot()
   return [isKnown, subscription]
 }
 
-t.test('no job means nothing before the state of the session has come', async (t) => {
+t.test('an empty job list is not meaningful until the session\'s state has arrived', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   t.same(statesOf(client, 'a'), [false, 'none'])
@@ -338,11 +338,11 @@ t.test('no job means nothing before the state of the session has come', async (t
   client.subscribe('b')
   t.same(statesOf(client, 'a'), [false, 'pending'])
   page.socket.admit({ sessionId: 'a', epoch: 'e', seq: 1, recovered: false, reason: 'new', replaying: 1 })
-  t.same(statesOf(client, 'a'), [false, 'subscribed'], 'it is on its way')
+  t.same(statesOf(client, 'a'), [false, 'subscribed'], 'the state is arriving')
   page.socket.say(complete('a'))
   t.same(statesOf(client, 'a'), [true, 'subscribed'])
   page.socket.say(subscribed('b'))
-  t.same(statesOf(client, 'b'), [true, 'subscribed'], 'and nothing is known too')
+  t.same(statesOf(client, 'b'), [true, 'subscribed'], 'the state is known to be empty')
   page.socket.end()
   t.same(statesOf(client, 'a'), [true, 'pending'])
   client.unsubscribe('a')
@@ -350,7 +350,7 @@ t.test('no job means nothing before the state of the session has come', async (t
   t.same(statesOf(client, 'a'), [false, 'none'])
 })
 
-t.test('a snapshot stays the same object until something of it changes', async (t) => {
+t.test('a snapshot stays the same object until something in it changes', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   const store = client.jobStore('a')
@@ -371,16 +371,16 @@ t.test('a snapshot stays the same object until something of it changes', async (
   t.match([store.getSnapshot().find('j')?.status, store.getSnapshot().jobs.length], ['complete', 1])
 })
 
-// ---- messages of the app's own
+// ---- the app's own messages
 
-t.test('a message waits for its turn below the rate limit, in order, and behind the subscription before it', async (t) => {
+t.test('messages are paced by the rate limit, in order, and sent after earlier subscriptions', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
   client.subscribe('a')
   for (let n = 0; n < 120; n++) client.send({ type: 'note', n })
   t.equal(page.socket.types[0], 'subscribe')
-  t.equal(page.socket.sent.length, 50, 'half of the burst may be under way')
+  t.equal(page.socket.sent.length, 50, 'half of the burst may be in flight')
   for (let turn = 0; turn < 100; turn++) {
     server.turn()
     page.clock.advance(25)
@@ -389,7 +389,7 @@ t.test('a message waits for its turn below the rate limit, in order, and behind 
   t.same(sentOn(page).slice(1).map(({ n }) => n as unknown), Array.from({ length: 120 }, (_, n) => n))
 })
 
-t.test('more than may wait is an error that names the option, and nothing that waits is lost by a drop', async (t) => {
+t.test('a full queue is an error that names the option, and a disconnect loses no queued message', async (t) => {
   const page = new FakePage()
   const client = connected(page, { maxQueuedMessages: 2 }, { limits: { burst: 1, messagesPerSecond: 1 } })
   for (let n = 0; n < 3; n++) client.send({ type: 'note', n })
@@ -400,7 +400,7 @@ t.test('more than may wait is an error that names the option, and nothing that w
   t.same(page.socket.sent.map(({ n }) => n as unknown), [1, 2])
 })
 
-t.test('without a queue a message is sent or refused', async (t) => {
+t.test('without a queue a message is sent immediately or rejected', async (t) => {
   const page = new FakePage()
   const client = connected(page, { maxQueuedMessages: 0 })
   client.send({ type: 'note' })
@@ -409,11 +409,11 @@ t.test('without a queue a message is sent or refused', async (t) => {
   t.throws(() => { client.send({ type: 'note' }) }, { code: 'queue_full' })
 })
 
-// Each is a fault that a review found.
+// Each test covers a fault that a review found.
 
 const gone = (sessionId: string): object => ({ type: 'unsubscribed', sessionId, timestamp: 't' })
 
-t.test('an answer to a request from before the session was left is none to the request after it', async (t) => {
+t.test('a reply to a request from before an unsubscribe does not count for a later request', async (t) => {
   for (const [first, second, expected] of [
     [subscribed('a'), refused('a', 'forbidden'), 'refused'], [subscribed('a'), refused('a', 'unavailable'), 'pending'],
     [refused('a', 'forbidden'), subscribed('a'), 'subscribed'], [subscribed('a', { replaying: 3 }), subscribed('a'), 'subscribed']
@@ -435,7 +435,7 @@ t.test('an answer to a request from before the session was left is none to the r
   }
 })
 
-t.test('a right that was taken back before the session was left says nothing about the request after it', async (t) => {
+t.test('access revoked before an unsubscribe does not affect a later request', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   const release = client.subscribe('a')
@@ -447,7 +447,7 @@ t.test('a right that was taken back before the session was left says nothing abo
   t.equal(client.jobStore('a').getSnapshot().subscription, 'subscribed')
 })
 
-t.test('a listener that sends at each change confuses nothing', async (t) => {
+t.test('a listener that sends on every change causes no inconsistency', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page, { ...LIMITS, sessions: 2 })
@@ -461,14 +461,14 @@ t.test('a listener that sends at each change confuses nothing', async (t) => {
   t.same(['c', 'd'].map((id) => client.jobStore(id).getSnapshot().subscription), ['subscribed', 'subscribed'])
 })
 
-t.test('a server that has less room than it said is asked again, later and later', async (t) => {
+t.test('a server that has less room than it stated is asked again with increasing delays', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   client.subscribe('a')
   page.socket.say(refused('a', 'too_many_sessions'))
   t.equal(client.jobStore('a').getSnapshot().subscription, 'waiting')
   follow(client, ['b'])
-  t.equal(page.socket.sent.length, 2, 'there is room for others')
+  t.equal(page.socket.sent.length, 2, 'there is room for other sessions')
   page.clock.advance(1500)
   t.equal(page.socket.sent.length, 3)
   page.socket.say(refused('a', 'too_many_sessions'))
@@ -477,7 +477,7 @@ t.test('a server that has less room than it said is asked again, later and later
   t.same(page.socket.types, ['subscribe', 'subscribe', 'subscribe'])
 })
 
-t.test('sessions do not wait behind messages of the app\'s own', async (t) => {
+t.test('sessions do not wait behind the app\'s own messages', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -492,7 +492,7 @@ t.test('sessions do not wait behind messages of the app\'s own', async (t) => {
   t.ok(server.held.has('a'))
 })
 
-t.test('a message that is sent when the connection opens goes behind the subscription before it', async (t) => {
+t.test('a message sent in `open` goes after earlier subscriptions', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.on('open', () => {
@@ -505,7 +505,7 @@ t.test('a message that is sent when the connection opens goes behind the subscri
   t.same(page.socket.types, ['subscribe', 'early', 'ask'])
 })
 
-t.test('slow decisions hold up no other session', async (t) => {
+t.test('slow replies for one session do not delay other sessions', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   for (let n = 0; n < 60; n++) {
@@ -517,7 +517,7 @@ t.test('slow decisions hold up no other session', async (t) => {
   t.match(page.socket.sent.at(-1), { type: 'subscribe', sessionId: 'fast' })
 })
 
-t.test('an app\'s own pings are paced too', async (t) => {
+t.test('the app\'s own pings are paced too', async (t) => {
   const page = new FakePage()
   const server = new Server(page)
   const client = limited(page)
@@ -530,7 +530,7 @@ t.test('an app\'s own pings are paced too', async (t) => {
   t.equal(client.metrics.messagesSent, page.socket.sent.length)
 })
 
-t.test('an id that is none never comes into the query', async (t) => {
+t.test('an invalid id is never put in the query', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   follow(client, ['', 'a\nb', 'x'.repeat(257)])
@@ -541,7 +541,7 @@ t.test('an id that is none never comes into the query', async (t) => {
   t.equal(page.socket.query.sessionId, 'good')
 })
 
-t.test('junk where ids belong does no harm', async (t) => {
+t.test('invalid values in place of ids have no effect', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   for (const sessions of [[null], [{}], 'junk', [], [5], {}]) {
@@ -552,7 +552,7 @@ t.test('junk where ids belong does no harm', async (t) => {
   t.match(page.socket.sent.at(-1), { type: 'subscribe', sessionId: 'a' })
 })
 
-t.test('a session whose right was taken back is not known any more', async (t) => {
+t.test('a session with revoked access is no longer known', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   client.subscribe('a')
@@ -561,7 +561,7 @@ t.test('a session whose right was taken back is not known any more', async (t) =
   t.same(statesOf(client, 'a'), [false, 'pending'])
 })
 
-t.test('a message that comes twice is told to nobody', async (t) => {
+t.test('a duplicate message is not emitted', async (t) => {
   const page = new FakePage()
   const client = limited(page)
   client.subscribe('a')
@@ -571,17 +571,17 @@ t.test('a message that comes twice is told to nobody', async (t) => {
   t.equal(client.jobStore('a').getSnapshot(), before)
 })
 
-t.test('where it can\'t connect, following a session throws and leaves nothing behind', async (t) => {
+t.test('if the client can\'t connect, `subscribe` throws and leaves no subscription behind', async (t) => {
   const page = new FakePage()
   Object.assign(page, { pageUrl: undefined })
   const client = clientOn(page)
   t.throws(() => client.subscribe('a'), { code: 'no_url' })
-  t.throws(() => client.jobStore('b').subscribe(() => { /* Nothing to hear. */ }), { code: 'no_url' })
+  t.throws(() => client.jobStore('b').subscribe(() => { /* Not used here. */ }), { code: 'no_url' })
   page.clock.advance(0)
   t.same(['a', 'b'].map((id) => statesOf(client, id)), [[false, 'none'], [false, 'none']])
 })
 
-t.test('a server with a tiny burst is not flooded', async (t) => {
+t.test('a server with a tiny burst is not overloaded', async (t) => {
   for (const burst of [1, 2, 3, 5]) {
     const page = new FakePage()
     const client = limited(page, { ...LIMITS, burst, messagesPerSecond: 10 })
@@ -604,7 +604,7 @@ t.test('a server with a tiny burst is not flooded', async (t) => {
   }
 })
 
-t.test('a cancel that can\'t be sent is reported, and not thrown', async (t) => {
+t.test('a cancel that can\'t be sent emits an error instead of throwing', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.end(4502)
@@ -615,7 +615,7 @@ t.test('a cancel that can\'t be sent is reported, and not thrown', async (t) => 
 
 // ---- listeners
 
-t.test('a listener that unsubscribes and subscribes again in its own call is called once for an event', async (t: Test) => {
+t.test('a listener that removes and adds itself during its call is called once per event', async (t: Test) => {
   const page = new FakePage()
   const client = connected(page)
   let calls = 0
@@ -632,7 +632,7 @@ t.test('a listener that unsubscribes and subscribes again in its own call is cal
   t.equal(calls, 2)
 })
 
-t.test('one that is removed by another one is not called any more, and one that is added not yet', async (t) => {
+t.test('a listener that another listener removes is not called; one that another listener adds is called from the next event on', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   const called: string[] = []

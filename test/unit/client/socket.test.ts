@@ -2,9 +2,9 @@ import t from 'tap'
 import { Socket } from '../../../lib/client/socket.js'
 import { FakePage } from '../../support/fake-page.js'
 
-/** A socket to a server that answers pings at once, and how many messages went over it. */
+/** Creates a socket to a server that answers pings immediately, and counts its messages. */
 function socketOn (page: FakePage) {
-  const nothing = (): void => { /* Not of interest here. */ }
+  const nothing = (): void => { /* Not used here. */ }
   const socket = new Socket(page.WebSocket, 'wss://app.example/ws', [], page.clock, { message: nothing, close: nothing, silent: nothing, sent: nothing, latency: nothing })
   const { sent } = page.socket
   const send = (): void => {
@@ -15,19 +15,19 @@ function socketOn (page: FakePage) {
   return { socket, send, count: () => sent.length }
 }
 
-t.test('without a rate limit nothing waits', async (t) => {
+t.test('without a rate limit no message waits', async (t) => {
   for (const limits of [undefined, {}, { burst: 5 }]) {
     const { socket, send } = socketOn(new FakePage())
-    socket.admit(limits)
+    socket.start(limits)
     for (let n = 0; n < 1000; n++) send()
     t.ok(socket.waitMs <= 0)
   }
 })
 
-t.test('four fifths of the burst may be sent at once, and of the rate in the long run', async (t) => {
+t.test('the client uses 80 % of the burst, and of the rate on average', async (t) => {
   const page = new FakePage()
   const { socket, send, count } = socketOn(page)
-  socket.admit({ burst: 100, messagesPerSecond: 50 })
+  socket.start({ burst: 100, messagesPerSecond: 50 })
   for (let ms = 0; ms <= 10_000; ms++) {
     while (socket.waitMs <= 0) send()
     if (ms === 0) t.equal(count(), 80)
@@ -36,9 +36,9 @@ t.test('four fifths of the burst may be sent at once, and of the rate in the lon
   t.ok(count() >= 478 && count() <= 481, `${count()} messages`)
 })
 
-t.test('a rate without a burst has no window', async (t) => {
+t.test('a rate without a burst has no limit of messages in flight', async (t) => {
   const { socket, send, count } = socketOn(new FakePage())
-  socket.admit({ messagesPerSecond: 1 })
+  socket.start({ messagesPerSecond: 1 })
   for (let n = 0; n < 1000; n++) send()
   t.ok(socket.waitMs <= 0)
   t.equal(count(), 1000, 'no pings')

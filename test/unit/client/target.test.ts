@@ -1,12 +1,12 @@
 import t from 'tap'
-import { ID, isReachable, redacted, targetUrl } from '../../../lib/client/target.js'
+import { ID, isResolvable, redact, targetUrl } from '../../../lib/client/target.js'
 import { isId } from '../../../lib/protocol/ids.js'
 import { clientOn, FakePage } from '../../support/fake-page.js'
 
 const nothing = { userId: undefined, sessionId: undefined, since: undefined, have: undefined, userSince: undefined, attempt: 0 }
 const page = 'https://app.example/a/chat?x=1#top'
 
-/** The URL as React Native has it: only getters, and no parameters. */
+/** The URL of React Native: it has only getters and no `searchParams`. */
 class NativeURL {
   readonly #url: string
   constructor (url: string, base?: string) {
@@ -19,7 +19,7 @@ class NativeURL {
   get searchParams (): never { throw new Error('not implemented') }
 }
 
-/** Calls back in a world with another `URL`, or with none. */
+/** Runs a function with another global `URL`, or with none. */
 function withURL<T> (URL: unknown, callback: () => T): T {
   const before = Object.getOwnPropertyDescriptor(globalThis, 'URL')!
   Object.defineProperty(globalThis, 'URL', { value: URL, configurable: true, writable: true })
@@ -30,7 +30,7 @@ function withURL<T> (URL: unknown, callback: () => T): T {
   }
 }
 
-t.test('an option and a page make an address', async (t) => {
+t.test('the option and the page\'s URL form the target URL', async (t) => {
   for (const [option, expected] of [
     [undefined, 'wss://app.example/ws'],
     ['/live', 'wss://app.example/live'],
@@ -53,7 +53,7 @@ t.test('an option and a page make an address', async (t) => {
   t.equal(targetUrl(undefined, 'http://app.example', nothing), 'ws://app.example/ws')
 })
 
-t.test('the query is added to that of the option, and wins over it', async (t) => {
+t.test('the query is added to the one of the option, and overrides it', async (t) => {
   const query = { ...nothing, userId: 'ä b&c=d', sessionId: 's#1', since: 'e.0:7', have: { j: 3 }, attempt: 2 }
   for (const [option, expected] of [
     ['wss://x.example/ws', ''],
@@ -72,28 +72,28 @@ t.test('the query is added to that of the option, and wins over it', async (t) =
   }
 })
 
-t.test('an id with half of a character makes an address all the same, as with `URL`', async (t) => {
+t.test('an id with a lone surrogate gives a valid URL, as with `URL`', async (t) => {
   const url = targetUrl('ws://x.example/ws', undefined, { ...nothing, sessionId: 'a\ud800b', userId: '😀' })
   t.same(Object.fromEntries(new URL(url).searchParams), { sessionId: 'a\ufffdb', userId: '😀' })
 })
 
-t.test('what a page holds already is left out where the line would be too long', async (t) => {
+t.test('`have` is omitted if the URL would be too long', async (t) => {
   const have = Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`job-${i}`, i]))
   t.equal(targetUrl('ws://x.example/ws', undefined, { ...nothing, have }), 'ws://x.example/ws')
 })
 
-t.test('an absolute address needs no `URL`, or only one as React Native has it', async (t) => {
+t.test('an absolute URL needs no global `URL`, and works with React Native\'s', async (t) => {
   for (const URL of [NativeURL, undefined]) {
     const url = withURL(URL, () => targetUrl('https://x.example/ws?tenant=7', undefined, { ...nothing, sessionId: 'a b', attempt: 1 }))
     t.equal(url, 'wss://x.example/ws?tenant=7&sessionId=a%20b&attempt=1')
   }
   withURL(NativeURL, () => {
-    t.throws(() => new NativeURL('ws://x').searchParams, 'as it is there')
+    t.throws(() => new NativeURL('ws://x').searchParams, 'as in React Native')
     t.equal(targetUrl('/ws', 'http://10.0.2.2', nothing), 'ws://10.0.2.2/ws')
   })
 })
 
-t.test('a client connects in such a world', async (t) => {
+t.test('a client connects without a complete `URL`', async (t) => {
   for (const URL of [NativeURL, undefined]) {
     const dialled: string[] = []
     const native = Object.assign(new FakePage(), {
@@ -101,8 +101,8 @@ t.test('a client connects in such a world', async (t) => {
       WebSocket: class {
         onopen = null; onmessage = null; onclose = null; onerror = null
         constructor (url: string) { dialled.push(url) }
-        send (): void { /* Nobody is there. */ }
-        close (): void { /* Nor now. */ }
+        send (): void { /* Not used. */ }
+        close (): void { /* Not used. */ }
       }
     })
     const client = withURL(URL, () => {
@@ -115,22 +115,22 @@ t.test('a client connects in such a world', async (t) => {
   }
 })
 
-t.test('without a page only an absolute address can be reached', async (t) => {
-  t.same(['/ws', 'ws', '//x.example/ws', undefined, 'ws://x.example', 'https://x.example'].map((option) => isReachable(option, undefined)),
+t.test('without a page only an absolute URL can be resolved', async (t) => {
+  t.same(['/ws', 'ws', '//x.example/ws', undefined, 'ws://x.example', 'https://x.example'].map((option) => isResolvable(option, undefined)),
     [false, false, false, false, true, true])
-  t.ok(isReachable('/ws', page))
+  t.ok(isResolvable('/ws', page))
   const client = clientOn(Object.assign(new FakePage(), { pageUrl: undefined }), { url: '/ws' })
   t.throws(() => { client.connect() }, { code: 'no_url', message: /"url"/ })
 })
 
-t.test('what may be shown of an address holds no query, fragment or password', async (t) => {
-  t.equal(redacted('wss://x.example:1/ws?token=secret&a=b#secret'), 'wss://x.example:1/ws')
-  t.equal(redacted('wss://me:secret@x.example/ws'), 'wss://x.example/ws')
-  t.equal(redacted('SyntaxError: The URL \'foo://me:secret@x/ws?token=secret\' is invalid.'), 'SyntaxError: The URL \'foo://x/ws\' is invalid.')
-  t.equal(redacted('connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1')
+t.test('`redact` removes query, fragment and credentials', async (t) => {
+  t.equal(redact('wss://x.example:1/ws?token=secret&a=b#secret'), 'wss://x.example:1/ws')
+  t.equal(redact('wss://me:secret@x.example/ws'), 'wss://x.example/ws')
+  t.equal(redact('SyntaxError: The URL \'foo://me:secret@x/ws?token=secret\' is invalid.'), 'SyntaxError: The URL \'foo://x/ws\' is invalid.')
+  t.equal(redact('connect ECONNREFUSED 127.0.0.1:1'), 'connect ECONNREFUSED 127.0.0.1:1')
 })
 
-t.test('the client knows the same ids as the protocol', async (t) => {
+t.test('the client accepts the same ids as the protocol', async (t) => {
   for (const id of ['', 'a', ' ', 'a\nb', '\u0085', '\u007f', '\ud800', 'a\udc00', '🎨'.repeat(256), '🎨'.repeat(257), 'x'.repeat(256), 'x'.repeat(257), 'Zoë']) {
     t.equal(ID.test(id), isId(id), JSON.stringify(id))
   }

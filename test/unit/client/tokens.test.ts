@@ -2,7 +2,7 @@ import t from 'tap'
 import { protocolsFor } from '../../../lib/client/socket.js'
 import { clientOn, FakePage, settled, toldOf } from '../../support/fake-page.js'
 
-t.test('the token rides in the subprotocol, as base64url of any characters', async (t) => {
+t.test('the token is sent in a subprotocol as base64url, whatever its characters', async (t) => {
   const page = new FakePage()
   clientOn(page, { getToken: () => 'tökên?>/~' }).connect()
   await settled()
@@ -10,13 +10,13 @@ t.test('the token rides in the subprotocol, as base64url of any characters', asy
   t.notOk('token' in page.socket.query)
 })
 
-t.test('a token is UTF-8, whatever is in it, and needs no `TextEncoder`', async (t) => {
+t.test('a token is encoded as UTF-8 without `TextEncoder`', async (t) => {
   for (const token of ['a', '100%', '%41', 'ü😀€', '\ud800x', 'a'.repeat(70_000)]) {
     t.equal(protocolsFor(token)[1], `ai-canvas.token.${Buffer.from(token).toString('base64url')}`)
   }
 })
 
-t.test('an environment in which a token can\'t be written is a failed attempt', async (t) => {
+t.test('if the environment can\'t encode the token, the attempt fails', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { getToken: () => 'x' })
   t.intercept(globalThis, 'btoa', { value: undefined })
@@ -26,7 +26,7 @@ t.test('an environment in which a token can\'t be written is a failed attempt', 
   t.match(toldOf(client, 'error'), [{ code: 'token_failed', message: /btoa/ }, {}])
 })
 
-t.test('`getToken` may have none: `undefined`, `null` and an empty string', async (t) => {
+t.test('`getToken` may return no token: `undefined`, `null` or an empty string', async (t) => {
   for (const token of [undefined, null, '']) {
     for (const getToken of [() => token, async () => token]) {
       const page = new FakePage()
@@ -37,7 +37,7 @@ t.test('`getToken` may have none: `undefined`, `null` and an empty string', asyn
   }
 })
 
-t.test('a token that is not a string is a failed attempt, and the error says what it is', async (t) => {
+t.test('a token that is not a string fails the attempt, and the error names its type', async (t) => {
   for (const token of [7, false, {}, ['a'], () => 'a', Symbol('a')]) {
     const page = new FakePage()
     const client = clientOn(page, { getToken: () => token as unknown as string })
@@ -48,7 +48,7 @@ t.test('a token that is not a string is a failed attempt, and the error says wha
   }
 })
 
-t.test('whatever `getToken` throws, the client goes on', async (t) => {
+t.test('the client continues, whatever `getToken` throws', async (t) => {
   for (const [thrown, message] of [[undefined, ''], [null, ''], ['no', 'no'], [Object.create(null), ''], [{ code: 'EFAIL' }, 'EFAIL'], [new Error('no'), 'no']] as const) {
     const page = new FakePage()
     const client = clientOn(page, { getToken: async () => { throw thrown } })
@@ -59,13 +59,13 @@ t.test('whatever `getToken` throws, the client goes on', async (t) => {
   }
 })
 
-t.test('a token too large for a header is a warning before the attempt', async (t) => {
+t.test('a token that is too large for a header causes a warning before the attempt', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { getToken: () => 'x'.repeat(6200) })
   client.connect()
   await settled()
-  t.match(client.told.filter(([kind]) => kind === 'error'), [['error', { code: 'token_too_large', message: /header of 8297 bytes .* 8192/ }]])
-  t.same([client.state, page.sockets.length], ['connecting', 1], 'the server may take more')
+  t.match(client.told.filter(([kind]) => kind === 'error'), [['error', { code: 'token_too_large', message: /header of 8297 bytes: .* 8192/ }]])
+  t.same([client.state, page.sockets.length], ['connecting', 1], 'the server may accept it')
 
   const ordinary = clientOn(page, { getToken: () => 'x'.repeat(6000) })
   ordinary.connect()
@@ -75,10 +75,10 @@ t.test('a token too large for a header is a warning before the attempt', async (
   const huge = clientOn(page, { getToken: () => 'x'.repeat(1_000_000) })
   huge.connect()
   await settled()
-  t.equal(huge.state, 'connecting', 'a very large one is dialled as well')
+  t.equal(huge.state, 'connecting', 'an attempt is made even with a very large one')
 })
 
-t.test('a listener that closes the client at that warning gets its way', async (t) => {
+t.test('a listener may close the client on that warning', async (t) => {
   const page = new FakePage()
   const client = clientOn(page, { getToken: () => 'x'.repeat(10_000), onError: () => { client.close() } })
   client.connect()
@@ -86,7 +86,7 @@ t.test('a listener that closes the client at that warning gets its way', async (
   t.same([client.state, page.sockets.length], ['closed', 0])
 })
 
-t.test('a token that can\'t be had is a failed attempt, whether it throws or rejects', async (t) => {
+t.test('the attempt fails if `getToken` throws or rejects', async (t) => {
   for (const getToken of [() => { throw new Error('no') }, async () => { throw new Error('no') }]) {
     const page = new FakePage()
     const client = clientOn(page, { getToken })
@@ -100,7 +100,7 @@ t.test('a token that can\'t be had is a failed attempt, whether it throws or rej
   }
 })
 
-t.test('a token that comes too late, or after the client was closed, opens nothing', async (t) => {
+t.test('a token that arrives too late, or after the client was closed, opens no connection', async (t) => {
   const page = new FakePage()
   const tokens: Array<(token: string) => void> = []
   const client = clientOn(page, { getToken: () => new Promise<string>((resolve) => { tokens.push(resolve) }) })
@@ -122,7 +122,7 @@ t.test('a token that comes too late, or after the client was closed, opens nothi
   t.equal(page.sockets.length, 1)
 })
 
-t.test('a token that fails after the client was closed is no error', async (t) => {
+t.test('a token that fails after the client was closed is not an error', async (t) => {
   const page = new FakePage()
   let fail: ((error: Error) => void) | undefined
   const client = clientOn(page, { getToken: () => new Promise<string>((_resolve, reject) => { fail = reject }) })

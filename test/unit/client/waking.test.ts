@@ -1,9 +1,9 @@
 import t from 'tap'
 import { clientOn, connected, FakePage, settled, toldOf } from '../../support/fake-page.js'
 
-// The browser's events: what a page does that comes online, into sight, or back from a sleep.
+// The client's behaviour when the page comes online, becomes visible or wakes up.
 
-t.test('coming online, or into sight, it tries at once and from the beginning', async (t) => {
+t.test('when the page comes online or becomes visible, the client reconnects immediately with a reset backoff', async (t) => {
   for (const event of ['online', 'visible'] as const) {
     const page = new FakePage()
     const client = connected(page)
@@ -15,11 +15,11 @@ t.test('coming online, or into sight, it tries at once and from the beginning', 
     t.same([client.state, page.sockets.length], ['connecting', 3])
     page.socket.end()
     page.clock.advance(1500)
-    t.equal(page.sockets.length, 4, 'with the first, short time')
+    t.equal(page.sockets.length, 4, 'with the first, short delay')
   }
 })
 
-t.test('it does not hurry a server that asked for time', async (t) => {
+t.test('it does not reconnect early if the server asked for time', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.socket.end(1013, 'Try again later')
@@ -27,7 +27,7 @@ t.test('it does not hurry a server that asked for time', async (t) => {
   t.equal(client.state, 'waiting')
 })
 
-t.test('after all attempts are used up, coming online or into sight starts them anew', async (t) => {
+t.test('after all attempts are used up, coming online or becoming visible starts them again', async (t) => {
   for (const event of ['online', 'visible'] as const) {
     const page = new FakePage()
     const client = connected(page, { maxReconnectAttempts: 0 })
@@ -40,7 +40,7 @@ t.test('after all attempts are used up, coming online or into sight starts them 
   }
 })
 
-t.test('a network that is back replaces an attempt that began on the old one', async (t) => {
+t.test('when the network returns, an attempt that began on the old one is replaced', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()
@@ -50,7 +50,7 @@ t.test('a network that is back replaces an attempt that began on the old one', a
   t.same([page.sockets.length, page.sockets[0]!.closedWith, client.state], [2, 1000, 'connecting'])
 })
 
-t.test('after a sleep, or on another network, it asks at once', async (t) => {
+t.test('after a sleep or a change of network, the client probes the connection', async (t) => {
   for (const event of ['visible', 'online', 'offline'] as const) {
     const page = new FakePage()
     const client = connected(page)
@@ -64,9 +64,9 @@ t.test('after a sleep, or on another network, it asks at once', async (t) => {
   }
 })
 
-// ---- a connection that was lost in the sleep
+// ---- a connection lost during sleep
 
-t.test('a connection that ends soon after the page woke up was lost in its sleep: the client reconnects at once', async (t) => {
+t.test('a connection that ends soon after a wake-up was lost during sleep: the client reconnects immediately', async (t) => {
   for (const event of ['visible', 'online'] as const) {
     for (const code of [1006, 1001, 1012, 4000]) {
       const page = new FakePage()
@@ -82,7 +82,7 @@ t.test('a connection that ends soon after the page woke up was lost in its sleep
   }
 })
 
-t.test('it reconnects at once after a probe that nobody answered', async (t) => {
+t.test('it reconnects immediately after an unanswered probe', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.wake('visible')
@@ -92,7 +92,7 @@ t.test('it reconnects at once after a probe that nobody answered', async (t) => 
   t.match(toldOf(client, 'state'), [{ state: 'waiting', reason: 'silent' }, { state: 'connecting' }])
 })
 
-t.test('what had arrived before the sleep does not make the connection a live one', async (t) => {
+t.test('messages that arrived before the sleep do not prove that the connection works', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.wake('visible')
@@ -102,7 +102,7 @@ t.test('what had arrived before the sleep does not make the connection a live on
   t.equal(client.state, 'connecting')
 })
 
-t.test('it hurries once for each time that the page wakes up', async (t) => {
+t.test('it reconnects immediately once per wake-up', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.wake('visible')
@@ -110,23 +110,23 @@ t.test('it hurries once for each time that the page wakes up', async (t) => {
   page.clock.advance(0)
   page.socket.end()
   page.clock.advance(1499)
-  t.equal(client.state, 'waiting', 'that attempt failed: the ordinary backoff')
+  t.equal(client.state, 'waiting', 'that attempt failed: the normal backoff')
   page.clock.advance(1)
-  t.equal(client.state, 'connecting', 'from its beginning')
+  t.equal(client.state, 'connecting', 'from its first step')
   page.socket.admit()
   page.socket.end()
   page.clock.advance(1499)
-  t.equal(client.state, 'waiting', 'the same after the next connection, though it ends within the five seconds')
+  t.equal(client.state, 'waiting', 'the same after the next connection, even if it ends within five seconds')
   page.clock.advance(1)
   page.socket.admit()
   t.equal(client.state, 'connected')
   page.wake('visible')
   page.socket.end()
   page.clock.advance(0)
-  t.equal(client.state, 'connecting', 'until the page wakes up again')
+  t.equal(client.state, 'connecting', 'until the next wake-up')
 })
 
-t.test('a connection that ends later was not lost in the sleep', async (t) => {
+t.test('a connection that ends later was not lost during sleep', async (t) => {
   const page = new FakePage()
   const client = connected(page)
   page.wake('visible')
@@ -138,7 +138,7 @@ t.test('a connection that ends later was not lost in the sleep', async (t) => {
   t.equal(client.state, 'waiting')
 })
 
-t.test('it does not hurry where the close code forbids it, or there is no network', async (t) => {
+t.test('it does not reconnect immediately if the close code forbids it or there is no network', async (t) => {
   for (const [code, state, reason] of [[4500, 'closed', 'refused'], [1008, 'closed', 'refused'], [1013, 'waiting', 'lost'], [4001, 'waiting', 'lost']] as const) {
     const page = new FakePage()
     const client = connected(page)
@@ -161,7 +161,7 @@ t.test('it does not hurry where the close code forbids it, or there is no networ
   t.same([once.state, once.reason], ['closed', 'disabled'])
 })
 
-t.test('an attempt that was under way when the page fell asleep is made again at once', async (t) => {
+t.test('an attempt that was in progress when the page fell asleep is repeated immediately', async (t) => {
   const page = new FakePage()
   const client = clientOn(page)
   client.connect()
@@ -176,9 +176,9 @@ t.test('an attempt that was under way when the page fell asleep is made again at
   t.equal(client.state, 'connecting')
 })
 
-// ---- events that do not stop
+// ---- repeated events
 
-t.test('a network that comes online every 150 ms does not keep a handshake of 200 ms from its end', async (t) => {
+t.test('a network that comes online every 150 ms does not prevent a handshake of 200 ms', async (t) => {
   for (const events of [['online'], ['offline', 'online'], ['online', 'visible']] as const) {
     const page = new FakePage()
     let asked = 0
@@ -193,12 +193,12 @@ t.test('a network that comes online every 150 ms does not keep a handshake of 20
       page.clock.advance(50)
     }
     t.equal(client.state, 'connected', events.join())
-    t.equal(asked, 2, 'the first one was heeded')
+    t.equal(asked, 2, 'the first event replaced the attempt')
     t.equal(page.sockets.filter(({ closedWith }) => closedWith === undefined).length, 1)
   }
 })
 
-t.test('the network comes online while `getToken` is under way: it is asked once more, and the late answer opens nothing', async (t) => {
+t.test('if the network comes online while `getToken` is pending, it is called once more and the late result is ignored', async (t) => {
   const page = new FakePage()
   const tokens: Array<(token: string) => void> = []
   const client = clientOn(page, { getToken: () => new Promise<string>((resolve) => { tokens.push(resolve) }) })

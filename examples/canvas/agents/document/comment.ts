@@ -9,7 +9,7 @@ export interface Comment {
 
 interface Tag {
   name: string
-  /** What the tag is about: a parameter, a type parameter, or the type thrown. */
+  /** The subject of the tag: a parameter, a type parameter, or the thrown type. */
   subject?: string
   text: string
 }
@@ -22,7 +22,7 @@ export function commentOf (node: ts.Node): Comment {
   return doc === undefined ? { text: '', tags: [] } : read(doc)
 }
 
-/** What the file says about itself: a doc comment among its first lines that belongs to no declaration. */
+/** Returns the file's own comment: a doc comment among its first lines that belongs to no declaration. */
 export function overviewOf ({ statements }: ts.SourceFile): Comment | undefined {
   const start = statements.findIndex((statement) => !ts.isImportDeclaration(statement))
   const top = statements.slice(0, start === -1 ? undefined : start + 1)
@@ -30,7 +30,10 @@ export function overviewOf ({ statements }: ts.SourceFile): Comment | undefined 
   return doc === undefined ? undefined : read(doc)
 }
 
-/** To the compiler the nearest doc comment is a declaration's own, but an empty line after it says that it isn't. */
+/**
+ * The compiler attaches the nearest doc comment to a declaration. An empty line between them shows that it isn't the
+ * declaration's.
+ */
 function isDetached (doc: ts.JSDoc): boolean {
   const named = doc.tags?.some(({ tagName }) => OVERVIEW.includes(tagName.text)) === true
   return named || /^[^\S\n]*\r?\n[^\S\n]*\r?\n/.test(doc.getSourceFile().text.slice(doc.end))
@@ -44,14 +47,14 @@ export function isEmpty ({ text, tags }: Comment): boolean {
   return text === '' && tags.length === 0
 }
 
-/** The first sentence, on one line. */
+/** Returns the first sentence, on one line. */
 export function summaryOf ({ text }: Comment): string {
   const [paragraph = ''] = text.split(/\n\s*\n/)
   const line = paragraph.replace(/\s+/g, ' ').trim()
   return /^.*?[.!?](?=\s|$)/.exec(line)?.[0] ?? line
 }
 
-/** The whole comment as Markdown. */
+/** Renders the whole comment as Markdown. */
 export function render ({ text, tags }: Comment): string {
   const all = (...names: string[]): Tag[] => tags.filter(({ name }) => names.includes(name))
   const list = (title: string, items: readonly Tag[]): string => {
@@ -76,7 +79,7 @@ export function render ({ text, tags }: Comment): string {
   )
 }
 
-/** The comment in the few words that a list item has room for. */
+/** Renders the comment short enough for a list item. */
 export function renderInline ({ text, tags }: Comment): string {
   const deprecated = tags.find(({ name }) => name === 'deprecated')
   const preset = tags.find(({ name }) => name === 'default' || name === 'defaultValue')
@@ -101,9 +104,9 @@ function readTag (tag: ts.JSDocTag): Tag {
   if (ts.isJSDocThrowsTag(tag) && tag.typeExpression !== undefined) {
     return { name, subject: tag.typeExpression.type.getText(), text: text.replace(/^-\s*/, '') }
   }
-  // The compiler takes the "https" of "@see https://…" for a name, so this one is read from the source itself
+  // The compiler takes the "https" of "@see https://…" for a name, so the tag is read from the source.
   if (ts.isJSDocSeeTag(tag)) return { name, text: links(tag.getText().replace(/^@see\s*/, '').replace(/\n\s*\*? ?/g, '\n').trim()) }
-  // Of TSDoc's own name for it the compiler knows nothing
+  // The compiler does not know TSDoc's own name for it.
   const [, subject, rest = ''] = /^(\S+)(?:\s+-)?\s*([^]*)$/.exec(text) ?? []
   return name === 'typeParam' && subject !== undefined ? { name, subject, text: rest } : { name, text }
 }

@@ -4,20 +4,20 @@ import { isBelow } from '../../project-file.js'
 import { commentOf, isHidden } from './comment.js'
 import type { Program } from './program.js'
 
-/** One thing that the file gives to others. */
+/** One export of the file. */
 export interface Export {
   name: string
-  /** Further names of the same thing. */
+  /** Other names of the same export. */
   aliases: readonly string[]
-  /** Whether it is (also) what a default import brings. */
+  /** Whether it is (also) the default export. */
   isDefault: boolean
-  /** Several when the name is overloaded, merged, or both a value and a type. */
+  /** Several if the name is overloaded, merged, or both a value and a type. */
   declarations: readonly ts.Declaration[]
-  /** The project's file that declares it, when it is another one than the documented. */
+  /** The project file that declares it, if it is not the documented one. */
   from?: string
 }
 
-/** A name that is passed on from where no declaration is shown: a package, or a module that wasn't found. */
+/** A re-exported name without a visible declaration: from a package, or from a module that wasn't found. */
 export interface Reexport {
   name: string
   from: string
@@ -28,7 +28,7 @@ export interface Exports {
   passedOn: readonly Reexport[]
 }
 
-/** As the compiler names `export default` and `export =`. */
+/** The compiler's names of `export default` and `export =`. */
 const DEFAULTS: readonly string[] = [ts.InternalSymbolName.Default, ts.InternalSymbolName.ExportEquals]
 
 export function exportsOf (program: Program): Exports {
@@ -52,13 +52,13 @@ export function exportsOf (program: Program): Exports {
   return { documented: [...documented.values()], passedOn }
 }
 
-/** What `export =` gives is the module itself, of which the compiler lists only the parts. */
+/** The export of `export =` is the module itself; the compiler lists only its parts. */
 function symbolsOf (module: ts.Symbol, checker: ts.TypeChecker): ts.Symbol[] {
   const whole = module.exports?.get(ts.InternalSymbolName.ExportEquals)
   return whole === undefined ? checker.getExportsOfModule(module) : [whole]
 }
 
-/** `export { run }` beside `export default run` is one thing with two ways in, and is told once. */
+/** `export { run }` beside `export default run` is one export with two names. It is documented once. */
 function merge (
   known: Export | undefined, symbol: ts.Symbol, target: ts.Symbol, declarations: readonly ts.Declaration[], program: Program
 ): Export {
@@ -66,7 +66,7 @@ function merge (
   const local = localName(target)
   const names = new Set(known === undefined ? [] : [known.name, ...known.aliases])
   if (!isDefault) names.add(symbol.name)
-  // Its own name first: that is the one its shape shows
+  // Its own name first, because its declaration shows that one.
   const name = names.size === 0 || names.has(local) ? local : [...names][0] ?? local
   names.delete(name)
   const from = declarations[0]?.getSourceFile()
@@ -95,7 +95,7 @@ function isOwn (declaration: ts.Declaration, { root, file }: Program): boolean {
   return source === file || (isBelow(root, source.fileName) && !source.fileName.includes('/node_modules/'))
 }
 
-/** What the file itself writes comes in its order; what `export *` brings comes after. */
+/** The file's own exports in source order, then those of `export *`. */
 function position (symbol: ts.Symbol, file: ts.SourceFile): number {
   const here = symbol.declarations?.find((declaration) => declaration.getSourceFile() === file)
   return here?.pos ?? Number.MAX_SAFE_INTEGER
@@ -108,7 +108,7 @@ function originOf (symbol: ts.Symbol, target: ts.Symbol | undefined, program: Pr
   return source === undefined ? 'another module' : packageOf(source.fileName) ?? pathOf(source, program)
 }
 
-/** For `import { a } from 'b'; export { a }`, the import. */
+/** For `import { a } from 'b'; export { a }`, returns the import. */
 function imported (declaration: ts.Declaration, { checker }: Program): ts.Declaration {
   const local = ts.isExportSpecifier(declaration) ? checker.getExportSpecifierLocalTargetSymbol(declaration) : undefined
   return local?.declarations?.[0] ?? declaration
@@ -118,7 +118,7 @@ function packageOf (fileName: string): string | undefined {
   return /.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(fileName)?.[1]
 }
 
-/** `export *` from a module that can't be found brings no symbols, but leaving it out would hide what the file says. */
+/** `export *` from a module that can't be found has no symbols, but it must not be omitted. */
 function unresolvedStars ({ checker, file }: Program): Reexport[] {
   return file.statements
     .filter((statement) => ts.isExportDeclaration(statement))
@@ -126,7 +126,7 @@ function unresolvedStars ({ checker, file }: Program): Reexport[] {
     .map((statement) => ({ name: '*', from: specifierOf(statement) ?? '' }))
 }
 
-/** The module that a declaration names, as written: of `export { a } from './a.js'`, or of the import it passes on. */
+/** Returns the module specifier of a declaration: of `export { a } from './a.js'`, or of the import that it re-exports. */
 function specifierOf (declaration: ts.Node): string | undefined {
   const statement = ts.findAncestor(declaration, (node) => ts.isExportDeclaration(node) || ts.isImportDeclaration(node))
   const specifier = statement?.moduleSpecifier

@@ -3,11 +3,11 @@ import { commentOf, isHidden } from './comment.js'
 import { signature } from './signature.js'
 import { inferred, printed, written } from './text.js'
 
-/** A member of a class or an interface that a user may reach. */
+/** A public member of a class or an interface. */
 export interface Member {
   name: string
   shape: string
-  /** Whether it is called; a property is only read and written. */
+  /** Whether it can be called. A property can only be read and written. */
   callable: boolean
   node: ts.Node
 }
@@ -35,7 +35,7 @@ function classMember (node: ts.ClassElement, checker: ts.TypeChecker): Member[] 
   return []
 }
 
-/** `constructor (readonly name: string)` declares a property as well. */
+/** `constructor (readonly name: string)` also declares a property. */
 function parameterProperties (node: ts.ConstructorDeclaration, checker: ts.TypeChecker): Member[] {
   return node.parameters
     .filter((parameter) => ts.isParameterPropertyDeclaration(parameter, node) && isPublic(parameter))
@@ -52,7 +52,7 @@ function propertyText (node: ts.PropertyDeclaration | ts.ParameterDeclaration, c
   return `${printed(node.name)}${node.questionToken === undefined ? '' : '?'}${type === undefined ? '' : `: ${type}`}`
 }
 
-/** Where overloads are declared, the body that serves them all is no way to call it. */
+/** If there are overloads, the implementation's signature can't be called. */
 function withoutImplementations (members: ts.NodeArray<ts.ClassElement>): ts.ClassElement[] {
   const overloaded = new Set(members.filter((member) => isCallable(member) && member.body === undefined).map(nameOf))
   return members.filter((member) => !(isCallable(member) && member.body !== undefined && overloaded.has(nameOf(member))))

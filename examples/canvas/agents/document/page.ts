@@ -7,15 +7,15 @@ import { sectionOf } from './section.js'
 import { written } from './text.js'
 
 /**
- * The documentation of a file's exports, in pieces that put together are one Markdown document.
- * Throws a `SyntaxError` when the file can't be parsed.
+ * Yields the documentation of a file's exports in pieces that form one Markdown document. Throws a `SyntaxError` if the file
+ * can't be parsed.
  */
 export function * documentFile (source: Source): Generator<string> {
   yield title(source.path)
   yield * documentExports(source)
 }
 
-/** The same without its title, which needs no compiler. */
+/** The same without the title, which needs no compiler. */
 export function * documentExports (source: Source): Generator<string> {
   const program = openProgram(source)
   const { documented, passedOn } = exportsOf(program)
@@ -27,7 +27,7 @@ export function * documentExports (source: Source): Generator<string> {
     for (const piece of sectionOf(entry, program.checker)) yield `\n${piece}\n`
   }
   for (const addition of augmentations(program.file)) yield `\n${addition}\n`
-  if (passedOn.length > 0) yield `\n${paragraphs('## Passed on from other modules', list(passedOn))}\n`
+  if (passedOn.length > 0) yield `\n${paragraphs('## Re-exported from other modules', list(passedOn))}\n`
   if (documented.length + passedOn.length === 0) yield '\nThis file exports nothing.\n'
 }
 
@@ -43,7 +43,7 @@ function contents (entries: readonly Export[]): string {
   }).join('\n')
 }
 
-/** What `declare module 'fastify'` adds to the types of another module, its users meet without an import. */
+/** Users get what `declare module 'fastify'` adds to another module's types without an import. */
 function augmentations ({ statements }: ts.SourceFile): string[] {
   return statements
     .filter((statement) => ts.isModuleDeclaration(statement))

@@ -3,24 +3,24 @@ import ts from 'typescript'
 import { isBelow } from '../../project-file.js'
 
 export interface Source {
-  /** The project root, with every symbolic link resolved. */
+  /** The project root, with all symbolic links resolved. */
   root: string
   /** Relative to the root. */
   path: string
   text: string
 }
 
-/** One file with its types, as the compiler understands it in its project. */
+/** One file with its types, as the compiler sees it in its project. */
 export interface Program {
   root: string
   file: ts.SourceFile
   checker: ts.TypeChecker
 }
 
-/** Parsed files, by path and by how they were parsed. The libraries are most of the work, and the same for every file. */
+/** Cache of parsed files, by path and parse settings. The libraries are most of the work, and the same for every file. */
 const parsed = new Map<string, ts.SourceFile>()
 
-/** Throws a `SyntaxError` that names the line, when the file has one. */
+/** Throws a `SyntaxError` with the line number if the file has one. */
 export function openProgram ({ root, path, text }: Source): Program {
   const target = join(root, path)
   const host = confinedHost(root, target, text)
@@ -32,7 +32,7 @@ export function openProgram ({ root, path, text }: Source): Program {
   return { root, file, checker: program.getTypeChecker() }
 }
 
-/** Imports are followed for their types, but never to a file outside of the project. */
+/** Imports are followed for their types, but never out of the project. */
 function confinedHost (root: string, target: string, text: string): ts.CompilerHost {
   const host = ts.createCompilerHost({})
   const libraries = dirname(host.getDefaultLibFileName({}))
@@ -62,7 +62,7 @@ function parse (file: string, text: string, options: ts.ScriptTarget | ts.Create
   return source
 }
 
-/** The project's own settings decide how its imports resolve. A broken tsconfig.json is no reason to document nothing. */
+/** The project's own settings control how its imports resolve. A broken tsconfig.json must not prevent the documentation. */
 function compilerOptions (root: string, directory: string): ts.CompilerOptions {
   const fallback: ts.CompilerOptions = {
     strict: true,
@@ -75,7 +75,7 @@ function compilerOptions (root: string, directory: string): ts.CompilerOptions {
   if (config === undefined) return fallback
   const { options } = ts.parseJsonConfigFileContent(
     ts.readConfigFile(config, (file) => ts.sys.readFile(file)).config ?? {},
-    // Only the options are wanted: without this the compiler would look through the whole project for files
+    // Only the options are needed. Without this the compiler would search the whole project for files.
     { ...ts.sys, readDirectory: () => [] },
     dirname(config)
   )

@@ -5,7 +5,7 @@ import { bullet, fence, paragraphs } from './markdown.js'
 import { membersOf } from './members.js'
 import { kindOf, resolvedOf, shapeOf } from './shape.js'
 
-/** One export as Markdown: what it looks like, what its author says of it, and the same for its members. */
+/** Renders one export as Markdown: its declaration, its comment, and the same for its members. */
 export function * sectionOf (entry: Export, checker: ts.TypeChecker): Generator<string> {
   const declarations = withoutImplementation(entry.declarations)
   const facts = [
@@ -46,7 +46,7 @@ function line (name: string, node: ts.Node): string {
   return isEmpty(comment) ? '' : bullet(`\`${name}\`: ${renderInline(comment)}`)
 }
 
-/** Overloads often share one comment, and it is told once. */
+/** Overloads often share one comment, which is shown once. */
 function commentsOf (declarations: readonly ts.Declaration[]): string[] {
   return [...new Set(declarations.map((node) => render(commentOf(node))))]
 }

@@ -6,7 +6,7 @@ import { expanded, head, indent, inferred, lineCount, printed, verbatim, written
 const MOST_LINES = 60
 const MOST_RESOLVED_LINES = 40
 
-/** What kind of thing it is, in the word that a reader would use. */
+/** Returns the kind of the export in the reader's words. */
 export function kindOf (node: ts.Declaration): string {
   if (ts.isFunctionDeclaration(node) || isFunctionVariable(node)) return 'function'
   if (ts.isExportAssignment(node) && isFunction(node.expression)) return 'function'
@@ -19,14 +19,14 @@ export function kindOf (node: ts.Declaration): string {
   return 'constant'
 }
 
-/** A declaration as a user of it needs it: no bodies, nothing private, and the types that the compiler inferred. */
+/** Renders a declaration for its users: without bodies and private members, and with inferred types. */
 export function shapeOf (node: ts.Declaration, checker: ts.TypeChecker): string {
   return head(shape(node, checker), MOST_LINES)
 }
 
 /**
- * What a type written in terms of others comes down to, such as `Static<typeof Schema>` or `Omit<Options, 'path'>`;
- * `undefined` when that says nothing more, or far too much.
+ * Resolves a type that is written in terms of others, such as `Static<typeof Schema>` or `Omit<Options, 'path'>`. Returns
+ * `undefined` if the result says nothing more, or is far too long.
  */
 export function resolvedOf (node: ts.Declaration, checker: ts.TypeChecker): string | undefined {
   if (!ts.isTypeAliasDeclaration(node) || node.typeParameters !== undefined || !isDerived(node.type)) return undefined
@@ -85,7 +85,7 @@ function variableText (node: ts.VariableDeclaration, checker: ts.TypeChecker): s
   return node.initializer === undefined ? name : valueText(name, node.initializer, checker, ' = ')
 }
 
-/** `export const { a } = options`: the name alone stands in no statement of its own. */
+/** In `export const { a } = options` the name has no statement of its own. */
 function bindingText (node: ts.BindingElement, checker: ts.TypeChecker): string {
   const type = inferred(checker.getTypeAtLocation(node), checker)
   return `${keywordOf(node)} ${printed(node.name)}${type === undefined ? '' : `: ${type}`}`
@@ -95,7 +95,7 @@ function keywordOf (node: ts.Declaration): string {
   return kindOf(node) === 'variable' ? 'let' : 'const'
 }
 
-/** A literal says more than its type; so does a call when its type has no name and would be spelled out in full. */
+/** A literal says more than its type. So does a call if its type has no name and would be spelled out. */
 function valueText (name: string, value: ts.Expression, checker: ts.TypeChecker, assign: string): string {
   if (isFunction(value)) return signature(`${name}${assign}`, value, checker, ' => ')
   const type = isLiteral(value) ? undefined : inferred(checker.getTypeAtLocation(value), checker)
@@ -122,7 +122,7 @@ function isLiteral (node: ts.Expression): boolean {
   if (ts.isAsExpression(node) || ts.isSatisfiesExpression(node) || ts.isParenthesizedExpression(node)) return isLiteral(node.expression)
   if (ts.isPrefixUnaryExpression(node)) return isLiteral(node.operand)
   if (ts.isBinaryExpression(node)) return isLiteral(node.left) && isLiteral(node.right)
-  // Object.freeze({ … }) and its kind
+  // Object.freeze({ … }) and similar calls
   if (ts.isCallExpression(node)) return node.expression.getText() === 'Object.freeze'
   return ts.isLiteralExpression(node) || ts.isTemplateExpression(node) || ts.isObjectLiteralExpression(node) ||
     ts.isArrayLiteralExpression(node) || node.kind === ts.SyntaxKind.TrueKeyword || node.kind === ts.SyntaxKind.FalseKeyword

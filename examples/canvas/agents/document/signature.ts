@@ -4,11 +4,11 @@ import { LINE_WIDTH, indent, inferred, printed, written } from './text.js'
 type Callable = ts.SignatureDeclaration
 
 /**
- * How something is called: `greet(name: string, times: number = 1): string`. `separator` stands before the result; the
- * arrow of a function type allows no default values, so there such a parameter is marked as optional.
+ * Renders how something is called: `greet(name: string, times: number = 1): string`. `separator` precedes the result. A
+ * function type allows no default values, so with an arrow such a parameter is marked as optional.
  */
 export function signature (prefix: string, node: Callable, checker: ts.TypeChecker, separator: ': ' | ' => ' = ': '): string {
-  // A function type can't go without a result
+  // A function type needs a result.
   const result = resultOf(node, checker) ?? (separator === ' => ' ? 'any' : undefined)
   const end = result === undefined ? '' : `${separator}${result}`
   const start = `${prefix}${typeParameters(node)}`

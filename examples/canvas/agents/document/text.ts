@@ -10,7 +10,7 @@ const NODE_FLAGS = (ts.NodeBuilderFlags.NoTruncation | ts.NodeBuilderFlags.InTyp
 export const LINE_WIDTH = 100
 const LONGEST_INFERRED_TYPE = 160
 
-/** A node as its author laid it out, or, when comments stand in it, as the compiler prints it without them. */
+/** Returns a node's source text or, if it contains comments, the compiler's output without them. */
 export function written (node: ts.Node): string {
   const text = node.getText()
   return text.includes('/*') || text.includes('//') ? printed(node) : verbatim(node)
@@ -20,13 +20,13 @@ export function printed (node: ts.Node): string {
   return print(node, node.getSourceFile())
 }
 
-/** A type that nobody wrote down; `undefined` when telling it would help no reader. */
+/** Returns an inferred type; `undefined` if it would not help a reader. */
 export function inferred (type: ts.Type, checker: ts.TypeChecker): string | undefined {
   const text = checker.typeToString(type, undefined, TYPE_FLAGS)
   return text.length > LONGEST_INFERRED_TYPE || /\bany\b/.test(text) ? undefined : text
 }
 
-/** What a type alias comes down to, laid out over as many lines as it needs. */
+/** Returns the resolved type of a type alias, on as many lines as it needs. */
 export function expanded (type: ts.Type, checker: ts.TypeChecker, file: ts.SourceFile): string | undefined {
   const toNode = (part: ts.Type): ts.TypeNode | undefined => checker.typeToTypeNode(part, undefined, NODE_FLAGS)
   const node = toNode(type)
@@ -40,7 +40,7 @@ export function expanded (type: ts.Type, checker: ts.TypeChecker, file: ts.Sourc
 
 function alternativesOf (type: ts.Type, node: ts.TypeNode, toNode: (type: ts.Type) => ts.TypeNode | undefined): readonly ts.TypeNode[] | undefined {
   if (ts.isUnionTypeNode(node)) return node.types
-  // The compiler remembers that a union came from a keyof, and would say just that
+  // The compiler remembers that a union came from `keyof`, and would print only that.
   return ts.isTypeOperatorNode(node) && type.isUnion() ? type.types.map(toNode).filter((member) => member !== undefined) : undefined
 }
 
@@ -48,7 +48,7 @@ export function indent (text: string): string {
   return text.replace(/^(?=.)/gm, '  ')
 }
 
-/** The first lines, and how many more there are. */
+/** Returns the first lines and the number of the remaining ones. */
 export function head (text: string, lines: number): string {
   const all = text.split('\n')
   return all.length <= lines ? text : [...all.slice(0, lines), `// … ${all.length - lines} more lines`].join('\n')
@@ -58,7 +58,7 @@ export function lineCount (text: string): number {
   return text.split('\n').length
 }
 
-/** A node with its comments. Its text begins after the indentation of its line, so its further lines lose theirs. */
+/** Returns a node with its comments. Its further lines lose the indentation of its first line. */
 export function verbatim (node: ts.Node): string {
   const file = node.getSourceFile()
   const start = node.getStart()

@@ -1,26 +1,26 @@
 import { documentExports } from './page.js'
 import type { Source } from './program.js'
 
-/** A file to document. Its reports have the same id. */
+/** A file to document. Its reports carry the same id. */
 export interface Order {
   id: number
   source: Source
 }
 
-/** What this process sends to the agent that started it. */
+/** A message from this process to the agent that started it. */
 export type Report = { id: number } & (
   | { type: 'chunk', text: string }
   | { type: 'end' }
   | { type: 'invalid', message: string }
 )
 
-// A server that was killed leaves the channel broken: the callback keeps that from being thrown here
+// If the server was killed, the channel is broken. With a callback, `send` doesn't throw that error.
 function report (message: Report): void {
   process.send?.(message, undefined, undefined, () => undefined)
 }
 
 process.on('disconnect', () => { process.exit() })
-// The terminal sends Ctrl+C to this process as well. The server ends it, when its jobs have been told.
+// The terminal also sends Ctrl+C to this process. The server ends it after its jobs have been reported.
 process.on('SIGINT', () => undefined)
 
 process.on('message', ({ id, source }: Order) => {

@@ -8,13 +8,13 @@ import type { Order, Report } from './writer.js'
 const WRITER = fileURLToPath(new URL('writer.ts', import.meta.url))
 const MAX_HEAP_MIB = 512
 
-/** The id of a warm-up, whose reports nobody reads. */
+/** The id of a warm-up. Its reports are ignored. */
 const WARM_UP = 0
 
 /**
- * Processes that run the compiler. It is busy for a second or more without a pause, and in the server every heartbeat and
- * every other job would wait for that. A file that keeps the compiler busy for ever can be stopped, and one that fills its
- * memory takes nothing else with it. One idle process is kept, because loading the compiler is most of the work.
+ * A pool of processes that run the compiler. The compiler blocks for a second or more, which would delay every heartbeat and
+ * every other job of the server. A process can be killed if a file keeps the compiler busy forever, and running out of memory
+ * affects only that process. One idle process is kept, because loading the compiler is most of the work.
  */
 export class Writers {
   #idle: ChildProcess | undefined
@@ -22,7 +22,7 @@ export class Writers {
   #latestId = WARM_UP
   #isClosed = false
 
-  /** Starts a process and lets it document this file, so that the first job finds the compiler and its libraries loaded. */
+  /** Starts a process and documents this file with it, so that the first job finds the compiler and its libraries loaded. */
   warmUp (source: Source): void {
     this.#warmUp = source
     this.#idle = start()
@@ -39,7 +39,7 @@ export class Writers {
       const reports = on(writer, 'message', { signal, close: ['disconnect'] }) as AsyncIterable<[Report]>
       send(writer, { id, source })
       for await (const [report] of reports) {
-        // Reports that have come already are passed on even after an abort, unless it is looked at here.
+        // Without this check, reports that have already arrived would be passed on even after an abort.
         signal.throwIfAborted()
         if (report.id !== id) continue
         switch (report.type) {
@@ -56,7 +56,7 @@ export class Writers {
             report satisfies never
         }
       }
-      throw new AgentError('internal_error', `the compiler stopped before the documentation of ${source.path} was whole`)
+      throw new AgentError('internal_error', `the compiler stopped before the documentation of ${source.path} was complete`)
     } finally {
       if (hasEnded) this.#giveBack(writer)
       else this.#replace(writer)
@@ -98,12 +98,12 @@ function start (): ChildProcess {
   return fork(WRITER, { execArgv: [...process.execArgv, `--max-old-space-size=${MAX_HEAP_MIB}`] })
 }
 
-/** A process that has died meanwhile is known by its `disconnect`. */
+/** A process that died in the meantime has emitted `disconnect`. */
 function send (writer: ChildProcess, order: Order): void {
   writer.send(order, () => undefined)
 }
 
-/** An idle process does not keep this one alive. */
+/** An idle process must not keep this one alive. */
 function hold (writer: ChildProcess, how: 'ref' | 'unref'): void {
   writer[how]()
   writer.channel?.[how]()

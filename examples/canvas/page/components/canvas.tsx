@@ -21,7 +21,7 @@ export function Canvas ({ sessionId, you, second }: { sessionId: string, you: Se
           </svg>
           AI Canvas
         </h1>
-        <p className="lead">Everyone who follows a job sees it grow: those who come late, those who lose their connection, and after a restart too.</p>
+        <p className="lead">Every subscriber sees a job's text grow: after joining late, after losing the connection, and after a server restart.</p>
       </header>
       <main>
         <AICanvasProvider client={you.client}>

@@ -13,17 +13,17 @@ type Mode = typeof JOBS[number]['mode']
 
 const PROMPTS: Readonly<Record<Mode, string>> = { document: '', generate: '', explain: 'Explain what this file does.' }
 
-/** Why a job goes on that was to be stopped, by the server's code. */
+/** Why a stop request failed, by the server's error code. */
 const STOP_REFUSALS: Readonly<Record<string, string>> = {
   not_cancellable: 'This job can\'t be stopped any more.',
   forbidden: 'You may not stop this job.',
   unavailable: 'The server could not stop the job just now. Try again.'
 }
 
-/** What came of pressing "Stop". Of interest only while that job runs. */
+/** The state of the latest stop request. It matters only while that job runs. */
 interface Stop { jobId: string, refusal?: string }
 
-/** The form that starts a job, and stops it. */
+/** The form that starts and stops a job. */
 export function Composer ({ sessionId, onStopping }: { sessionId: string, onStopping: (jobId: string) => void }): ReactElement {
   const [mode, setMode] = useState<Mode>('document')
   const [prompt, setPrompt] = useState('')
@@ -32,9 +32,9 @@ export function Composer ({ sessionId, onStopping }: { sessionId: string, onStop
   const [refusal, setRefusal] = useState<string>()
   const [latestStop, setLatestStop] = useState<Stop>()
   const { aiStatus, job, cancel, isConnected } = useAIWebSocket(sessionId, {
-    // Nobody knows whether the stop before it arrived: it may be pressed again
+    // The server may not have received the previous stop request, so allow another one.
     onOpen () { setLatestStop(undefined) },
-    // An error about a job answers a stop; the panels say how the connection is
+    // An error with a job id is the reply to a stop request. The panels show errors of the connection.
     onError ({ code, message, jobId }) { if (jobId !== undefined) setLatestStop({ jobId, refusal: STOP_REFUSALS[code] ?? message }) }
   })
   const about = useAbout(isConnected)
@@ -129,9 +129,9 @@ export function Composer ({ sessionId, onStopping }: { sessionId: string, onStop
         </div>
       )}
 
-      {/* Always there: a live region that comes with its words is not always read out */}
+      {/* Always rendered: screen readers may ignore a live region that is inserted together with its text */}
       <div role="alert">{notice !== undefined && <p className="notice failure">{notice}</p>}</div>
-      {/* aria-disabled and not disabled, so that the focus stays where it is */}
+      {/* aria-disabled instead of disabled, so that the button keeps the focus */}
       <div className="actions">
         <button type="submit" className="primary" aria-disabled={isRunning || isAsking} aria-keyshortcuts="Control+Enter" title="Ctrl+Enter">
           {isRunning ? 'Running…' : 'Start'}
@@ -146,7 +146,7 @@ function duration (seconds = 0): string {
   return seconds > 0 ? ` (${seconds} s)` : ''
 }
 
-/** The names of variables in a sentence, as code. */
+/** Renders the names of variables in a sentence as code. */
 function variables (sentence: string): ReactElement[] {
   return sentence.split(/\b([A-Z]+(?:_[A-Z]+)+)\b/).map((part, index) => index % 2 === 1 ? <code key={index}>{part}</code> : <span key={index}>{part}</span>)
 }

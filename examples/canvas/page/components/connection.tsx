@@ -8,7 +8,7 @@ const CUT_MS = 5000
 
 const words = { idle: 'Not connected', connecting: 'Connecting…', connected: 'Connected', waiting: 'Waiting to reconnect', closed: 'Disconnected' } as const
 
-/** The connection's state and round trip, and a way to break it. */
+/** Shows the connection's state and round trip, and a button that cuts it. */
 export function Connection ({ seat: { client, network, timeline, whose, cutLabel } }: { seat: Seat }): ReactElement {
   const { state, reason, isConnected } = useWebSocket()
   const roundTrip = useRoundTrip(client, isConnected)

@@ -4,7 +4,7 @@ import { useState, type ReactElement } from 'react'
 const LOST = 'The server restarted and lost this job. Start it again.'
 const CLOSING = 'The server was stopped in the middle of this job. Start it again.'
 
-/** How the job ended: what to do with its text, or what went wrong. */
+/** Shows how the job ended: the text's actions, or the error. */
 export function Outcome ({ text, result, error, isOwnStop }: {
   text: string
   result: AIResult | undefined
@@ -34,11 +34,11 @@ function sentence ({ type, message }: AIErrorInfo, isOwnStop: boolean): string {
 
 function Done ({ text, file }: { text: string, file: string | undefined }): ReactElement {
   const [copied, setCopied] = useState('')
-  // Only over https and from this machine
+  // Available only over https and on localhost.
   const clipboard = navigator.clipboard as Clipboard | undefined
   return (
     <p className="result">
-      <span>{file === undefined ? 'The whole text is here.' : <>All about <code>{file}</code></>}</span>
+      <span>{file === undefined ? 'The text is complete.' : <>Documentation of <code>{file}</code></>}</span>
       {clipboard !== undefined && (
         <button type="button" className="tiny" onClick={() => { void clipboard.writeText(text).then(() => { setCopied(text) }, () => undefined) }}>
           {copied === text ? 'Copied' : 'Copy as Markdown'}

@@ -8,7 +8,7 @@ import { Status } from './status.js'
 import { Text } from './text.js'
 import { TimelineView } from './timeline-view.js'
 
-/** One follower's view of the session. */
+/** Shows one subscriber's view of the session. */
 export function Panel ({ seat, other, sessionId, stoppedJobId }: {
   seat: Seat
   other: Seat

@@ -8,7 +8,7 @@ type JobStatus = UseAIWebSocket['aiStatus']
 const words: Record<JobStatus, string> = { idle: 'No job yet', processing: 'Working', complete: 'Complete', error: 'Ended with an error' }
 const ends: Readonly<Record<string, string>> = { cancelled: 'Stopped', lost: 'Lost', server_closing: 'Ended by the server' }
 
-/** How far the job is, and how far behind the other user's text this one is while the connection is cut. */
+/** Shows the job's progress and, while the connection is cut, how far it is behind the other user's text. */
 export function Status ({ status, error, length, behind, behindWhom, whose }: {
   status: JobStatus
   error: AIErrorInfo | undefined

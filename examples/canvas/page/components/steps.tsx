@@ -4,7 +4,7 @@ import { useAbout } from '../about.js'
 import type { Seat } from '../seat.js'
 import type { SessionStats } from '../stats.js'
 
-/** What to try, in an order that makes sense. Each ticks off when it has been seen. */
+/** Lists four things to try in order, and ticks off each when it has happened. */
 export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string, stats: SessionStats | undefined }): ReactElement {
   const { aiStatus, isConnected } = useAIWebSocket(sessionId)
   const { hasReturned, hasSeenRestart } = useSyncExternalStore(you.timeline.subscribe, you.timeline.getSnapshot)
@@ -30,7 +30,7 @@ export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string
   ]
   const current = steps.findIndex(({ isDone }) => !isDone)
   const list = useRef<HTMLOListElement>(null)
-  // On a narrow screen the steps stand beside each other, and only some are seen
+  // A narrow screen shows only some of the steps side by side.
   useEffect(() => {
     const step = list.current?.children[current]
     if (step instanceof HTMLElement) list.current?.scrollTo({ left: step.offsetLeft })
@@ -54,7 +54,7 @@ export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string
 
 function Copyable ({ text }: { text: string }): ReactElement {
   const [isCopied, setIsCopied] = useState(false)
-  // Only over https and from this machine
+  // Available only over https and on localhost.
   const clipboard = navigator.clipboard as Clipboard | undefined
   return (
     <>
@@ -68,7 +68,7 @@ function Copyable ({ text }: { text: string }): ReactElement {
   )
 }
 
-/** True from the first time on. */
+/** Returns true from the first time on. */
 function useOnce (isTrue: boolean): boolean {
   const [was, setWas] = useState(isTrue)
   useEffect(() => { if (isTrue) setWas(true) }, [isTrue])

@@ -4,10 +4,10 @@ import { highlight, renderedLength } from '../highlight.js'
 import { renderBlocks } from '../markdown.js'
 import type { Recovered } from '../timeline.js'
 
-/** How near to its end the reader must be for the text to keep scrolling, in pixels. */
+/** The text scrolls along while the reader is within this distance of its end, in pixels. */
 const NEAR = 40
 
-/** The text as it grows. It scrolls along until the reader scrolls back. */
+/** Shows the growing text. It scrolls along until the reader scrolls back. */
 export function Text ({ text, status, label, recovered }: {
   text: string
   status: UseAIWebSocket['aiStatus']
@@ -33,7 +33,7 @@ export function Text ({ text, status, label, recovered }: {
     if (current !== null) follows.current = current.scrollHeight - current.scrollTop - current.clientHeight < NEAR
   }
 
-  // Not a live region: read out piece by piece it would never be silent. The status announces start and end.
+  // Not a live region, because it would be read out without a pause. The status announces start and end.
   return (
     <div ref={box} className="text" role="region" aria-label={label} tabIndex={0} data-recovered={recovered !== undefined} onScroll={onScroll}>
       {text === '' && <p className="quiet">{status === 'processing' ? 'Waiting for the first words…' : 'The text appears here.'}</p>}
@@ -42,7 +42,7 @@ export function Text ({ text, status, label, recovered }: {
   )
 }
 
-/** One paragraph, list or code block. Its HTML is that of markdown-it, which passes none of the text's own. */
+/** One paragraph, list or code block. The HTML comes from markdown-it, which passes none of the text's own. */
 const Block = memo(function Block ({ html }: { html: string }): ReactElement {
   return <div dangerouslySetInnerHTML={{ __html: html }} />
 })

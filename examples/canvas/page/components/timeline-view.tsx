@@ -1,7 +1,7 @@
 import { useEffect, useLayoutEffect, useRef, useState, useSyncExternalStore, type CSSProperties, type ReactElement } from 'react'
 import type { Entry, Timeline } from '../timeline.js'
 
-/** What happened since the job began: as a line, on which a cut is a gap, and in words. */
+/** Shows the events since the job began: as a line with gaps for disconnects, and in words. */
 export function TimelineView ({ timeline, whose }: { timeline: Timeline, whose: string }): ReactElement {
   const { entries, startedAt, endedAt } = useSyncExternalStore(timeline.subscribe, timeline.getSnapshot)
   const now = useNow(startedAt !== undefined && endedAt === undefined)
@@ -31,12 +31,12 @@ export function TimelineView ({ timeline, whose }: { timeline: Timeline, whose: 
 
 interface Stretch {
   readonly kind: 'on' | 'off'
-  /** Shares of the whole, from 0 to 1. */
+  /** Fraction of the whole line, from 0 to 1. */
   readonly from: number
   readonly to: number
 }
 
-/** When there was a connection, and when there was none. */
+/** Returns the periods with and without a connection. */
 function stretches (entries: readonly Entry[], startedAt: number, last: number): Stretch[] {
   const share = (at: number): number => last <= startedAt ? 1 : Math.max(0, Math.min(1, (at - startedAt) / (last - startedAt)))
   const result: Stretch[] = []
@@ -54,7 +54,7 @@ function stretches (entries: readonly Entry[], startedAt: number, last: number):
   return result
 }
 
-/** Moves on while a job runs. */
+/** Returns the current time, updated while a job runs. */
 function useNow (isRunning: boolean): number {
   const [now, setNow] = useState(0)
   useEffect(() => {
