@@ -23,7 +23,7 @@ t.test('every example is a message that its schema allows, and uses no field tha
     const forms = schemas.get(message.type)
     const at = `line ${line}: ${message.type}`
     if (forms === undefined) {
-      t.equal(heading, 'Messages of the app\'s own', at)
+      t.equal(heading, 'App messages', at)
       t.notOk(reservedTypes.has(message.type), `${at} is not reserved`)
     } else {
       const form = forms.find((form) => Value.Check(form, message)) ?? forms[0]!
