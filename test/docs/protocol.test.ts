@@ -132,16 +132,16 @@ const scenes: Readonly<Record<number, Scene>> = {
 }
 
 const deeds: Readonly<Record<string, Deed>> = {
-  'a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
-  'the token runs out': () => { /* by itself */ },
-  'nothing is heard of the job for too long': () => { /* by itself */ },
-  'a thousand pings at once, and the pongs of about a hundred': async ({ client }) => {
+  'the client sends a ping message in a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
+  'the token expires': () => { /* by itself */ },
+  'the job reports nothing until it counts as stalled': () => { /* by itself */ },
+  'the client sends a thousand pings at once, and receives about a hundred pongs': async ({ client }) => {
     for (let i = 0; i < 1000; i++) client.send({ type: 'ping' })
     for (let i = 0; i < defaults.limits.burst; i++) await client.nextOf('pong')
     // The bucket fills while they are read: on a slow machine a few more are within the rate.
     while (client.waiting[0]?.type === 'pong') await client.next()
   },
-  'the client reads nothing, and the app sends 32 MiB to the session': async ({ app, client }) => {
+  'the client stops reading, and the app sends 32 MiB to the session': async ({ app, client }) => {
     client.ws.pause()
     const sent = Array.from({ length: 512 }, () =>
       app.wsManager.broadcastToSession('session_123', { type: 'image', data: 'x'.repeat(64 * 1024) }))
@@ -157,11 +157,11 @@ const deeds: Readonly<Record<string, Deed>> = {
     await client.closed
   },
   'the app closes': ({ app }) => { void app.close() },
-  'the app allows it': async () => {
+  'the app allows `slow`': async () => {
     allow(true)
     await slowAnswer
   },
-  'a message of 70,000 bytes': ({ client }) => { client.send({ type: 'ping', ballast: 'x'.repeat(70_000) }) }
+  'the client sends a message of 70,000 bytes': ({ client }) => { client.send({ type: 'ping', ballast: 'x'.repeat(70_000) }) }
 }
 
 const transcripts = page.blocks('text').filter(({ heading }) => heading.startsWith('Scenario '))
