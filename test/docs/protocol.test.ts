@@ -10,7 +10,7 @@ import { Page } from './markdown.js'
 import { play, type Deed, type Scene } from './transcript.js'
 
 const page = new Page('lib/protocol/README.md')
-/** The forms of each message, by type. */
+/** The schemas of each message type. */
 const schemas = new Map<string, TObject[]>()
 for (const schema of [...ClientMessage.anyOf, ...ServerMessage.anyOf]) {
   const { const: type } = schema.properties.type
@@ -18,12 +18,12 @@ for (const schema of [...ClientMessage.anyOf, ...ServerMessage.anyOf]) {
 }
 const examples = page.blocks('json').map(({ text, line, heading }) => ({ message: JSON.parse(text) as Message, line, heading }))
 
-t.test('every example is a message that its schema allows, and uses no field that the schema does not name', async (t) => {
+t.test('every example matches its schema, and uses only fields of the schema', async (t) => {
   for (const { message, line, heading } of examples) {
     const forms = schemas.get(message.type)
     const at = `line ${line}: ${message.type}`
     if (forms === undefined) {
-      t.equal(heading, 'Messages of the app\'s own', at)
+      t.equal(heading, 'App messages', at)
       t.notOk(reservedTypes.has(message.type), `${at} is not reserved`)
     } else {
       const form = forms.find((form) => Value.Check(form, message)) ?? forms[0]!
@@ -34,7 +34,7 @@ t.test('every example is a message that its schema allows, and uses no field tha
   }
 })
 
-t.test('every message has a chapter, and every field of it is shown in an example', async (t) => {
+t.test('every message type has a section, and the examples show all of its fields', async (t) => {
   for (const [type, forms] of schemas) {
     const shown = new Set(examples.filter(({ message }) => message.type === type).flatMap(({ message }) => Object.keys(message)))
     const fields = forms.flatMap(({ properties }) => Object.keys(properties))
@@ -42,26 +42,26 @@ t.test('every message has a chapter, and every field of it is shown in an exampl
   }
 })
 
-t.test('the table of close codes is that of the code', async (t) => {
+t.test('the table of close codes matches the code', async (t) => {
   const table = page.table('10. Closing, and coming back')
   t.same(table.map(({ code, name, reason, 'the client': rule }) => [name, { code: Number(code), reason, reconnect: rule }]),
     Object.entries(closeCodes))
-  t.same([4499, 4500, 4999, 3000].map(reconnectRule), ['backoff', 'never', 'never', 'backoff'], 'and codes that are not in it')
+  t.same([4499, 4500, 4999, 3000].map(reconnectRule), ['backoff', 'never', 'never', 'backoff'], 'codes that are not in the table')
   const rules = [...page.text.matchAll(/^- `([\w-]+)`: /gm)].map(([, name]) => name)
   t.same(rules.sort(), [...new Set(Object.values(closeCodes).map(({ reconnect }) => reconnect))].sort(), 'every rule is explained')
 })
 
-t.test('the table of error codes is that of the code', async (t) => {
+t.test('the table of error codes matches the code', async (t) => {
   t.same(page.table('9. Errors').map(({ code, retry }) => [code, { retry: retry === 'yes' }]), Object.entries(errorCodes))
 })
 
-t.test('the table of the types of ai_error is that of the code', async (t) => {
+t.test('the tables of finish reasons and of ai_error types match the code', async (t) => {
   t.same(page.table('ai_complete').map(({ finishReason }) => finishReason), [...aiFinishReasons])
   t.same(page.table('ai_error').map(({ type, retryable, 'HTTP status': statuses }) => [type, retryable === 'yes', statuses]),
     Object.entries(aiErrorTypes).map(([type, row]) => [type, row.retryable, type === 'api_error' ? 'other 5xx' : 'statuses' in row ? row.statuses.join(', ') : '']))
 })
 
-t.test('the table of limits gives the defaults', async (t) => {
+t.test('the table of limits shows the defaults', async (t) => {
   const rows = page.table('7. Limits').map((row) => row.limit)
   const { limits, delivery } = defaults
   const limitOf: Record<string, string> = {
@@ -84,12 +84,12 @@ t.test('the table of limits gives the defaults', async (t) => {
     t.ok(row.includes(limit), `${option}: "${limit}" in "${row}"`)
   }
   const named = rows.flatMap((text) => [...text!.matchAll(/`(\w+\.\w+|\w+Ms)`/g)].map(([, option]) => option))
-  t.same(named.sort(), Object.keys(limitOf).sort(), 'no other option is named')
+  t.same(named.sort(), Object.keys(limitOf).sort(), 'the table names no other option')
   t.ok(rows.includes(`1 to ${MAX_ID_LENGTH} characters`))
   t.equal(defaults.heartbeatIntervalMs, 30_000, 'section 6 says 30 seconds')
 })
 
-t.test('compression is negotiated as it says', async (t) => {
+t.test('compression is negotiated with the documented parameters', async (t) => {
   const { url } = await startApp(t)
   const [response] = await once(open(t, url()).ws, 'upgrade') as [{ headers: Record<string, string> }]
   const parameters = page.blocks('text').find(({ heading }) => heading === '8. Compression')
@@ -110,14 +110,14 @@ const users = {
 let allow: (answer: boolean) => void
 const slowAnswer = new Promise<boolean>((resolve) => { allow = resolve })
 
-/** What a scenario needs of the app and of the client's side, by its number. */
+/** The options of the server and of the client in each scenario, by number. */
 const scenes: Readonly<Record<number, Scene>> = {
   7: { options: { authorize: (_identity, { sessionId }) => sessionId === 'mine' } },
   8: { options: users },
   9: {
     options: { ...users, authenticate: (...args) => ({ ...users.authenticate(...args), expiresAt: Date.now() + 300 }) }
   },
-  // The bytes must be as many as they look.
+  // Without compression, so that the client does not receive the 32 MiB as a few KiB.
   12: { client: { perMessageDeflate: false }, options: { closeTimeoutMs: 10_000 } },
   15: { options: { origins: [] }, client: { origin: 'https://elsewhere.example' } },
   16: { options: { limits: { connections: 1 } }, before: ({ url }, t) => connect(t, url()) },
@@ -132,16 +132,16 @@ const scenes: Readonly<Record<number, Scene>> = {
 }
 
 const deeds: Readonly<Record<string, Deed>> = {
-  'a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
-  'the token runs out': () => { /* by itself */ },
-  'nothing is heard of the job for too long': () => { /* by itself */ },
-  'a thousand pings at once, and the pongs of about a hundred': async ({ client }) => {
+  'the client sends a ping message in a binary frame': ({ client }) => { client.ws.send(Buffer.from('{"type":"ping"}')) },
+  'the token expires': () => { /* happens by itself */ },
+  'the job reports nothing until it counts as stalled': () => { /* happens by itself */ },
+  'the client sends a thousand pings at once, and receives about a hundred pongs': async ({ client }) => {
     for (let i = 0; i < 1000; i++) client.send({ type: 'ping' })
     for (let i = 0; i < defaults.limits.burst; i++) await client.nextOf('pong')
-    // The bucket fills while they are read: on a slow machine a few more are within the rate.
+    // The rate limit refills meanwhile: on a slow machine a few more pings are answered.
     while (client.waiting[0]?.type === 'pong') await client.next()
   },
-  'the client reads nothing, and the app sends 32 MiB to the session': async ({ app, client }) => {
+  'the client stops reading, and the app sends 32 MiB to the session': async ({ app, client }) => {
     client.ws.pause()
     const sent = Array.from({ length: 512 }, () =>
       app.wsManager.broadcastToSession('session_123', { type: 'image', data: 'x'.repeat(64 * 1024) }))
@@ -157,11 +157,11 @@ const deeds: Readonly<Record<string, Deed>> = {
     await client.closed
   },
   'the app closes': ({ app }) => { void app.close() },
-  'the app allows it': async () => {
+  'the app allows `slow`': async () => {
     allow(true)
     await slowAnswer
   },
-  'a message of 70,000 bytes': ({ client }) => { client.send({ type: 'ping', ballast: 'x'.repeat(70_000) }) }
+  'the client sends a message of 70,000 bytes': ({ client }) => { client.send({ type: 'ping', ballast: 'x'.repeat(70_000) }) }
 }
 
 const transcripts = page.blocks('text').filter(({ heading }) => heading.startsWith('Scenario '))
@@ -170,8 +170,8 @@ t.test('the scenarios are numbered, and each has a transcript', async (t) => {
   const headings = page.headings.filter((heading) => heading.startsWith('Scenario '))
   t.same(headings.map((heading) => Number(/\d+/.exec(heading)?.[0])), headings.map((_, at) => at + 1))
   t.same([...new Set(transcripts.map(({ heading }) => heading))], headings)
-  const told = transcripts.flatMap(({ text }) => text.split('\n').filter((line) => line.startsWith('(')))
-  t.same(Object.keys(deeds).sort(), [...new Set(told.map((line) => line.slice(1, -1)))].sort(), 'every deed is told')
+  const steps = transcripts.flatMap(({ text }) => text.split('\n').filter((line) => line.startsWith('(')))
+  t.same(Object.keys(deeds).sort(), [...new Set(steps.map((line) => line.slice(1, -1)))].sort(), 'every step in parentheses is implemented, and no other')
 })
 
 for (const { heading, text, line } of transcripts) {

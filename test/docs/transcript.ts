@@ -13,7 +13,7 @@ import { open, type Message, type TestClient } from '../support/ws-client.js'
 interface Stage {
   readonly app: FastifyInstance
   client: TestClient
-  /** The latest that the client was told. */
+  /** The latest epoch that the client received. */
   epoch: string
 }
 
@@ -22,7 +22,7 @@ interface Positioned extends Message {
   user?: { epoch: string }
 }
 
-/** What a transcript says in brackets, done. */
+/** Carries out a step that a transcript names in parentheses. */
 export type Deed = (stage: Stage) => unknown
 
 export interface Scene {
@@ -39,22 +39,22 @@ export async function play (t: Test, transcript: string, scene: Scene, deeds: Re
   await scene.before?.(started, t)
   const enter = (line: string): TestClient => {
     const [, path, protocols] = /^connect (\S+)(?: (.+))?$/.exec(line) ?? []
-    if (path === undefined) throw new Error(`a transcript begins with "connect /…", and not with ${line}`)
+    if (path === undefined) throw new Error(`a transcript must begin with "connect /…", but begins with ${line}`)
     return open(t, `${started.origin}${path}`, {
       ...scene.client, ...(protocols !== undefined && { protocols: protocols.split(', ') })
     })
   }
-  const stage: Stage = { app: started.app, client: enter(first!), epoch: 'none was told yet' }
+  const stage: Stage = { app: started.app, client: enter(first!), epoch: 'none received yet' }
   for (const line of lines) {
     if (line.startsWith('connect ')) stage.client = enter(withEpoch(line, stage))
     else await step(t, line, stage, deeds)
   }
   const { client } = stage
-  if (lines.at(-1)!.startsWith('< close')) t.same(client.waiting, [], 'nothing else came')
-  else t.same(await client.sync(), [], 'nothing else came')
+  if (lines.at(-1)!.startsWith('< close')) t.same(client.waiting, [], 'no other message arrives')
+  else t.same(await client.sync(), [], 'no other message arrives')
 }
 
-/** What a client says, with the epoch that it was told. */
+/** Returns a line of the client, with the latest epoch instead of `…`. */
 function withEpoch (line: string, { epoch }: Stage): string {
   return line.replaceAll('…', () => epoch)
 }
@@ -78,12 +78,12 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
     await manager[method!]!(...JSON.parse(`[${args!}]`) as unknown[])
   } else {
     const deed = deeds[line.replace(/^\((.*)\)$/, '$1')]
-    if (deed === undefined) throw new Error(`nobody knows how to do: ${line}`)
+    if (deed === undefined) throw new Error(`unknown step: ${line}`)
     await deed(stage)
   }
 }
 
-/** The same message, whatever stands for a `…`, and one that its schema allows. */
+/** Checks that a message matches a line of a transcript, in which `…` stands for any text, and its schema. */
 export function meets (t: Test, actual: Message, expected: Message, line: string): void {
   t.strictSame(actual, filled(expected, actual), line)
   const schema = serverSchemas.get(actual.type)
