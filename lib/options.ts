@@ -223,35 +223,37 @@ export const defaults = {
   websocket: { clientTracking: true, perMessageDeflate }
 } as const
 
-/** The validated options, with defaults applied. */
-export interface ResolvedOptions {
-  readonly url: string
-  readonly stats: { readonly url: string, readonly routeOptions: Omit<StatsRouteOptions, 'path'>, readonly isGuarded: boolean } | undefined
-  readonly heartbeatIntervalMs: number
-  readonly closeTimeoutMs: number
-  readonly authenticate: Authenticate | undefined
-  readonly authorize: Authorize
-  readonly origins: ReadonlySet<string> | undefined
-  readonly onMessage: OnMessage | undefined
-  readonly limits: Limits
-  readonly delivery: Delivery
-  readonly history: History
-  readonly jobs: Jobs
-  readonly allowCancel: boolean
-  readonly onCancel: OnCancel | undefined
-  readonly broker: Broker | undefined
-  readonly websocket: WebSocketOptions
-  readonly maxPayload: number
-  /** Whether the app passed its own ws options. */
-  readonly hasOwnWebSocket: boolean
-}
+type Resolvers = { [K in keyof Required<AiCanvasWsOptions>]: (value: AiCanvasWsOptions[K], options: AiCanvasWsOptions) => unknown }
 
-/** Names of all options. The `satisfies` clause makes the compiler report a missing one. */
-const optionNames = Object.keys({
-  path: true, prefix: true, stats: true, heartbeatIntervalMs: true, closeTimeoutMs: true, authenticate: true, authorize: true,
-  origins: true, onMessage: true, allowCancel: true, onCancel: true, limits: true, delivery: true, history: true, jobs: true,
-  broker: true, websocket: true
-} satisfies Record<keyof AiCanvasWsOptions, true>)
+/** Validates each option and applies its default. The one place where an option is declared, beside its type and its default. */
+const resolvers = {
+  path: (value, { prefix }) => resolvePrefix(prefix) + checkPath('path', value ?? defaults.path),
+  prefix: resolvePrefix,
+  stats: (value, { prefix }) => resolveStats(value, resolvePrefix(prefix)),
+  heartbeatIntervalMs: (value) => checkNumber('heartbeatIntervalMs', value ?? defaults.heartbeatIntervalMs),
+  closeTimeoutMs: (value) => checkNumber('closeTimeoutMs', value ?? defaults.closeTimeoutMs),
+  authenticate: (value) => checkFunction('authenticate', value),
+  authorize: (value, { authenticate }): Authorize => {
+    if (authenticate !== undefined && value === undefined) throw new errors.AuthorizeMissing()
+    return value === true ? value : checkFunction('authorize', value, 'must be a function, or true') ?? true
+  },
+  origins: resolveOrigins,
+  onMessage: (value) => checkFunction('onMessage', value),
+  allowCancel: (value) => checkBoolean('allowCancel', value ?? false),
+  onCancel: (value) => checkFunction('onCancel', value),
+  limits: (value) => resolveNumbers<Limits>('limits', defaults.limits, value),
+  delivery: (value) => resolveNumbers<Delivery>('delivery', defaults.delivery, value),
+  history: (value) => value === false
+    ? { ...defaults.history, maxMessages: 0 }
+    : resolveNumbers<History>('history', defaults.history, value, ['maxMessages']),
+  jobs: (value) => resolveNumbers<Jobs>('jobs', defaults.jobs, value),
+  broker: checkBroker,
+  websocket: (value, options): WebSocketOptions & { maxPayload: number } =>
+    ({ ...defaults.websocket, ...value, maxPayload: resolveMaxPayload(options) })
+} satisfies Resolvers
+
+/** The validated options, with defaults applied. Paths include the prefix. */
+export type ResolvedOptions = { readonly [K in keyof typeof resolvers]: ReturnType<(typeof resolvers)[K]> }
 
 /** Options that Fastify's `register` accepts for every plugin. */
 const registerOptions = ['prefix', 'logLevel', 'logSerializers']
@@ -263,43 +265,11 @@ const registerOptions = ['prefix', 'logLevel', 'logSerializers']
  * without `authorize`.
  */
 export function resolveOptions (options: AiCanvasWsOptions): ResolvedOptions {
-  const { authenticate, authorize, onMessage, onCancel, broker } = options
-  checkNames(options)
-  checkFunction('authenticate', authenticate)
-  checkFunction('onMessage', onMessage)
-  checkFunction('onCancel', onCancel)
-  if (authorize !== true) checkFunction('authorize', authorize, 'must be a function, or true')
-  if (authenticate !== undefined && authorize === undefined) throw new errors.AuthorizeMissing()
-  checkBroker(broker)
-  const prefix = resolvePrefix(options.prefix)
-  const maxPayload = resolveMaxPayload(options)
-  return {
-    url: prefix + checkPath('path', options.path ?? defaults.path),
-    stats: resolveStats(options.stats, prefix),
-    heartbeatIntervalMs: checkNumber('heartbeatIntervalMs', options.heartbeatIntervalMs ?? defaults.heartbeatIntervalMs),
-    closeTimeoutMs: checkNumber('closeTimeoutMs', options.closeTimeoutMs ?? defaults.closeTimeoutMs),
-    authenticate,
-    authorize: authorize ?? true,
-    origins: resolveOrigins(options.origins),
-    onMessage,
-    limits: resolveNumbers<Limits>('limits', defaults.limits, options.limits),
-    delivery: resolveNumbers<Delivery>('delivery', defaults.delivery, options.delivery),
-    history: options.history === false
-      ? { ...defaults.history, maxMessages: 0 }
-      : resolveNumbers<History>('history', defaults.history, options.history, ['maxMessages']),
-    jobs: resolveNumbers<Jobs>('jobs', defaults.jobs, options.jobs),
-    allowCancel: checkBoolean('allowCancel', options.allowCancel ?? false),
-    onCancel,
-    broker,
-    websocket: { ...defaults.websocket, ...options.websocket, maxPayload },
-    maxPayload,
-    hasOwnWebSocket: options.websocket !== undefined
-  }
-}
-
-function checkNames (options: object): void {
-  const unknown = Object.keys(options).find((name) => !optionNames.includes(name) && !registerOptions.includes(name))
-  if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: the options are ${optionNames.join(', ')}`)
+  const unknown = Object.keys(options).find((name) => !Object.hasOwn(resolvers, name) && !registerOptions.includes(name))
+  if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: the options are ${Object.keys(resolvers).join(', ')}`)
+  const entries = Object.entries(resolvers as Resolvers).map(([name, resolve]) =>
+    [name, (resolve as Resolvers['path'])(options[name as 'path'], options)])
+  return Object.fromEntries(entries) as ResolvedOptions
 }
 
 /** Removes a trailing slash: Fastify, too, joins the prefix `/a/` and the path `/b` to `/a/b`. */
@@ -315,7 +285,15 @@ function resolveMaxPayload ({ websocket, onMessage }: AiCanvasWsOptions): number
   throw new errors.InvalidOption('websocket.maxPayload', 'must be a number of bytes, or 0 for no limit')
 }
 
-function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): ResolvedOptions['stats'] {
+/** The stats route, once it is known to exist. */
+export interface ResolvedStats {
+  readonly url: string
+  readonly routeOptions: Omit<StatsRouteOptions, 'path'>
+  /** Whether the app guards the route with a hook. */
+  readonly isGuarded: boolean
+}
+
+function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): ResolvedStats | undefined {
   if (stats === false) return undefined
   if (typeof stats !== 'string') checkObject('stats', stats, 'must be a path, route options such as { preHandler }, or false')
   const { path = defaults.statsPath, ...routeOptions } = typeof stats === 'string' ? { path: stats } : stats ?? {}
@@ -370,11 +348,13 @@ function checkObject (name: string, value: object | undefined, rule = 'must be a
 
 const brokerMethods = ['open', 'publish', 'join', 'leave', 'currentJob', 'control', 'close'] as const satisfies Array<keyof Broker>
 
-function checkBroker (broker: Partial<Broker> | undefined): void {
-  if (broker === undefined || brokerMethods.every((name) => typeof broker[name] === 'function')) return
+function checkBroker (broker: Broker | undefined): Broker | undefined {
+  const given: Partial<Broker> | undefined = broker
+  if (given === undefined || brokerMethods.every((name) => typeof given[name] === 'function')) return broker
   throw new errors.InvalidOption('broker', `must be a Broker: an object with ${brokerMethods.join(', ')}`)
 }
 
-function checkFunction (name: string, value: unknown, rule = 'must be a function'): void {
-  if (value !== undefined && typeof value !== 'function') throw new errors.InvalidOption(name, rule)
+function checkFunction<T> (name: string, value: T, rule = 'must be a function'): T {
+  if (value === undefined || typeof value === 'function') return value
+  throw new errors.InvalidOption(name, rule)
 }

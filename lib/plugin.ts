@@ -48,11 +48,11 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
 
   const { closeTimeoutMs } = resolved
   const log = safeLogger(app.log)
-  const shutdown = new Shutdown({ clock: clock, log, timeoutMs: closeTimeoutMs })
+  const shutdown = new Shutdown({ clock, log, timeoutMs: closeTimeoutMs })
   app.addHook('preClose', () => shutdown.run())
 
   const websockets = await WebSockets.provide(app, {
-    ...resolved, clock, hooksTimeoutMs: resolved.limits.authTimeoutMs
+    ...resolved, hasOwnWebSocket: options.websocket !== undefined, clock, hooksTimeoutMs: resolved.limits.authTimeoutMs
   })
   // If the app registered @fastify/websocket itself, these are the app's options.
   const { perMessageDeflate, maxPayload } = websockets.server.options
@@ -88,7 +88,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   registerWebSocketRoute(app, {
     ...server,
     admission,
-    url: resolved.url,
+    url: resolved.path,
     log,
     clock,
     closeTimeoutMs,
@@ -122,7 +122,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   rememberManager(manager)
 }, { fastify: '5.x', name: 'ai-canvas-ws' })
 
-function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMessage, maxPayload }: ResolvedOptions): void {
+function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMessage, websocket: { maxPayload } }: ResolvedOptions): void {
   if (process.env.NODE_ENV === 'production' && authenticate === undefined) {
     const open = stats !== undefined && !stats.isGuarded
     app.log.warn({ ...open && { stats: stats.url } },

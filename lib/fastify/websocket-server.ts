@@ -13,8 +13,7 @@ import { Upgrades } from './upgrades.js'
 
 export interface WebSocketsOptions {
   /** Options of ws for the plugin's own route. */
-  readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'>
-  readonly maxPayload: number
+  readonly websocket: Omit<ServerOptions, 'path' | 'WebSocket'> & { readonly maxPayload: number }
   /** Whether the app passed its own ws options. */
   readonly hasOwnWebSocket: boolean
   readonly clock: Clock
@@ -121,7 +120,7 @@ export class WebSockets {
   }
 }
 
-function checkExisting (app: FastifyInstance, { hasOwnWebSocket, maxPayload }: WebSocketsOptions): void {
+function checkExisting (app: FastifyInstance, { hasOwnWebSocket, websocket: { maxPayload } }: WebSocketsOptions): void {
   if (hasOwnWebSocket) {
     throw new errors.InvalidOption('websocket',
       'can\'t be used because the app has registered @fastify/websocket itself: pass it there as { options }, or remove that registration, since ai-canvas-ws registers @fastify/websocket')

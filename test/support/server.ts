@@ -66,7 +66,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
     const broker = this.broker instanceof MemoryBroker
       ? this.broker
       : new CheckedBroker(this.broker, (err) => { log.error({ err }, 'the broker violated its contract') })
-    const server = createParts({ options, clock, log, broker, maxPayload: maxPayload ?? options.maxPayload })
+    const server = createParts({ options, clock, log, broker, maxPayload: maxPayload ?? options.websocket.maxPayload })
     this.counters = server.counters
     this.hub = server.hub
     this.pool = server.pool

@@ -11,7 +11,8 @@ const resolve = (options: object = {}): ResolvedOptions => resolveOptions(option
 t.test('without options, every default is the documented one', async (t) => {
   const { websocket, limits, delivery, history, jobs, ...rest } = resolve()
   t.strictSame(rest, {
-    url: '/ws',
+    path: '/ws',
+    prefix: '',
     stats: { url: '/api/ws/stats', routeOptions: {}, isGuarded: false },
     heartbeatIntervalMs: 30_000,
     closeTimeoutMs: 2_000,
@@ -21,9 +22,7 @@ t.test('without options, every default is the documented one', async (t) => {
     onMessage: undefined,
     allowCancel: false,
     onCancel: undefined,
-    broker: undefined,
-    maxPayload: 65_536,
-    hasOwnWebSocket: false
+    broker: undefined
   })
   t.strictSame(limits, {
     connections: Infinity,
@@ -51,22 +50,20 @@ t.test('history: false keeps no message, and keeps the limits for the state of j
 })
 
 t.test('with onMessage, the ws options are the documented ones', async (t) => {
-  const { websocket, maxPayload } = resolve({ onMessage: noop })
+  const { websocket } = resolve({ onMessage: noop })
   t.same(websocket, runInNewContext(`(${documentedCode('Connection Pooling')})`))
-  t.equal(maxPayload, 100 * 1024 * 1024)
+  t.equal(websocket.maxPayload, 100 * 1024 * 1024)
 })
 
 t.test('a websocket option of the app replaces the default one', async (t) => {
-  const { websocket, hasOwnWebSocket, maxPayload } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
+  const { websocket } = resolve({ websocket: { perMessageDeflate: false }, onMessage: noop })
   t.same(websocket, { clientTracking: true, perMessageDeflate: false, maxPayload: 100 * 1024 * 1024 })
-  t.equal(hasOwnWebSocket, true)
-  t.equal(maxPayload, 100 * 1024 * 1024)
+  t.equal(websocket.maxPayload, 100 * 1024 * 1024)
   for (const own of [{}, { onMessage: noop }]) {
-    const { websocket, maxPayload } = resolve({ ...own, websocket: { maxPayload: 1_000 } })
+    const { websocket } = resolve({ ...own, websocket: { maxPayload: 1_000 } })
     t.equal(websocket.maxPayload, 1_000, 'an explicit limit always wins')
-    t.equal(maxPayload, 1_000)
   }
-  t.equal(resolve({ websocket: { maxPayload: 0 } }).maxPayload, 0, 'for ws, 0 is no limit')
+  t.equal(resolve({ websocket: { maxPayload: 0 } }).websocket.maxPayload, 0, 'for ws, 0 is no limit')
 })
 
 t.test('an undefined option counts as absent', async (t) => {
@@ -77,13 +74,13 @@ t.test('an undefined option counts as absent', async (t) => {
 })
 
 t.test('paths', async (t) => {
-  t.equal(resolve({ path: '/live' }).url, '/live')
+  t.equal(resolve({ path: '/live' }).path, '/live')
   t.equal(resolve({ stats: '/stats' }).stats?.url, '/stats')
   const prefixed = resolve({ prefix: '/v1' })
-  t.equal(prefixed.url, '/v1/ws')
+  t.equal(prefixed.path, '/v1/ws')
   t.equal(prefixed.stats?.url, '/v1/api/ws/stats')
-  t.equal(resolve({ prefix: '/v1/' }).url, '/v1/ws', 'as Fastify joins a prefix')
-  t.equal(resolve({ prefix: '' }).url, '/ws')
+  t.equal(resolve({ prefix: '/v1/' }).path, '/v1/ws', 'as Fastify joins a prefix')
+  t.equal(resolve({ prefix: '' }).path, '/ws')
 })
 
 t.test('the stats route', async (t) => {
