@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint'
 // observes and a type that lies. Layout is left to the eye of the reviewer.
 export default defineConfig(
   globalIgnores([
-    '**/dist/', '.tap/', 'coverage/', '**/.snippets-*/',
+    '**/dist/', 'docs/', '.tap/', 'coverage/', '**/.snippets-*/',
     // The document's examples as they stand there.
     'test/react/documented.tsx'
   ]),

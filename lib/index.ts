@@ -18,12 +18,16 @@ export type { OnCancel } from './connections/cancellations.js'
 export type { BroadcastOptions, JobOptions, WebSocketManager } from './manager/manager.js'
 export type { Receipt } from './manager/notifier.js'
 export type { AISource, TrackableSource } from './jobs/track-source.js'
+export type { TextOf } from './jobs/stream-protocols/reader.js'
 export type { TrackOptions } from './jobs/track.js'
-export type { DropReason } from './streams/session-jobs.js'
+export type { JobText, TextSlice } from './streams/job-text.js'
+export type { DropReason, Transition } from './streams/session-jobs.js'
+export type { TransportState } from './delivery/transport.js'
+export type { MaybePromise } from './util/maybe-promise.js'
 export type { AppMessage } from './connections/app-message.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './manager/stats.js'
 export type {
-  Broker, BrokerNode, ControlMessage, Evicted, Joined, Position, Publication, Published, PublishOptions, Stream, Stub, TextSpan, RecoveryFailure
+  Broker, BrokerNode, ControlMessage, ControlResult, Evicted, Joined, Position, Publication, Published, PublishOptions, RecoveryFailure, Stream, Stub, TextSpan
 } from './streams/broker.js'
 export type { AIFinishReason } from './protocol/codes.js'
 export type { AIErrorInfo, AIProgress, AIResult, AITask, AIUsage } from './protocol/messages.js'

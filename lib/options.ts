@@ -286,7 +286,7 @@ function resolveMaxPayload ({ websocket, onMessage }: AiCanvasWsOptions): number
 }
 
 /** The stats route, once it is known to exist. */
-export interface ResolvedStats {
+interface ResolvedStats {
   readonly url: string
   readonly routeOptions: Omit<StatsRouteOptions, 'path'>
   /** Whether the app guards the route with a hook. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 
 // `npm run check`: the static checks. The linter takes as long as all others together, and runs beside them.
 
-const CHAINS = [['lint'], ['typecheck', 'build', 'gates', 'size']]
+const CHAINS = [['lint'], ['typecheck', 'build', 'gates', 'size', 'docs']]
 
 /** Runs a script of package.json. Its output is printed when it has ended, so that those of two never mix. */
 async function passes (script: string): Promise<boolean> {

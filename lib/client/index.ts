@@ -17,7 +17,7 @@ export { ClientError, type ClientErrorCode } from './errors.js'
 export type { Client, ClientMetrics, EventOf, JobStore, OutgoingMessage } from './client.js'
 export type { ClientEvents, ClientOptions, Gap, SubscriptionChange } from './options.js'
 export type { JobsSnapshot, JobView, SubscriptionStatus } from './jobs.js'
-export type { CloseInfo, ConnectionState, StateChange, StateReason } from './reconnecting-socket.js'
+export type { CloseInfo, ConnectionState, StateChange, StateReason, Token } from './reconnecting-socket.js'
 export type { WebSocketConstructor, WebSocketLike } from './environment.js'
 export type {
   AICompleted, AIErrorInfo, AIFailed, AIProgress, AIProgressed, AIResult, AIStarted, AITask, AppMessage, BatchUpdate, Cancelling,
