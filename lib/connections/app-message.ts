@@ -1,5 +1,5 @@
 import { reservedTypes } from '../protocol/messages.js'
-import { checkBody, read, serialize } from '../util/app-values.js'
+import { checkBody, readAppValue, serialize } from '../util/app-values.js'
 import { errors } from '../util/errors.js'
 
 /** A message of the app's own: a `type` and whatever else goes through `JSON.stringify`. */
@@ -32,5 +32,5 @@ export function serializeAppMessage (message: unknown, timestamp: string, sessio
 /** The same as a copy, because JSON holds no inherited fields: one among those would pass a check and never be sent. */
 function fieldsOf (name: string, value: unknown): object {
   const body = checkBody(name, value)
-  return read(() => ({ ...body }))
+  return readAppValue(() => ({ ...body }))
 }

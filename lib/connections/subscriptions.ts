@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import type { Hub } from '../delivery/hub.js'
-import { isPromise, proceed, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Budgets } from './budgets.js'
 import type { Connection, Subscription, SubscribeRequest } from './connection.js'
@@ -59,7 +59,7 @@ export class Subscriptions {
     if (authorize === true) return 'allowed'
     const { userId } = identity
     const { sessionId } = action
-    return proceed(() => {
+    return tryThen(() => {
       const answer = authorize(identity, action)
       return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
     }, (answer): Permission => {
@@ -83,10 +83,10 @@ export class Subscriptions {
     const question: Question = { connection, sessionId: action.sessionId, isRevoked: false }
     const mayStill = (): boolean => !question.isRevoked && connections.mayAct(connection)
     this.#questions.add(question)
-    const acted = whenThere(this.permit(connection.identity, action), (permission) => {
+    const acted = andThen(this.permit(connection.identity, action), (permission) => {
       if (connections.mayAct(connection)) return act(question.isRevoked ? 'forbidden' : permission, mayStill)
     })
-    void whenThere(acted, () => { this.#questions.delete(question) })
+    void andThen(acted, () => { this.#questions.delete(question) })
   }
 
   /** Tells a client why it does not follow the session that it asked for, with `subscribe` or in its query. */
@@ -155,7 +155,7 @@ export class Subscriptions {
     const stream = `session:${sessionId}` as const
     // An unsubscribe that came meanwhile has ended this request; a later one of the same session is none of its business.
     const isWanted = (): boolean => connection.subscriptions.get(sessionId) === subscription
-    void proceed(() => hub.join(connection.subscriber, [{ stream, ...request }], (joined) => {
+    void tryThen(() => hub.join(connection.subscriber, [{ stream, ...request }], (joined) => {
       // Closing it ends its way into the session, so that nothing of the broker's answer is sent.
       if (!connections.mayAct(connection)) return ''
       subscription.joined = true

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { isPromise, proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { JobMap } from '../util/job-map.js'
 
 /** How long a verdict that could not be reported waits for its next attempt, in milliseconds: twice as long each time. */
@@ -120,7 +120,7 @@ export class Watchdog {
   }
 
   #report (job: WatchedJob): void {
-    void proceed(() => {
+    void tryThen(() => {
       const outcome = this.#onStall(job)
       return isPromise(outcome) ? withDeadline(this.#clock, REPORT_TIMEOUT_MS, outcome) : outcome
     }, (outcome) => { if (outcome === TIMED_OUT) this.#retry(job) }, () => { this.#retry(job) })

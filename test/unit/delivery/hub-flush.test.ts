@@ -134,11 +134,11 @@ t.test('whatever a reader that is given up sets off, each gets what it is to get
       const { texts, end, subscriptions } = expected[at]!
       // One that was given up or dropped has a beginning of it.
       assert.deepEqual(transport.texts, overflows > 0 || end === 'dropped' ? texts.slice(0, transport.texts.length) : texts)
-      assert.deepEqual([subscriber.own, subscriber.fedBy], [undefined, undefined])
+      assert.deepEqual([subscriber.queue, subscriber.firstBatch], [undefined, undefined])
       assert.equal(subscriber.channels.length, subscriptions.size)
       for (const { current, next } of subscriber.channels) assert.deepEqual([current, next], [undefined, undefined])
     }
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
     inside += stage.inside
   }))
   t.ok(inside > 0, 'some of it happened inside a flush')

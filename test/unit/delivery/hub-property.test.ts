@@ -240,7 +240,7 @@ t.test('every reader that keeps up sees exactly what the calls gave it, in their
       const ends = steps.filter(({ does }) => does === 'tick' || does === 'finish').length + 1
       assert.ok(total > 64 * KIB || writes.length <= ends)
     }
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
   }), { numRuns: 300 })
   t.end()
 })
@@ -265,7 +265,7 @@ t.test('a reader that stalls sees the same, but for progress that newer progress
       for (const name of subscriptions) for (const [jobId, { text }] of jobs.get(name)!) assert.equal(held.get(`${name} ${jobId}`), text)
     }
     joined += room.pool.collapsed
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
   }), { numRuns: 300 })
   t.ok(joined > 0, 'pieces of text were joined')
   t.end()
@@ -278,21 +278,21 @@ t.test('a reader that is too slow sees the beginning, and no more waits for it t
     const guests = run(steps, room, (guests) => {
       // What is sent of the past has bounds of its own.
       for (const { guest: { subscriber: { outbox } }, replayedBytes } of guests) {
-        assert.ok(outbox.waitingBytes <= 161 * KIB + replayedBytes)
+        assert.ok(outbox.queuedBytes <= 161 * KIB + replayedBytes)
         assert.ok(outbox.transport.bufferedBytes <= 128 * KIB)
       }
-      assert.ok(room.pool.waitingBytes <= 90 * KIB)
+      assert.ok(room.pool.queuedBytes <= 90 * KIB)
     })
     for (const { guest, given } of guests) {
       if (guest.overflows > 0) {
         slowConsumers++
         assert.equal(guest.transport.closedWith?.code, 4000)
-        assert.ok(!guest.subscriber.outbox.behind)
+        assert.ok(!guest.subscriber.outbox.isBehind)
       }
       meets(guest.transport.texts, given, 0)
       room.hub.drop(guest.subscriber)
     }
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
     assert.equal(room.pool.slowConsumers, guests.filter(({ guest }) => guest.overflows > 0).length)
     for (const name of NAMES) assert.equal(room.hub.count(streamOf(name)), 0)
   }), { numRuns: 300 })

@@ -41,7 +41,7 @@ function makeOutbox (pool: OutboxPool): { outbox: Outbox, transport: FakeTranspo
   let overflows = 0
   const outbox = new Outbox(transport, pool, () => {
     t.ok(outbox.closed, 'by then the outbox is closed')
-    t.notOk(outbox.behind, 'and its memory is free')
+    t.notOk(outbox.isBehind, 'and its memory is free')
     overflows++
   })
   return { outbox, transport, overflows: () => overflows }
@@ -110,7 +110,7 @@ t.test('while the reader keeps up', (t) => {
     t.strictSame(transport.writes.map(({ length }) => length / KIB), [1, 64, 64, 64, 64, 45])
     t.strictSame(names(transport), ['small', 'large', 'after'])
     t.match(pool, { sent: 3, waitingBytes: 0 })
-    t.equal(outbox.behind, false)
+    t.equal(outbox.isBehind, false)
     t.end()
   })
 
@@ -135,7 +135,7 @@ t.test('while the reader is behind', (t) => {
     transport.stalled = true
     outbox.write(Array.from({ length: 20 }, (_, i) => message(String(i), 20 * KIB)))
     t.equal(transport.bufferedBytes, 120 * KIB)
-    t.equal(pool.waitingBytes, 280 * KIB)
+    t.equal(pool.queuedBytes, 280 * KIB)
     t.match(outbox, { behind: true, waitingBytes: 280 * KIB, bufferedBytes: 400 * KIB })
     t.equal(pool.sent, 6)
     t.end()
@@ -160,7 +160,7 @@ t.test('while the reader is behind', (t) => {
     const frame = message('b', 100)
     t.notOk(outbox.writeJoined(frame.bytes(false), [frame]))
     t.strictSame(names(transport), ['first'])
-    t.notOk(outbox.behind, 'it is for the caller to write them')
+    t.notOk(outbox.isBehind, 'it is for the caller to write them')
     t.end()
   })
 
@@ -168,10 +168,10 @@ t.test('while the reader is behind', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write(Array.from({ length: 10 }, (_, i) => message(String(i), 20 * KIB)))
     const waiting: number[] = []
-    while (outbox.behind) {
+    while (outbox.isBehind) {
       transport.drain()
-      waiting.push(pool.waitingBytes / KIB)
-      t.equal(outbox.bufferedBytes, transport.bufferedBytes + pool.waitingBytes)
+      waiting.push(pool.queuedBytes / KIB)
+      t.equal(outbox.bufferedBytes, transport.bufferedBytes + pool.queuedBytes)
     }
     t.strictSame(waiting, [80, 0])
     t.strictSame(names(transport), ['first', ...'0123456789'.split('')])
@@ -187,15 +187,15 @@ t.test('while the reader is behind', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB), message('large', 160 * KIB), message('b', 10 * KIB)])
     const waiting: number[] = []
-    while (outbox.behind) {
-      waiting.push(outbox.waitingBytes / KIB)
+    while (outbox.isBehind) {
+      waiting.push(outbox.queuedBytes / KIB)
       transport.drain()
     }
     t.strictSame(waiting, [230, 106, 42])
     t.strictSame(transport.writes.map(({ length }) => length / KIB), [64, 60, 64, 64, 42])
     t.equal(transport.pings.length, 4, 'one behind each write')
     t.strictSame(names(transport), ['first', 'a', 'large', 'b'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -203,21 +203,21 @@ t.test('while the reader is behind', (t) => {
     const { outbox, transport, pool } = makeStalled()
     const source = sourceOf(...'abcdefghijklmno'.split(''))
     outbox.write([source, message('after', 100)])
-    t.ok(pool.waitingBytes < KIB)
+    t.ok(pool.queuedBytes < KIB)
     t.equal(source.left.length, 15)
     transport.drain()
     t.equal(15 - source.left.length, 13, 'as many as one write takes, and one more that a second write began with')
-    while (outbox.behind) transport.drain()
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', ...'abcdefghijklmno'.split(''), 'after'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
   t.test('a peer that knows what it means is told how long a long message is', (t) => {
     const { outbox, transport, clock } = makeStalled()
-    transport.isAnnounced = true
+    transport.announcesLargeMessages = true
     outbox.write([message('a', 64 * KIB), message('large', 300 * KIB)])
-    while (outbox.behind) transport.drain()
+    while (outbox.isBehind) transport.drain()
     t.strictSame(transport.texts.map((text) => text.startsWith('{') ? JSON.parse(text) as unknown : text.replace(/\.*$/, '')), [
       'first', 'a', { type: 'large_message', bytes: 300 * KIB, timestamp: new Date(clock.now()).toISOString() }, 'large'
     ])
@@ -237,7 +237,7 @@ t.test('while the reader is behind', (t) => {
     t.equal(outbox.stalledMs, 0)
     clock.advance(200)
     t.equal(outbox.stalledMs, 200)
-    while (outbox.behind) transport.drain()
+    while (outbox.isBehind) transport.drain()
     clock.advance(200)
     t.equal(outbox.stalledMs, 0)
     t.end()
@@ -253,7 +253,7 @@ t.test('collapsing', (t) => {
       message('between', 100), message('progress 3', 300, 'job 1')
     ])
     t.equal(pool.collapsed, 2)
-    t.equal(pool.waitingBytes, 100 + 100 + 300)
+    t.equal(pool.queuedBytes, 100 + 100 + 300)
     t.equal(outbox.bufferedBytes, WRITE_AHEAD_BYTES + 500)
     transport.drain()
     t.strictSame(names(transport), ['first', 'other 1', 'between', 'progress 3'])
@@ -286,7 +286,7 @@ t.test('collapsing', (t) => {
     const { outbox, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (let i = 0; i < 1000; i++) outbox.write([message(String(i), 20 * KIB, 'job')])
     t.equal(overflows(), 0)
-    t.equal(pool.waitingBytes, 20 * KIB)
+    t.equal(pool.queuedBytes, 20 * KIB)
     t.end()
   })
   t.end()
@@ -296,7 +296,7 @@ t.test('a reader that is too slow', (t) => {
   t.test('is reported once when more would wait than may, and what waited is let go', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 36 * KIB })
     outbox.write([message('a', 20 * KIB), message('b', 16 * KIB)])
-    t.equal(outbox.waitingBytes, 36 * KIB)
+    t.equal(outbox.queuedBytes, 36 * KIB)
     t.equal(overflows(), 0)
     outbox.write([message('c', 5), message('d', 5)])
     t.equal(overflows(), 1)
@@ -321,15 +321,15 @@ t.test('a reader that is too slow', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     outbox.write([message('large', 500 * KIB), message('a', 60 * KIB), message('b', 40 * KIB)])
     t.equal(overflows(), 0)
-    t.equal(outbox.waitingBytes, 600 * KIB)
-    t.equal(pool.waitingBytes, 600 * KIB)
+    t.equal(outbox.queuedBytes, 600 * KIB)
+    t.equal(pool.queuedBytes, 600 * KIB)
     transport.drain()
     outbox.write([message('also large', 500 * KIB)])
     t.equal(overflows(), 0, 'the first one is on its way')
-    t.equal(pool.waitingBytes, 1100 * KIB, 'it counts among all that waits until it has gone')
+    t.equal(pool.queuedBytes, 1100 * KIB, 'it counts among all that waits until it has gone')
     outbox.write([message('a third', 500 * KIB)])
     t.equal(overflows(), 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.match(pool, { dropped: 5 })
     t.end()
   })
@@ -342,11 +342,11 @@ t.test('a reader that is too slow', (t) => {
       transport.stall()
       outbox.write([large])
     }
-    t.equal(pool.waitingBytes, 500 * KIB)
+    t.equal(pool.queuedBytes, 500 * KIB)
     t.equal(pool.slowConsumers, 0)
     slow[0]!.outbox.close()
-    for (const { outbox, transport } of slow.slice(1)) while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    for (const { outbox, transport } of slow.slice(1)) while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -356,21 +356,21 @@ t.test('a reader that is too slow', (t) => {
       collapseKey: 'job', piece: { from, startingAt: (earlier) => sourceOf(`from ${earlier}`, 'and more') }
     })
     outbox.write([text(3, 10), text(5, 200 * KIB)])
-    t.ok(pool.waitingBytes > 200 * KIB)
-    while (outbox.behind) transport.drain()
+    t.ok(pool.queuedBytes > 200 * KIB)
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', 'from 3', 'and more'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
   t.test('a newer progress above the bound takes an older one\'s place', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (const name of ['old', 'new']) outbox.write([message(name, 200 * KIB, 'job')])
-    t.equal(pool.waitingBytes, 200 * KIB)
-    while (outbox.behind) transport.drain()
+    t.equal(pool.queuedBytes, 200 * KIB)
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', 'new'])
     t.equal(overflows(), 0)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -383,15 +383,15 @@ t.test('a reader that is too slow', (t) => {
     t.equal(outbox.stalledMs, 5000)
     t.ok(transport.pings.length > 0)
     const [oldest, ...others] = transport.pings as [Buffer, ...Buffer[]]
-    t.ok(outbox.ponged(Buffer.from('guessed')), 'it may answer the ping of somebody else')
+    t.ok(outbox.handlePong(Buffer.from('guessed')), 'it may answer the ping of somebody else')
     t.equal(outbox.stalledMs, 5000, 'but shows nothing')
-    t.ok(outbox.ponged(oldest))
+    t.ok(outbox.handlePong(oldest))
     t.equal(outbox.stalledMs, 0)
     clock.advance(1000)
-    t.equal(outbox.ponged(oldest), others.length > 1)
+    t.equal(outbox.handlePong(oldest), others.length > 1)
     t.equal(outbox.stalledMs, 1000, 'the same answer again shows nothing')
-    while (outbox.ponged(oldest));
-    t.notOk(outbox.ponged(others.at(-1)!), 'a pong that no ping asked for says nothing')
+    while (outbox.handlePong(oldest));
+    t.notOk(outbox.handlePong(others.at(-1)!), 'a pong that no ping asked for says nothing')
     t.end()
   })
 
@@ -407,10 +407,10 @@ t.test('a reader that is too slow', (t) => {
         largest = Math.max(largest, size)
         outbox.write([message('x', size, key)])
         // One above the bound may wait, and one be on its way.
-        if (outbox.waitingBytes > 100 * KIB + 2 * largest) return false
+        if (outbox.queuedBytes > 100 * KIB + 2 * largest) return false
       }
       outbox.close()
-      return pool.waitingBytes === 0 && overflows() <= 1
+      return pool.queuedBytes === 0 && overflows() <= 1
     }))
     t.end()
   })
@@ -432,10 +432,10 @@ t.test('the ceiling over all readers', (t) => {
   t.test('costs the one that holds most, and not the one that would pass it', (t) => {
     const { pool, slow } = setUp()
     for (const [at, kib] of [60, 70, 50].entries()) slow[at]!.outbox.write([message('a', kib * KIB)])
-    t.equal(pool.waitingBytes, 180 * KIB)
+    t.equal(pool.queuedBytes, 180 * KIB)
     slow[2]!.outbox.write([message('b', 30 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 140 * KIB)
+    t.equal(pool.queuedBytes, 140 * KIB)
     t.match(pool, { slowConsumers: 1, dropped: 1 })
     t.end()
   })
@@ -448,7 +448,7 @@ t.test('the ceiling over all readers', (t) => {
     clock.advance(1_000)
     slow[2]!.outbox.write([message('a', 30 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [1, 0, 0])
-    t.equal(pool.waitingBytes, 180 * KIB)
+    t.equal(pool.queuedBytes, 180 * KIB)
     t.end()
   })
 
@@ -457,7 +457,7 @@ t.test('the ceiling over all readers', (t) => {
     slow[0]!.outbox.write([message('a', 30 * KIB)])
     slow[1]!.outbox.write([message('a', 60 * KIB), message('b', 60 * KIB), message('c', 60 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 30 * KIB)
+    t.equal(pool.queuedBytes, 30 * KIB)
     t.match(pool, { dropped: 3 })
     t.end()
   })
@@ -476,7 +476,7 @@ t.test('the ceiling over all readers', (t) => {
     }
     t.strictSame(readers.map(({ overflows }) => overflows()), readers.map(() => 0))
     t.equal(hogs.reduce((sum, { overflows }) => sum + overflows(), 0), 1)
-    t.ok(pool.waitingBytes <= 1000 * KIB)
+    t.ok(pool.queuedBytes <= 1000 * KIB)
     t.end()
   })
 
@@ -486,15 +486,15 @@ t.test('the ceiling over all readers', (t) => {
     for (const [at, { outbox, transport }] of slow.entries()) {
       transport.stalled = true
       outbox.write([message(`large ${at}`, 400 * KIB)])
-      t.ok(pool.waitingBytes <= 1000 * KIB)
+      t.ok(pool.queuedBytes <= 1000 * KIB)
     }
     t.equal(pool.slowConsumers, 2, 'two of them have room')
     const small = makeOutbox(pool)
     small.transport.stalled = true
     small.outbox.write([message('first', 64 * KIB), message('b', 90 * KIB)])
     t.equal(small.overflows(), 0)
-    for (const { outbox, transport } of [...slow, small]) while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    for (const { outbox, transport } of [...slow, small]) while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -503,7 +503,7 @@ t.test('the ceiling over all readers', (t) => {
     slow[0]!.outbox.write([message('a', 30 * KIB)])
     slow[1]!.outbox.write([message('b', 300 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 30 * KIB)
+    t.equal(pool.queuedBytes, 30 * KIB)
     t.end()
   })
 
@@ -512,7 +512,7 @@ t.test('the ceiling over all readers', (t) => {
     for (const { outbox } of slow.slice(0, 2)) outbox.write([message('a', 60 * KIB)])
     slow[2]!.outbox.write([message('b', 190 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [1, 1, 0])
-    t.equal(pool.waitingBytes, 190 * KIB)
+    t.equal(pool.queuedBytes, 190 * KIB)
     t.end()
   })
 
@@ -523,7 +523,7 @@ t.test('the ceiling over all readers', (t) => {
     t.equal(overflows(), 0)
     transport.drain()
     t.equal(overflows(), 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.equal(outbox.freeableBytes, 0)
     t.end()
   })
@@ -533,7 +533,7 @@ t.test('the ceiling over all readers', (t) => {
     Reflect.deleteProperty(transport, 'ping')
     outbox.ping(Buffer.from('x'))
     outbox.write([message('a', 300 * KIB)])
-    t.notOk(outbox.ponged(Buffer.from('x')))
+    t.notOk(outbox.handlePong(Buffer.from('x')))
     t.equal(outbox.freeableBytes, 0)
     t.end()
   })
@@ -549,8 +549,8 @@ t.test('the ceiling over all readers', (t) => {
     const { pool, slow } = setUp()
     const [{ outbox, transport }] = slow as [ReturnType<typeof makeOutbox>]
     outbox.write([message('a', 150 * KIB)])
-    while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     slow[1]!.outbox.write([message('b', 150 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 0, 0])
     t.end()
@@ -579,14 +579,14 @@ t.test('an end', (t) => {
     t.ok(outbox.closed)
     outbox.write([message('c', 100)])
     t.equal(finished, 0)
-    t.ok(outbox.stalledMs >= 0 && outbox.behind)
-    while (outbox.behind) {
+    t.ok(outbox.stalledMs >= 0 && outbox.isBehind)
+    while (outbox.isBehind) {
       t.equal(finished, 0)
       transport.drain()
     }
     t.equal(finished, 1)
     t.strictSame(names(transport), ['first', 'a', 'b'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -597,7 +597,7 @@ t.test('an end', (t) => {
     outbox.finish(() => { finished++ })
     outbox.closeAsSlow()
     t.equal(finished, 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
@@ -608,7 +608,7 @@ t.test('an end', (t) => {
     transport.drain()
     t.match(outbox, { behind: false, closed: true })
     t.equal(pool.sent, 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 

@@ -193,10 +193,10 @@ t.test('a reader', (t) => {
       room.leave(guest, 's')
     }
     t.equal(guest.overflows, 0)
-    t.ok(room.pool.waitingBytes < 100 * 1024, `${room.pool.waitingBytes} bytes`)
+    t.ok(room.pool.queuedBytes < 100 * 1024, `${room.pool.queuedBytes} bytes`)
     while (guest.transport.bufferedBytes > 0) guest.transport.drain()
     t.equal(guest.transport.texts.filter((text) => text.includes('delta')).length, 0, 'what it has left is not sent')
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
 
@@ -207,7 +207,7 @@ t.test('a reader', (t) => {
     guest.transport.stall()
     for (let i = 0; i < 100; i++) join(room, guest)
     t.equal(guest.overflows, 1)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     room.hub.drop(guest.subscriber)
     t.equal(guest.subscriber.replays, undefined)
     t.end()
@@ -221,12 +221,12 @@ t.test('a reader', (t) => {
     join(room, guest)
     t.match(JSON.parse(guest.transport.texts[0]!), { replaying: 50, replayBytes: BODY.length + long.length })
     let news = ''
-    for (let reads = 0; guest.subscriber.outbox.behind; reads++) {
+    for (let reads = 0; guest.subscriber.outbox.isBehind; reads++) {
       t.ok(reads < 100)
       news += `${reads},`.repeat(1000)
       progress(room, `${reads},`.repeat(1000))
       room.clock.tick()
-      t.ok(room.pool.waitingBytes < 100 * 1024)
+      t.ok(room.pool.queuedBytes < 100 * 1024)
       guest.transport.drain()
     }
     t.equal(guest.overflows, 0)
@@ -278,7 +278,7 @@ t.test('a reader', (t) => {
     join(room, guest)
     room.hub.drop(guest.subscriber)
     t.equal(guest.subscriber.replays, undefined)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
   t.end()

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { all, isPromise, proceed, whenThere, type MaybePromise } from '../../../lib/util/maybe-promise.js'
+import { all, isPromise, tryThen, andThen, type MaybePromise } from '../../../lib/util/maybe-promise.js'
 
 const broken = new Error('broken')
 
@@ -11,12 +11,12 @@ t.test('anything with a then is a promise, and nothing else', (t) => {
 })
 
 t.test('whenThere carries on at once with what is there', (t) => {
-  t.equal(whenThere(2, (value) => value + 1), 3)
+  t.equal(andThen(2, (value) => value + 1), 3)
   t.end()
 })
 
 t.test('whenThere waits for what is not', async (t) => {
-  const sum = whenThere(Promise.resolve(2), (value) => value + 1)
+  const sum = andThen(Promise.resolve(2), (value) => value + 1)
   t.ok(isPromise(sum))
   t.equal(await sum, 3)
 })
@@ -26,25 +26,25 @@ t.test('proceed', (t) => {
   const fail = (): never => { throw broken }
 
   t.test('carries on at once with what is there', (t) => {
-    t.equal(proceed(() => 2, (value) => value + 1, () => 0), 3)
+    t.equal(tryThen(() => 2, (value) => value + 1, () => 0), 3)
     t.end()
   })
 
   t.test('waits for what is not', async (t) => {
-    const sum = proceed(() => Promise.resolve(2), (value) => value + 1, () => 0)
+    const sum = tryThen(() => Promise.resolve(2), (value) => value + 1, () => 0)
     t.ok(isPromise(sum))
     t.equal(await sum, 3)
   })
 
   t.test('tells a throw and a rejection alike', async (t) => {
-    t.equal(proceed<string, string>(fail, (value) => value, told), 'failed: broken')
-    t.equal(await proceed<string, string>(() => Promise.reject(broken), (value) => value, told), 'failed: broken')
+    t.equal(tryThen<string, string>(fail, (value) => value, told), 'failed: broken')
+    t.equal(await tryThen<string, string>(() => Promise.reject(broken), (value) => value, told), 'failed: broken')
   })
 
   t.test('does not take a failure to carry on for one of the start', async (t) => {
     const unheard = (): never => { throw new Error('asked though the start went well') }
-    t.throws(() => proceed(() => 2, fail, unheard), broken)
-    await t.rejects(Promise.resolve(proceed(() => Promise.resolve(2), fail, unheard)), broken)
+    t.throws(() => tryThen(() => 2, fail, unheard), broken)
+    await t.rejects(Promise.resolve(tryThen(() => Promise.resolve(2), fail, unheard)), broken)
   })
   t.end()
 })
