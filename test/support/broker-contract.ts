@@ -32,7 +32,7 @@ export function brokerContract (t: Test, makeBroker: MakeBroker): void {
       (async () => broker.publish(session, json('b'), durable))(), (async () => broker.control({ type: 'revoke', userId: 'one' }))()
     ])
     t.equal(node.deliveries.length, 1)
-    t.equal(node.orders.length, 0)
+    t.equal(node.controls.length, 0)
   })
 }
 
@@ -116,12 +116,12 @@ function orderContract (t: Test, start: Start): void {
 function controlContract (t: Test, start: Start): void {
   t.test('a control message reaches the node that sent it, which gets the result', async (t) => {
     const { broker, node } = await start(t)
-    for (const obeys of [true, false, 'failed'] as const) {
-      node.obeys = obeys
-      t.equal(await broker.control({ type: 'revoke', userId: 'one', sessionId: 'two' }), obeys)
-      t.strictSame(await node.nextOrder(), { type: 'revoke', userId: 'one', sessionId: 'two' })
-      t.equal(await broker.control({ type: 'cancel', sessionId: 'one', jobId: 'j' }), obeys)
-      t.strictSame(await node.nextOrder(), { type: 'cancel', sessionId: 'one', jobId: 'j' })
+    for (const result of [true, false, 'failed'] as const) {
+      node.result = result
+      t.equal(await broker.control({ type: 'revoke', userId: 'one', sessionId: 'two' }), result)
+      t.strictSame(await node.nextControl(), { type: 'revoke', userId: 'one', sessionId: 'two' })
+      t.equal(await broker.control({ type: 'cancel', sessionId: 'one', jobId: 'j' }), result)
+      t.strictSame(await node.nextControl(), { type: 'cancel', sessionId: 'one', jobId: 'j' })
     }
   })
 }

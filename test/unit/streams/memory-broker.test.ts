@@ -20,7 +20,7 @@ t.test('answers are there at once, and so are deliveries', (t) => {
   t.equal(broker.publish('session:s', '{}', report('start', { jobId: 'j' })).jobId, 'j')
   t.equal(broker.currentJob('session:s'), 'j')
   t.equal(broker.control({ type: 'revoke', userId: 'one' }), true)
-  t.strictSame(node.orders, [{ type: 'revoke', userId: 'one' }])
+  t.strictSame(node.controls, [{ type: 'revoke', userId: 'one' }])
   t.end()
 })
 
