@@ -64,6 +64,6 @@ t.test('a broker logs what it evicts, but not what expires', (t) => {
   t.equal(library.broker.bytes, 0)
   t.strictSame(log.entries, [])
   for (let n = 0; n < 11; n++) library.publish(`s${n}`, durable)
-  t.match(log.entries, [{ level: 'warn', message: /no room/, fields: { evicted: { streams: 1, messages: 1 } } }])
+  t.match(log.entries, [{ level: 'warn', message: /history is full/, fields: { evicted: { streams: 1, messages: 1 } } }])
   t.end()
 })
