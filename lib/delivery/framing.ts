@@ -54,7 +54,7 @@ export class Framing {
   #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
     const { durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#missedFrame(stream, publication)
-    // It has no collapse key: the client was told the exact number of replayed messages.
+    // It has no collapse key: the reply announced the exact number of replayed messages.
     const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
       addition: addedFields(stream, publication, mark), deflate: this.#deflate
     })

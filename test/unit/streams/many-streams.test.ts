@@ -67,7 +67,7 @@ t.test('a skipped stream does not outlive its lifetime', (t) => {
   for (let n = 0; n < 10; n++) library.publish(`another ${n}`)
   library.clock.advance(DAY_MS + MINUTE_MS)
   t.match(library.ask('s', since), { recovered: false, reason: 'restarted' })
-  t.match(library.ask('followed', followed), { recovered: true }, 'who follows keeps the numbers')
+  t.match(library.ask('followed', followed), { recovered: true }, 'a subscriber keeps the numbering')
   t.end()
 })
 
@@ -106,8 +106,8 @@ t.test('twice as many are kept if jobs run in all of them; a text then continues
   const again = library.publish('s 0', text('second half', 'j'))
   t.not(again.epoch, positions[0]!.epoch)
   const rest = { text: 'second half', offset: 12, truncated: true }
-  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'to who follows')
-  t.strictSame(pieces(library, 's 0'), [rest], 'and to who comes')
+  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'delivered to the subscriber')
+  t.strictSame(pieces(library, 's 0'), [rest], 'and replayed to a late one')
   library.publish('s 0', text(' and more', 'j'))
   t.strictSame(pieceOf(library.node.deliveries[1]!.publication), { text: ' and more', offset: 23, truncated: false })
   // The text of a job that starts now is complete.

@@ -315,7 +315,7 @@ t.test('the byte limit of all streams', (t) => {
     for (let i = 0; i < 40; i++) library.publish('s', report('complete'))
     const { bytes } = library.broker
     for (let i = 0; i < 1_000; i++) library.publish('s', report('complete'), '{"n":"as many"}'.padEnd(20))
-    t.ok(library.broker.bytes <= bytes, 'so many are remembered and no more')
+    t.ok(library.broker.bytes <= bytes, 'the number of remembered jobs is limited')
     t.end()
   })
   t.end()

@@ -19,7 +19,7 @@ function some (alphabet: string, units: number): string {
   return chosen.join('')
 }
 
-/** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for readers that missed it. */
+/** Returns the estimated and the measured memory of messages with these contents, including their frames for recoveries. */
 function cost (contents: (n: number) => string, { count = 4_000, inflates = false, deflateFromBytes = Infinity } = {}) {
   const endless = { maxMessages: Infinity, maxBytes: Infinity, maxTotalBytes: Infinity, deflateFromBytes }
   const room = new Room({ broker: memoryBroker(new FakeClock(), endless), deflate })
