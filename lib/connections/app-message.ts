@@ -1,5 +1,5 @@
 import { reservedTypes } from '../protocol/messages.js'
-import { checkBody, read, serialize } from '../util/app-values.js'
+import { checkBody, readAppValue, serialize } from '../util/app-values.js'
 import { errors } from '../util/errors.js'
 
 /** The app's own message: a `type` and any other fields that `JSON.stringify` accepts. */
@@ -34,5 +34,5 @@ export function serializeAppMessage (message: unknown, timestamp: string, sessio
  */
 function fieldsOf (name: string, value: unknown): object {
   const body = checkBody(name, value)
-  return read(() => ({ ...body }))
+  return readAppValue(() => ({ ...body }))
 }

@@ -1,7 +1,7 @@
 import type { Broker, ControlResult } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { isPromise, proceed, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { Connection } from './connection.js'
 import type { Subscriptions } from './subscriptions.js'
 import { JobMap } from '../util/job-map.js'
@@ -97,7 +97,7 @@ export class Cancellations {
         refuse(permission, permission === 'forbidden' ? FORBIDDEN : LATER)
         return
       }
-      return proceed(() => this.cancel(sessionId, jobId, mayStill), (cancelled) => {
+      return tryThen(() => this.cancel(sessionId, jobId, mayStill), (cancelled) => {
         if (cancelled === 'forbidden') refuse(cancelled, FORBIDDEN)
         else if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running, or it can\'t be cancelled')
         else if (cancelled === 'unavailable') refuse(cancelled, LATER)
@@ -112,10 +112,10 @@ export class Cancellations {
   /** Passes a cancel to every node. Calls `mayStill` once the job is known, because the broker may take a while to find it. */
   cancel (sessionId: string, jobId: string | undefined, mayStill: () => boolean = () => true): MaybePromise<Cancelled> {
     const { broker } = this.#options
-    return whenThere(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
+    return andThen(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
       if (found === undefined) return 'not_cancellable'
       if (!mayStill()) return 'forbidden'
-      return whenThere(broker.control({ type: 'cancel', sessionId, jobId: found }), (obeyed): Cancelled => {
+      return andThen(broker.control({ type: 'cancel', sessionId, jobId: found }), (obeyed): Cancelled => {
         if (obeyed === 'failed') return 'unavailable'
         return obeyed ? { jobId: found } : 'not_cancellable'
       })
@@ -132,7 +132,7 @@ export class Cancellations {
       return true
     }
     if (onCancel === undefined) return false
-    return proceed(() => {
+    return tryThen(() => {
       const answer = onCancel({ sessionId, jobId })
       return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
     }, (answer): ControlResult => {

@@ -4,7 +4,7 @@ import type { Hub, JoinRequest } from '../delivery/hub.js'
 import { Outbox } from '../delivery/outbox.js'
 import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { Transport } from '../delivery/transport.js'
-import { proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { closeCodes, type CloseName } from '../protocol/codes.js'
 import type { Since } from '../protocol/positions.js'
 import type { Budgets } from './budgets.js'
@@ -156,7 +156,7 @@ export class Handshakes {
     if (sessionId !== undefined && permission === 'allowed' && !handshake.isRevoked(userId, sessionId)) {
       requests.push({ stream: `session:${sessionId}`, ...admitted.request })
     }
-    return proceed(() => hub.join(connection.subscriber, requests, (joined) => {
+    return tryThen(() => hub.join(connection.subscriber, requests, (joined) => {
       // The answer may have taken a while. Dropping the subscriber aborts the join, so that nothing is sent.
       if (this.#refusal(handshake, identity) !== undefined) {
         hub.drop(connection.subscriber)

@@ -82,7 +82,7 @@ export class Heartbeat implements ConnectionWatcher {
    */
   pong (connection: Connection, payload: Buffer): boolean {
     connection.isAlive = true
-    if (!connection.subscriber.outbox.ponged(payload)) return false
+    if (!connection.subscriber.outbox.handlePong(payload)) return false
     if (connection.pingedAt === undefined || connection.pingPayload?.equals(payload) !== true) return true
     this.#options.counters.roundTrip(this.#options.clock.monotonic() - connection.pingedAt)
     connection.pingedAt = undefined
@@ -116,11 +116,11 @@ export class Heartbeat implements ConnectionWatcher {
     const { outbox } = connection.subscriber
     const now = clock.monotonic()
     // A client that reads waiting messages is alive, even if it has not reached the ping behind them.
-    const isAlive = connection.isAlive || outbox.hasTaken
-    outbox.hasTaken = false
+    const isAlive = connection.isAlive || outbox.hasDrained
+    outbox.hasDrained = false
     if (outbox.stalledMs > stallTimeoutMs) {
       outbox.closeAsSlow()
-    } else if (!isAlive && !outbox.behind && now >= this.#graceUntil) {
+    } else if (!isAlive && !outbox.isBehind && now >= this.#graceUntil) {
       counters.close('abnormal')
       log.debug({ clientId: connection.id }, 'a client answered no ping: terminated')
       outbox.transport.terminate()

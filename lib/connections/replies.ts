@@ -1,5 +1,5 @@
 import { isoTimestamps, type Clock } from '../util/clock.js'
-import type { Entered, Hub } from '../delivery/hub.js'
+import type { JoinedStream, Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Cancelling, ConnectionEstablished, ConnectionLimits, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
 import type { Connection } from './connection.js'
@@ -41,7 +41,7 @@ export class Replies {
   }
 
   /** Returns the first message of every connection as JSON text. The hub's `join` sends it. */
-  connection (clientId: string, sessionId: string | undefined, session: Entered | undefined, user: Entered | undefined): string {
+  connection (clientId: string, sessionId: string | undefined, session: JoinedStream | undefined, user: JoinedStream | undefined): string {
     return JSON.stringify({
       type: 'connection',
       status: 'connected',
@@ -54,7 +54,7 @@ export class Replies {
   }
 
   /** Returns the reply to `subscribe` as JSON text. The hub's `join` sends it. */
-  subscribed (sessionId: string, joined: Entered | undefined): string {
+  subscribed (sessionId: string, joined: JoinedStream | undefined): string {
     return JSON.stringify({
       type: 'subscribed', sessionId, timestamp: this.#timestamp(), ...(joined && position(joined))
     } satisfies Loose<Subscribed>)
@@ -88,6 +88,6 @@ export class Replies {
 /** A message before serialization. JSON.stringify omits undefined fields. */
 type Loose<T> = { [K in keyof T]: T[K] | undefined }
 
-function position ({ epoch, seq, recovered, replaying, reason }: Entered): NonNullable<ConnectionEstablished['user']> {
+function position ({ epoch, seq, recovered, replaying, reason }: JoinedStream): NonNullable<ConnectionEstablished['user']> {
   return { epoch, seq, recovered, replaying, ...(reason !== undefined && { reason }) }
 }

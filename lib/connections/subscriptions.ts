@@ -1,7 +1,7 @@
 import type { Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import type { Hub } from '../delivery/hub.js'
-import { isPromise, proceed, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Budgets } from './budgets.js'
 import type { Connection, Subscription, SubscribeRequest } from './connection.js'
@@ -60,7 +60,7 @@ export class Subscriptions {
     if (authorize === true) return 'allowed'
     const { userId } = identity
     const { sessionId } = action
-    return proceed(() => {
+    return tryThen(() => {
       const answer = authorize(identity, action)
       return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
     }, (answer): Permission => {
@@ -84,10 +84,10 @@ export class Subscriptions {
     const question: Question = { connection, sessionId: action.sessionId, isRevoked: false }
     const mayStill = (): boolean => !question.isRevoked && connections.mayAct(connection)
     this.#questions.add(question)
-    const acted = whenThere(this.permit(connection.identity, action), (permission) => {
+    const acted = andThen(this.permit(connection.identity, action), (permission) => {
       if (connections.mayAct(connection)) return act(question.isRevoked ? 'forbidden' : permission, mayStill)
     })
-    void whenThere(acted, () => { this.#questions.delete(question) })
+    void andThen(acted, () => { this.#questions.delete(question) })
   }
 
   /** Sends the error for a refused subscription, requested by `subscribe` or in the query. */
@@ -156,7 +156,7 @@ export class Subscriptions {
     const stream = `session:${sessionId}` as const
     // An unsubscribe cancels this request. A later subscription to the same session is another object.
     const isWanted = (): boolean => connection.subscriptions.get(sessionId) === subscription
-    void proceed(() => hub.join(connection.subscriber, [{ stream, ...request }], (joined) => {
+    void tryThen(() => hub.join(connection.subscriber, [{ stream, ...request }], (joined) => {
       // A closing connection aborts the join, so the broker's answer is not sent.
       if (!connections.mayAct(connection)) return ''
       subscription.joined = true

@@ -61,41 +61,41 @@ export class Channel {
   /** The batch that is being flushed. */
   current: Batch | undefined
   /** Pending joins, and what was published since they began. Undefined if there are none. */
-  #entering: Map<Subscriber, Entry[]> | undefined
+  #joining: Map<Subscriber, Entry[]> | undefined
 
   constructor (stream: Stream) {
     this.stream = stream
   }
 
   get size (): number {
-    return this.subscribers.size + (this.#entering?.size ?? 0)
+    return this.subscribers.size + (this.#joining?.size ?? 0)
   }
 
   /** Begins a join. Returns the list that collects the publications until it ends. Replaces an earlier pending join. */
-  enter (subscriber: Subscriber): Entry[] {
-    const meanwhile: Entry[] = []
-    this.#entering ??= new Map()
-    this.#entering.set(subscriber, meanwhile)
-    subscriber.entering ??= new Set()
-    subscriber.entering.add(this)
-    return meanwhile
+  beginJoin (subscriber: Subscriber): Entry[] {
+    const arrived: Entry[] = []
+    this.#joining ??= new Map()
+    this.#joining.set(subscriber, arrived)
+    subscriber.joining ??= new Set()
+    subscriber.joining.add(this)
+    return arrived
   }
 
-  isEntering (subscriber: Subscriber, meanwhile: Entry[]): boolean {
-    return this.#entering?.get(subscriber) === meanwhile
+  isJoining (subscriber: Subscriber, arrived: Entry[]): boolean {
+    return this.#joining?.get(subscriber) === arrived
   }
 
   /** Ends a pending join, if there is one. */
-  unenter (subscriber: Subscriber): void {
-    if (this.#entering?.delete(subscriber) !== true) return
-    if (this.#entering.size === 0) this.#entering = undefined
-    subscriber.entering?.delete(this)
-    if (subscriber.entering?.size === 0) subscriber.entering = undefined
+  endJoin (subscriber: Subscriber): void {
+    if (this.#joining?.delete(subscriber) !== true) return
+    if (this.#joining.size === 0) this.#joining = undefined
+    subscriber.joining?.delete(this)
+    if (subscriber.joining?.size === 0) subscriber.joining = undefined
   }
 
   /** Adds an entry for all subscribers. Returns the batch if the entry began a new one, which must then be flushed. */
   add (entry: Entry): Batch | undefined {
-    if (this.#entering !== undefined) for (const meanwhile of this.#entering.values()) meanwhile.push(entry)
+    if (this.#joining !== undefined) for (const arrived of this.#joining.values()) arrived.push(entry)
     if (this.subscribers.size === 0) return undefined
     if (this.next === undefined) return this.next = new Batch(this, entry)
     this.next.add(entry)
@@ -103,13 +103,13 @@ export class Channel {
   }
 
   /** Begins a flush. Entries that are added during it go to the next batch. */
-  turn (): void {
+  beginFlush (): void {
     this.current = this.next
     this.next = undefined
   }
 
   /** Ends a flush. */
-  sent (): void {
+  endFlush (): void {
     this.current = undefined
   }
 }
@@ -123,15 +123,15 @@ export class Subscriber {
   /** Replaced at each change: V8 over-allocates a growing array by 16 slots, and most subscribers have 2 or 3 channels. */
   channels: readonly Channel[] = []
   /** Channels with a pending join. Undefined if there are none. */
-  entering: Set<Channel> | undefined
+  joining: Set<Channel> | undefined
   /** Deliveries before this number are written, are in its own queue, or were not for this subscriber. */
   cursor = 0
   /** Its own queue for the next flush, in order. Undefined while it simply gets a whole batch of one channel. */
-  own: Outgoing[] | undefined
+  queue: Outgoing[] | undefined
   /** Unfinished replays and their channels. Undefined if there are none. */
   replays: Map<Replay, Channel> | undefined
   /** During a flush: the first batch for this subscriber, and whether it needs anything other than exactly this batch. */
-  fedBy: Batch | undefined
+  firstBatch: Batch | undefined
   mixed = false
 
   constructor (outbox: Outbox) {

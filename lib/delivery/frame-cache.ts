@@ -12,7 +12,7 @@ const FRAME_BYTES = 512
 /** The value of `replayed` in a frame. The frames of live messages have no such field. */
 export type Mark = Replayed | 'live'
 
-interface Kept {
+interface CachedFrame {
   readonly source: object
   readonly revision: number | undefined
   readonly frame: Frame
@@ -24,7 +24,7 @@ interface Kept {
  */
 export class FrameCache {
   readonly #clock: Clock
-  readonly #frames: Record<Mark, Map<unknown, Kept>> = { live: new Map(), snapshot: new Map(), missed: new Map() }
+  readonly #frames: Record<Mark, Map<unknown, CachedFrame>> = { live: new Map(), snapshot: new Map(), missed: new Map() }
   #bytes = 0
   #timer: Timer | undefined
 

@@ -31,7 +31,7 @@ export class Framing {
   /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
     const { body, durable, text, jobId } = publication
-    const addition = additionTo(stream, publication)
+    const addition = addedFields(stream, publication)
     if (durable) return new Frame(body, { addition, deflate: this.#deflate })
     return new Frame(text === undefined ? body : withText(publication, text, text.from), {
       addition,
@@ -40,23 +40,23 @@ export class Framing {
       collapseKey: jobId === undefined ? undefined : `${stream.length} ${stream}${jobId}`,
       piece: text && {
         from: text.from,
-        startingAt: (from) => new Replay([publication], () => from, (...piece) => this.#past(stream, 'live', ...piece))
+        startingAt: (from) => new Replay([publication], () => from, (...piece) => this.#replayFrame(stream, 'live', ...piece))
       }
     })
   }
 
   /** Returns a replay, whose messages are marked with `replayed`, for a client that already has some of the jobs' texts. */
   replay (stream: Stream, publications: readonly Publication[], replayed: Replayed, have: HeldTexts | undefined): Replay {
-    return new Replay(publications, (jobId) => have?.get(jobId) ?? 0, (...piece) => this.#past(stream, replayed, ...piece))
+    return new Replay(publications, (jobId) => have?.get(jobId) ?? 0, (...piece) => this.#replayFrame(stream, replayed, ...piece))
   }
 
   /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
-  #past (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
+  #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
     const { durable, text, revision, jobId } = publication
-    if (durable && mark === 'missed') return this.#missed(stream, publication)
-    // It has no collapse key: the client was told the exact number of replayed messages.
+    if (durable && mark === 'missed') return this.#missedFrame(stream, publication)
+    // It has no collapse key: the reply announced the exact number of replayed messages.
     const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
-      addition: additionTo(stream, publication, mark), deflate: this.#deflate
+      addition: addedFields(stream, publication, mark), deflate: this.#deflate
     })
     if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(publication))
     if (text === undefined) return make(publication)
@@ -75,9 +75,9 @@ export class Framing {
   }
 
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
-  #missed (stream: Stream, publication: Publication): Frame {
+  #missedFrame (stream: Stream, publication: Publication): Frame {
     if (!(publication.made instanceof Frame)) {
-      const addition = additionTo(stream, publication, 'missed')
+      const addition = addedFields(stream, publication, 'missed')
       publication.made = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
     }
     return publication.made as Frame
@@ -85,7 +85,7 @@ export class Framing {
 }
 
 /** Returns the fields to append to a publication's body: those that the broker decided, and `replayed`. */
-function additionTo (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
+function addedFields (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
   if (seq === undefined && jobId === undefined && mark === 'live') return undefined
   const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
   const number = seq === undefined ? '' : `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`

@@ -1,6 +1,6 @@
 import type { Broker, Joined, Position, Publication, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
-import { all, proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { all, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { Channel, type Batch, type Entry, type Subscriber } from './channel.js'
 import type { DeflateSettings, Frame } from './frame.js'
 import { Framing, type HeldTexts } from './framing.js'
@@ -14,7 +14,7 @@ export interface JoinRequest {
 }
 
 /** The result of joining a stream, and the size of the replay that the subscriber gets. */
-export interface Entered extends Joined {
+export interface JoinedStream extends Joined {
   /** Number of replayed messages: the length of `replay`, and more if a text is sent in pieces. */
   readonly replaying: number
   /** Approximate size of these messages, in bytes. */
@@ -22,14 +22,14 @@ export interface Entered extends Joined {
 }
 
 /** Returns the message that the subscriber gets before any message of the joined streams. */
-export type Greet = (entered: ReadonlyMap<Stream, Entered>) => string
+export type MakeJoinReply = (joined: ReadonlyMap<Stream, JoinedStream>) => string
 
 /** A subscriber's pending join of a channel. */
-interface Entrance {
+interface PendingJoin {
   readonly channel: Channel
   readonly have: HeldTexts | undefined
   /** Publications delivered since the join began. Absent if it is subscribed already and only requests its position. */
-  readonly meanwhile?: Entry[]
+  readonly arrived?: Entry[]
 }
 
 export interface HubOptions {
@@ -58,7 +58,7 @@ export class Hub {
   readonly #channels = new Map<Stream, Channel>()
   /** Batches, and subscribers with their own queue, since the last flush. */
   #batches: Batch[] = []
-  #settled: Subscriber[] = []
+  #queued: Subscriber[] = []
   #order = 0
   #willFlush = false
 
@@ -74,34 +74,34 @@ export class Hub {
   }
 
   /**
-   * Subscribes to several streams together. Once the broker has joined them all, it calls `greet` with the results. It sends
-   * the message that `greet` returns, then the replays, then the publications that arrived in the meantime. Streams that the
-   * subscriber has left by then have no result; if none is left, `greet` is not called.
+   * Subscribes to several streams together. Once the broker has joined them all, it calls `makeReply` with the results. It sends
+   * the message that `makeReply` returns, then the replays, then the publications that arrived in the meantime. Streams that the
+   * subscriber has left by then have no result; if none is left, `makeReply` is not called.
    *
    * @throws The broker's error, if it can't join a stream. Then no new subscription exists.
    */
-  join (subscriber: Subscriber, requests: readonly JoinRequest[], greet: Greet): MaybePromise<void> {
-    const entrances = requests.map((request) => this.#approach(subscriber, request))
-    return proceed(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (answers) => {
-      const entered = new Map<Stream, Entered & { readonly past: Replay }>()
-      entrances.forEach((entrance, at) => {
-        const { channel: { stream }, have } = entrance
-        const answer = answers[at]
-        if (answer === undefined || !isWaiting(subscriber, entrance)) return
-        const past = this.#framing.replay(stream, answer.replay, answer.recovered ? 'missed' : 'snapshot', have)
-        entered.set(stream, { ...answer, past, replaying: past.messages, replayBytes: past.bytes })
+  join (subscriber: Subscriber, requests: readonly JoinRequest[], makeReply: MakeJoinReply): MaybePromise<void> {
+    const joins = requests.map((request) => this.#beginJoin(subscriber, request))
+    return tryThen(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (results) => {
+      const joined = new Map<Stream, JoinedStream & { readonly frames: Replay }>()
+      joins.forEach((join, at) => {
+        const { channel: { stream }, have } = join
+        const result = results[at]
+        if (result === undefined || !isPending(subscriber, join)) return
+        const frames = this.#framing.replay(stream, result.replay, result.recovered ? 'missed' : 'snapshot', have)
+        joined.set(stream, { ...result, frames, replaying: frames.messages, replayBytes: frames.bytes })
       })
-      if (entered.size > 0 && !subscriber.outbox.closed) {
-        this.send(subscriber, greet(entered))
-        for (const entrance of entrances) {
-          const answer = entered.get(entrance.channel.stream)
+      if (joined.size > 0 && !subscriber.outbox.closed) {
+        this.send(subscriber, makeReply(joined))
+        for (const join of joins) {
+          const result = joined.get(join.channel.stream)
           // If a stream is requested twice, only the later join is still pending.
-          if (answer !== undefined && isWaiting(subscriber, entrance)) this.#enter(subscriber, entrance, answer, answer.past)
+          if (result !== undefined && isPending(subscriber, join)) this.#completeJoin(subscriber, join, result, result.frames)
         }
       }
-      this.#abandon(subscriber, entrances)
+      this.#endPendingJoins(subscriber, joins)
     }, (error) => {
-      this.#abandon(subscriber, entrances)
+      this.#endPendingJoins(subscriber, joins)
       throw error
     })
   }
@@ -110,14 +110,14 @@ export class Hub {
   leave (subscriber: Subscriber, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
-    channel.unenter(subscriber)
+    channel.endJoin(subscriber)
     for (const [replay, ofChannel] of subscriber.replays ?? []) if (ofChannel === channel) replay.stop()
     if (channel.subscribers.has(subscriber)) {
-      this.#settle(subscriber)
+      this.#queueDue(subscriber)
       channel.subscribers.delete(subscriber)
       subscriber.channels = subscriber.channels.filter((other) => other !== channel)
     }
-    this.#dispose(channel)
+    this.#deleteIfEmpty(channel)
   }
 
   /** Stops all replays of a subscriber. */
@@ -127,31 +127,31 @@ export class Hub {
 
   /** Sends what was delivered so far and nothing more. Calls back when all of it was written to the socket. */
   finish (subscriber: Subscriber, finished: () => void): void {
-    this.#settle(subscriber)
-    writeOwn(subscriber)
+    this.#queueDue(subscriber)
+    writeQueue(subscriber)
     subscriber.outbox.finish(finished)
-    this.#forget(subscriber)
+    this.#leaveAll(subscriber)
   }
 
   /** Removes a closed connection, and discards everything that is queued for it. */
   drop (subscriber: Subscriber): void {
     subscriber.outbox.close()
     this.stopReplays(subscriber)
-    this.#forget(subscriber)
+    this.#leaveAll(subscriber)
   }
 
-  #forget (subscriber: Subscriber): void {
+  #leaveAll (subscriber: Subscriber): void {
     for (const channel of subscriber.channels) {
       channel.subscribers.delete(subscriber)
-      this.#dispose(channel)
+      this.#deleteIfEmpty(channel)
     }
     subscriber.channels = []
-    for (const channel of subscriber.entering ?? []) {
-      channel.unenter(subscriber)
-      this.#dispose(channel)
+    for (const channel of subscriber.joining ?? []) {
+      channel.endJoin(subscriber)
+      this.#deleteIfEmpty(channel)
     }
-    subscriber.own = undefined
-    subscriber.fedBy = undefined
+    subscriber.queue = undefined
+    subscriber.firstBatch = undefined
   }
 
   /** Delivers a publication to all subscribers of its stream. Returns how many there are. */
@@ -162,14 +162,14 @@ export class Hub {
     const batch = channel.add(entry)
     if (batch !== undefined) {
       this.#batches.push(batch)
-      this.#flushLater()
+      this.#scheduleFlush()
     }
     return channel.size
   }
 
   /** Sends a message to a single connection, after everything that was delivered to it so far. */
   send (subscriber: Subscriber, text: string): void {
-    this.#sendLater(subscriber, this.#framing.direct(text))
+    this.#enqueue(subscriber, this.#framing.direct(text))
   }
 
   /**
@@ -179,49 +179,49 @@ export class Hub {
    */
   #flush (): void {
     this.#willFlush = false
-    const [batches, settled] = [this.#batches, this.#settled]
+    const [batches, queued] = [this.#batches, this.#queued]
     // The end of these batches in the global order.
     const end = this.#order
     this.#batches = []
-    this.#settled = []
-    for (const { channel } of batches) channel.turn()
+    this.#queued = []
+    for (const { channel } of batches) channel.beginFlush()
     const [only, another] = batches
     if (only !== undefined && another === undefined) this.#writeToAll(only, end)
     else this.#writeToEach(batches, end)
-    for (const subscriber of settled) {
+    for (const subscriber of queued) {
       // Written or dropped in the meantime.
-      if (subscriber.own === undefined) continue
-      this.#settle(subscriber)
-      writeOwn(subscriber)
+      if (subscriber.queue === undefined) continue
+      this.#queueDue(subscriber)
+      writeQueue(subscriber)
     }
-    for (const { channel } of batches) channel.sent()
+    for (const { channel } of batches) channel.endFlush()
   }
 
-  #approach (subscriber: Subscriber, { stream, have }: JoinRequest): Entrance {
+  #beginJoin (subscriber: Subscriber, { stream, have }: JoinRequest): PendingJoin {
     const channel = this.#open(stream)
     if (channel.subscribers.has(subscriber)) return { channel, have }
-    return { channel, have, meanwhile: channel.enter(subscriber) }
+    return { channel, have, arrived: channel.beginJoin(subscriber) }
   }
 
-  #enter (subscriber: Subscriber, { channel, meanwhile }: Entrance, joined: Joined, past: Replay): void {
-    if (past.messages > 0) {
+  #completeJoin (subscriber: Subscriber, { channel, arrived }: PendingJoin, joined: Joined, frames: Replay): void {
+    if (frames.messages > 0) {
       const replays = subscriber.replays ??= new Map<Replay, Channel>()
-      replays.set(past, channel)
-      past.ended = () => { forgetReplay(subscriber, past) }
-      this.#sendLater(subscriber, past)
+      replays.set(frames, channel)
+      frames.ended = () => { deleteReplay(subscriber, frames) }
+      this.#enqueue(subscriber, frames)
     }
-    if (meanwhile === undefined) return
-    for (const { revision, frame } of meanwhile) if (revision > joined.revision) this.#sendLater(subscriber, frame)
-    channel.unenter(subscriber)
+    if (arrived === undefined) return
+    for (const { revision, frame } of arrived) if (revision > joined.revision) this.#enqueue(subscriber, frame)
+    channel.endJoin(subscriber)
     channel.subscribers.add(subscriber)
     subscriber.channels = subscriber.channels.concat(channel)
   }
 
   /** Ends the joins that are still pending. */
-  #abandon (subscriber: Subscriber, entrances: readonly Entrance[]): void {
-    for (const { channel, meanwhile } of entrances) {
-      if (meanwhile !== undefined && channel.isEntering(subscriber, meanwhile)) channel.unenter(subscriber)
-      this.#dispose(channel)
+  #endPendingJoins (subscriber: Subscriber, joins: readonly PendingJoin[]): void {
+    for (const { channel, arrived } of joins) {
+      if (arrived !== undefined && channel.isJoining(subscriber, arrived)) channel.endJoin(subscriber)
+      this.#deleteIfEmpty(channel)
     }
   }
 
@@ -229,24 +229,24 @@ export class Hub {
   #writeToAll (batch: Batch, end: number): void {
     for (const subscriber of batch.channel.subscribers) {
       // It has its own queue.
-      if (subscriber.own !== undefined) continue
+      if (subscriber.queue !== undefined) continue
       if (subscriber.cursor <= batch.begin) this.#writeWhole(subscriber, batch, end)
-      else this.#writeComing(subscriber)
+      else this.#writeDue(subscriber)
     }
   }
 
   #writeToEach (batches: readonly Batch[], end: number): void {
-    const noted: Subscriber[] = []
+    const targets: Subscriber[] = []
     for (const batch of batches) {
-      for (const subscriber of batch.channel.subscribers) if (note(subscriber, batch)) noted.push(subscriber)
+      for (const subscriber of batch.channel.subscribers) if (noteBatch(subscriber, batch)) targets.push(subscriber)
     }
-    for (const subscriber of noted) {
-      const { fedBy, mixed } = subscriber
-      subscriber.fedBy = undefined
+    for (const subscriber of targets) {
+      const { firstBatch, mixed } = subscriber
+      subscriber.firstBatch = undefined
       // It was closed, or got its own queue, since the first loop.
-      if (fedBy === undefined || subscriber.own !== undefined) continue
-      if (mixed) this.#writeComing(subscriber)
-      else this.#writeWhole(subscriber, fedBy, end)
+      if (firstBatch === undefined || subscriber.queue !== undefined) continue
+      if (mixed) this.#writeDue(subscriber)
+      else this.#writeWhole(subscriber, firstBatch, end)
     }
   }
 
@@ -256,28 +256,28 @@ export class Hub {
     writeBatch(subscriber, batch)
   }
 
-  #writeComing (subscriber: Subscriber): void {
-    const coming = this.#coming(subscriber)
+  #writeDue (subscriber: Subscriber): void {
+    const due = this.#dueFrames(subscriber)
     subscriber.cursor = this.#order
-    subscriber.outbox.write(coming)
+    subscriber.outbox.write(due)
   }
 
   /** Moves everything that is due to the subscriber's own queue, so that whatever is added next comes after it. */
-  #settle (subscriber: Subscriber): Outgoing[] {
-    const coming = this.#coming(subscriber)
+  #queueDue (subscriber: Subscriber): Outgoing[] {
+    const due = this.#dueFrames(subscriber)
     subscriber.cursor = this.#order
-    if (subscriber.own === undefined) {
-      subscriber.own = coming
-      this.#settled.push(subscriber)
-      this.#flushLater()
+    if (subscriber.queue === undefined) {
+      subscriber.queue = due
+      this.#queued.push(subscriber)
+      this.#scheduleFlush()
     } else {
-      for (const frame of coming) subscriber.own.push(frame)
+      for (const frame of due) subscriber.queue.push(frame)
     }
-    return subscriber.own
+    return subscriber.queue
   }
 
   /** Returns the frames from the subscriber's cursor on, in the order of their delivery. */
-  #coming ({ channels, cursor }: Subscriber): Frame[] {
+  #dueFrames ({ channels, cursor }: Subscriber): Frame[] {
     const entries: Entry[] = []
     for (const { current, next } of channels) {
       current?.collect(cursor, entries)
@@ -286,12 +286,12 @@ export class Hub {
     return entries.sort((a, b) => a.order - b.order).map(({ frame }) => frame)
   }
 
-  #sendLater (subscriber: Subscriber, item: Outgoing): void {
+  #enqueue (subscriber: Subscriber, item: Outgoing): void {
     if (subscriber.outbox.closed) return
-    this.#settle(subscriber).push(item)
+    this.#queueDue(subscriber).push(item)
   }
 
-  #flushLater (): void {
+  #scheduleFlush (): void {
     if (this.#willFlush) return
     this.#willFlush = true
     this.#clock.endOfTick(() => { this.#flush() })
@@ -307,7 +307,7 @@ export class Hub {
   }
 
   /** Deletes a channel that has no subscribers. */
-  #dispose (channel: Channel): void {
+  #deleteIfEmpty (channel: Channel): void {
     if (channel.size > 0 || this.#channels.get(channel.stream) !== channel) return
     this.#channels.delete(channel.stream)
     this.#broker.leave(channel.stream)
@@ -315,11 +315,11 @@ export class Hub {
 }
 
 /** Notes that the subscriber gets this batch. Returns whether it is the first one in this flush. */
-function note (subscriber: Subscriber, batch: Batch): boolean {
+function noteBatch (subscriber: Subscriber, batch: Batch): boolean {
   // It has its own queue.
-  if (subscriber.own !== undefined) return false
-  const isFirst = subscriber.fedBy === undefined
-  subscriber.fedBy ??= batch
+  if (subscriber.queue !== undefined) return false
+  const isFirst = subscriber.firstBatch === undefined
+  subscriber.firstBatch ??= batch
   subscriber.mixed = !isFirst || subscriber.cursor > batch.begin
   return isFirst
 }
@@ -328,17 +328,17 @@ function writeBatch ({ outbox }: Subscriber, batch: Batch): void {
   if (!outbox.writeJoined(batch.bytes(outbox.transport.inflates), batch.frames)) outbox.write(batch.frames)
 }
 
-function writeOwn (subscriber: Subscriber): void {
-  const { own, outbox } = subscriber
-  subscriber.own = undefined
-  if (own !== undefined) outbox.write(own)
+function writeQueue (subscriber: Subscriber): void {
+  const { queue, outbox } = subscriber
+  subscriber.queue = undefined
+  if (queue !== undefined) outbox.write(queue)
 }
 
-function isWaiting (subscriber: Subscriber, { channel, meanwhile }: Entrance): boolean {
-  return meanwhile === undefined ? channel.subscribers.has(subscriber) : channel.isEntering(subscriber, meanwhile)
+function isPending (subscriber: Subscriber, { channel, arrived }: PendingJoin): boolean {
+  return arrived === undefined ? channel.subscribers.has(subscriber) : channel.isJoining(subscriber, arrived)
 }
 
-function forgetReplay (subscriber: Subscriber, replay: Replay): void {
+function deleteReplay (subscriber: Subscriber, replay: Replay): void {
   subscriber.replays?.delete(replay)
   if (subscriber.replays?.size === 0) subscriber.replays = undefined
 }

@@ -19,7 +19,7 @@ export class OutboxPool {
   readonly monotonic: () => number
   readonly timestamp: () => string
   /** Bytes that are queued in all outboxes. */
-  waitingBytes = 0
+  queuedBytes = 0
   /** Messages written to sockets. */
   sent = 0
   /** Ephemeral messages that a newer one replaced while the client was behind. */
@@ -51,7 +51,7 @@ export class OutboxPool {
   }
 
   /** Returns how many bytes a large frame needs: none if it is already queued in another outbox. */
-  needed (frame: Frame): number {
+  neededBytes (frame: Frame): number {
     return this.#large.has(frame) ? 0 : frame.bytes(false).length
   }
 
@@ -61,19 +61,19 @@ export class OutboxPool {
   }
 
   /** Counts a large frame as queued in one more outbox. All outboxes share its memory, so its bytes count once. */
-  hold (frame: Frame): void {
-    this.waitingBytes += this.needed(frame)
+  holdLarge (frame: Frame): void {
+    this.queuedBytes += this.neededBytes(frame)
     this.#large.set(frame, (this.#large.get(frame) ?? 0) + 1)
   }
 
   /** Counts a large frame as queued in one outbox less. */
-  release (frame: Frame): void {
+  releaseLarge (frame: Frame): void {
     const left = Number(this.#large.get(frame)) - 1
     if (left > 0) {
       this.#large.set(frame, left)
     } else {
       this.#large.delete(frame)
-      this.waitingBytes -= this.needed(frame)
+      this.queuedBytes -= this.neededBytes(frame)
     }
   }
 
@@ -83,7 +83,7 @@ export class OutboxPool {
    * nothing.
    */
   makeRoom (bytes: number): void {
-    while (this.waitingBytes + bytes > this.maxTotalBytes) {
+    while (this.queuedBytes + bytes > this.maxTotalBytes) {
       let worst: Backlogged | undefined
       let worstCost = -1
       for (const outbox of this.#backlogged) {

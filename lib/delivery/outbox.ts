@@ -29,14 +29,14 @@ const SOURCE_BYTES = 512
 /** An item for an outbox: a frame, or a source that makes frames when their turn comes. */
 export type Outgoing = Frame | FrameSource
 
-interface Waiting {
+interface QueuedItem {
   readonly item: Outgoing
   /** Offset in the job's text that the client has reached. Below the frame's own offset if it replaced frames with text. */
   readonly from: number | undefined
 }
 
 /** A frame that is being written to the socket, fragment by fragment if it is long. */
-interface Begun {
+interface InFlight {
   readonly frame: Frame
   readonly bytes: Buffer
   /** Bytes written so far. */
@@ -52,7 +52,7 @@ interface Backlog {
   fresh: readonly Outgoing[]
   freshAt: number
   /** Queued items in order. The key is a frame's collapse key, or a unique number. */
-  readonly items: Map<string | number, Waiting>
+  readonly items: Map<string | number, QueuedItem>
   nextKey: number
   /** Bytes of the items, without the large one. */
   bytes: number
@@ -60,9 +60,9 @@ interface Backlog {
   large: Frame | undefined
   /** What is being written. It is no longer in `items`. */
   source: FrameSource | undefined
-  begun: Begun | undefined
+  inFlight: InFlight | undefined
   /** When the client last read something, as a drained socket or a pong shows. */
-  takenAt: number
+  lastReadAt: number
 }
 
 /**
@@ -72,9 +72,9 @@ interface Backlog {
 export class Outbox implements Backlogged {
   readonly transport: Transport
   /** Set when the socket drains. The heartbeat resets it: a client that reads is alive. */
-  hasTaken = false
+  hasDrained = false
   /** Called when the client is a slow consumer. By then the outbox is closed and its memory is free. */
-  readonly #onShed: () => void
+  readonly #onSlowConsumer: () => void
   readonly #pool: OutboxPool
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
@@ -85,10 +85,10 @@ export class Outbox implements Backlogged {
   /** Number of pings in flight. */
   #unanswered = 0
 
-  constructor (transport: Transport, pool: OutboxPool, onShed: () => void) {
+  constructor (transport: Transport, pool: OutboxPool, onSlowConsumer: () => void) {
     this.transport = transport
     this.#pool = pool
-    this.#onShed = onShed
+    this.#onSlowConsumer = onSlowConsumer
   }
 
   /** Whether it accepts no more items. */
@@ -99,31 +99,31 @@ export class Outbox implements Backlogged {
   /** Bytes of memory that closing it would free. */
   get freeableBytes (): number {
     if (this.#backlog === undefined) return 0
-    const { bytes, large, begun } = this.#backlog
-    const held = (large === undefined ? 0 : this.#pool.shareOf(large)) + (begun?.isLarge === true ? this.#pool.shareOf(begun.frame) : 0)
-    return bytes + held + (begun?.counted ?? 0)
+    const { bytes, large, inFlight } = this.#backlog
+    const held = (large === undefined ? 0 : this.#pool.shareOf(large)) + (inFlight?.isLarge === true ? this.#pool.shareOf(inFlight.frame) : 0)
+    return bytes + held + (inFlight?.counted ?? 0)
   }
 
   /** Bytes that are queued here. */
-  get waitingBytes (): number {
+  get queuedBytes (): number {
     if (this.#backlog === undefined) return 0
-    const { bytes, large, begun } = this.#backlog
-    return bytes + (large === undefined ? 0 : this.#lengthOf(large)) + (begun === undefined ? 0 : begun.bytes.length - begun.written)
+    const { bytes, large, inFlight } = this.#backlog
+    return bytes + (large === undefined ? 0 : this.#lengthOf(large)) + (inFlight === undefined ? 0 : inFlight.bytes.length - inFlight.written)
   }
 
   /** Bytes that are queued here and in the socket. */
   get bufferedBytes (): number {
-    return this.transport.bufferedBytes + this.waitingBytes
+    return this.transport.bufferedBytes + this.queuedBytes
   }
 
   /** Whether anything is queued here. */
-  get behind (): boolean {
+  get isBehind (): boolean {
     return this.#backlog !== undefined
   }
 
   /** How long the client has read nothing while something was queued here, in milliseconds. */
   get stalledMs (): number {
-    return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.takenAt
+    return this.#backlog === undefined ? 0 : this.#pool.monotonic() - this.#backlog.lastReadAt
   }
 
   /** Sends a ping, if the transport supports it. */
@@ -137,14 +137,14 @@ export class Outbox implements Backlogged {
    * Handles a pong. Returns whether it may answer a ping that was sent. The payloads of the outbox's own pings can't be
    * guessed, so a pong with one of them proves that the client has read everything before that ping.
    */
-  ponged (payload: Buffer): boolean {
+  handlePong (payload: Buffer): boolean {
     if (this.#unanswered === 0) return false
     this.#unanswered--
     const answered = this.#probes.indexOf(payload.toString('latin1'))
     if (answered < 0) return true
     // A peer may answer only the latest of several pings (RFC 6455, section 5.5.3).
     this.#probes = this.#probes.slice(answered + 1)
-    if (this.#backlog !== undefined) this.#backlog.takenAt = this.#pool.monotonic()
+    if (this.#backlog !== undefined) this.#backlog.lastReadAt = this.#pool.monotonic()
     return true
   }
 
@@ -160,12 +160,12 @@ export class Outbox implements Backlogged {
 
   /** Writes as much as the socket has room for, and queues the rest. */
   write (items: readonly Outgoing[]): void {
-    if (this.#closed || items.length === 0 || this.#writeTogether(items)) return
+    if (this.#closed || items.length === 0 || this.#writeAtOnce(items)) return
     if (this.#backlog === undefined) {
-      this.#backlog = this.#fallBehind(items)
+      this.#backlog = this.#createBacklog(items)
       this.#pump()
     } else {
-      this.#waitAll(items)
+      this.#enqueueAll(items)
     }
   }
 
@@ -180,12 +180,12 @@ export class Outbox implements Backlogged {
   close (): void {
     this.#closed = true
     if (this.#backlog === undefined) return
-    const { items, bytes, large, begun } = this.#backlog
-    this.#pool.waitingBytes -= bytes
-    this.#pool.dropped += items.size + (begun === undefined ? 0 : 1)
-    if (large !== undefined) this.#pool.release(large)
-    if (begun !== undefined) this.#uncount(begun)
-    this.#forgetBacklog()
+    const { items, bytes, large, inFlight } = this.#backlog
+    this.#pool.queuedBytes -= bytes
+    this.#pool.dropped += items.size + (inFlight === undefined ? 0 : 1)
+    if (large !== undefined) this.#pool.releaseLarge(large)
+    if (inFlight !== undefined) this.#uncountInFlight(inFlight)
+    this.#clearBacklog()
   }
 
   /** Closes the outbox of a slow consumer. The queue is discarded, because it would only delay the close frame. */
@@ -194,11 +194,11 @@ export class Outbox implements Backlogged {
     this.close()
     // A `finish` may be waiting for the queue that was just discarded.
     this.#finished?.()
-    this.#onShed()
+    this.#onSlowConsumer()
   }
 
   /** Writes frames that fit into one write, as nearly always. Returns `false` if they can't be sent at once. */
-  #writeTogether (items: readonly Outgoing[]): boolean {
+  #writeAtOnce (items: readonly Outgoing[]): boolean {
     if (this.#backlog !== undefined || this.transport.full) return false
     const frames: Frame[] = []
     const parts: Buffer[] = []
@@ -217,11 +217,11 @@ export class Outbox implements Backlogged {
     return true
   }
 
-  #waitAll (items: readonly Outgoing[]): void {
-    for (const item of items) if (this.#backlog !== undefined) this.#wait(this.#backlog, item)
+  #enqueueAll (items: readonly Outgoing[]): void {
+    for (const item of items) if (this.#backlog !== undefined) this.#enqueue(this.#backlog, item)
   }
 
-  #wait (backlog: Backlog, item: Outgoing): void {
+  #enqueue (backlog: Backlog, item: Outgoing): void {
     const pool = this.#pool
     const key = item instanceof Frame ? item.collapseKey : undefined
     const from = key === undefined || !(item instanceof Frame) ? undefined : this.#collapse(backlog, key) ?? item.piece?.from
@@ -233,7 +233,7 @@ export class Outbox implements Backlogged {
       this.closeAsSlow()
       return
     }
-    pool.makeRoom(isLarge ? pool.needed(item) : length)
+    pool.makeRoom(isLarge ? pool.neededBytes(item) : length)
     // The pool may have closed this outbox to make room.
     if (this.#closed) {
       pool.dropped++
@@ -242,21 +242,21 @@ export class Outbox implements Backlogged {
     backlog.items.set(key ?? backlog.nextKey++, { item, from })
     if (isLarge) {
       backlog.large = item
-      pool.hold(item)
+      pool.holdLarge(item)
     } else {
       backlog.bytes += length
-      pool.waitingBytes += length
+      pool.queuedBytes += length
     }
   }
 
-  #fallBehind (fresh: readonly Outgoing[]): Backlog {
+  #createBacklog (fresh: readonly Outgoing[]): Backlog {
     this.#pool.add(this)
     return {
-      fresh, freshAt: 0, items: new Map(), nextKey: 0, bytes: 0, large: undefined, source: undefined, begun: undefined, takenAt: this.#pool.monotonic()
+      fresh, freshAt: 0, items: new Map(), nextKey: 0, bytes: 0, large: undefined, source: undefined, inFlight: undefined, lastReadAt: this.#pool.monotonic()
     }
   }
 
-  #forgetBacklog (): void {
+  #clearBacklog (): void {
     this.#backlog = undefined
     this.#pool.delete(this)
   }
@@ -270,7 +270,7 @@ export class Outbox implements Backlogged {
     if (older === undefined) return undefined
     backlog.items.delete(key)
     this.#pool.collapsed++
-    if (this.#release(backlog, older.item)) this.#pool.release(older.item as Frame)
+    if (this.#release(backlog, older.item)) this.#pool.releaseLarge(older.item as Frame)
     return older.from
   }
 
@@ -282,7 +282,7 @@ export class Outbox implements Backlogged {
     }
     const length = this.#lengthOf(item)
     backlog.bytes -= length
-    this.#pool.waitingBytes -= length
+    this.#pool.queuedBytes -= length
     return false
   }
 
@@ -297,14 +297,14 @@ export class Outbox implements Backlogged {
         // The peer has closed the connection.
         this.close()
       } else if (isEmpty(backlog)) {
-        this.#forgetBacklog()
+        this.#clearBacklog()
         this.#finished?.()
       } else if (this.transport.full) {
         this.#awaitDrain()
-        this.#countBegun(backlog)
+        this.#countInFlight(backlog)
         const fresh = backlog.fresh.slice(backlog.freshAt)
         backlog.fresh = []
-        this.#waitAll(fresh)
+        this.#enqueueAll(fresh)
         return
       } else {
         this.#writeSome(backlog)
@@ -315,8 +315,8 @@ export class Outbox implements Backlogged {
   #awaitDrain (): void {
     this.transport.onceDrained(() => {
       if (this.#backlog === undefined) return
-      this.#backlog.takenAt = this.#pool.monotonic()
-      this.hasTaken = true
+      this.#backlog.lastReadAt = this.#pool.monotonic()
+      this.hasDrained = true
       this.#pump()
     })
   }
@@ -327,18 +327,18 @@ export class Outbox implements Backlogged {
     const parts: Buffer[] = []
     let bytes = 0
     for (;;) {
-      const begun = backlog.begun ??= this.#begin(backlog, bytes === 0 ? Infinity : WRITE_AHEAD_BYTES - bytes)
-      if (begun === undefined) break
-      const part = begun.bytes.subarray(begun.written, begun.written + FRAGMENT_BYTES)
+      const inFlight = backlog.inFlight ??= this.#takeNext(backlog, bytes === 0 ? Infinity : WRITE_AHEAD_BYTES - bytes)
+      if (inFlight === undefined) break
+      const part = inFlight.bytes.subarray(inFlight.written, inFlight.written + FRAGMENT_BYTES)
       if (bytes > 0 && bytes + part.length > WRITE_AHEAD_BYTES) break
-      if (begun.written === 0 && begun.bytes.length > FRAGMENT_BYTES && this.transport.isAnnounced) parts.push(this.#announce(begun))
+      if (inFlight.written === 0 && inFlight.bytes.length > FRAGMENT_BYTES && this.transport.announcesLargeMessages) parts.push(this.#announce(inFlight))
       parts.push(part)
       bytes += part.length
-      begun.written += part.length
-      if (begun.written < begun.bytes.length) continue
-      frames.push(begun.frame)
-      this.#uncount(begun)
-      backlog.begun = undefined
+      inFlight.written += part.length
+      if (inFlight.written < inFlight.bytes.length) continue
+      frames.push(inFlight.frame)
+      this.#uncountInFlight(inFlight)
+      backlog.inFlight = undefined
     }
     // A source may turn out to be empty.
     if (bytes === 0) return
@@ -358,33 +358,33 @@ export class Outbox implements Backlogged {
   }
 
   /** Counts the frame that is being written as queued, because the socket is full. */
-  #countBegun ({ begun }: Backlog): void {
-    if (begun === undefined || begun.isLarge || begun.counted > 0) return
-    const { frame, bytes: { length } } = begun
+  #countInFlight ({ inFlight }: Backlog): void {
+    if (inFlight === undefined || inFlight.isLarge || inFlight.counted > 0) return
+    const { frame, bytes: { length } } = inFlight
     const pool = this.#pool
     const isLarge = length > pool.maxOutboxBytes
-    pool.makeRoom(isLarge ? pool.needed(frame) : length)
+    pool.makeRoom(isLarge ? pool.neededBytes(frame) : length)
     // The pool may have closed this outbox to make room.
     if (this.#backlog === undefined) return
     if (isLarge) {
-      begun.isLarge = true
-      pool.hold(frame)
+      inFlight.isLarge = true
+      pool.holdLarge(frame)
     } else {
-      begun.counted = length
-      pool.waitingBytes += length
+      inFlight.counted = length
+      pool.queuedBytes += length
     }
   }
 
-  #uncount ({ frame, isLarge, counted }: Begun): void {
-    if (isLarge) this.#pool.release(frame)
-    this.#pool.waitingBytes -= counted
+  #uncountInFlight ({ frame, isLarge, counted }: InFlight): void {
+    if (isLarge) this.#pool.releaseLarge(frame)
+    this.#pool.queuedBytes -= counted
   }
 
   /** Removes the next frame from the backlog. Returns undefined if there is none, or if its first fragment needs more room. */
-  #begin (backlog: Backlog, room: number): Begun | undefined {
+  #takeNext (backlog: Backlog, room: number): InFlight | undefined {
     for (;;) {
       const frame = backlog.source?.next()
-      if (frame !== undefined) return this.#begun(frame)
+      if (frame !== undefined) return this.#toInFlight(frame)
       backlog.source = undefined
       const next = peek(backlog)
       if (next === undefined) return undefined
@@ -393,25 +393,25 @@ export class Outbox implements Backlogged {
       const isLarge = key !== undefined && this.#release(backlog, item)
       if (key === undefined) backlog.freshAt++
       else backlog.items.delete(key)
-      if (source === undefined) return this.#begun(item as Frame, isLarge)
-      if (isLarge) this.#pool.release(item as Frame)
+      if (source === undefined) return this.#toInFlight(item as Frame, isLarge)
+      if (isLarge) this.#pool.releaseLarge(item as Frame)
       backlog.source = source
     }
   }
 
-  #begun (frame: Frame, isLarge = false): Begun {
+  #toInFlight (frame: Frame, isLarge = false): InFlight {
     return { frame, bytes: frame.bytes(this.transport.inflates), written: 0, isLarge, counted: 0 }
   }
 
   /** Returns the announcement of a long message. Until its end, the client has no other sign that it is arriving. */
-  #announce ({ bytes }: Begun): Buffer {
+  #announce ({ bytes }: InFlight): Buffer {
     const message = { type: 'large_message', bytes: bytes.length, timestamp: this.#pool.timestamp() }
     return new Frame(JSON.stringify(message)).bytes(false)
   }
 }
 
-function isEmpty ({ begun, source, fresh, freshAt, items }: Backlog): boolean {
-  return begun === undefined && source === undefined && freshAt >= fresh.length && items.size === 0
+function isEmpty ({ inFlight, source, fresh, freshAt, items }: Backlog): boolean {
+  return inFlight === undefined && source === undefined && freshAt >= fresh.length && items.size === 0
 }
 
 /** Returns the next item to write, and its source if it is made of several frames. Only items that had to wait have a key. */

@@ -8,7 +8,7 @@ import type { Frame, FrameSource } from './frame.js'
 export const PIECE_UNITS = 10 * 1024
 
 /** Makes the frame of a publication with its text between two offsets. Without `to` it is the last piece. */
-export type FramePast = (publication: Publication, from: number, to: number | undefined) => Frame
+export type MakeReplayFrame = (publication: Publication, from: number, to: number | undefined) => Frame
 
 interface Item {
   readonly publication: Publication
@@ -29,22 +29,22 @@ export class Replay implements FrameSource {
   readonly bytes: number
   /** Called once, when the last frame was made or the replay was stopped. */
   ended: (() => void) | undefined
-  readonly #frame: FramePast
+  readonly #frame: MakeReplayFrame
   #items: Item[] = []
   #at = 0
   /** Where the next piece of the current publication's text begins; undefined before its first one. */
   #from: number | undefined
 
-  constructor (publications: readonly Publication[], heldOf: (jobId: string) => number, frame: FramePast) {
+  constructor (publications: readonly Publication[], claimedUnits: (jobId: string) => number, frame: MakeReplayFrame) {
     this.#frame = frame
     let messages = publications.length
     let bytes = 0
     for (const publication of publications) {
       const { body, text, jobId = '' } = publication
       bytes += body.length
-      const told = text === undefined ? 0 : heldOf(jobId)
+      const claimed = text === undefined ? 0 : claimedUnits(jobId)
       // A client that claims more than there is has another text.
-      const held = text !== undefined && told <= text.to ? told : 0
+      const held = text !== undefined && claimed <= text.to ? claimed : 0
       const begin = text === undefined ? 0 : Math.max(held, text.source.end - text.source.units)
       this.#items.push({ publication, held, begin })
       if (text === undefined || begin >= text.to) continue

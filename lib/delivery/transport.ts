@@ -9,7 +9,7 @@ export interface Transport {
   /** Whether the peer accepts compressed messages. Passed to `Frame.bytes`. */
   readonly inflates: boolean
   /** Whether a `large_message` announces each message of more than 64 KiB. Only for clients that offered the subprotocol. */
-  readonly isAnnounced: boolean
+  readonly announcesLargeMessages: boolean
   /** Bytes that were written and that the operating system has not taken yet. */
   readonly bufferedBytes: number
   /** Whether nothing more should be written until the socket has drained. */

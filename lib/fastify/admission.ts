@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { isPromise, proceed, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { CloseName } from '../protocol/codes.js'
 import { isId } from '../protocol/ids.js'
 import { parseHaveText, parseSince, type Since } from '../protocol/positions.js'
@@ -99,7 +99,7 @@ export class Admission {
         return departure.signal
       }
     }
-    return proceed<unknown, Admitted | Refused>(
+    return tryThen<unknown, Admitted | Refused>(
       () => this.#authenticate(() => authenticate(request, context), departure),
       (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, departure),
       (error) => this.#failed(error, token)
@@ -159,7 +159,7 @@ export class Admission {
   #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
     const { sessionId, request, userSince, returns } = query
     const asked = sessionId === undefined ? 'allowed' : this.#options.subscriptions.permit(identity, { type: 'subscribe', sessionId })
-    return whenThere(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
+    return andThen(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
   }
 }
 

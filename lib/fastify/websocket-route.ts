@@ -5,7 +5,7 @@ import type { FastifyInstance, FastifyRequest, FastifySchema } from 'fastify'
 import type { WebSocket } from 'ws'
 import { outsideRequests } from '../util/async-context.js'
 import type { Clock } from '../util/clock.js'
-import { proceed } from '../util/maybe-promise.js'
+import { tryThen } from '../util/maybe-promise.js'
 import type { CloseName } from '../protocol/codes.js'
 import type { Handshake, Handshakes } from '../connections/handshakes.js'
 import type { Connection } from '../connections/connection.js'
@@ -182,13 +182,13 @@ function admit (reception: Reception, waiting: Waiting, request: FastifyRequest,
   const { admission, handshakes, counters, log } = options
   const { handshake, departure } = waiting
   const refuse = (name: CloseName, detail?: string, fields?: object): void => { handshakes.refuse(handshake, name, detail, fields) }
-  void proceed(() => admission.admit(request, departure), (verdict) => {
+  void tryThen(() => admission.admit(request, departure), (verdict) => {
     if ('refused' in verdict) {
       refuse(verdict.refused, verdict.detail, verdict.fields)
       return
     }
     if (verdict.returns) counters.returned++
-    return proceed(() => handshakes.accept(handshake, verdict), (accepted) => {
+    return tryThen(() => handshakes.accept(handshake, verdict), (accepted) => {
       if (typeof accepted === 'string') {
         refuse(accepted)
         return

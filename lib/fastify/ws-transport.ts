@@ -17,7 +17,7 @@ class SocketTransport implements Transport {
   readonly #ws: WebSocket
   readonly #socket: Duplex
   readonly inflates: boolean
-  readonly isAnnounced: boolean
+  readonly announcesLargeMessages: boolean
   /** Whether the last write returned false. Checked first, because it rarely does. */
   #mayBeFull = false
 
@@ -25,7 +25,7 @@ class SocketTransport implements Transport {
     this.#ws = ws
     this.#socket = socket
     this.inflates = inflates
-    this.isAnnounced = ws.protocol === SUBPROTOCOL
+    this.announcesLargeMessages = ws.protocol === SUBPROTOCOL
   }
 
   get state (): TransportState {
@@ -73,7 +73,7 @@ class SocketTransport implements Transport {
 class InjectedTransport implements Transport {
   readonly #ws: WebSocket
   readonly inflates = false
-  readonly isAnnounced = false
+  readonly announcesLargeMessages = false
   #unsent = 0
   #onceDrained: Array<() => void> = []
 

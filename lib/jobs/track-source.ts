@@ -1,4 +1,4 @@
-import { proceed, synchronous, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { tryThen, requireSync, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import { fieldOf } from '../util/safe-error.js'
 
 /**
@@ -80,7 +80,7 @@ export class TrackSource<T> {
    * (OpenAI's agents), and after an error between two reads.
    */
   read (): MaybePromise<IteratorResult<T, unknown>> {
-    return proceed(() => this.#chunks.next(), (result) => {
+    return tryThen(() => this.#chunks.next(), (result) => {
       this.#isOver = result.done === true
       return this.#isOver ? this.#end(result) : result
     }, (error) => {
@@ -108,7 +108,7 @@ export class TrackSource<T> {
   #end (result: IteratorResult<T, unknown>): MaybePromise<IteratorResult<T, unknown>> {
     const done = this.#trait('errored') === true && this.#trait('aborted') !== true ? this.#trait('done') : undefined
     // In the SDKs' `MessageStream` and `ChatCompletionStream`, `done()` rejects with the error.
-    if (typeof done === 'function') return whenThere(done.call(this.#source) as MaybePromise<unknown>, () => result)
+    if (typeof done === 'function') return andThen(done.call(this.#source) as MaybePromise<unknown>, () => result)
     throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
     return result
   }
@@ -124,7 +124,7 @@ export class TrackSource<T> {
   }
 
   #attempt (work: () => unknown): void {
-    void proceed(work, ignore, this.#onFault)
+    void tryThen(work, ignore, this.#onFault)
   }
 }
 
@@ -141,14 +141,14 @@ function traitsOf<T> (source: unknown): Traits<T> {
 
 function chunksOf<T> (source: Traits<T>): Chunks<T> | undefined {
   // Checked first: the reader of a `ReadableStream` can be closed during a read, its iterator can't.
-  if (typeof source.getReader === 'function') return readChunks(synchronous('getReader', source.getReader()))
+  if (typeof source.getReader === 'function') return readChunks(requireSync('getReader', source.getReader()))
   if (typeof source[Symbol.asyncIterator] === 'function') {
-    const iterator = synchronous('[Symbol.asyncIterator]', (source as AsyncIterable<T>)[Symbol.asyncIterator]())
+    const iterator = requireSync('[Symbol.asyncIterator]', (source as AsyncIterable<T>)[Symbol.asyncIterator]())
     return { next: () => iterator.next(), close: () => iterator.return?.() }
   }
   if (typeof source[Symbol.iterator] === 'function') {
-    const iterator = synchronous('[Symbol.iterator]', (source as Iterable<MaybePromise<T>>)[Symbol.iterator]())
-    return { next: () => settled(synchronous('next of an iterator', iterator.next())), close: () => iterator.return?.() }
+    const iterator = requireSync('[Symbol.iterator]', (source as Iterable<MaybePromise<T>>)[Symbol.iterator]())
+    return { next: () => settled(requireSync('next of an iterator', iterator.next())), close: () => iterator.return?.() }
   }
   return undefined
 }
@@ -173,7 +173,7 @@ function readChunks<T> (reader: ReturnType<ReadableStreamLike<T>['getReader']>):
 
 /** Awaits a promise among the chunks of an iterable, as `for await` does. */
 function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePromise<IteratorResult<T, unknown>> {
-  return result.done === true ? result : whenThere(result.value, (value) => ({ done: false, value }))
+  return result.done === true ? result : andThen(result.value, (value) => ({ done: false, value }))
 }
 
 function noChunks (source: unknown): never {
@@ -185,5 +185,5 @@ function noChunks (source: unknown): never {
 const ignore = (): void => undefined
 
 function quietly (work: () => unknown): void {
-  void proceed(work, ignore, ignore)
+  void tryThen(work, ignore, ignore)
 }

@@ -1,6 +1,6 @@
 import { ownContext } from '../util/async-context.js'
 import { errors } from '../util/errors.js'
-import { isPromise, proceed, synchronous, whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, requireSync, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import { fieldOf, isError } from '../util/safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { reportable } from './ai-error.js'
@@ -137,7 +137,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   }
 
   #begin (source: TrackableSource<T>): void {
-    this.#source = proceed(() => this.#open(source), (opened) => this.#source = opened, (error) => {
+    this.#source = tryThen(() => this.#open(source), (opened) => this.#source = opened, (error) => {
       this.#fail(error)
       return undefined
     })
@@ -182,7 +182,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   /** Reads the next chunk, for one pending call at a time. Creates no promise, because it runs for every token. */
   readonly #read = (): void => {
     if (this.#hasEnded) this.#answer()
-    else void proceed(this.#readSource, this.#take, this.#fail)
+    else void tryThen(this.#readSource, this.#take, this.#fail)
   }
 
   readonly #readSource = (): MaybePromise<IteratorResult<T, unknown> | undefined> => {
@@ -224,7 +224,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
       ...(targetFile !== undefined && { targetFile }),
       ...this.#reader.report.result
     }
-    return this.#makeResult === undefined ? result : synchronous('the option "result"', this.#makeResult(result))
+    return this.#makeResult === undefined ? result : requireSync('the option "result"', this.#makeResult(result))
   }
 
   #warnOfMissingText (): void {
@@ -277,7 +277,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#progress.end()
     report()
     if (isPromise(this.#source) || this.#source?.isOver === false) this.#controller?.abort(reason)
-    void whenThere(this.#source, (source) => { source?.close(reason) })
+    void andThen(this.#source, (source) => { source?.close(reason) })
     this.#answer()
   }
 

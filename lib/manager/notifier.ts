@@ -2,7 +2,7 @@ import type { Broker, Published, PublishOptions, Stream, Stub } from '../streams
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import type { DropReason } from '../streams/session-jobs.js'
-import { isPromise, proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from '../connections/cancellations.js'
 import type { Counters } from '../connections/counters.js'
@@ -177,7 +177,7 @@ export class Notifier {
   #send (
     sessionId: string, report: Report, body: string, options: PublishOptions, jobId: string | undefined
   ): MaybePromise<Receipt> {
-    return proceed(() => this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
+    return tryThen(() => this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
       this.#note(sessionId, report.type, published)
       return published
     }, (error) => {

@@ -1,7 +1,7 @@
 import { describeError } from '../jobs/ai-error.js'
 import { isId } from '../protocol/ids.js'
 import type { AIErrorInfo } from '../protocol/messages.js'
-import { asJson, checkBody, read } from '../util/app-values.js'
+import { asJson, checkBody, readAppValue } from '../util/app-values.js'
 import { errors } from '../util/errors.js'
 import { isError, messageOf } from '../util/safe-error.js'
 
@@ -17,7 +17,7 @@ export function checkId (name: 'sessionId' | 'userId' | 'jobId', value: unknown)
  */
 export function readProgress (value: unknown): { progress: object, delta?: string | undefined, chunksReceived: unknown } {
   const body: { chunksReceived?: unknown } = checkBody('progress', value)
-  return read(() => {
+  return readAppValue(() => {
     const { chunksReceived } = body
     if (!('delta' in body || 'offset' in body)) return { progress: body, chunksReceived }
     const { delta, offset, ...progress }: { delta?: unknown, offset?: unknown } = { ...body }
@@ -30,12 +30,12 @@ export function readProgress (value: unknown): { progress: object, delta?: strin
  * credentials.
  */
 export function readError (error: unknown): AIErrorInfo {
-  return read(() => describeError(isError(error) ? error : asJson(error)))
+  return readAppValue(() => describeError(isError(error) ? error : asJson(error)))
 }
 
 /** Returns a number from a report's object, such as a result's `chunks`. Returns undefined for any other value. */
 export function readCount (body: object, name: 'chunks'): number | undefined {
-  const value: unknown = read(() => (body as Record<string, unknown>)[name])
+  const value: unknown = readAppValue(() => (body as Record<string, unknown>)[name])
   return typeof value === 'number' ? value : undefined
 }
 

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { isPromise, proceed, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { JobMap } from '../util/job-map.js'
 
 /** Delay before a stall is reported again after a failure, in milliseconds. Doubles with each failure. */
@@ -120,7 +120,7 @@ export class Watchdog {
   }
 
   #report (job: WatchedJob): void {
-    void proceed(() => {
+    void tryThen(() => {
       const outcome = this.#onStall(job)
       return isPromise(outcome) ? withDeadline(this.#clock, REPORT_TIMEOUT_MS, outcome) : outcome
     }, (outcome) => { if (outcome === TIMED_OUT) this.#retry(job) }, () => { this.#retry(job) })

@@ -18,7 +18,7 @@ import type { MaybePromise } from '../util/maybe-promise.js'
  * 3. Atomic publish. `publish` numbers, keeps and forwards a message in one step. No `join` sees it half done.
  * 4. Atomic join. The result of `join` describes one point in the stream's order, its `revision`. It covers every
  *    publication with the same or a lower `revision`. The broker delivers every publication with a higher one to the node.
- *    Publications that arrive while an asynchronous `join` is pending are told apart by their `revision`.
+ *    For a publication that arrives while an asynchronous `join` is pending, `revision` decides whether it is covered.
  * 5. Joining has no side effects. Joining a stream that was never published to keeps nothing, and the returned position
  *    (`seq` 0) stays valid until the stream's first epoch ends.
  * 6. Job rules. A publication that reports on a job names the transition, and the broker checks it against the job's state

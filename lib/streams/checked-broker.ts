@@ -1,5 +1,5 @@
 import { errors } from '../util/errors.js'
-import { whenThere, type MaybePromise } from '../util/maybe-promise.js'
+import { andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type {
   Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream
 } from './broker.js'
@@ -74,7 +74,7 @@ export class CheckedBroker implements Broker {
 }
 
 function checked<T> (method: string, check: Check, result: MaybePromise<T>): MaybePromise<T> {
-  return whenThere(result, (value) => {
+  return andThen(result, (value) => {
     const fault = check(value)
     if (fault === undefined) return value
     throw new errors.BrokerAnswer(method, fault)

@@ -47,7 +47,7 @@ const MAX_ENDED = 32
  * end, nothing after it. Without one they are forgiving, because the documented calls name only the session. Then a result is
  * never dropped, and no spinner is left spinning.
  *
- * Usually a single job runs, so the newest one has a field of its own and needs no map.
+ * Usually a single job runs, so the newest one has its own field and needs no map.
  */
 export class SessionJobs<J extends Job> {
   readonly #createJob: (jobId: string | undefined) => J
@@ -94,7 +94,7 @@ export class SessionJobs<J extends Job> {
     return this.#newestRunning !== undefined || this.#presumedEnded.length > 0
   }
 
-  /** Jobs of which more reports may follow. */
+  /** Jobs that may still get reports. */
   get open (): readonly J[] {
     return this.#ended === undefined ? this.running : [...this.running, ...this.#presumedEnded]
   }

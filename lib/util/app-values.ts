@@ -3,7 +3,7 @@ import { messageOf } from './safe-error.js'
 
 /** Returns the JSON text of a message. @throws `AICW_ERR_NOT_SERIALIZABLE` with the reason, if there is none. */
 export function serialize (message: object): string {
-  const text: unknown = read(() => JSON.stringify(message))
+  const text: unknown = readAppValue(() => JSON.stringify(message))
   // A nested `toJSON` may return anything, including undefined.
   if (typeof text !== 'string' || !text.startsWith('{')) throw new errors.NotSerializable('its toJSON does not return an object')
   return text
@@ -11,7 +11,7 @@ export function serialize (message: object): string {
 
 /** Returns the argument of a notification as JSON data. @throws `AICW_ERR_INVALID_MESSAGE` if it is not an object. */
 export function checkBody (name: string, value: unknown): object {
-  const body = read(() => asJson(value))
+  const body = readAppValue(() => asJson(value))
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     throw new errors.InvalidMessage(`${name} must be an object`)
   }
@@ -30,7 +30,7 @@ function hasToJson (value: unknown): value is { toJSON: (key: string) => unknown
 }
 
 /** Runs code that reads an app's value. Errors from its getters and `toJSON` become `AICW_ERR_NOT_SERIALIZABLE`. */
-export function read<T> (work: () => T): T {
+export function readAppValue<T> (work: () => T): T {
   try {
     return work()
   } catch (error) {

@@ -13,7 +13,7 @@ export class JobMap<T extends Keyed> {
   get (sessionId: string, jobId: string): T | undefined {
     const found = this.#sessions.get(sessionId)
     if (found instanceof Map) return found.get(jobId)
-    return isOf(found, jobId) ? found : undefined
+    return isJob(found, jobId) ? found : undefined
   }
 
   /** Adds an item. Replaces an item of the same job. */
@@ -21,7 +21,7 @@ export class JobMap<T extends Keyed> {
     const { sessionId, jobId } = item
     const found = this.#sessions.get(sessionId)
     if (found instanceof Map) found.set(jobId, item)
-    else if (found === undefined || isOf(found, jobId)) this.#sessions.set(sessionId, item)
+    else if (found === undefined || isJob(found, jobId)) this.#sessions.set(sessionId, item)
     else this.#sessions.set(sessionId, new Map([[found.jobId, found], [jobId, item]]))
   }
 
@@ -30,7 +30,7 @@ export class JobMap<T extends Keyed> {
     if (found instanceof Map) {
       found.delete(jobId)
       if (found.size === 0) this.#sessions.delete(sessionId)
-    } else if (isOf(found, jobId)) {
+    } else if (isJob(found, jobId)) {
       this.#sessions.delete(sessionId)
     }
   }
@@ -53,6 +53,6 @@ export class JobMap<T extends Keyed> {
 }
 
 /** Compares like the keys of a `Map`: an id that was not validated may even be `NaN`, and its item must be found again. */
-function isOf (item: Keyed | undefined, jobId: string): boolean {
+function isJob (item: Keyed | undefined, jobId: string): boolean {
   return Object.is(item?.jobId, jobId)
 }

@@ -7,14 +7,14 @@ export function isPromise<T> (value: MaybePromise<T>): value is PromiseLike<T> {
 }
 
 /** Returns the value. @throws TypeError if it is a promise, because nothing would handle its rejection. */
-export function synchronous<T> (what: string, value: T): T {
-  if (!seemsPromise(value)) return value
+export function requireSync<T> (what: string, value: T): T {
+  if (!looksLikePromise(value)) return value
   Promise.resolve(value).catch(() => undefined)
   throw new TypeError(`${what} must not return a promise: it is used at once`)
 }
 
 /** Like `isPromise`, but returns `false` if reading the value throws. */
-function seemsPromise (value: unknown): boolean {
+function looksLikePromise (value: unknown): boolean {
   try {
     return isPromise(value)
   } catch {
@@ -23,12 +23,12 @@ function seemsPromise (value: unknown): boolean {
 }
 
 /** Calls `done` with the value: synchronously if it is not a promise. */
-export function whenThere<T, U> (value: MaybePromise<T>, done: (value: T) => MaybePromise<U>): MaybePromise<U> {
+export function andThen<T, U> (value: MaybePromise<T>, done: (value: T) => MaybePromise<U>): MaybePromise<U> {
   return isPromise(value) ? value.then(done) : done(value)
 }
 
 /** Calls `start`, then `done` with its value: synchronously if possible. A throw and a rejection of `start` reach `failed`. */
-export function proceed<T, U> (
+export function tryThen<T, U> (
   start: () => MaybePromise<T>, done: (value: T) => MaybePromise<U>, failed: (error: unknown) => MaybePromise<U>
 ): MaybePromise<U> {
   let value: T

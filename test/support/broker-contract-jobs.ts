@@ -2,10 +2,10 @@ import type { Test } from 'tap'
 import type { PublishOptions } from '../../lib/streams/broker.js'
 import { bodies, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
 
-/** Jobs are checked in the same step in which they are published; `test/unit/streams/session-jobs.test.ts` has every rule. */
+/** The job rules are checked in the same step as the publish. `test/unit/streams/session-jobs.test.ts` tests every rule. */
 export function jobsContract (t: Test, start: Start): void {
   t.test('a job', (t) => {
-    t.test('that is started without an id gets one, and everything about it carries that', async (t) => {
+    t.test('that is started without an id gets one, and all of its messages carry it', async (t) => {
       const { broker, node } = await start(t)
       const started = await broker.publish(session, json('start'), report('start'))
       const { jobId } = started
@@ -20,34 +20,34 @@ export function jobsContract (t: Test, start: Start): void {
       ])
     })
 
-    t.test('keeps the id that it is given, whatever is in it', async (t) => {
+    t.test('keeps a given id, whatever characters it contains', async (t) => {
       const { broker, node } = await start(t)
       for (const jobId of ['__proto__', 'a "b"\\', 'é💡', '0']) {
         t.match(await broker.publish(session, json(`start ${jobId}`), report('start', { jobId })), { jobId })
         t.equal((await node.until(session, json(`start ${jobId}`))).at(-1)?.jobId, jobId)
-        t.equal(await broker.currentJob(session), jobId, 'the newest running one is the current one')
+        t.equal(await broker.currentJob(session), jobId, 'the newest running job is the current one')
       }
       for (const jobId of ['a "b"\\', '0', 'é💡']) await broker.publish(session, json('end'), report('error', { jobId }))
       t.equal(await broker.currentJob(session), '__proto__')
-      t.equal(await broker.currentJob(other), undefined, 'a stream\'s jobs are its own')
+      t.equal(await broker.currentJob(other), undefined, 'each stream has its own jobs')
     })
 
-    t.test('of a session of which nothing is known is none', async (t) => {
+    t.test('of an unknown session is undefined', async (t) => {
       const { broker } = await start(t)
       t.equal(await broker.currentJob(session), undefined)
     })
 
-    t.test('that is not named is the newest running one', async (t) => {
+    t.test('is the newest running one for a report without an id', async (t) => {
       const { broker } = await start(t)
       const [first, second] = [await broker.publish(session, json('1'), report('start')), await broker.publish(session, json('2'), report('start'))]
-      t.not(first.jobId, second.jobId, 'a start opens a new one, and ends none')
+      t.not(first.jobId, second.jobId, 'a start begins a new job and ends no other')
       t.equal((await broker.publish(session, json('p'), report('progress'))).jobId, second.jobId)
       t.equal((await broker.publish(session, json('e'), report('complete'))).jobId, second.jobId)
       t.equal((await broker.publish(session, json('p'), report('progress'))).jobId, first.jobId)
       t.equal((await broker.publish(session, json('e'), report('error'))).jobId, first.jobId)
     })
 
-    t.test('that nobody started has an end all the same: a result is never dropped', async (t) => {
+    t.test('can end without a start: a result is never dropped', async (t) => {
       const { broker } = await start(t)
       const ends = [
         await broker.publish(session, json('a'), report('complete')),
@@ -58,7 +58,7 @@ export function jobsContract (t: Test, start: Start): void {
       t.strictSame(ends.map(({ seq, dropped }) => [seq, dropped]), [[1, undefined], [2, undefined], [3, undefined]])
     })
 
-    t.test('is refused what its rules don\'t allow, and that leaves no trace', async (t) => {
+    t.test('refuses reports that break its rules, without any other effect', async (t) => {
       const { broker, node } = await start(t)
       node.subscribers = 1
       const jobId = 'j'
@@ -82,7 +82,7 @@ export function jobsContract (t: Test, start: Start): void {
       t.strictSame((await node.until(session, json('end'))).map(({ body }) => body), ['over', 'start', 'end'].map(json))
     })
 
-    t.test('that has ended is not opened again by what comes too late, but a lower count is a new run', async (t) => {
+    t.test('that has ended is not reopened by a late report, but a lower chunk count begins a new run', async (t) => {
       const { broker } = await start(t)
       t.match(await broker.publish(session, json('stray'), report('error', { presumed: true })), { dropped: 'stray' })
       const { jobId } = await broker.publish(session, json('p'), report('progress', { chunks: 7 }))
@@ -94,7 +94,7 @@ export function jobsContract (t: Test, start: Start): void {
       t.equal(await broker.currentJob(session), again.jobId)
     })
 
-    t.test('with two ends that race has one, and the other is told so', async (t) => {
+    t.test('accepts one of two ends that race, and refuses the other', async (t) => {
       const { broker, node } = await start(t)
       for (let round = 0; round < 10; round++) {
         const jobId = String(round)
@@ -107,7 +107,7 @@ export function jobsContract (t: Test, start: Start): void {
       for (let round = 0; round < 10; round++) t.equal(delivered.filter(({ jobId }) => jobId === String(round)).length, 2, 'a start and an end')
     })
 
-    t.test('that was presumed to have ended may end after all, once', async (t) => {
+    t.test('can really end once after a presumed end', async (t) => {
       const { broker, node } = await start(t)
       for (const name of ['named', undefined]) {
         const job = name === undefined ? {} : { jobId: name }
@@ -118,21 +118,21 @@ export function jobsContract (t: Test, start: Start): void {
         t.equal(real.jobId, jobId)
         const delivered = await node.until(session, json(`real ${String(name)}`))
         t.match(delivered.at(-1), { jobId, supersedes: true })
-        t.notOk(delivered.at(-2)?.supersedes, 'what was presumed takes no other\'s place')
+        t.notOk(delivered.at(-2)?.supersedes, 'the presumed end supersedes nothing')
         const present = await broker.join(session)
-        t.equal(present.replay.at(-1)?.body, json(`real ${String(name)}`), 'and it is what the present state tells')
+        t.equal(present.replay.at(-1)?.body, json(`real ${String(name)}`), 'and the snapshot contains the real end')
       }
       t.match(await broker.publish(session, json('again'), report('complete', { jobId: 'named' })), { dropped: 'ended' })
     })
     t.end()
   })
 
-  t.test('a report that is too large to be kept', (t) => {
+  t.test('a report that is too large to keep', (t) => {
     const big = JSON.stringify({ type: 'note', ballast: 'x'.repeat(200_000) })
     const maxTotalBytes = 100_000
     const withStub = (event: 'start' | 'complete' | 'error'): PublishOptions => ({ ...report(event, { jobId: 'j' }), stub: () => ({ body: json(`stub of ${event}`) }) })
 
-    t.test('is delivered whole, and its stub is kept in its place', async (t) => {
+    t.test('is delivered in full, and its stub is kept in its place', async (t) => {
       for (const event of ['complete', 'error'] as const) {
         const { broker, node } = await start(t, { maxTotalBytes })
         const since = positionOf(await broker.publish(session, json('before'), { durable: true }))
@@ -145,18 +145,18 @@ export function jobsContract (t: Test, start: Start): void {
       }
     })
 
-    t.test('is a start of a job that runs all the same', async (t) => {
+    t.test('can be the start of a job, which runs all the same', async (t) => {
       const { broker } = await start(t, { maxTotalBytes })
       t.match(await broker.publish(session, big, withStub('start')), { kept: false })
       t.strictSame(bodies(await broker.join(session)), [json('stub of start')])
-      t.notOk('kept' in await broker.publish(session, json('end'), withStub('complete')), 'what is not too large is kept as it is')
+      t.notOk('kept' in await broker.publish(session, json('end'), withStub('complete')), 'a report that is not too large is kept in full')
       t.strictSame(bodies(await broker.join(session)), [json('end')])
     })
     t.end()
   })
 
-  t.test('the present state', (t) => {
-    t.test('is the start and the newest progress of each running job, and the latest end, in the order of their coming', async (t) => {
+  t.test('the snapshot', (t) => {
+    t.test('contains the start and the newest progress of each running job, and the latest end, in order', async (t) => {
       const { broker } = await start(t)
       const tell = (event: Parameters<typeof report>[0], jobId: string, name = `${event} ${jobId}`): unknown =>
         broker.publish(session, json(name), report(event, { jobId }))
@@ -172,13 +172,13 @@ export function jobsContract (t: Test, start: Start): void {
       t.strictSame(joined.replay.map(({ jobId }) => jobId), ['a', 'd', 'a', 'c', 'd'])
     })
 
-    t.test('of a job that was never started is its progress', async (t) => {
+    t.test('contains only the progress of a job that was never started', async (t) => {
       const { broker } = await start(t)
       await broker.publish(session, json('p'), report('progress', { chunks: 1 }))
       t.strictSame(bodies(await broker.join(session)), [json('p')])
     })
 
-    t.test('is kept also where no messages are', async (t) => {
+    t.test('is kept even if no messages are kept', async (t) => {
       const { broker } = await start(t, { maxMessages: 0 })
       await broker.publish(session, json('end'), report('complete'))
       await broker.publish(session, json('start'), report('start'))
@@ -187,7 +187,7 @@ export function jobsContract (t: Test, start: Start): void {
     t.end()
   })
 
-  t.test('who is recovered gets the newest progress of each running job behind what it missed', async (t) => {
+  t.test('a recovered subscriber gets the newest progress of each running job in addition to the missed messages', async (t) => {
     const { broker } = await start(t)
     await broker.publish(session, json('start a'), report('start', { jobId: 'a' }))
     const since = positionOf(await broker.publish(session, json('start b'), report('start', { jobId: 'b' })))
@@ -199,6 +199,6 @@ export function jobsContract (t: Test, start: Start): void {
     const joined = await broker.join(session, since)
     t.equal(joined.recovered, true)
     t.strictSame(numbered(joined.replay), [[undefined, json('progress a 2')], [3, json('start c')], [4, json('end b')]],
-      'of one that has ended the end is enough')
+      'of an ended job only the end')
   })
 }

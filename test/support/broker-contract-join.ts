@@ -2,10 +2,10 @@ import type { Test } from 'tap'
 import type { Position } from '../../lib/streams/broker.js'
 import { bare, bodies, durable, ephemeral, json, numbered, other, positionOf, report, session, type Start } from './contract-stage.js'
 
-/** Where a reader who comes, or comes back, is in the stream, and what it is given to be up to date. */
+/** Tests the position and the replay that a new or reconnecting subscriber gets. */
 export function joinContract (t: Test, start: Start): void {
   t.test('a join', (t) => {
-    t.test('without a position is new, and told where the stream is', async (t) => {
+    t.test('without a position has the reason "new" and returns the latest position', async (t) => {
       const { broker, node } = await start(t)
       await broker.join(session)
       const { epoch } = await broker.publish(session, json('a'), durable)
@@ -16,7 +16,7 @@ export function joinContract (t: Test, start: Start): void {
       t.equal((await node.until(session, json('b'))).at(-1)?.revision, joined.revision)
     })
 
-    t.test('of a reader who missed nothing is recovered', async (t) => {
+    t.test('of a subscriber that missed nothing is recovered', async (t) => {
       const { broker } = await start(t)
       const since = positionOf(await broker.publish(session, json('a'), durable))
       const joined = await broker.join(session, since)
@@ -24,10 +24,10 @@ export function joinContract (t: Test, start: Start): void {
       t.strictSame(joined.replay, [])
       t.notOk('reason' in joined)
       await broker.publish(session, json('b'), ephemeral)
-      bare(t, await broker.join(session, since), { recovered: true }, 'an ephemeral one is not missed')
+      bare(t, await broker.join(session, since), { recovered: true }, 'an ephemeral message does not count as missed')
     })
 
-    t.test('of a reader who missed something is given exactly that, from wherever it was and as often as it asks', async (t) => {
+    t.test('replays exactly the missed messages, from any position and any number of times', async (t) => {
       const { broker } = await start(t)
       const { epoch } = await broker.join(session)
       for (let i = 1; i <= 10; i++) {
@@ -39,12 +39,12 @@ export function joinContract (t: Test, start: Start): void {
           const joined = await broker.join(session, { epoch, seq })
           t.match(joined, { epoch, seq: 10, recovered: true }, round)
           t.strictSame(numbered(joined.replay), Array.from({ length: 10 - seq }, (_, i) => [seq + i + 1, json(String(seq + i + 1))]))
-          t.ok(joined.replay.every(({ revision }) => revision <= joined.revision), 'all of it is covered by the answer')
+          t.ok(joined.replay.every(({ revision }) => revision <= joined.revision), 'the result covers all of them')
         }
       }
     })
 
-    t.test('of a user\'s reader is recovered in the same way', async (t) => {
+    t.test('of a user stream is recovered in the same way', async (t) => {
       const { broker } = await start(t)
       const since = positionOf(await broker.join('user:one'))
       await broker.publish('user:one', json('a'), durable)
@@ -53,7 +53,7 @@ export function joinContract (t: Test, start: Start): void {
       t.strictSame(numbered(joined.replay), [[1, json('a')]])
     })
 
-    t.test('of a reader who missed more messages than are kept is told so', async (t) => {
+    t.test('of a subscriber that missed more messages than the stream may keep fails with "overflow"', async (t) => {
       const { broker } = await start(t, { maxMessages: 3 })
       const { epoch } = await broker.join(session)
       for (let i = 1; i <= 5; i++) await broker.publish(session, json(String(i)), durable)
@@ -62,10 +62,10 @@ export function joinContract (t: Test, start: Start): void {
       t.strictSame(numbered(within.replay), [3, 4, 5].map((seq) => [seq, json(String(seq))]))
       const beyond = await broker.join(session, { epoch, seq: 1 })
       t.match(beyond, { epoch, seq: 5, recovered: false, reason: 'overflow' })
-      t.strictSame(beyond.replay, [], 'a part of it would be a gap')
+      t.strictSame(beyond.replay, [], 'a partial replay would leave a gap')
     })
 
-    t.test('of a reader who missed more bytes than are kept is told that they are gone', async (t) => {
+    t.test('of a subscriber that missed more bytes than the stream may keep fails with "expired"', async (t) => {
       const { broker } = await start(t, { maxMessages: 20, maxBytes: 40_000 })
       const { epoch } = await broker.join(session)
       const body = JSON.stringify({ type: 'note', ballast: 'x'.repeat(10_000) })
@@ -74,11 +74,11 @@ export function joinContract (t: Test, start: Start): void {
       bare(t, await broker.join(session, { epoch, seq: 10 }), { recovered: true })
       await broker.publish(session, json('last'), durable)
       const joined = await broker.join(session, { epoch, seq: 10 })
-      t.equal(joined.recovered, true, 'the latest is kept')
+      t.equal(joined.recovered, true, 'the latest message is kept')
       t.strictSame(numbered(joined.replay), [[11, json('last')]])
     })
 
-    t.test('of a reader who missed a message that was too large to be kept is told so, and nobody else', async (t) => {
+    t.test('of a subscriber that missed a message too large to keep fails with "expired", others are not affected', async (t) => {
       const { broker } = await start(t, { maxTotalBytes: 100_000 })
       const since = positionOf(await broker.publish(session, json('a'), durable))
       await broker.publish(other, json('b'), durable)
@@ -90,7 +90,7 @@ export function joinContract (t: Test, start: Start): void {
       t.strictSame(numbered((await broker.join(other, { epoch: elsewhere.epoch, seq: 0 })).replay), [[1, json('b')]])
     })
 
-    t.test('of a reader of a stream that keeps no messages is recovered as long as it missed none', async (t) => {
+    t.test('of a stream that keeps no messages is recovered if the subscriber missed none', async (t) => {
       const { broker } = await start(t, { maxMessages: 0 })
       const since = positionOf(await broker.publish(session, json('a'), durable))
       bare(t, await broker.join(session, since), { recovered: true })
@@ -98,7 +98,7 @@ export function joinContract (t: Test, start: Start): void {
       bare(t, await broker.join(session, since), { seq: 2, recovered: false, reason: 'overflow' })
     })
 
-    t.test('with a position of another epoch is told that the numbers began again', async (t) => {
+    t.test('with a position of another epoch fails with "restarted"', async (t) => {
       const { broker } = await start(t)
       const { seq } = await broker.publish(session, json('a'), durable)
       for (const epoch of ['another.0', '']) {
@@ -106,7 +106,7 @@ export function joinContract (t: Test, start: Start): void {
       }
     })
 
-    t.test('with a position that was never reached is not recovered', async (t) => {
+    t.test('with a position that was never reached fails with "restarted"', async (t) => {
       const { broker } = await start(t)
       const { epoch } = await broker.publish(session, json('a'), durable)
       for (const seq of [2, -1, 0.5, NaN, Infinity]) {
@@ -114,7 +114,7 @@ export function joinContract (t: Test, start: Start): void {
       }
     })
 
-    t.test('that can\'t be recovered is given the present state, whatever the reason', async (t) => {
+    t.test('that can\'t be recovered returns the snapshot, whatever the reason', async (t) => {
       const { broker } = await start(t, { maxMessages: 2 })
       const { epoch } = await broker.join(session)
       for (let i = 1; i <= 3; i++) await broker.publish(session, json(String(i)), durable)
@@ -130,7 +130,7 @@ export function joinContract (t: Test, start: Start): void {
       }
     })
 
-    t.test('has no effect on a stream that was never published to, and its position holds', async (t) => {
+    t.test('has no effect on a stream that was never published to, and the position stays valid', async (t) => {
       const { broker } = await start(t)
       const first = await broker.join(session)
       bare(t, first, { seq: 0, recovered: false, reason: 'new' })
@@ -143,11 +143,11 @@ export function joinContract (t: Test, start: Start): void {
       t.match(await broker.join(session, since), { ...since, recovered: true })
       t.match(await broker.publish(session, json('a'), durable), { epoch: since.epoch, seq: 1 })
       const joined = await broker.join(session, since)
-      t.equal(joined.recovered, true, 'who had received nothing yet has missed the first')
+      t.equal(joined.recovered, true, 'a subscriber that had received nothing has missed the first message')
       t.strictSame(numbered(joined.replay), [[1, json('a')]])
     })
 
-    t.test('splits the stream: what its answer does not cover is delivered after it', async (t) => {
+    t.test('splits the stream: publications that the result does not cover are delivered', async (t) => {
       const { broker, node } = await start(t)
       await broker.join(session)
       const calls = Array.from({ length: 30 }, (_, i) => ({
@@ -166,7 +166,7 @@ export function joinContract (t: Test, start: Start): void {
       }
     })
 
-    t.test('between publications gives what was before it, and the rest is delivered: nothing is missing, nothing comes twice', async (t) => {
+    t.test('between publications replays the earlier ones, and the later ones are delivered: none is missing, none comes twice', async (t) => {
       const { broker, node } = await start(t)
       const since = positionOf(await broker.join(session))
       const published: Array<Promise<unknown>> = []
@@ -188,7 +188,7 @@ export function joinContract (t: Test, start: Start): void {
     t.end()
   })
 
-  t.test('who follows again after the last subscriber had gone has missed what came, and nothing else', async (t) => {
+  t.test('a client that resubscribes after the last subscriber left gets exactly the messages that it missed', async (t) => {
     const { broker, node } = await start(t)
     await broker.join(session)
     const since = positionOf(await broker.publish(session, json('a'), durable))

@@ -7,9 +7,9 @@ import { FakeNode } from './broker-node.js'
 import { durable, ephemeral, json, other, positionOf, session, starter, type MakeBroker, type Start } from './contract-stage.js'
 
 /**
- * What `lib/streams/broker.ts` promises, as tests that every broker passes, whether it answers at once or with promises.
- * Nothing here waits for a time: to say "and nothing else came", a test publishes once more and takes everything up to
- * that. How long things are kept is a broker's own to test.
+ * Tests the contract in `lib/streams/broker.ts`. Every broker must pass them, whether it returns values or promises. No test
+ * waits for a fixed time: to check that nothing else was delivered, it publishes one more message and reads up to that.
+ * Each broker tests on its own how long it keeps things.
  */
 export function brokerContract (t: Test, makeBroker: MakeBroker): void {
   const start = starter(makeBroker)
@@ -19,7 +19,7 @@ export function brokerContract (t: Test, makeBroker: MakeBroker): void {
   textContract(t, start)
   controlContract(t, start)
 
-  t.test('after its close nothing is delivered', async (t) => {
+  t.test('a closed broker delivers nothing', async (t) => {
     const broker = await makeBroker()
     const node = new FakeNode()
     await broker.open(node)
@@ -27,12 +27,12 @@ export function brokerContract (t: Test, makeBroker: MakeBroker): void {
     await broker.publish(session, json('a'), durable)
     await node.until(session, json('a'))
     await broker.close()
-    // It may refuse by now; what it must not do is deliver.
+    // The broker may reject these calls, but it must not deliver them.
     await Promise.allSettled([
       (async () => broker.publish(session, json('b'), durable))(), (async () => broker.control({ type: 'revoke', userId: 'one' }))()
     ])
     t.equal(node.deliveries.length, 1)
-    t.equal(node.orders.length, 0)
+    t.equal(node.controls.length, 0)
   })
 }
 
@@ -47,7 +47,7 @@ function orderContract (t: Test, start: Start): void {
     t.strictSame(revisions, [...new Set(revisions)].sort((a, b) => a - b))
   })
 
-  t.test('publications that nobody awaits keep the order of the calls', async (t) => {
+  t.test('publications that are not awaited keep the order of the calls', async (t) => {
     const { broker, node } = await start(t)
     await broker.join(session)
     const names = Array.from({ length: 50 }, (_, i) => json(String(i)))
@@ -56,7 +56,7 @@ function orderContract (t: Test, start: Start): void {
     t.strictSame(published.map(({ seq }) => seq), names.map((_, i) => i + 1))
   })
 
-  t.test('durable ones are numbered without holes, ephemeral ones are not, and both are told the head', async (t) => {
+  t.test('durable messages are numbered without gaps, ephemeral ones are not, and both return the latest position', async (t) => {
     const { broker, node } = await start(t)
     const { epoch } = await broker.join(session)
     const answers = []
@@ -68,7 +68,7 @@ function orderContract (t: Test, start: Start): void {
     t.strictSame(publications.map((publication) => publication.seq), [undefined, 1, undefined, 2, 3, undefined])
   })
 
-  t.test('what is published arrives as it was, whatever is in it', async (t) => {
+  t.test('a message arrives unchanged, whatever characters it or its stream contains', async (t) => {
     const { broker, node } = await start(t)
     const streams: Stream[] = ['session:__proto__', 'session:a b:c*?[]{}\r\n', 'session:é💡', 'user:one', 'all']
     const body = JSON.stringify({ text: 'quotes " and \u0000, \u2028, 💡, and much: '.padEnd(100_000, 'é') })
@@ -83,7 +83,7 @@ function orderContract (t: Test, start: Start): void {
     }
   })
 
-  t.test('streams know nothing of each other', async (t) => {
+  t.test('streams are independent of each other', async (t) => {
     const { broker, node } = await start(t)
     await broker.join(session)
     await broker.join(other)
@@ -94,7 +94,7 @@ function orderContract (t: Test, start: Start): void {
     t.match(await broker.join(session), { seq: 2 })
   })
 
-  t.test('a publication is told how many it was handed to, those of this node at least', async (t) => {
+  t.test('publish returns the number of recipients, at least those of this node', async (t) => {
     const { broker, node } = await start(t)
     node.subscribers = 3
     await broker.join(session)
@@ -104,7 +104,7 @@ function orderContract (t: Test, start: Start): void {
     t.match(await broker.publish(other, json('b'), durable), { recipients: 0 })
   })
 
-  t.test('two brokers of their own never share an epoch', async (t) => {
+  t.test('two independent brokers never share an epoch', async (t) => {
     const { broker: a } = await start(t)
     const { broker: b } = await start(t)
     const position = positionOf(await a.publish(session, json('a'), durable))
@@ -114,14 +114,14 @@ function orderContract (t: Test, start: Start): void {
 }
 
 function controlContract (t: Test, start: Start): void {
-  t.test('an order reaches the node that gave it, and it is told what became of it', async (t) => {
+  t.test('a control message reaches the node that sent it, which gets the result', async (t) => {
     const { broker, node } = await start(t)
-    for (const obeys of [true, false, 'failed'] as const) {
-      node.obeys = obeys
-      t.equal(await broker.control({ type: 'revoke', userId: 'one', sessionId: 'two' }), obeys)
-      t.strictSame(await node.nextOrder(), { type: 'revoke', userId: 'one', sessionId: 'two' })
-      t.equal(await broker.control({ type: 'cancel', sessionId: 'one', jobId: 'j' }), obeys)
-      t.strictSame(await node.nextOrder(), { type: 'cancel', sessionId: 'one', jobId: 'j' })
+    for (const result of [true, false, 'failed'] as const) {
+      node.result = result
+      t.equal(await broker.control({ type: 'revoke', userId: 'one', sessionId: 'two' }), result)
+      t.strictSame(await node.nextControl(), { type: 'revoke', userId: 'one', sessionId: 'two' })
+      t.equal(await broker.control({ type: 'cancel', sessionId: 'one', jobId: 'j' }), result)
+      t.strictSame(await node.nextControl(), { type: 'cancel', sessionId: 'one', jobId: 'j' })
     }
   })
 }

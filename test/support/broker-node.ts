@@ -3,14 +3,14 @@ import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 
 export interface Delivery { stream: Stream, publication: Publication }
 
-/** A broker's node that notes what it is given. A broker may deliver later than it answers, so the notes can be awaited. */
+/** A broker's node that records all calls. A broker may deliver after its result, so the records can be awaited. */
 export class FakeNode implements BrokerNode {
-  /** How many subscribers it says to have. */
+  /** Number of subscribers that `deliver` returns. */
   subscribers = 0
-  /** What it says became of the orders that it is given. */
-  obeys: ControlResult = true
+  /** Result that `control` returns. */
+  result: ControlResult = true
   readonly deliveries: Delivery[] = []
-  readonly orders: ControlMessage[] = []
+  readonly controls: ControlMessage[] = []
   #wake: Array<() => void> = []
 
   deliver (stream: Stream, publication: Publication): number {
@@ -19,14 +19,14 @@ export class FakeNode implements BrokerNode {
     return this.subscribers
   }
 
-  /** A `cancel` takes a while, as it may. */
+  /** A `cancel` returns a promise, as the contract allows. */
   control (message: ControlMessage): MaybePromise<ControlResult> {
-    this.orders.push(message)
+    this.controls.push(message)
     this.#stir()
-    return message.type === 'cancel' ? Promise.resolve(this.obeys) : this.obeys
+    return message.type === 'cancel' ? Promise.resolve(this.result) : this.result
   }
 
-  /** What was delivered of a stream up to the publication with this body, once that is there. */
+  /** Waits for the publication with this body. Returns the publications of its stream up to it. */
   async until (stream: Stream, body: string): Promise<Publication[]> {
     for (;;) {
       const publications = this.deliveries.filter((delivery) => delivery.stream === stream).map(({ publication }) => publication)
@@ -36,10 +36,10 @@ export class FakeNode implements BrokerNode {
     }
   }
 
-  async nextOrder (): Promise<ControlMessage> {
+  async nextControl (): Promise<ControlMessage> {
     for (;;) {
-      const order = this.orders.shift()
-      if (order !== undefined) return order
+      const message = this.controls.shift()
+      if (message !== undefined) return message
       await this.#news()
     }
   }

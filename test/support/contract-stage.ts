@@ -4,19 +4,19 @@ import type { Transition } from '../../lib/streams/session-jobs.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { FakeNode } from './broker-node.js'
 
-/** Of one stream or job. Where none is given the broker's own must be roomy: some dozen messages, and 100 KiB of text. */
+/** Limits of one stream or job. The broker's defaults must allow several dozen messages, and 100 KiB of text. */
 interface ContractBounds {
   readonly maxMessages?: number
   readonly maxBytes?: number
   readonly maxTextUnits?: number
-  /** Of all streams. */
+  /** Limit of all streams. */
   readonly maxTotalBytes?: number
 }
 
-/** A broker as an app would make it, not opened yet. Each call's shares nothing with the others'. */
+/** Makes a broker as an app does, and does not open it. The brokers of two calls share nothing. */
 export type MakeBroker = (bounds?: ContractBounds) => MaybePromise<Broker>
 
-/** A broker that is open, with a node that notes what it is given. Closed when the test ends. */
+/** Returns an open broker and its fake node. The broker is closed when the test ends. */
 export type Start = (t: Test, bounds?: ContractBounds) => Promise<{ broker: Broker, node: FakeNode }>
 
 export const session: Stream = 'session:one'
@@ -46,27 +46,27 @@ export function numbered (publications: readonly Publication[]): Array<[seq: num
   return publications.map(({ seq, body }) => [seq, body])
 }
 
-/** A report on a job: all but a progress are durable. */
+/** Returns the options of a job report. All but a progress are durable. */
 export function report (event: Transition['event'], job: Omit<Transition, 'event'> = {}): PublishOptions {
   return { durable: event !== 'progress', job: { event, ...job } }
 }
 
-/** A progress that brings text. */
+/** Returns the options of a progress with text. */
 export function text (delta: string, jobId?: string): PublishOptions {
   return { ...report('progress', jobId === undefined ? {} : { jobId }), delta, textAt: 1 }
 }
 
-/** What a replay tells, as bodies. */
+/** Returns the bodies of a replay. */
 export function bodies ({ replay }: Joined): string[] {
   return replay.map(({ body }) => body)
 }
 
-/** The piece of text that a publication brings, and where it begins. */
+/** Returns the piece of text in a publication, and its offset. */
 export function pieceOf ({ text }: Publication): { text: string, offset: number, truncated: boolean } | undefined {
   return text?.source.slice(text.from, text.to)
 }
 
-/** Holds an answer against what is expected of it, which includes that nothing is replayed. */
+/** Checks the result of a join, and that its replay is empty. */
 export function bare (t: Test, joined: Joined, expected: Partial<Joined>, message = 'nothing to replay'): void {
   t.match(joined, expected, message)
   t.strictSame(joined.replay, [], message)

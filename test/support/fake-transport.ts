@@ -7,7 +7,7 @@ import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 export class FakeTransport implements Transport {
   state: TransportState = 1
   inflates = false
-  isAnnounced = false
+  announcesLargeMessages = false
   stalled = false
   /** From this many unread bytes on it is full. */
   writeAheadBytes = 64 * 1024

@@ -1,4 +1,4 @@
-import { synchronous } from '../../util/maybe-promise.js'
+import { requireSync } from '../../util/maybe-promise.js'
 import { failureOf } from './failure.js'
 import { fieldsOf, type Fields, type ReadChunk, type StreamProtocol } from './protocol.js'
 import { protocols } from './protocols.js'
@@ -34,7 +34,7 @@ export class StreamReader<T> {
   read (chunk: T): string {
     const text = this.#readKnown(chunk)
     if (this.#textOf === undefined) return text
-    const own = synchronous('the option "text"', this.#textOf(chunk))
+    const own = requireSync('the option "text"', this.#textOf(chunk))
     return typeof own === 'string' ? own : ''
   }
 

@@ -105,7 +105,7 @@ t.test('a user whose right is taken back is sent nothing more of the past', asyn
   transport.stalled = true
   const peer = await server.connect({ userId: 'u', sessionId: 'a', transport })
   const before = transport.texts.length
-  t.ok(peer.connection.subscriber.outbox.behind)
+  t.ok(peer.connection.subscriber.outbox.isBehind)
   await server.manager.revoke('u')
   while (transport.bufferedBytes > 0) transport.drain()
   t.ok(transport.texts.length <= before + 1, `no more than was on its way: ${before}, then ${transport.texts.length}`)

@@ -120,7 +120,7 @@ t.test('a slow reader that still takes something lives, and is pinged', async (t
   for (let round = 0; round < 6; round++) {
     server.clock.advance(INTERVAL_MS)
     peer.transport.drain()
-    t.ok(peer.connection.subscriber.outbox.behind, 'something still waits')
+    t.ok(peer.connection.subscriber.outbox.isBehind, 'something still waits')
   }
   t.equal(peer.transport.terminated, false, 'its pongs are behind what it has to read')
   t.equal(peer.transport.closedWith, undefined)
@@ -134,7 +134,7 @@ t.test('a reader that has just taken the last of what waited is given time to an
   fallBehind(server, peer, 200_000)
   server.clock.advance(INTERVAL_MS)
   peer.transport.drain()
-  t.notOk(peer.connection.subscriber.outbox.behind, 'nothing waits')
+  t.notOk(peer.connection.subscriber.outbox.isBehind, 'nothing waits')
   server.clock.advance(INTERVAL_MS)
   t.equal(peer.transport.terminated, false)
   server.clock.advance(INTERVAL_MS)
@@ -167,7 +167,7 @@ t.test('a reader that takes nothing for too long is closed as a slow one', async
 
   server.clock.advance(INTERVAL_MS)
   t.same(peer.transport.closedWith, { code: 4000, reason: 'Slow reader' })
-  t.equal(server.pool.waitingBytes, 0, 'its memory is free at once')
+  t.equal(server.pool.queuedBytes, 0, 'its memory is free at once')
   t.match(server.manager.getMetrics(), { slowConsumers: 1, closes: { slowConsumer: 1 } })
   server.clock.advance(2_000)
   t.equal(peer.transport.terminated, true, 'and it is not waited for')

@@ -16,7 +16,7 @@ t.test('the past is no sign of a slow reader, however much it is', async (t) => 
   await server.manager.broadcastToSession('s', { type: 'note' })
   server.clock.tick()
   t.equal(transport.closedWith, undefined)
-  while (peer.connection.subscriber.outbox.behind) transport.drain()
+  while (peer.connection.subscriber.outbox.isBehind) transport.drain()
   transport.drain()
   const reader = new Reader()
   for (const text of transport.texts) reader.take(JSON.parse(text) as Message)
@@ -34,7 +34,7 @@ t.test('the past is no sign of a slow reader, however much it is', async (t) => 
     for (let n = 0; n < 3; n++) greedy.send({ type: 'subscribe', sessionId: 's' })
     server.clock.tick()
     t.equal(greedy.transport.closedWith, undefined)
-    t.ok(server.pool.waitingBytes < 20_000, `${server.pool.waitingBytes} bytes wait: what was not made yet costs nothing`)
+    t.ok(server.pool.queuedBytes < 20_000, `${server.pool.queuedBytes} bytes wait: what was not made yet costs nothing`)
     // At the rate that it may ask at, and as fast as it is sent the past.
     for (let n = 0; n < 2_000 && greedy.transport.closedWith === undefined; n++) {
       server.clock.advance(1_000)

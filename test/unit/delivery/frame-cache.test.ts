@@ -6,7 +6,7 @@ import { FakeClock } from '../../support/fake-clock.js'
 
 const MEGABYTE = 1024 * 1024
 
-t.test('a frame is made once for the same name, text and revision', (t) => {
+t.test('a frame is made once for the same key, source and revision', (t) => {
   const clock = new FakeClock()
   const frames = new FrameCache(clock)
   const [text, other] = [new JobText(1), new JobText(1)]
@@ -18,11 +18,11 @@ t.test('a frame is made once for the same name, text and revision', (t) => {
   const second = frames.frame('missed', 'a', text, 2, make)
   t.not(second, first, 'a newer revision')
   t.equal(frames.frame('missed', 'a', text, 2, make), second)
-  t.not(frames.frame('missed', 'a', other, 2, make), second, 'another text with the same name')
+  t.not(frames.frame('missed', 'a', other, 2, make), second, 'another source with the same key')
   t.end()
 })
 
-t.test('frames are kept for a second', (t) => {
+t.test('frames are cached for one second', (t) => {
   const clock = new FakeClock()
   const frames = new FrameCache(clock)
   const text = new JobText(1)
@@ -37,7 +37,7 @@ t.test('frames are kept for a second', (t) => {
   t.end()
 })
 
-t.test('no more is kept than there is room for', (t) => {
+t.test('the cache does not exceed its size limit', (t) => {
   const frames = new FrameCache(new FakeClock())
   const text = new JobText(1)
   const ask = (name: string, megabytes: number): Frame => {
@@ -47,14 +47,14 @@ t.test('no more is kept than there is room for', (t) => {
   t.equal(ask('a', 3), a)
   const c = ask('c', 3)
   t.equal(ask('c', 3), c)
-  t.not(ask('a', 3), a, 'all others made room for the third')
+  t.not(ask('a', 3), a, 'the cache was cleared for the third frame')
   t.not(ask('b', 3), b)
-  t.not(ask('huge', 9), ask('huge', 9), 'one that is too much alone is not kept')
-  t.equal(ask('b', 3), ask('b', 3), 'and makes none of the others go')
+  t.not(ask('huge', 9), ask('huge', 9), 'a frame that exceeds the limit alone is not cached')
+  t.equal(ask('b', 3), ask('b', 3), 'and the other frames stay cached')
   t.end()
 })
 
-t.test('a frame that is replaced makes room', (t) => {
+t.test('a replaced frame no longer counts', (t) => {
   const frames = new FrameCache(new FakeClock())
   const text = new JobText(1)
   const small = frames.frame('missed', 'small', text, 1, () => new Frame('x'))
@@ -63,7 +63,7 @@ t.test('a frame that is replaced makes room', (t) => {
   t.end()
 })
 
-t.test('many small frames are few: what they cost beside their bytes counts', (t) => {
+t.test('the overhead of each frame counts, so that few small frames fit', (t) => {
   const frames = new FrameCache(new FakeClock())
   const make = (): Frame => new Frame('x')
   const first = frames.frame('missed', 0, frames, 1, make)
@@ -74,7 +74,7 @@ t.test('many small frames are few: what they cost beside their bytes counts', (t
   t.end()
 })
 
-t.test('frames with different marks share their room, and nothing else', (t) => {
+t.test('frames with different marks share the size limit only', (t) => {
   const frames = new FrameCache(new FakeClock())
   const marks = ['live', 'snapshot', 'missed'] as const
   const make = (): Frame => new Frame('x'.repeat(2 * MEGABYTE))

@@ -5,17 +5,17 @@ import t from 'tap'
 import { Frame, FRAGMENT_BYTES, joinBytes, type DeflateSettings } from '../../../lib/delivery/frame.js'
 import { receive, senderFrame } from '../../support/ws-parts.js'
 
-/** As documented for the platform. */
+/** The settings that the platform documents. */
 const settings: DeflateSettings = {
   thresholdBytes: 1024, ceilingBytes: 256 * 1024, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024
 }
 
-/** Each class of length that the header of one frame can say (RFC 6455, section 5.2), at its edges. */
+/** The limits of each length class of a frame header (RFC 6455, section 5.2). */
 const lengths = [0, 1, 125, 126, 127, 65_532]
-/** Messages that go in several frames, at the edges of those. */
+/** Lengths at the limits of one, two and more fragments. */
 const longLengths = [65_533, 65_534, 65_532 + 125, 65_532 + 126, 2 * 65_532, 2 * 65_532 + 1, 300_000]
 
-/** The message in a deflated frame: the four bytes that the sender left out are put back (RFC 7692, section 7.2.2). */
+/** Inflates the message, after adding the four bytes that the sender left out (RFC 7692, section 7.2.2). */
 function inflate (frame: Buffer): string {
   const length = frame[1]!
   const payload = frame.subarray(length < 126 ? 2 : length === 126 ? 4 : 10)
@@ -23,7 +23,7 @@ function inflate (frame: Buffer): string {
   return inflateRawSync(whole, { finishFlush: constants.Z_SYNC_FLUSH, windowBits: settings.windowBits }).toString()
 }
 
-/** Text that compresses to about five eighths: 32 letters in no order. */
+/** Text that compresses to about five eighths: random letters out of 32. */
 function noise (length: number): string {
   let seed = length
   return Array.from({ length }, () => {
@@ -33,7 +33,7 @@ function noise (length: number): string {
 }
 
 t.test('a plain frame', (t) => {
-  t.test('is byte for byte what ws writes, for every class of length', (t) => {
+  t.test('equals the bytes that ws writes, for every length class', (t) => {
     for (const length of lengths) {
       const text = 'x'.repeat(length)
       t.ok(new Frame(text).bytes(false).equals(senderFrame(text)), `${length} bytes`)
@@ -41,25 +41,25 @@ t.test('a plain frame', (t) => {
     t.end()
   })
 
-  t.test('counts bytes and not characters', (t) => {
-    // 42 * 3 = 126 bytes in 42 characters, 21,844 * 3 = 65,532 in a third as many, and one of 4 bytes beside them.
+  t.test('counts bytes, not characters', (t) => {
+    // 42 characters are 42 * 3 = 126 bytes; 21,844 are 65,532 bytes, plus one character of 4 bytes.
     for (const text of ['é', '€'.repeat(42), '€'.repeat(21_844), '💡'.repeat(31), '💡'.repeat(32)]) {
       t.ok(new Frame(text).bytes(false).equals(senderFrame(text)), `${Buffer.byteLength(text)} bytes`)
     }
     t.end()
   })
 
-  t.test('is valid text even when half a pair of units is left alone', async (t) => {
+  t.test('is valid UTF-8 even with a lone surrogate', async (t) => {
     t.strictSame(await receive(new Frame('a\ud83db').bytes(false)), ['a\ufffdb'])
   })
 
-  t.test('is what every peer gets when nothing is to be deflated', (t) => {
+  t.test('is sent to every peer without compression settings', (t) => {
     const frame = new Frame('x'.repeat(5000))
     t.equal(frame.bytes(true), frame.bytes(false))
     t.end()
   })
 
-  t.test('shows its payload without a header, for every class of length', (t) => {
+  t.test('returns its payload without the header, for every length class', (t) => {
     for (const length of [...lengths, ...longLengths]) {
       t.equal(new Frame('x'.repeat(length)).payload.toString(), 'x'.repeat(length), `${length} bytes`)
     }
@@ -69,11 +69,11 @@ t.test('a plain frame', (t) => {
 })
 
 t.test('a long message', (t) => {
-  t.test('goes in frames of 64 KiB, and reaches a client unchanged', async (t) => {
+  t.test('is sent in frames of 64 KiB, and reaches a client unchanged', async (t) => {
     for (const length of longLengths) {
       const text = noise(length)
       const bytes = new Frame(text).bytes(false)
-      t.equal(bytes[0], 0x01, 'a text message that goes on')
+      t.equal(bytes[0], 0x01, 'the first fragment of a text message')
       for (let at = FRAGMENT_BYTES; at < bytes.length; at += FRAGMENT_BYTES) {
         t.equal(bytes[at], at + FRAGMENT_BYTES < bytes.length ? 0x00 : 0x80, `a frame begins at byte ${at}`)
       }
@@ -81,12 +81,12 @@ t.test('a long message', (t) => {
     }
   })
 
-  t.test('has its fields behind the last one, and counts bytes', async (t) => {
+  t.test('contains the added fields at its end, and counts bytes', async (t) => {
     const text = `{"text":"${'é'.repeat(50_000)}"}`
     t.strictSame(await receive(new Frame(text, { addition: ',"seq":7}' }).bytes(false)), [`${text.slice(0, -1)},"seq":7}`])
   })
 
-  t.test('lets pings go out wherever a frame ends', async (t) => {
+  t.test('allows pings between its frames', async (t) => {
     const text = noise(200_000)
     const bytes = new Frame(text).bytes(false)
     const ping = Buffer.from([0x89, 0])
@@ -95,11 +95,11 @@ t.test('a long message', (t) => {
     t.strictSame(await receive(Buffer.concat(parts)), [text])
   })
 
-  t.test('deflates as a whole, and goes in frames if it is still long', async (t) => {
+  t.test('is compressed as a whole, and fragmented if it is still long', async (t) => {
     const text = noise(240_000)
     const bytes = new Frame(text, { deflate: settings }).bytes(true)
     t.ok(bytes.length > 2 * FRAGMENT_BYTES && bytes.length < text.length)
-    t.equal(bytes[0], 0x41, 'only the first frame says that it is deflated')
+    t.equal(bytes[0], 0x41, 'only the first frame has the compression bit')
     t.equal(bytes[FRAGMENT_BYTES], 0x00)
     t.strictSame(await receive(bytes), [text])
   })
@@ -107,7 +107,7 @@ t.test('a long message', (t) => {
 })
 
 t.test('a deflated frame', (t) => {
-  t.test('is a text frame with the bit that says so, and inflates to the message', (t) => {
+  t.test('is a text frame with the compression bit, and inflates to the message', (t) => {
     for (const length of [1024, 3000, 65_536, 240_000]) {
       const text = '{"chunk":"ü"}'.repeat(length / 13).padEnd(length, 'x')
       const bytes = new Frame(text, { deflate: settings }).bytes(true)
@@ -118,7 +118,7 @@ t.test('a deflated frame', (t) => {
     t.end()
   })
 
-  t.test('has the right header for each class of deflated length', async (t) => {
+  t.test('has the right header for each class of compressed length', async (t) => {
     const large = { ...settings, thresholdBytes: 0 }
     for (const [length, [least, most]] of [[150, [0, 125]], [3000, [126, 65_532]]] as const) {
       const text = noise(length)
@@ -130,7 +130,7 @@ t.test('a deflated frame', (t) => {
     }
   })
 
-  t.test('is read by a real client, beside plain ones, in a window as small as was negotiated', async (t) => {
+  t.test('is read by a real client, among plain ones, with the negotiated window', async (t) => {
     const texts = ['short', noise(2000), 'long '.repeat(5000), 'short again', noise(70_000)]
     const frames = texts.map((text) => new Frame(text, { deflate: settings }))
     const bytes = Buffer.concat(frames.map((frame) => frame.bytes(true)))
@@ -138,7 +138,7 @@ t.test('a deflated frame', (t) => {
   })
 
   t.test('needs no window larger than the one negotiated', (t) => {
-    // What repeats is 2 KiB away: a window of 10 bits can't reach it, and inflating in one fails if the sender did.
+    // The repetition is 2 KiB away, beyond a window of 10 bits. If the sender used it, inflating fails.
     const text = noise(2048).repeat(4)
     const bytes = new Frame(text, { deflate: settings }).bytes(true)
     t.equal(inflate(bytes), text)
@@ -146,8 +146,8 @@ t.test('a deflated frame', (t) => {
     t.end()
   })
 
-  t.test('inflates also where zlib wrote its end marker twice', (t) => {
-    // It does when a flush ends where one of the pieces ends that it works in, here of 1,024 bytes.
+  t.test('inflates correctly where zlib wrote its end marker twice', (t) => {
+    // This happens if the output ends exactly at a chunk boundary, here of 1,024 bytes.
     let twice = 0
     for (let length = 1500; length < 1700; length++) {
       const text = noise(length)
@@ -155,11 +155,11 @@ t.test('a deflated frame', (t) => {
       if (bytes.subarray(-5).equals(Buffer.from([0, 0, 0xff, 0xff, 0]))) twice++
       if (inflate(bytes) !== text) t.fail(`${length} bytes`)
     }
-    t.ok(twice > 0, 'this was among them')
+    t.ok(twice > 0, 'such a case occurred')
     t.end()
   })
 
-  t.test('brings any text to a client unchanged', async () => {
+  t.test('transports any text to a client unchanged', async () => {
     const texts = fc.array(fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: 'grapheme', minLength: 400, maxLength: 900 })), { maxLength: 4 })
     await fc.assert(fc.asyncProperty(texts, async (texts) => {
       const frames = texts.map((text) => new Frame(text, { deflate: { ...settings, thresholdBytes: 16 } }))
@@ -170,13 +170,13 @@ t.test('a deflated frame', (t) => {
   t.end()
 })
 
-t.test('a message goes plain also to a peer that inflates', (t) => {
+t.test('a message is sent uncompressed to a peer that accepts compression', (t) => {
   const goesPlain = (text: string, deflate = settings): boolean => {
     const frame = new Frame(text, { deflate })
     return frame.bytes(true) === frame.bytes(false)
   }
 
-  t.test('below the threshold, counted in bytes', (t) => {
+  t.test('below the threshold in bytes', (t) => {
     t.ok(goesPlain('x'.repeat(1023)))
     t.notOk(goesPlain('x'.repeat(1024)))
     t.ok(goesPlain('é'.repeat(511)))
@@ -184,18 +184,18 @@ t.test('a message goes plain also to a peer that inflates', (t) => {
     t.end()
   })
 
-  t.test('above the ceiling, counted in bytes', (t) => {
+  t.test('above the ceiling in bytes', (t) => {
     t.notOk(goesPlain('x'.repeat(256 * 1024)))
     t.ok(goesPlain('x'.repeat(256 * 1024 + 1)))
     t.ok(goesPlain('é'.repeat(128 * 1024 + 1)))
     t.end()
   })
 
-  t.test('when deflating makes it no shorter', (t) => {
+  t.test('if compression does not make it shorter', (t) => {
     const deflate = { ...settings, thresholdBytes: 0 }
     t.ok(goesPlain('', deflate))
     t.ok(goesPlain('q', deflate))
-    // Stored as it is, or grown.
+    // The compressed form has the same length, or is longer.
     t.ok(goesPlain(noise(4000), { ...deflate, level: 0 }))
     t.end()
   })
@@ -203,7 +203,7 @@ t.test('a message goes plain also to a peer that inflates', (t) => {
 })
 
 t.test('a frame is made once and shared', (t) => {
-  t.test('each kind is the same buffer whoever asks, and however often', (t) => {
+  t.test('each kind is always the same buffer', (t) => {
     const frame = new Frame('x'.repeat(3000), { deflate: settings })
     const plain = frame.bytes(false)
     const deflated = frame.bytes(true)
@@ -214,7 +214,7 @@ t.test('a frame is made once and shared', (t) => {
     t.end()
   })
 
-  t.test('nothing that it is asked for changes its bytes', async (t) => {
+  t.test('its methods do not change its bytes', async (t) => {
     const text = noise(3000)
     const frame = new Frame(text, { deflate: settings })
     const before = Buffer.from(frame.bytes(false))
@@ -228,7 +228,7 @@ t.test('a frame is made once and shared', (t) => {
     t.end()
   })
 
-  t.test('it keeps the key under which a newer one replaces it', (t) => {
+  t.test('it keeps its collapse key', (t) => {
     t.equal(new Frame('x', { collapseKey: 'ai_progress' }).collapseKey, 'ai_progress')
     t.equal(new Frame('x').collapseKey, undefined)
     t.end()
@@ -236,7 +236,7 @@ t.test('a frame is made once and shared', (t) => {
   t.end()
 })
 
-t.test('pieces are joined in order, and a single one is not copied', (t) => {
+t.test('joinBytes keeps the order, and does not copy a single buffer', (t) => {
   const [a, b] = [Buffer.from('a'), Buffer.from('b')]
   t.equal(joinBytes([a]), a)
   t.equal(joinBytes([a, b]).toString(), 'ab')

@@ -3,7 +3,7 @@ import { Room, streamOf, type Guest } from '../../support/room.js'
 
 const KIB = 1024
 
-/** A room whose overflowing guests are ended as a server ends them: nothing more is delivered, then the close. */
+/** A room that closes its slow consumers as the server does: it stops the delivery, then closes. */
 function strictRoom (maxOutboxBytes = 100 * KIB): { room: Room, enter: (alsoEnds?: () => Guest) => Guest } {
   const room = new Room({ maxOutboxBytes })
   return {
@@ -16,7 +16,7 @@ function strictRoom (maxOutboxBytes = 100 * KIB): { room: Room, enter: (alsoEnds
   }
 }
 
-/** Stops reading, with so much on its way already that 40 KiB more are too much for it. */
+/** Stops reading, with so much queued that 40 KiB more exceed its limit. */
 function stall (room: Room, guest: Guest): void {
   guest.transport.stall()
   room.tell(guest, 'x'.repeat(62 * KIB))
@@ -24,8 +24,8 @@ function stall (room: Room, guest: Guest): void {
 
 const large = '.'.repeat(40 * KIB)
 
-t.test('finishing', (t) => {
-  t.test('sends what was delivered so far at once, and nothing after it', (t) => {
+t.test('finish', (t) => {
+  t.test('sends what was delivered so far at once, and nothing more', (t) => {
     const room = new Room()
     const [leaving, staying] = [room.enter(), room.enter()]
     for (const guest of [leaving, staying]) room.join(guest, 'a', 'b')
@@ -48,7 +48,7 @@ t.test('finishing', (t) => {
     t.end()
   })
 
-  t.test('needs nothing to send', (t) => {
+  t.test('works with nothing to send', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.hub.finish(guest.subscriber, () => { guest.transport.close(1000, 'done') })
@@ -58,7 +58,7 @@ t.test('finishing', (t) => {
     t.end()
   })
 
-  t.test('waits for a reader that is behind', (t) => {
+  t.test('waits for a client that is behind', (t) => {
     const { room, enter } = strictRoom(1024 * KIB)
     const guest = enter()
     room.join(guest, 'a')
@@ -70,11 +70,11 @@ t.test('finishing', (t) => {
     guest.transport.drain()
     t.equal(guest.transport.closedWith?.code, 1012)
     t.equal(guest.transport.texts.at(-1), '1')
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('of a reader whose last messages are too many for it ends at once', (t) => {
+  t.test('ends at once if the last messages exceed the client\'s limit', (t) => {
     const { room, enter } = strictRoom()
     const guest = enter()
     room.join(guest, 'a')
@@ -84,7 +84,7 @@ t.test('finishing', (t) => {
     room.hub.finish(guest.subscriber, () => { guest.transport.close(1012, 'restart') })
     t.ok(guest.transport.closedWith)
     t.equal(guest.overflows, 1)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.equal(room.hub.count(streamOf('a')), 0)
     room.clock.tick()
     t.equal(guest.transport.texts.length, 0)
@@ -93,8 +93,8 @@ t.test('finishing', (t) => {
   t.end()
 })
 
-t.test('dropping', (t) => {
-  t.test('sends nothing of the tick, and takes nothing from the others', (t) => {
+t.test('drop', (t) => {
+  t.test('discards the messages of the tick for this connection only', (t) => {
     const room = new Room()
     const [gone, settled, staying] = [room.enter(), room.enter(), room.enter()]
     for (const guest of [gone, settled, staying]) room.join(guest, 'a')
@@ -110,23 +110,23 @@ t.test('dropping', (t) => {
     t.end()
   })
 
-  t.test('frees what waited, and a drain that comes late does nothing', (t) => {
+  t.test('frees the queue, and a late drain event does nothing', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
     stall(room, guest)
     room.publish('a', large)
     room.clock.tick()
-    t.ok(room.pool.waitingBytes > 40 * KIB)
+    t.ok(room.pool.queuedBytes > 40 * KIB)
     room.hub.drop(guest.subscriber)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     const { length } = guest.transport.writes
     guest.transport.drain()
     t.equal(guest.transport.writes.length, length)
     t.end()
   })
 
-  t.test('after it nothing can be sent, joined or ended', (t) => {
+  t.test('prevents any further send, join and finish', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -145,8 +145,8 @@ t.test('dropping', (t) => {
   t.end()
 })
 
-t.test('inside a flush', (t) => {
-  t.test('one who enters is greeted in the next tick, and has none of what came before', (t) => {
+t.test('during a flush', (t) => {
+  t.test('a new subscriber gets its reply in the next tick, and no earlier publication', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * KIB })
     const late = room.enter()
     const slow = room.enter(() => {
@@ -170,7 +170,7 @@ t.test('inside a flush', (t) => {
     t.end()
   })
 
-  t.test('what is published there is not given twice to one that had it there', (t) => {
+  t.test('a publication is not sent twice to a connection that got it in the same flush', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * KIB })
     const slow = room.enter(() => { room.publish('a', 'inside') })
     const [one, two] = [room.enter(), room.enter()]
@@ -182,7 +182,7 @@ t.test('inside a flush', (t) => {
     room.publish('b', 'b')
     room.clock.tick()
     t.equal(slow.overflows, 1)
-    t.equal(two.transport.texts.at(-1), 'inside', 'its turn was still to come')
+    t.equal(two.transport.texts.at(-1), 'inside', 'it was not written to yet')
     room.publish('a', 'after')
     room.clock.tick()
     t.strictSame(one.transport.texts.slice(1), [large, large, 'inside', 'after'])
@@ -190,13 +190,13 @@ t.test('inside a flush', (t) => {
     t.end()
   })
 
-  // What the slow one gets makes it overflow while the others are still being written to, before it and behind it.
+  // The slow consumer overflows while the others are being written to, before it and after it.
   for (const [kind, prepare] of [
     ['of the whole batch', () => undefined],
     ['of a batch with an answer in it', (room: Room, guests: readonly Guest[]) => { for (const guest of guests) room.tell(guest, 'answer') }],
     ['of two sessions', (room: Room) => { room.publish('b', 'b') }]
   ] as const) {
-    t.test(`a reader that overflows (${kind}) is ended, and the others get everything`, (t) => {
+    t.test(`a slow consumer (${kind}) is closed, and the others get everything`, (t) => {
       const { room, enter } = strictRoom()
       const guests = [enter(), enter(), enter()] as const
       for (const guest of guests) room.join(guest, 'a', 'b')
@@ -216,7 +216,7 @@ t.test('inside a flush', (t) => {
         t.equal(transport.texts.at(-1), 'last')
       }
       t.equal(room.publish('a', 'after'), 2)
-      t.equal(room.pool.waitingBytes, 0)
+      t.equal(room.pool.queuedBytes, 0)
       room.clock.tick()
       t.equal(guests[0].transport.texts.at(-1), 'after')
       t.equal(guests[1].transport.texts.length, 1)
@@ -224,7 +224,7 @@ t.test('inside a flush', (t) => {
     })
 
     for (const at of ['before', 'behind'] as const) {
-      t.test(`another may be ended with it (${kind}), whether its turn was ${at}: it gets everything once`, (t) => {
+      t.test(`another can be closed with it (${kind}), with its turn ${at}, and gets everything once`, (t) => {
         const { room, enter } = strictRoom()
         const order: Guest[] = []
         const slow = (): Guest => enter(() => order.find((guest) => guest !== slowOne)!)
@@ -254,7 +254,7 @@ t.test('inside a flush', (t) => {
     }
   }
 
-  t.test('a reader whose socket dies there is dropped, and gets nothing more', (t) => {
+  t.test('a connection whose socket dies is dropped, and gets nothing more', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * KIB })
     const dying = room.enter(({ subscriber, transport }) => {
       transport.terminate()
@@ -275,7 +275,7 @@ t.test('inside a flush', (t) => {
     t.end()
   })
 
-  t.test('the ceiling over all readers costs the one that holds most', (t) => {
+  t.test('the limit of all outboxes closes the connection with the most queued bytes', (t) => {
     const room = new Room({ maxTotalBytes: 300 * KIB })
     const guests = [1, 2, 3].map(() => room.enter(({ subscriber, transport }) => {
       room.hub.finish(subscriber, () => { transport.close(4000, 'slow') })
@@ -288,13 +288,13 @@ t.test('inside a flush', (t) => {
     room.publish('a', large)
     room.clock.tick()
     t.strictSame(guests.map(({ overflows }) => overflows), [1, 0, 0])
-    t.ok(room.pool.waitingBytes <= 300 * KIB)
+    t.ok(room.pool.queuedBytes <= 300 * KIB)
     t.match(room.pool, { slowConsumers: 1 })
     for (const { transport } of guests.slice(1)) {
       while (transport.bufferedBytes > 0) transport.drain()
       t.equal(transport.texts.at(-1), large)
     }
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
   t.end()

@@ -10,7 +10,7 @@ function farRoom (): { room: Room<ManualBroker>, broker: ManualBroker, take: (na
   return { room, broker, take: (name, body) => broker.take(streamOf(name), body, { durable: false }) }
 }
 
-t.test('a broker that answers at once is joined at once', (t) => {
+t.test('a join is synchronous if the broker is', (t) => {
   const room = new Room()
   const guest = room.enter()
   t.notOk(isPromise(room.join(guest, 'a', 'b')))
@@ -19,14 +19,14 @@ t.test('a broker that answers at once is joined at once', (t) => {
   t.end()
 })
 
-t.test('while the broker\'s answer is under way', (t) => {
-  t.test('what comes is kept, and follows the greeting', async (t) => {
+t.test('while the broker\'s result is pending', (t) => {
+  t.test('publications are queued, and follow the reply', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     const joined = room.join(guest, 'a')
     const [join] = broker.joins
     const answered = join!.answer()
-    t.equal(room.publish('a', '1'), 1, 'it counts as one who is given it')
+    t.equal(room.publish('a', '1'), 1, 'it counts as a recipient')
     t.equal(room.publish('a', '2'), 1)
     room.clock.tick()
     t.strictSame(guest.transport.texts, [])
@@ -37,7 +37,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.strictSame(guest.transport.texts, ['hello a:0', '1', '2', '3'])
   })
 
-  t.test('what its answer covers is not given again', async (t) => {
+  t.test('publications that the result covers are not sent again', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -50,7 +50,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.strictSame(guest.transport.texts, ['hello a:0', '3'])
   })
 
-  t.test('what it missed comes between the greeting and what came meanwhile', async (t) => {
+  t.test('missed messages are sent between the reply and the queued publications', async (t) => {
     const { room, broker, take } = farRoom()
     const guest = room.enter()
     const missed = [take('a', '{"n":1}'), take('a', '{"n":2}')]
@@ -70,7 +70,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.strictSame(guest.transport.texts, ['hello', ...[1, 2, 3].map((n) => `{"n":${n},"replayed":"missed"}`), 'live'])
   })
 
-  t.test('the present state is sent in the place of what can\'t be replayed, numbered as it was', async (t) => {
+  t.test('the snapshot is sent with its numbers if the recovery fails', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     const state = [{ body: '{"type":"ai_start"}', durable: true, seq: 7, revision: 20 }, { body: '{"type":"ai_progress"}', durable: false, revision: 31 }]
@@ -80,7 +80,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.strictSame(guest.transport.texts, ['hello a:7', '{"type":"ai_start","seq":7,"replayed":"snapshot"}', '{"type":"ai_progress","replayed":"snapshot"}'])
   })
 
-  t.test('everything else goes on: other sessions, direct answers, and in the order of the calls', async (t) => {
+  t.test('other sessions and direct replies continue, in the order of the calls', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -99,7 +99,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.strictSame(guest.transport.texts.slice(3), ['before the answer', 'hello b:0', '3, kept', '4', '5'])
   })
 
-  t.test('those who follow already are not held up', async (t) => {
+  t.test('existing subscribers are not delayed', async (t) => {
     const { room, broker } = farRoom()
     const [early, late] = [room.enter(), room.enter()]
     room.join(early, 'a')
@@ -114,7 +114,7 @@ t.test('while the broker\'s answer is under way', (t) => {
     t.equal(room.hub.count(streamOf('a')), 2)
   })
 
-  t.test('a publication of the tick in which it enters is given once', async (t) => {
+  t.test('a publication of the tick in which the join completes is sent once', async (t) => {
     const { room, broker } = farRoom()
     const [early, late] = [room.enter(), room.enter()]
     room.join(early, 'a')
@@ -131,7 +131,7 @@ t.test('while the broker\'s answer is under way', (t) => {
 })
 
 t.test('several streams at once', (t) => {
-  t.test('are entered together, when the last answer is there, under one greeting', async (t) => {
+  t.test('are joined together after the last result, with one reply', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     const joined = room.join(guest, 'a', 'b', 'c')
@@ -150,7 +150,7 @@ t.test('several streams at once', (t) => {
     t.strictSame(guest.transport.texts, ['hello a:0 b:0 c:0', 'a1', 'b1', 'c1', 'c2', 'b2'])
   })
 
-  t.test('one that is left meanwhile has no answer, the others have', async (t) => {
+  t.test('a stream that is left meanwhile has no result, the others do', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a', 'b')
@@ -163,7 +163,7 @@ t.test('several streams at once', (t) => {
     t.strictSame(guest.transport.texts, ['hello b:0', '1'])
   })
 
-  t.test('one named twice is followed once', async (t) => {
+  t.test('a stream named twice is subscribed once', async (t) => {
     for (const inProcess of [true, false]) {
       const far = farRoom()
       const room = inProcess ? new Room() : far.room
@@ -182,7 +182,7 @@ t.test('several streams at once', (t) => {
     }
   })
 
-  t.test('none at all are joined without a greeting', (t) => {
+  t.test('an empty list is joined without a reply', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest)
@@ -193,8 +193,8 @@ t.test('several streams at once', (t) => {
   t.end()
 })
 
-t.test('one that is followed already can be joined again', (t) => {
-  t.test('for a new greeting, and is still followed once', async (t) => {
+t.test('a subscribed stream can be joined again', (t) => {
+  t.test('for a new reply, and stays subscribed once', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -209,7 +209,7 @@ t.test('one that is followed already can be joined again', (t) => {
     t.equal(room.hub.count(streamOf('a')), 0)
   })
 
-  t.test('unless it is left meanwhile: then there is no greeting and no message', async (t) => {
+  t.test('unless it is left meanwhile, which sends no reply and no message', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -223,7 +223,7 @@ t.test('one that is followed already can be joined again', (t) => {
     t.strictSame(broker.left, ['session:a'])
   })
 
-  t.test('and stays followed when the broker fails', async (t) => {
+  t.test('and stays subscribed if the broker fails', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -236,7 +236,7 @@ t.test('one that is followed already can be joined again', (t) => {
     t.strictSame(broker.left, [])
   })
 
-  t.test('even before the first answer is there: the later one counts', async (t) => {
+  t.test('even before the first result, and the later join counts', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -253,8 +253,8 @@ t.test('one that is followed already can be joined again', (t) => {
   t.end()
 })
 
-t.test('what ends before the answer', (t) => {
-  t.test('by leaving: no greeting, no message, and the broker is told', async (t) => {
+t.test('a join that ends before the result', (t) => {
+  t.test('by leaving sends no reply and no message, and leaves the broker\'s stream', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     const joined = room.join(guest, 'a')
@@ -269,7 +269,7 @@ t.test('what ends before the answer', (t) => {
     t.strictSame(broker.left, ['session:a'], 'once')
   })
 
-  t.test('by leaving and joining again: only the second answer counts', async (t) => {
+  t.test('by leaving and joining again uses only the second result', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -287,7 +287,7 @@ t.test('what ends before the answer', (t) => {
   })
 
   for (const ending of ['drop', 'finish'] as const) {
-    t.test(`by a connection that is gone (${ending}): nothing is sent, nothing stays`, async (t) => {
+    t.test(`by a closed connection (${ending}) sends nothing and leaves nothing behind`, async (t) => {
       const { room, broker } = farRoom()
       const guest = room.enter()
       const joined = room.join(guest, 'a', 'b')
@@ -306,7 +306,7 @@ t.test('what ends before the answer', (t) => {
 })
 
 t.test('a broker that fails', (t) => {
-  t.test('rejects the join; nothing of it is followed, and the broker is told so', async (t) => {
+  t.test('rejects the join, creates no subscription, and gets a leave', async (t) => {
     const { room, broker } = farRoom()
     const guest = room.enter()
     const joined = Promise.resolve(room.join(guest, 'a', 'b'))
@@ -321,7 +321,7 @@ t.test('a broker that fails', (t) => {
     t.strictSame(guest.transport.texts, ['error'])
   })
 
-  t.test('takes nothing from others on their way to the same stream, or there already', async (t) => {
+  t.test('does not affect other subscribers of the stream, pending or not', async (t) => {
     const { room, broker } = farRoom()
     const [there, coming, failing] = [room.enter(), room.enter(), room.enter()]
     room.join(there, 'a')
@@ -337,7 +337,7 @@ t.test('a broker that fails', (t) => {
     t.strictSame(broker.left, [])
   })
 
-  t.test('by throwing at once does no harm beyond that either', async (t) => {
+  t.test('can also throw synchronously', async (t) => {
     const unhandled: unknown[] = []
     const note = (reason: unknown): void => { unhandled.push(reason) }
     process.on('unhandledRejection', note)
@@ -361,14 +361,14 @@ t.test('a broker that fails', (t) => {
   t.end()
 })
 
-t.test('the broker is told to leave when the last subscriber has gone, and not before', async (t) => {
+t.test('the hub leaves the broker\'s stream after the last subscriber, and not before', async (t) => {
   const { room, broker } = farRoom()
   const guests = [room.enter(), room.enter(), room.enter()] as const
   for (const guest of guests) room.join(guest, 'a')
   for (const join of broker.joins.slice(0, 2)) await join.answer()
   room.leave(guests[0], 'a')
   room.hub.drop(guests[1].subscriber)
-  t.strictSame(broker.left, [], 'one is still on its way')
+  t.strictSame(broker.left, [], 'one join is still pending')
   room.leave(guests[2], 'a')
   t.strictSame(broker.left, ['session:a'])
   room.leave(guests[2], 'a')

@@ -13,38 +13,38 @@ const NAMES = ['a', 'b', 'c']
 const guest = fc.nat({ max: GUESTS - 1 })
 const name = fc.constantFrom(...NAMES)
 
-/** By itself fast-check would begin with a handful of steps, and a reader needs some to fall behind. */
+/** By default fast-check begins with very few steps, too few for a client to fall behind. */
 function manyOf<T> (step: fc.Arbitrary<T>): fc.Arbitrary<T[]> {
   return fc.array(step, { maxLength: 80, size: 'max' })
 }
 
-/** What a guest must see, and what the model knows of it. */
+/** The model of one guest: what it must receive. */
 interface Expected {
   readonly guest: Guest
   readonly subscriptions: Set<string>
-  /** Everything that it was given, in order. */
+  /** Everything that was sent to it, in order. */
   readonly given: Message[]
-  /** Sessions that it left before it had been sent their past. */
+  /** Sessions that it left before their replay was complete. */
   readonly cutShort: Set<string>
-  /** Bytes of what it was sent of the past. */
+  /** Bytes of the replays that it was sent. */
   replayedBytes: number
-  /** How much of it was given before the latest end of a tick: what comes later may be missing when it is dropped. */
+  /** Number of messages before the latest end of a tick. Later ones may be missing after a drop. */
   flushed: number
   ended: 'no' | 'finished' | 'dropped'
 }
 
-/** Texts of what belongs to no job are unique, so that one that comes twice shows. */
+/** Messages without a job have unique texts, so that duplicates are detected. */
 interface Message {
   readonly text: string
-  /** Which progress takes its place while the reader is behind: that of the same job of the same session. */
+  /** Collapse key: a newer progress of the same job replaces it while the client is behind. */
   readonly key?: string
-  /** The session of which it is the past. */
+  /** The session whose replay it belongs to. */
   readonly past?: string
-  /** Whether the reader left that session before it may have been sent. */
+  /** Whether the client left that session before it was certainly sent. */
   isOptional?: boolean
 }
 
-/** A session's job: its latest progress, without its piece of text, and its whole text. */
+/** A session's job: its latest progress without text, and its whole text. */
 interface ModelJob { readonly body: string, readonly text: string }
 
 /** By session, in the order of their latest progress. */
@@ -54,21 +54,21 @@ interface Progress { n: number, progress: { delta: string, offset: number }, job
 
 const HEAD = '"progress":{'
 
-/** A progress's body, and where its text goes. */
+/** Returns the body of a progress, and the index at which the text is inserted. */
 function progressBody (at: number, bytes: number): { body: string, textAt: number } {
   const body = `{"n":${at},"pad":"${'.'.repeat(bytes)}",${HEAD}}}`
   return { body, textAt: body.length - 2 }
 }
 
-/** The same as it goes out, with the job's text from some place on, live or as part of the present state. */
+/** Returns the sent message with the job's text from an offset on, live or as part of the snapshot. */
 function progressText ({ body, text }: ModelJob, jobId: string, from: number, isPast = false): string {
   const mark = isPast ? ',"replayed":"snapshot"' : ''
   return `${body.slice(0, -2)}"delta":${JSON.stringify(text.slice(from))},"offset":${from}},"jobId":"${jobId}"${mark}}`
 }
 
 /**
- * What the reader holds of each job's text, by stitching its progress together: never a gap, never another text. Of a
- * session that it left before it had been sent its past it holds nothing for sure.
+ * Assembles each job's text from the received progress, and checks that it has no gap and is the right text. Skips
+ * sessions that the client left before their replay was complete.
  */
 function stitch (texts: readonly string[], keyOf: (message: Progress) => string, mayLack: (key: string) => boolean): Map<string, string> {
   const held = new Map<string, string>()
@@ -83,15 +83,15 @@ function stitch (texts: readonly string[], keyOf: (message: Progress) => string,
   return held
 }
 
-/** Whether they are the same message, wherever its piece of text begins. */
+/** Returns whether two messages are equal, apart from the offset of their text. */
 function isSame (seen: string, given: string): boolean {
   const at = seen.indexOf(HEAD)
   return at < 0 ? seen === given : given.startsWith(seen.slice(0, at + HEAD.length)) && seen.slice(seen.lastIndexOf('},"')) === given.slice(given.lastIndexOf('},"'))
 }
 
 /**
- * Holds what a reader saw against what it was given: in order, nothing twice, and what is missing was replaced by newer
- * progress of its job. The latest comes first, so that a progress that was given again is found where it was given last.
+ * Compares what a client received with what it was sent: in order, without duplicates, and each missing message was
+ * replaced by newer progress of its job. Compares from the end, so that a progress that was sent twice matches its last copy.
  */
 function meets (seen: readonly string[], given: readonly Message[], flushed: number): void {
   const newer = new Set<string>()
@@ -105,10 +105,10 @@ function meets (seen: readonly string[], given: readonly Message[], flushed: num
       assert.ok(key !== undefined && newer.has(key), `${text.slice(0, 80)} is missing`)
     }
   }
-  assert.equal(left, 0, 'nothing is out of order, and nothing comes twice')
+  assert.equal(left, 0, 'nothing is out of order or duplicated')
 }
 
-/** What is left of a session's past is not sent any more. */
+/** The rest of a session's replay is not sent any more. */
 function stopPast (expected: Expected, name: string): void {
   const { given, flushed, cutShort } = expected
   cutShort.add(name)
@@ -139,7 +139,7 @@ const stalling: Array<fc.WeightedArbitrary<Step>> = [
   { weight: 4, arbitrary: fc.record({ does: fc.constantFrom('stall' as const, 'drain' as const, 'read' as const), guest }) }
 ]
 
-/** Runs the steps in a room and beside it in the model, and answers what each guest must have seen. */
+/** Runs the steps in a room and in the model, and returns what each guest must have received. */
 function run (
   steps: readonly Step[], room: Room, afterStep: (guests: readonly Expected[]) => void = () => undefined,
   jobs: ModelJobs = new Map(NAMES.map((name) => [name, new Map<string, ModelJob>()]))
@@ -161,7 +161,7 @@ function run (
         const text = `hello ${at}`
         void room.hub.join(who.subscriber, [{ stream: streamOf(step.name) }], () => text)
         given.push({ text })
-        // The present state: of each job the latest progress, with all of its text.
+        // The snapshot: the latest progress of each job, with all of its text.
         for (const [jobId, job] of jobs.get(step.name)!) {
           const state = progressText(job, jobId, 0, true)
           given.push({ text: state, key: `${step.name} ${jobId}`, past: step.name })
@@ -229,7 +229,7 @@ function run (
   return guests
 }
 
-t.test('every reader that keeps up sees exactly what the calls gave it, in their order, in one write a tick', (t) => {
+t.test('every client that keeps up gets exactly its messages, in the order of the calls, in one write per tick', (t) => {
   fc.assert(fc.property(manyOf(fc.oneof(...steady)), (steps) => {
     const room = new Room()
     for (const { guest, given, flushed, ended } of run(steps, room)) {
@@ -240,19 +240,19 @@ t.test('every reader that keeps up sees exactly what the calls gave it, in their
       const ends = steps.filter(({ does }) => does === 'tick' || does === 'finish').length + 1
       assert.ok(total > 64 * KIB || writes.length <= ends)
     }
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
   }), { numRuns: 300 })
   t.end()
 })
 
-t.test('a reader that stalls sees the same, but for progress that newer progress replaced, and has every text whole', (t) => {
+t.test('a client that stalls gets the same except replaced progress, and every text is complete', (t) => {
   let joined = 0
   fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
-    // No slow consumer is closed here.
+    // The limits are high enough that no slow consumer is closed.
     const room = new Room({ maxOutboxBytes: 64 * 1024 * KIB })
     const jobs: ModelJobs = new Map(NAMES.map((name) => [name, new Map<string, ModelJob>()]))
     const guests = run(steps, room, undefined, jobs)
-    // What a job's progress says of itself does not name its session, but no two are of the same step.
+    // The progress does not name its session, but each step has a unique one.
     const sessionOf = new Map(steps.flatMap((step, at) => step.does === 'publish' ? [[at, step.name] as const] : []))
     for (const { guest, given, subscriptions, cutShort, flushed, ended } of guests) {
       const { transport } = guest
@@ -265,44 +265,44 @@ t.test('a reader that stalls sees the same, but for progress that newer progress
       for (const name of subscriptions) for (const [jobId, { text }] of jobs.get(name)!) assert.equal(held.get(`${name} ${jobId}`), text)
     }
     joined += room.pool.collapsed
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
   }), { numRuns: 300 })
-  t.ok(joined > 0, 'pieces of text were joined')
+  t.ok(joined > 0, 'pieces of text were merged')
   t.end()
 })
 
-t.test('a reader that is too slow sees the beginning, and no more waits for it than the bound and one message', (t) => {
+t.test('a slow consumer gets the first messages, and its queue never exceeds the limit and one message', (t) => {
   let slowConsumers = 0
   fc.assert(fc.property(manyOf(fc.oneof(...stalling)), (steps) => {
     const room = new Room({ maxOutboxBytes: 50 * KIB, maxTotalBytes: 90 * KIB })
     const guests = run(steps, room, (guests) => {
-      // What is sent of the past has bounds of its own.
+      // Replays have their own limits.
       for (const { guest: { subscriber: { outbox } }, replayedBytes } of guests) {
-        assert.ok(outbox.waitingBytes <= 161 * KIB + replayedBytes)
+        assert.ok(outbox.queuedBytes <= 161 * KIB + replayedBytes)
         assert.ok(outbox.transport.bufferedBytes <= 128 * KIB)
       }
-      assert.ok(room.pool.waitingBytes <= 90 * KIB)
+      assert.ok(room.pool.queuedBytes <= 90 * KIB)
     })
     for (const { guest, given } of guests) {
       if (guest.overflows > 0) {
         slowConsumers++
         assert.equal(guest.transport.closedWith?.code, 4000)
-        assert.ok(!guest.subscriber.outbox.behind)
+        assert.ok(!guest.subscriber.outbox.isBehind)
       }
       meets(guest.transport.texts, given, 0)
       room.hub.drop(guest.subscriber)
     }
-    assert.equal(room.pool.waitingBytes, 0)
+    assert.equal(room.pool.queuedBytes, 0)
     assert.equal(room.pool.slowConsumers, guests.filter(({ guest }) => guest.overflows > 0).length)
     for (const name of NAMES) assert.equal(room.hub.count(streamOf(name)), 0)
   }), { numRuns: 300 })
-  t.ok(slowConsumers > 0, 'it did happen')
+  t.ok(slowConsumers > 0, 'slow consumers occurred')
   t.end()
 })
 
-t.test('with a broker far away, a reader sees everything from its answer on, once, in the order of the stream', async (t) => {
-  // The stream takes messages in, and the node has them later; answers are given for what the stream has by then and
-  // come in any order. What a reader sees between a greeting and its leave must be an unbroken row of revisions.
+t.test('with a remote broker, a client gets everything after its result once, in the order of the stream', async (t) => {
+  // The node gets a message later than the stream. Results describe the stream at their time and
+  // arrive in any order. Between a reply and a leave, the client must get consecutive revisions.
   const step = fc.oneof(
     { weight: 3, arbitrary: fc.record({ does: fc.constant('join' as const), guest, name }) },
     { weight: 1, arbitrary: fc.record({ does: fc.constant('leave' as const), guest, name }) },
@@ -326,7 +326,7 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
       delivered.set(name, publication.revision)
       broker.deliver(streamOf(name), publication)
     }
-    // The node learns of a join's point in the stream's order: what that covers is delivered before the answer.
+    // The publications that a result covers are delivered to the node before the result.
     const answer = async (join: PendingJoin): Promise<void> => {
       const name = join.stream.slice('session:'.length)
       const at = logs.get(name)!.length
@@ -374,7 +374,7 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
         const [word, rest] = text.split(' ') as [string, string]
         if (word === 'hello') {
           const [name, at] = rest.split(':') as [string, string]
-          // A second greeting for a stream that is followed says where it is, and changes nothing.
+          // A second join of a subscribed stream only returns its position.
           if (!next.has(name)) next.set(name, Number(at) + 1)
           entered++
         } else if (word === 'left') {
@@ -385,7 +385,7 @@ t.test('with a broker far away, a reader sees everything from its answer on, onc
         }
       }
       if (subscriber.outbox.closed) continue
-      for (const [name, revision] of next) assert.equal(revision, logs.get(name)!.length + 1, 'it saw all there is')
+      for (const [name, revision] of next) assert.equal(revision, logs.get(name)!.length + 1, 'it got all messages')
       for (const name of NAMES) assert.equal(next.has(name), subscriber.channels.some(({ stream }) => stream === streamOf(name)))
     }
   }), { numRuns: 200 })

@@ -11,13 +11,13 @@ import { Room, streamOf, type Guest } from '../../support/room.js'
 const DAY_MS = 86_400_000
 const note = (name: string): string => JSON.stringify({ note: name })
 
-/** Comes back to a stream, and is greeted with what it is told: `session:a 1/2 recovered`. */
+/** Rejoins a stream. The reply contains the result: `session:a 1/2 recovered`. */
 function comeBack (room: Pick<Room, 'hub'>, { subscriber }: Guest, requests: Array<{ stream: Stream, since?: Position, have?: ReadonlyMap<string, number> }>): void {
   void room.hub.join(subscriber, requests, (joined) => [...joined].map(([stream, { seq, replay, recovered, reason = '' }]) =>
     `${stream} ${seq}, ${replay.length} ${recovered ? 'recovered' : reason}`).join('; '))
 }
 
-/** What a guest was sent, its greeting left out, in short: notes by name and number, the rest as it is. */
+/** The messages that a guest was sent after the reply. Notes are shortened to name and number. */
 function sent ({ transport }: Guest): string[] {
   return transport.texts.map((text) => {
     if (!text.startsWith('{"note"')) return text
@@ -26,7 +26,7 @@ function sent ({ transport }: Guest): string[] {
   })
 }
 
-/** A room whose broker is far away, and keeps its own time. */
+/** A room with a remote broker, whose delays the test controls. */
 function farRoom (bounds?: Bounds): { room: Room<HandBroker>, broker: HandBroker, clock: FakeClock, publish: (name: string, stream?: string, options?: PublishOptions) => void } {
   const clock = new FakeClock()
   const broker = new HandBroker(clock, bounds)
@@ -42,7 +42,7 @@ function farRoom (bounds?: Bounds): { room: Room<HandBroker>, broker: HandBroker
   }
 }
 
-t.test('who comes back is greeted, then sent what it missed with its numbers, then what is new', (t) => {
+t.test('a reconnecting client gets the reply, then the missed messages with their numbers, then new ones', (t) => {
   const room = new Room()
   const since = room.broker.publish(streamOf('a'), note('had'), durable)
   for (const name of ['missed', 'too']) room.publish('a', note(name), durable)
@@ -54,7 +54,7 @@ t.test('who comes back is greeted, then sent what it missed with its numbers, th
   t.end()
 })
 
-t.test('a message is framed once for all who come back', (t) => {
+t.test('a missed message is framed once for all reconnecting clients', (t) => {
   const room = new Room()
   const since = room.broker.join(streamOf('a'))
   const subscriber = room.enter()
@@ -72,7 +72,7 @@ t.test('a message is framed once for all who come back', (t) => {
   t.end()
 })
 
-t.test('messages from the past say so, and live ones don\'t', (t) => {
+t.test('replayed messages are marked, and live ones are not', (t) => {
   const room = new Room()
   const body = '{"type":"ai_progress","progress":{}}'
   const progress = { ...report('progress', { jobId: 'j' }), textAt: body.length - 2 }
@@ -98,7 +98,7 @@ t.test('messages from the past say so, and live ones don\'t', (t) => {
   t.end()
 })
 
-t.test('a message that reaches a client on its way in is not from the past', async (t) => {
+t.test('a message that arrives during a pending join is live', async (t) => {
   const { room, broker, publish } = farRoom()
   publish('past')
   const guest = room.enter()
@@ -111,7 +111,7 @@ t.test('a message that reaches a client on its way in is not from the past', asy
   t.notMatch(guest.transport.texts.at(-1), /replayed/)
 })
 
-t.test('a text that newer progress replaced for a slow reader is not from the past, though another reader gets the same pieces as such', (t) => {
+t.test('merged text for a slow client is live, even if another client gets the same pieces as a replay', (t) => {
   const room = new Room()
   const body = '{"type":"ai_progress","progress":{}}'
   const say = (delta: string): void => { room.publish('a', body, { ...report('progress', { jobId: 'j' }), textAt: body.length - 2, delta }) }
@@ -133,7 +133,7 @@ t.test('a text that newer progress replaced for a slow reader is not from the pa
   t.end()
 })
 
-t.test('two connections of one user are each given what they missed, and their stream is kept until both have gone', (t) => {
+t.test('two connections of one user each get what they missed, and their stream is kept until both are closed', (t) => {
   const room = new Room()
   const stream = 'user:one' as const
   const start = room.broker.publish(stream, note('first'), durable)
@@ -160,7 +160,7 @@ t.test('two connections of one user are each given what they missed, and their s
   t.end()
 })
 
-t.test('a job\'s text, for who comes back', (t) => {
+t.test('a job\'s text for a reconnecting client', (t) => {
   const progress = (chunks: number): [string, number] => {
     const body = `{"type":"ai_progress","progress":{"chunks":${chunks}},"timestamp":"now"}`
     return [body, body.indexOf('},"timestamp"')]
@@ -171,7 +171,7 @@ t.test('a job\'s text, for who comes back', (t) => {
   }
   const progressOf = (guest: Guest): unknown => JSON.parse(guest.transport.texts.at(-1)!)
 
-  t.test('begins where what it holds ends', (t) => {
+  t.test('begins at the end of what the client has', (t) => {
     const room = new Room()
     say(room, 1, 'one ')
     say(room, 2, 'two')
@@ -193,7 +193,7 @@ t.test('a job\'s text, for who comes back', (t) => {
     t.end()
   })
 
-  t.test('is put into an empty progress too, and left out where there is no place for it', (t) => {
+  t.test('is inserted into an empty progress too, and left out without a textAt', (t) => {
     const room = new Room()
     const guest = room.enter()
     comeBack(room, guest, [{ stream: streamOf('a') }])
@@ -206,7 +206,7 @@ t.test('a job\'s text, for who comes back', (t) => {
     t.end()
   })
 
-  t.test('of which the beginning is gone says so', (t) => {
+  t.test('without its beginning is marked as truncated', (t) => {
     const room = new Room({ broker: memoryBroker(new FakeClock(), { maxTextUnits: 8 }) })
     say(room, 1, 'abcdefghijkl')
     const guest = room.enter()
@@ -218,7 +218,7 @@ t.test('a job\'s text, for who comes back', (t) => {
     t.end()
   })
 
-  t.test('and a real end says that it takes a presumed one\'s place', (t) => {
+  t.test('and a real end is marked with supersedes', (t) => {
     const room = new Room()
     const guest = room.enter()
     comeBack(room, guest, [{ stream: streamOf('a') }])
@@ -236,7 +236,7 @@ t.test('a job\'s text, for who comes back', (t) => {
   t.end()
 })
 
-t.test('the past does not make a reader too slow that has caught up before it comes', (t) => {
+t.test('a replay does not make a slow consumer of a client that has caught up before it', (t) => {
   for (const catchesUp of [false, true]) {
     const room = new Room({ maxOutboxBytes: 100 * 1024 })
     const { epoch } = room.broker.join(streamOf('a'))
@@ -258,7 +258,7 @@ t.test('the past does not make a reader too slow that has caught up before it co
 })
 
 t.test('races', (t) => {
-  t.test('publish between read and join: it comes once, behind what was missed', async (t) => {
+  t.test('publish between read and join: the message arrives once, after the missed ones', async (t) => {
     const { room, broker, publish } = farRoom()
     const since = broker.join(streamOf('a'))
     broker.answer()
@@ -285,7 +285,7 @@ t.test('races', (t) => {
       }, 'messages')
     }]
   ] as const) {
-    t.test(`${what}: what was promised still comes, and the next one is told`, async (t) => {
+    t.test(`${what}: the announced replay is still sent, and the next client gets the failure`, async (t) => {
       const far = farRoom(bounds)
       const { room, broker, publish } = far
       const since = broker.join(streamOf('a'))
@@ -293,7 +293,7 @@ t.test('races', (t) => {
       for (const name of ['missed', 'too']) publish(name)
       const [guest, next] = [room.enter(), room.enter()]
       const position = await since
-      // Both streams are entered together, so the first waits with its answer for the second.
+      // Both streams are joined together, so the first result waits for the second.
       comeBack(room, guest, [{ stream: streamOf('a'), since: position }, { stream: streamOf('b') }])
       broker.answer('join session:a')
       befall(far)
@@ -310,7 +310,7 @@ t.test('races', (t) => {
     })
   }
 
-  t.test('epoch change during replay: there is none while somebody is on the way, and after a drop it is told', async (t) => {
+  t.test('epoch change during replay: none while a join is pending, and after a drop the client gets the failure', async (t) => {
     const { room, broker, clock, publish } = farRoom({ maxStreams: 1 })
     const first = broker.join(streamOf('a'))
     broker.answer()
@@ -339,10 +339,10 @@ t.test('races', (t) => {
     await turn()
     publish('live')
     room.clock.tick()
-    t.strictSame(sent(again), ['session:a 1, 0 restarted', 'live 2'], 'and its numbers are not taken for the old ones')
+    t.strictSame(sent(again), ['session:a 1, 0 restarted', 'live 2'], 'and the new numbers are not mistaken for the old ones')
   })
 
-  t.test('a drop in the middle of the replay: it goes on from what it was delivered', async (t) => {
+  t.test('a drop in the middle of the replay: the next replay continues after the received messages', async (t) => {
     const { room, broker, publish } = farRoom()
     const first = broker.join(streamOf('a'))
     broker.answer()

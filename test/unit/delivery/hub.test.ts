@@ -4,7 +4,7 @@ import { Room, streamOf } from '../../support/room.js'
 const deflate = { thresholdBytes: 1024, ceilingBytes: 256 * 1024, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024 }
 
 t.test('a tick', (t) => {
-  t.test('brings what was published to everyone who follows, in one write', (t) => {
+  t.test('delivers publications to all subscribers, in one write each', (t) => {
     const room = new Room()
     const guests = [room.enter(), room.enter(), room.enter()]
     for (const guest of guests) room.join(guest, 'a')
@@ -12,7 +12,7 @@ t.test('a tick', (t) => {
     room.publish('a', '1')
     room.publish('a', '2')
     room.publish('a', '3')
-    for (const { transport } of guests) t.strictSame(transport.texts, ['hello a:0'], 'not before it ends')
+    for (const { transport } of guests) t.strictSame(transport.texts, ['hello a:0'], 'not before the tick ends')
     room.clock.tick()
     for (const { transport } of guests) {
       t.strictSame(transport.texts, ['hello a:0', '1', '2', '3'])
@@ -21,7 +21,7 @@ t.test('a tick', (t) => {
     t.end()
   })
 
-  t.test('writes the very same bytes to all of them, the frame itself where there is one', (t) => {
+  t.test('writes the same buffer to all of them, and a single frame without a copy', (t) => {
     const room = new Room()
     const guests = [room.enter(), room.enter()] as const
     for (const guest of guests) room.join(guest, 'a')
@@ -37,7 +37,7 @@ t.test('a tick', (t) => {
     t.end()
   })
 
-  t.test('joins and deflates once for each kind of peer', (t) => {
+  t.test('joins and compresses once for each kind of peer', (t) => {
     const room = new Room({ deflate })
     const guests = [room.enter(), room.enter(), room.enter(), room.enter()]
     for (const { transport } of guests.slice(2)) transport.inflates = true
@@ -65,7 +65,7 @@ t.test('a tick', (t) => {
     t.end()
   })
 
-  t.test('never changes the bytes that everyone is given', (t) => {
+  t.test('never changes the shared bytes', (t) => {
     const room = new Room()
     const [one, two] = [room.enter(), room.enter()]
     room.join(one, 'a')
@@ -83,7 +83,7 @@ t.test('a tick', (t) => {
     t.end()
   })
 
-  t.test('is ended once, however much happened in it, and not at all when nothing did', (t) => {
+  t.test('is flushed once, however much happened, and not if nothing happened', (t) => {
     const room = new Room()
     const ends = t.capture(room.clock, 'endOfTick', room.clock.endOfTick.bind(room.clock))
     const guest = room.enter()
@@ -104,7 +104,7 @@ t.test('a tick', (t) => {
 })
 
 t.test('the order on a connection is that of the calls', (t) => {
-  t.test('with direct answers between the publications', (t) => {
+  t.test('with direct replies between the publications', (t) => {
     const room = new Room()
     const [asking, quiet] = [room.enter(), room.enter()]
     room.join(asking, 'a')
@@ -125,7 +125,7 @@ t.test('the order on a connection is that of the calls', (t) => {
     t.end()
   })
 
-  t.test('across all the sessions that it follows, in one write', (t) => {
+  t.test('across all of its sessions, in one write', (t) => {
     const room = new Room()
     const [all, some] = [room.enter(), room.enter()]
     room.join(all, 'a', 'b', 'c')
@@ -140,7 +140,7 @@ t.test('the order on a connection is that of the calls', (t) => {
     t.end()
   })
 
-  t.test('across its sessions with direct answers between', (t) => {
+  t.test('across its sessions, with direct replies in between', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a', 'b')
@@ -156,7 +156,7 @@ t.test('the order on a connection is that of the calls', (t) => {
     t.end()
   })
 
-  t.test('of one that follows many sessions but has news of one: it gets what everyone gets', (t) => {
+  t.test('with many sessions but publications in only one, which uses the shared bytes', (t) => {
     const room = new Room()
     const [many, one] = [room.enter(), room.enter()]
     room.join(many, ...Array.from({ length: 10 }, (_, i) => String(i)))
@@ -169,7 +169,7 @@ t.test('the order on a connection is that of the calls', (t) => {
     t.end()
   })
 
-  t.test('tick after tick, whatever each of them was like', (t) => {
+  t.test('tick after tick, in any mixture', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a', 'b')
@@ -191,7 +191,7 @@ t.test('the order on a connection is that of the calls', (t) => {
 })
 
 t.test('in the middle of a batch', (t) => {
-  t.test('whoever joins gets what comes after it and nothing before', (t) => {
+  t.test('a new subscriber gets later publications and no earlier ones', (t) => {
     const room = new Room()
     const [early, late] = [room.enter(), room.enter()]
     room.join(early, 'a')
@@ -206,7 +206,7 @@ t.test('in the middle of a batch', (t) => {
     t.end()
   })
 
-  t.test('whoever joins a second session keeps the order of both', (t) => {
+  t.test('joining a second session keeps the order of both', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -220,7 +220,7 @@ t.test('in the middle of a batch', (t) => {
     t.end()
   })
 
-  t.test('whoever leaves still gets what came before it, and nothing after', (t) => {
+  t.test('a client that leaves still gets earlier publications, and no later ones', (t) => {
     const room = new Room()
     const [leaving, staying] = [room.enter(), room.enter()]
     room.join(leaving, 'a', 'b')
@@ -239,7 +239,7 @@ t.test('in the middle of a batch', (t) => {
     t.end()
   })
 
-  t.test('the last to leave still gets what came before it', (t) => {
+  t.test('the last client to leave still gets earlier publications', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -251,7 +251,7 @@ t.test('in the middle of a batch', (t) => {
     t.end()
   })
 
-  t.test('whoever leaves and comes back misses only what came between', (t) => {
+  t.test('a client that leaves and rejoins misses only the publications in between', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -267,7 +267,7 @@ t.test('in the middle of a batch', (t) => {
     t.end()
   })
 
-  t.test('leaving what one does not follow changes nothing', (t) => {
+  t.test('leaving a stream without a subscription changes nothing', (t) => {
     const room = new Room()
     const [guest, other] = [room.enter(), room.enter()]
     room.join(guest, 'a')
@@ -284,8 +284,8 @@ t.test('in the middle of a batch', (t) => {
   t.end()
 })
 
-t.test('a message as it goes out', (t) => {
-  t.test('carries its number as its last field, named after its kind of stream', (t) => {
+t.test('an outgoing message', (t) => {
+  t.test('has its number as the last field, named after the kind of stream', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.hub.join(guest.subscriber, [{ stream: 'session:a' }, { stream: 'user:u' }, { stream: 'all' }], () => 'hello')
@@ -301,7 +301,7 @@ t.test('a message as it goes out', (t) => {
     t.end()
   })
 
-  t.test('collapses for a reader that is behind, unless it is durable', (t) => {
+  t.test('collapses for a client that is behind, unless it is durable', (t) => {
     const room = new Room()
     const guest = room.enter()
     room.join(guest, 'a')
@@ -311,7 +311,7 @@ t.test('a message as it goes out', (t) => {
     room.clock.tick()
     const progress = { event: 'progress', jobId: 'j' } as const
     for (const n of [1, 2, 3]) room.publish('a', `{"progress":${n}}`, { job: progress })
-    // One that is durable must arrive whatever job it is about.
+    // A durable message must arrive, whatever job it is about.
     for (const event of ['complete', 'error'] as const) room.publish('a', `{"end":"${event}"}`, { durable: true, job: { event, presumed: event === 'complete', jobId: 'j' } })
     room.clock.tick()
     guest.transport.stalled = false
@@ -322,7 +322,7 @@ t.test('a message as it goes out', (t) => {
     t.end()
   })
 
-  t.test('is made once, and not at all where nobody is', (t) => {
+  t.test('is framed once, and not at all without subscribers', (t) => {
     const room = new Room()
     for (let i = 0; i < 5; i++) room.join(room.enter(), 'a')
     room.clock.tick()
@@ -338,7 +338,7 @@ t.test('a message as it goes out', (t) => {
 })
 
 t.test('the count of recipients', (t) => {
-  t.test('is of those who follow the stream at that moment', (t) => {
+  t.test('is the number of subscribers at that moment', (t) => {
     const room = new Room()
     const [one, two] = [room.enter(), room.enter()]
     t.equal(room.publish('a', '1'), 0)
@@ -355,7 +355,7 @@ t.test('the count of recipients', (t) => {
     t.end()
   })
 
-  t.test('is told without a publication too', (t) => {
+  t.test('is available without a publication too', (t) => {
     const room = new Room()
     const guest = room.enter()
     t.equal(room.hub.count(streamOf('a')), 0)

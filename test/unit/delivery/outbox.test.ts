@@ -8,13 +8,13 @@ import { FakeTransport } from '../../support/fake-transport.js'
 
 const KIB = 1024
 
-/** A message of exactly so many bytes, its frames' headers included, that begins with its name. */
+/** A message of exactly the given bytes, including frame headers, that begins with its name. */
 function message (name: string, bytes: number, collapseKey?: string): Frame {
   const headers = bytes < 2 + 126 ? 2 : 4 * Math.ceil(bytes / FRAGMENT_BYTES)
   return new Frame(name.padEnd(bytes - headers, '.'), { collapseKey })
 }
 
-/** Frames that are made when they are asked for. */
+/** A source that makes its frames on demand. */
 function sourceOf (...names: string[]): FrameSource & { readonly left: string[] } {
   return {
     left: names,
@@ -41,13 +41,13 @@ function makeOutbox (pool: OutboxPool): { outbox: Outbox, transport: FakeTranspo
   let overflows = 0
   const outbox = new Outbox(transport, pool, () => {
     t.ok(outbox.closed, 'by then the outbox is closed')
-    t.notOk(outbox.behind, 'and its memory is free')
+    t.notOk(outbox.isBehind, 'and its memory is free')
     overflows++
   })
   return { outbox, transport, overflows: () => overflows }
 }
 
-/** An outbox whose reader has stopped reading, with its socket just full: whatever comes next waits. */
+/** An outbox whose client has stopped reading. Its socket is full, so that every further item is queued. */
 function makeStalled (bounds?: Bounds): ReturnType<typeof makeOutbox> & ReturnType<typeof makePool> {
   const shared = makePool(bounds)
   const made = makeOutbox(shared.pool)
@@ -57,21 +57,21 @@ function makeStalled (bounds?: Bounds): ReturnType<typeof makeOutbox> & ReturnTy
   return { ...made, ...shared }
 }
 
-t.test('while the reader keeps up', (t) => {
-  t.test('frames leave at once, together', (t) => {
+t.test('while the client keeps up', (t) => {
+  t.test('frames are written at once, together', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     outbox.write([message('a', 100), message('b', 100)])
     t.strictSame(names(transport), ['a', 'b'])
     t.equal(transport.writes.length, 1)
-    t.match(pool, { sent: 2, waitingBytes: 0 })
-    t.match(outbox, { behind: false, bufferedBytes: 0, stalledMs: 0 })
+    t.match(pool, { sent: 2, queuedBytes: 0 })
+    t.match(outbox, { isBehind: false, bufferedBytes: 0, stalledMs: 0 })
     outbox.write([])
     t.equal(transport.writes.length, 1)
     t.end()
   })
 
-  t.test('frames that were joined by the caller leave as those very bytes', (t) => {
+  t.test('frames that the caller has joined are written without a copy', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     const frame = message('a', 100)
@@ -81,7 +81,7 @@ t.test('while the reader keeps up', (t) => {
     t.end()
   })
 
-  t.test('a peer that inflates gets the deflated kind', (t) => {
+  t.test('a peer that accepts compression gets compressed frames', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     transport.inflates = true
@@ -92,7 +92,7 @@ t.test('while the reader keeps up', (t) => {
     t.end()
   })
 
-  t.test('much at once is handed over a piece at a time, so that a ping never waits long', (t) => {
+  t.test('a large amount is written in pieces, so that a ping never waits long', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     const frames = Array.from({ length: 10 }, (_, i) => message(String(i), 20 * KIB))
@@ -103,18 +103,18 @@ t.test('while the reader keeps up', (t) => {
     t.end()
   })
 
-  t.test('a long message goes a fragment at a time', (t) => {
+  t.test('a long message is written fragment by fragment', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     outbox.write([message('small', 1 * KIB), message('large', 300 * KIB), message('after', 1 * KIB)])
     t.strictSame(transport.writes.map(({ length }) => length / KIB), [1, 64, 64, 64, 64, 45])
     t.strictSame(names(transport), ['small', 'large', 'after'])
-    t.match(pool, { sent: 3, waitingBytes: 0 })
-    t.equal(outbox.behind, false)
+    t.match(pool, { sent: 3, queuedBytes: 0 })
+    t.equal(outbox.isBehind, false)
     t.end()
   })
 
-  t.test('frames that are made when there is room leave with those around them, in one write', (t) => {
+  t.test('frames of a source are written together with other frames, in one write', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     outbox.write([sourceOf()])
@@ -122,26 +122,26 @@ t.test('while the reader keeps up', (t) => {
     outbox.write([message('a', 100), sourceOf('b', 'c'), sourceOf(), message('d', 100)])
     t.strictSame(names(transport), ['a', 'b', 'c', 'd'])
     t.equal(transport.writes.length, 1)
-    t.match(pool, { sent: 4, waitingBytes: 0 })
+    t.match(pool, { sent: 4, queuedBytes: 0 })
     t.end()
   })
   t.end()
 })
 
-t.test('while the reader is behind', (t) => {
-  t.test('the socket is given about one piece, and the rest waits', (t) => {
+t.test('while the client is behind', (t) => {
+  t.test('the socket gets about one piece, and the rest is queued', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     transport.stalled = true
     outbox.write(Array.from({ length: 20 }, (_, i) => message(String(i), 20 * KIB)))
     t.equal(transport.bufferedBytes, 120 * KIB)
-    t.equal(pool.waitingBytes, 280 * KIB)
-    t.match(outbox, { behind: true, waitingBytes: 280 * KIB, bufferedBytes: 400 * KIB })
+    t.equal(pool.queuedBytes, 280 * KIB)
+    t.match(outbox, { isBehind: true, queuedBytes: 280 * KIB, bufferedBytes: 400 * KIB })
     t.equal(pool.sent, 6)
     t.end()
   })
 
-  t.test('nothing overtakes what waits, even when the socket would take it', (t) => {
+  t.test('nothing overtakes the queue, even if the socket has room', (t) => {
     const { outbox, transport } = makeStalled()
     const [b, c] = [message('b', 100), message('c', 100)]
     outbox.write([b])
@@ -155,23 +155,23 @@ t.test('while the reader is behind', (t) => {
     t.end()
   })
 
-  t.test('joined frames wait too when the socket is full', (t) => {
+  t.test('joined frames are not written if the socket is full', (t) => {
     const { outbox, transport } = makeStalled()
     const frame = message('b', 100)
     t.notOk(outbox.writeJoined(frame.bytes(false), [frame]))
     t.strictSame(names(transport), ['first'])
-    t.notOk(outbox.behind, 'it is for the caller to write them')
+    t.notOk(outbox.isBehind, 'the caller must write them')
     t.end()
   })
 
-  t.test('each time it has read, it gets the next piece, until it has caught up', (t) => {
+  t.test('each drain writes the next piece, until the client has caught up', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write(Array.from({ length: 10 }, (_, i) => message(String(i), 20 * KIB)))
     const waiting: number[] = []
-    while (outbox.behind) {
+    while (outbox.isBehind) {
       transport.drain()
-      waiting.push(pool.waitingBytes / KIB)
-      t.equal(outbox.bufferedBytes, transport.bufferedBytes + pool.waitingBytes)
+      waiting.push(pool.queuedBytes / KIB)
+      t.equal(outbox.bufferedBytes, transport.bufferedBytes + pool.queuedBytes)
     }
     t.strictSame(waiting, [80, 0])
     t.strictSame(names(transport), ['first', ...'0123456789'.split('')])
@@ -183,51 +183,51 @@ t.test('while the reader is behind', (t) => {
     t.end()
   })
 
-  t.test('a long message waits fragment by fragment, and pings go out between them', (t) => {
+  t.test('a long message is queued by fragments, and pings are sent between them', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB), message('large', 160 * KIB), message('b', 10 * KIB)])
     const waiting: number[] = []
-    while (outbox.behind) {
-      waiting.push(outbox.waitingBytes / KIB)
+    while (outbox.isBehind) {
+      waiting.push(outbox.queuedBytes / KIB)
       transport.drain()
     }
     t.strictSame(waiting, [230, 106, 42])
     t.strictSame(transport.writes.map(({ length }) => length / KIB), [64, 60, 64, 64, 42])
-    t.equal(transport.pings.length, 4, 'one behind each write')
+    t.equal(transport.pings.length, 4, 'one after each write')
     t.strictSame(names(transport), ['first', 'a', 'large', 'b'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('frames that are made when there is room cost nothing until then', (t) => {
+  t.test('the frames of a source cost nothing until there is room', (t) => {
     const { outbox, transport, pool } = makeStalled()
     const source = sourceOf(...'abcdefghijklmno'.split(''))
     outbox.write([source, message('after', 100)])
-    t.ok(pool.waitingBytes < KIB)
+    t.ok(pool.queuedBytes < KIB)
     t.equal(source.left.length, 15)
     transport.drain()
-    t.equal(15 - source.left.length, 13, 'as many as one write takes, and one more that a second write began with')
-    while (outbox.behind) transport.drain()
+    t.equal(15 - source.left.length, 13, 'as many as fit into one write, and one for the next write')
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', ...'abcdefghijklmno'.split(''), 'after'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('a peer that knows what it means is told how long a long message is', (t) => {
+  t.test('a long message is announced to a peer that supports it', (t) => {
     const { outbox, transport, clock } = makeStalled()
-    transport.isAnnounced = true
+    transport.announcesLargeMessages = true
     outbox.write([message('a', 64 * KIB), message('large', 300 * KIB)])
-    while (outbox.behind) transport.drain()
+    while (outbox.isBehind) transport.drain()
     t.strictSame(transport.texts.map((text) => text.startsWith('{') ? JSON.parse(text) as unknown : text.replace(/\.*$/, '')), [
       'first', 'a', { type: 'large_message', bytes: 300 * KIB, timestamp: new Date(clock.now()).toISOString() }, 'large'
     ])
     t.end()
   })
 
-  t.test('it says for how long nothing was taken', (t) => {
+  t.test('stalledMs is the time without a read', (t) => {
     const { outbox, transport, clock } = makeStalled()
     clock.advance(1000)
-    t.equal(outbox.stalledMs, 0, 'nothing waits here yet')
+    t.equal(outbox.stalledMs, 0, 'nothing is queued yet')
     outbox.write(Array.from({ length: 10 }, (_, i) => message(String(i), 20 * KIB)))
     clock.advance(1000)
     outbox.write([message('more', 100)])
@@ -237,7 +237,7 @@ t.test('while the reader is behind', (t) => {
     t.equal(outbox.stalledMs, 0)
     clock.advance(200)
     t.equal(outbox.stalledMs, 200)
-    while (outbox.behind) transport.drain()
+    while (outbox.isBehind) transport.drain()
     clock.advance(200)
     t.equal(outbox.stalledMs, 0)
     t.end()
@@ -246,23 +246,23 @@ t.test('while the reader is behind', (t) => {
 })
 
 t.test('collapsing', (t) => {
-  t.test('keeps the newest of a key, in its own place', (t) => {
+  t.test('keeps the newest frame of a key, in its own place', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([
       message('progress 1', 100, 'job 1'), message('other 1', 100, 'job 2'), message('progress 2', 200, 'job 1'),
       message('between', 100), message('progress 3', 300, 'job 1')
     ])
     t.equal(pool.collapsed, 2)
-    t.equal(pool.waitingBytes, 100 + 100 + 300)
+    t.equal(pool.queuedBytes, 100 + 100 + 300)
     t.equal(outbox.bufferedBytes, WRITE_AHEAD_BYTES + 500)
     transport.drain()
     t.strictSame(names(transport), ['first', 'other 1', 'between', 'progress 3'])
     t.end()
   })
 
-  t.test('never touches messages without a key', (t) => {
+  t.test('never replaces messages without a key', (t) => {
     const { outbox, transport, pool } = makeStalled()
-    // The second one's key looks like the number under which the first one waits.
+    // The second one's key looks like the number under which the first one is queued.
     outbox.write([message('start', 100), message('progress', 100, '0'), message('progress', 100, '0'), message('end', 100)])
     t.equal(pool.collapsed, 1)
     transport.drain()
@@ -270,7 +270,7 @@ t.test('collapsing', (t) => {
     t.end()
   })
 
-  t.test('does not happen to what was handed over already, or while the reader keeps up', (t) => {
+  t.test('does not affect written frames, or a client that keeps up', (t) => {
     const { pool } = makePool()
     const { outbox, transport } = makeOutbox(pool)
     outbox.write([message('1', 100, 'job'), message('2', 100, 'job')])
@@ -282,59 +282,59 @@ t.test('collapsing', (t) => {
     t.end()
   })
 
-  t.test('makes room: a reader that lacks nothing but progress is never too slow', (t) => {
+  t.test('makes room: a client that only lags in progress is never a slow consumer', (t) => {
     const { outbox, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (let i = 0; i < 1000; i++) outbox.write([message(String(i), 20 * KIB, 'job')])
     t.equal(overflows(), 0)
-    t.equal(pool.waitingBytes, 20 * KIB)
+    t.equal(pool.queuedBytes, 20 * KIB)
     t.end()
   })
   t.end()
 })
 
-t.test('a reader that is too slow', (t) => {
-  t.test('is reported once when more would wait than may, and what waited is let go', (t) => {
+t.test('a slow consumer', (t) => {
+  t.test('is reported once if the queue would exceed its limit, and the queue is discarded', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 36 * KIB })
     outbox.write([message('a', 20 * KIB), message('b', 16 * KIB)])
-    t.equal(outbox.waitingBytes, 36 * KIB)
+    t.equal(outbox.queuedBytes, 36 * KIB)
     t.equal(overflows(), 0)
     outbox.write([message('c', 5), message('d', 5)])
     t.equal(overflows(), 1)
-    t.match(outbox, { closed: true, behind: false, stalledMs: 0, bufferedBytes: WRITE_AHEAD_BYTES })
-    t.match(pool, { waitingBytes: 0, slowConsumers: 1, sent: 1 })
+    t.match(outbox, { closed: true, isBehind: false, stalledMs: 0, bufferedBytes: WRITE_AHEAD_BYTES })
+    t.match(pool, { queuedBytes: 0, slowConsumers: 1, sent: 1 })
     outbox.write([message('e', 100)])
-    t.ok(outbox.writeJoined(Buffer.alloc(1), []), 'there is nothing left to do')
+    t.ok(outbox.writeJoined(Buffer.alloc(1), []), 'nothing is written')
     transport.drain()
     t.strictSame(names(transport), ['first'])
     t.equal(overflows(), 1)
     t.end()
   })
 
-  t.test('costs the messages that waited and the one too many', (t) => {
+  t.test('drops the queued messages and the one that exceeded the limit', (t) => {
     const { outbox, pool } = makeStalled({ maxOutboxBytes: 50 * KIB })
     outbox.write([message('a', 20 * KIB), message('b', 20 * KIB), message('c', 20 * KIB)])
     t.equal(pool.dropped, 3)
     t.end()
   })
 
-  t.test('may have one message above the bound wait, which is not counted against it', (t) => {
+  t.test('may have one message larger than the limit queued, which does not count against it', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     outbox.write([message('large', 500 * KIB), message('a', 60 * KIB), message('b', 40 * KIB)])
     t.equal(overflows(), 0)
-    t.equal(outbox.waitingBytes, 600 * KIB)
-    t.equal(pool.waitingBytes, 600 * KIB)
+    t.equal(outbox.queuedBytes, 600 * KIB)
+    t.equal(pool.queuedBytes, 600 * KIB)
     transport.drain()
     outbox.write([message('also large', 500 * KIB)])
-    t.equal(overflows(), 0, 'the first one is on its way')
-    t.equal(pool.waitingBytes, 1100 * KIB, 'it counts among all that waits until it has gone')
+    t.equal(overflows(), 0, 'the first one is being written')
+    t.equal(pool.queuedBytes, 1100 * KIB, 'it counts as queued until it is written')
     outbox.write([message('a third', 500 * KIB)])
     t.equal(overflows(), 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.match(pool, { dropped: 5 })
     t.end()
   })
 
-  t.test('a long message that many wait for counts once among all that waits', (t) => {
+  t.test('a long message in many queues counts once for the pool', (t) => {
     const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 600 * KIB })
     const large = message('large', 500 * KIB)
     const slow = Array.from({ length: 5 }, () => makeOutbox(pool))
@@ -342,39 +342,39 @@ t.test('a reader that is too slow', (t) => {
       transport.stall()
       outbox.write([large])
     }
-    t.equal(pool.waitingBytes, 500 * KIB)
+    t.equal(pool.queuedBytes, 500 * KIB)
     t.equal(pool.slowConsumers, 0)
     slow[0]!.outbox.close()
-    for (const { outbox, transport } of slow.slice(1)) while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    for (const { outbox, transport } of slow.slice(1)) while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('a progress above the bound that replaced others brings their text', (t) => {
+  t.test('a progress larger than the limit contains the text of those it replaced', (t) => {
     const { outbox, transport, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     const text = (from: number, bytes: number): Frame => new Frame('.'.repeat(bytes), {
       collapseKey: 'job', piece: { from, startingAt: (earlier) => sourceOf(`from ${earlier}`, 'and more') }
     })
     outbox.write([text(3, 10), text(5, 200 * KIB)])
-    t.ok(pool.waitingBytes > 200 * KIB)
-    while (outbox.behind) transport.drain()
+    t.ok(pool.queuedBytes > 200 * KIB)
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', 'from 3', 'and more'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('a newer progress above the bound takes an older one\'s place', (t) => {
+  t.test('a newer progress larger than the limit replaces an older one', (t) => {
     const { outbox, transport, overflows, pool } = makeStalled({ maxOutboxBytes: 100 * KIB })
     for (const name of ['old', 'new']) outbox.write([message(name, 200 * KIB, 'job')])
-    t.equal(pool.waitingBytes, 200 * KIB)
-    while (outbox.behind) transport.drain()
+    t.equal(pool.queuedBytes, 200 * KIB)
+    while (outbox.isBehind) transport.drain()
     t.strictSame(names(transport), ['first', 'new'])
     t.equal(overflows(), 0)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('is not one that answers the pings behind what it was sent', (t) => {
+  t.test('is not a client that answers the pings after its messages', (t) => {
     const { outbox, transport, clock } = makeStalled()
     outbox.write(Array.from({ length: 20 }, (_, i) => message(String(i), 20 * KIB)))
     transport.drain()
@@ -383,19 +383,19 @@ t.test('a reader that is too slow', (t) => {
     t.equal(outbox.stalledMs, 5000)
     t.ok(transport.pings.length > 0)
     const [oldest, ...others] = transport.pings as [Buffer, ...Buffer[]]
-    t.ok(outbox.ponged(Buffer.from('guessed')), 'it may answer the ping of somebody else')
-    t.equal(outbox.stalledMs, 5000, 'but shows nothing')
-    t.ok(outbox.ponged(oldest))
+    t.ok(outbox.handlePong(Buffer.from('guessed')), 'it may answer another ping')
+    t.equal(outbox.stalledMs, 5000, 'but does not prove a read')
+    t.ok(outbox.handlePong(oldest))
     t.equal(outbox.stalledMs, 0)
     clock.advance(1000)
-    t.equal(outbox.ponged(oldest), others.length > 1)
-    t.equal(outbox.stalledMs, 1000, 'the same answer again shows nothing')
-    while (outbox.ponged(oldest));
-    t.notOk(outbox.ponged(others.at(-1)!), 'a pong that no ping asked for says nothing')
+    t.equal(outbox.handlePong(oldest), others.length > 1)
+    t.equal(outbox.stalledMs, 1000, 'a repeated pong does not prove a read')
+    while (outbox.handlePong(oldest));
+    t.notOk(outbox.handlePong(others.at(-1)!), 'an unsolicited pong is ignored')
     t.end()
   })
 
-  t.test('never makes more wait than the bound and one message', (t) => {
+  t.test('never has more queued than the limit and one message', (t) => {
     const sizes = fc.array(fc.tuple(fc.integer({ min: 5, max: 300 * KIB }), fc.constantFrom(undefined, 'job'), fc.boolean()), { maxLength: 50, size: 'max' })
     fc.assert(fc.property(sizes, (sizes) => {
       const { pool } = makePool({ maxOutboxBytes: 100 * KIB })
@@ -406,18 +406,18 @@ t.test('a reader that is too slow', (t) => {
         if (drains) transport.drain()
         largest = Math.max(largest, size)
         outbox.write([message('x', size, key)])
-        // One above the bound may wait, and one be on its way.
-        if (outbox.waitingBytes > 100 * KIB + 2 * largest) return false
+        // One larger than the limit may be queued, and one may be in flight.
+        if (outbox.queuedBytes > 100 * KIB + 2 * largest) return false
       }
       outbox.close()
-      return pool.waitingBytes === 0 && overflows() <= 1
+      return pool.queuedBytes === 0 && overflows() <= 1
     }))
     t.end()
   })
   t.end()
 })
 
-t.test('the ceiling over all readers', (t) => {
+t.test('the limit of all outboxes', (t) => {
   const setUp = (): ReturnType<typeof makePool> & { slow: Array<ReturnType<typeof makeOutbox>> } => {
     const shared = makePool({ maxTotalBytes: 200 * KIB })
     const slow = Array.from({ length: 3 }, () => {
@@ -429,18 +429,18 @@ t.test('the ceiling over all readers', (t) => {
     return { ...shared, slow }
   }
 
-  t.test('costs the one that holds most, and not the one that would pass it', (t) => {
+  t.test('closes the connection with the most queued bytes, not the one that would exceed the limit', (t) => {
     const { pool, slow } = setUp()
     for (const [at, kib] of [60, 70, 50].entries()) slow[at]!.outbox.write([message('a', kib * KIB)])
-    t.equal(pool.waitingBytes, 180 * KIB)
+    t.equal(pool.queuedBytes, 180 * KIB)
     slow[2]!.outbox.write([message('b', 30 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 140 * KIB)
+    t.equal(pool.queuedBytes, 140 * KIB)
     t.match(pool, { slowConsumers: 1, dropped: 1 })
     t.end()
   })
 
-  t.test('costs one that has read nothing for long before one that only paused', (t) => {
+  t.test('closes a client that has long read nothing before one that only paused', (t) => {
     const { pool, slow, clock } = setUp()
     slow[0]!.outbox.write([message('a', 30 * KIB)])
     clock.advance(30_000)
@@ -448,21 +448,21 @@ t.test('the ceiling over all readers', (t) => {
     clock.advance(1_000)
     slow[2]!.outbox.write([message('a', 30 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [1, 0, 0])
-    t.equal(pool.waitingBytes, 180 * KIB)
+    t.equal(pool.queuedBytes, 180 * KIB)
     t.end()
   })
 
-  t.test('costs the newcomer when it is the one that holds most', (t) => {
+  t.test('closes the new connection if it has the most queued bytes', (t) => {
     const { pool, slow } = setUp()
     slow[0]!.outbox.write([message('a', 30 * KIB)])
     slow[1]!.outbox.write([message('a', 60 * KIB), message('b', 60 * KIB), message('c', 60 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 30 * KIB)
+    t.equal(pool.queuedBytes, 30 * KIB)
     t.match(pool, { dropped: 3 })
     t.end()
   })
 
-  t.test('costs no reader of a long message that many share, for that would free nothing', (t) => {
+  t.test('closes no client for a long message that many share, because that would free nothing', (t) => {
     const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 1000 * KIB })
     const large = message('large', 500 * KIB)
     const [readers, hogs] = [Array.from({ length: 10 }, () => makeOutbox(pool)), Array.from({ length: 6 }, () => makeOutbox(pool))]
@@ -476,81 +476,81 @@ t.test('the ceiling over all readers', (t) => {
     }
     t.strictSame(readers.map(({ overflows }) => overflows()), readers.map(() => 0))
     t.equal(hogs.reduce((sum, { overflows }) => sum + overflows(), 0), 1)
-    t.ok(pool.waitingBytes <= 1000 * KIB)
+    t.ok(pool.queuedBytes <= 1000 * KIB)
     t.end()
   })
 
-  t.test('counts what is being handed over, too', (t) => {
+  t.test('includes the frame in flight', (t) => {
     const { pool } = makePool({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 1000 * KIB })
     const slow = Array.from({ length: 4 }, () => makeOutbox(pool))
     for (const [at, { outbox, transport }] of slow.entries()) {
       transport.stalled = true
       outbox.write([message(`large ${at}`, 400 * KIB)])
-      t.ok(pool.waitingBytes <= 1000 * KIB)
+      t.ok(pool.queuedBytes <= 1000 * KIB)
     }
-    t.equal(pool.slowConsumers, 2, 'two of them have room')
+    t.equal(pool.slowConsumers, 2, 'there is room for two of them')
     const small = makeOutbox(pool)
     small.transport.stalled = true
     small.outbox.write([message('first', 64 * KIB), message('b', 90 * KIB)])
     t.equal(small.overflows(), 0)
-    for (const { outbox, transport } of [...slow, small]) while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    for (const { outbox, transport } of [...slow, small]) while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('costs nobody else when one message alone is above it', (t) => {
+  t.test('closes no other connection if one message alone exceeds it', (t) => {
     const { pool, slow } = setUp()
     slow[0]!.outbox.write([message('a', 30 * KIB)])
     slow[1]!.outbox.write([message('b', 300 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 1, 0])
-    t.equal(pool.waitingBytes, 30 * KIB)
+    t.equal(pool.queuedBytes, 30 * KIB)
     t.end()
   })
 
-  t.test('costs several when one makes too little room', (t) => {
+  t.test('closes several connections if one does not free enough', (t) => {
     const { pool, slow } = setUp()
     for (const { outbox } of slow.slice(0, 2)) outbox.write([message('a', 60 * KIB)])
     slow[2]!.outbox.write([message('b', 190 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [1, 1, 0])
-    t.equal(pool.waitingBytes, 190 * KIB)
+    t.equal(pool.queuedBytes, 190 * KIB)
     t.end()
   })
 
-  t.test('costs the one that is being handed something, too, when it is the one that holds most', (t) => {
+  t.test('closes the connection that is being written to, if it has the most queued bytes', (t) => {
     const { outbox, transport, pool, overflows } = makeStalled({ maxOutboxBytes: 100 * KIB, maxTotalBytes: 90 * KIB + 40 })
     const frames = [message('long', 90 * KIB)]
     outbox.write([{ next: () => frames.pop() }, message('b', 100)])
     t.equal(overflows(), 0)
     transport.drain()
     t.equal(overflows(), 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.equal(outbox.freeableBytes, 0)
     t.end()
   })
 
-  t.test('pings nobody where nobody would answer', (t) => {
+  t.test('sends no pings if the transport has none', (t) => {
     const { outbox, transport } = makeOutbox(makePool().pool)
     Reflect.deleteProperty(transport, 'ping')
     outbox.ping(Buffer.from('x'))
     outbox.write([message('a', 300 * KIB)])
-    t.notOk(outbox.ponged(Buffer.from('x')))
+    t.notOk(outbox.handlePong(Buffer.from('x')))
     t.equal(outbox.freeableBytes, 0)
     t.end()
   })
 
-  t.test('ends where there is nobody to give up', (t) => {
+  t.test('stops if there is no connection to close', (t) => {
     const { pool } = makePool({ maxTotalBytes: KIB })
     pool.makeRoom(2 * KIB)
     t.equal(pool.slowConsumers, 0)
     t.end()
   })
 
-  t.test('leaves room again when a reader catches up', (t) => {
+  t.test('has room again after a client catches up', (t) => {
     const { pool, slow } = setUp()
     const [{ outbox, transport }] = slow as [ReturnType<typeof makeOutbox>]
     outbox.write([message('a', 150 * KIB)])
-    while (outbox.behind) transport.drain()
-    t.equal(pool.waitingBytes, 0)
+    while (outbox.isBehind) transport.drain()
+    t.equal(pool.queuedBytes, 0)
     slow[1]!.outbox.write([message('b', 150 * KIB)])
     t.strictSame(slow.map(({ overflows }) => overflows()), [0, 0, 0])
     t.end()
@@ -558,8 +558,8 @@ t.test('the ceiling over all readers', (t) => {
   t.end()
 })
 
-t.test('an end', (t) => {
-  t.test('comes at once when nothing waits', (t) => {
+t.test('finish', (t) => {
+  t.test('calls back at once if nothing is queued', (t) => {
     const { outbox, transport } = makeOutbox(makePool().pool)
     outbox.write([message('a', 100)])
     let finished = 0
@@ -571,7 +571,7 @@ t.test('an end', (t) => {
     t.end()
   })
 
-  t.test('waits for the backlog, and lets nothing more into it', (t) => {
+  t.test('waits for the backlog, and accepts no more items', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB), message('b', 60 * KIB)])
     let finished = 0
@@ -579,47 +579,47 @@ t.test('an end', (t) => {
     t.ok(outbox.closed)
     outbox.write([message('c', 100)])
     t.equal(finished, 0)
-    t.ok(outbox.stalledMs >= 0 && outbox.behind)
-    while (outbox.behind) {
+    t.ok(outbox.stalledMs >= 0 && outbox.isBehind)
+    while (outbox.isBehind) {
       t.equal(finished, 0)
       transport.drain()
     }
     t.equal(finished, 1)
     t.strictSame(names(transport), ['first', 'a', 'b'])
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('comes when its reader is given up, so that it is still told why', (t) => {
+  t.test('calls back if a slow consumer is closed, so that the close frame can be sent', (t) => {
     const { outbox, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB)])
     let finished = 0
     outbox.finish(() => { finished++ })
     outbox.closeAsSlow()
     t.equal(finished, 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('lets go of everything when the peer has closed', (t) => {
+  t.test('discards everything if the peer has closed', (t) => {
     const { outbox, transport, pool } = makeStalled()
     outbox.write([message('a', 60 * KIB), sourceOf('b', 'c')])
     transport.state = 2
     transport.drain()
-    t.match(outbox, { behind: false, closed: true })
+    t.match(outbox, { isBehind: false, closed: true })
     t.equal(pool.sent, 1)
-    t.equal(pool.waitingBytes, 0)
+    t.equal(pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('never comes when the connection closes first', (t) => {
+  t.test('never calls back if the connection closes first', (t) => {
     const { outbox, transport, pool, overflows } = makeStalled()
     outbox.write([message('a', 60 * KIB), message('b', 60 * KIB)])
     outbox.finish(() => { t.fail('finished') })
     outbox.close()
     transport.drain()
     t.strictSame(names(transport), ['first'])
-    t.match(pool, { waitingBytes: 0, dropped: 2, slowConsumers: 0 })
+    t.match(pool, { queuedBytes: 0, dropped: 2, slowConsumers: 0 })
     outbox.close()
     t.equal(pool.dropped, 2)
     t.equal(overflows(), 0)

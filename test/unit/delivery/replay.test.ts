@@ -33,7 +33,7 @@ function framesOf (replay: Replay): Frame[] {
 const read = (frame: Frame): Piece => JSON.parse(frame.payload.toString()) as Piece
 const held = (units: number): ReadonlyMap<string, number> => new Map([['j', units]])
 
-/** What a reader that holds the beginning has after these frames. */
+/** The text of a client that has the beginning, after these frames. */
 function stitch (frames: readonly Frame[], text = ''): string {
   for (const frame of frames) {
     const { delta = '', offset = text.length } = read(frame).progress
@@ -43,7 +43,7 @@ function stitch (frames: readonly Frame[], text = ''): string {
   return text
 }
 
-t.test('a short text goes in one message', (t) => {
+t.test('a short text is sent in one message', (t) => {
   const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(textOf('one ', 'two'))], 'snapshot', undefined)
   t.match(replay, { messages: 1, bytes: BODY.length + 7 })
   t.strictSame(framesOf(replay).map(read), [
@@ -52,7 +52,7 @@ t.test('a short text goes in one message', (t) => {
   t.end()
 })
 
-t.test('a long text goes in pieces, each below 64 KiB whatever it holds', (t) => {
+t.test('a long text is sent in pieces, each below 64 KiB whatever its content', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   for (const unit of ['x', 'é', '€', '💡', '\u0001', '"', '\ud800']) {
     const text = unit.repeat(100_000)
@@ -61,14 +61,14 @@ t.test('a long text goes in pieces, each below 64 KiB whatever it holds', (t) =>
     t.equal(frames.length, replay.messages)
     t.ok(frames.length > 9)
     t.ok(frames.every((frame) => frame.payload.length < 64 * 1024), JSON.stringify(unit))
-    // Half a pair at the end waits for its other half.
+    // Half of a surrogate pair at the end is held back.
     t.equal(stitch(frames), text.slice(0, unit === '\ud800' ? -1 : undefined))
-    t.ok(frames.every((frame) => !/^[\udc00-\udfff]/.test(read(frame).progress.delta!)), 'no pair is torn')
+    t.ok(frames.every((frame) => !/^[\udc00-\udfff]/.test(read(frame).progress.delta!)), 'no surrogate pair is split')
   }
   t.end()
 })
 
-t.test('readers share the pieces, wherever theirs begin, and while the text grows', (t) => {
+t.test('clients share the pieces, wherever theirs begin, and while the text grows', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const text = textOf('x'.repeat(5 * PIECE_UNITS))
   const first = framesOf(framing.replay('session:s', [progressOf(text)], 'snapshot', undefined))
@@ -85,7 +85,7 @@ t.test('readers share the pieces, wherever theirs begin, and while the text grow
   t.end()
 })
 
-t.test('the last piece is made anew when the progress tells something else', (t) => {
+t.test('the last piece is framed again if the progress has changed', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const text = textOf('x'.repeat(10))
   const newer = BODY.replace('1', '2')
@@ -96,7 +96,7 @@ t.test('the last piece is made anew when the progress tells something else', (t)
   t.end()
 })
 
-t.test('a progress that says much says it once', (t) => {
+t.test('a long progress is sent once, with the last piece', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const body = BODY.replace('"chunks":1', `"chunks":1,"much":"${'.'.repeat(2000)}"`)
   const source = textOf('x'.repeat(2 * PIECE_UNITS + 1))
@@ -109,7 +109,7 @@ t.test('a progress that says much says it once', (t) => {
   t.end()
 })
 
-t.test('a text whose beginning is gone begins with what is left, and says so', (t) => {
+t.test('a text without its beginning starts with the kept part, marked as truncated', (t) => {
   const source = new JobText(3 * PIECE_UNITS)
   source.append('a'.repeat(3 * PIECE_UNITS))
   source.append('b'.repeat(PIECE_UNITS + 5))
@@ -123,7 +123,7 @@ t.test('a text whose beginning is gone begins with what is left, and says so', (
   t.end()
 })
 
-t.test('a text that loses its beginning while it is replayed says so, in as many messages as were promised', (t) => {
+t.test('a text that loses its beginning during the replay is marked as truncated, in the announced number of messages', (t) => {
   const source = new JobText(6 * PIECE_UNITS)
   source.append('a'.repeat(6 * PIECE_UNITS))
   const replay = new Framing(new FakeClock(), undefined).replay('session:s', [progressOf(source)], 'snapshot', undefined)
@@ -138,14 +138,14 @@ t.test('a text that loses its beginning while it is replayed says so, in as many
   t.end()
 })
 
-t.test('a progress without a place for the text goes once', (t) => {
+t.test('a progress without textAt is sent once', (t) => {
   const publication = { ...progressOf(textOf('x'.repeat(3 * PIECE_UNITS))), textAt: undefined }
   const replay = new Framing(new FakeClock(), undefined).replay('session:s', [publication], 'snapshot', undefined)
   t.equal(framesOf(replay).length, replay.messages)
   t.end()
 })
 
-t.test('however the text is made, and whatever the reader holds: it has the whole of it, in as many messages as were promised', (t) => {
+t.test('the client gets the whole text in the announced number of messages, however it is made and whatever the client has', (t) => {
   const unit = fc.constantFrom('x', 'é', '💡', '\ud83d', '\udca1')
   const delta = fc.tuple(unit, fc.integer({ min: 1, max: 2 * PIECE_UNITS })).map(([unit, times]) => unit.repeat(times))
   fc.assert(fc.property(fc.array(delta, { maxLength: 5 }), fc.double({ min: 0, max: 1.1, noNaN: true }), (deltas, share) => {
@@ -160,7 +160,7 @@ t.test('however the text is made, and whatever the reader holds: it has the whol
   t.end()
 })
 
-t.test('a reader', (t) => {
+t.test('a client', (t) => {
   const long = 'x'.repeat(50 * PIECE_UNITS)
   const progress = (room: Room, delta: string, name = 's'): void => {
     room.publish(name, BODY, { job: { event: 'progress', jobId: 'j' }, textAt: TEXT_AT, delta })
@@ -183,7 +183,7 @@ t.test('a reader', (t) => {
     return text
   }
 
-  t.test('that reads nothing costs next to nothing, however often it asks', (t) => {
+  t.test('that reads nothing costs almost nothing, however often it subscribes', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * 1024 })
     progress(room, long)
     const guest = room.enter()
@@ -193,27 +193,27 @@ t.test('a reader', (t) => {
       room.leave(guest, 's')
     }
     t.equal(guest.overflows, 0)
-    t.ok(room.pool.waitingBytes < 100 * 1024, `${room.pool.waitingBytes} bytes`)
+    t.ok(room.pool.queuedBytes < 100 * 1024, `${room.pool.queuedBytes} bytes`)
     while (guest.transport.bufferedBytes > 0) guest.transport.drain()
-    t.equal(guest.transport.texts.filter((text) => text.includes('delta')).length, 0, 'what it has left is not sent')
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(guest.transport.texts.filter((text) => text.includes('delta')).length, 0, 'nothing is sent of sessions that it has left')
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
 
-  t.test('that asks for ever and reads nothing is too slow', (t) => {
+  t.test('that keeps subscribing and reads nothing is a slow consumer', (t) => {
     const room = new Room({ maxOutboxBytes: 20 * 1024 })
     progress(room, long)
     const guest = room.enter()
     guest.transport.stall()
     for (let i = 0; i < 100; i++) join(room, guest)
     t.equal(guest.overflows, 1)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     room.hub.drop(guest.subscriber)
     t.equal(guest.subscriber.replays, undefined)
     t.end()
   })
 
-  t.test('that is slow is sent pieces as it reads, with pings between them, and then what is new', (t) => {
+  t.test('that is slow gets pieces as it reads, with pings in between, and then new messages', (t) => {
     const room = new Room({ maxOutboxBytes: 100 * 1024 })
     progress(room, long)
     const guest = room.enter()
@@ -221,12 +221,12 @@ t.test('a reader', (t) => {
     join(room, guest)
     t.match(JSON.parse(guest.transport.texts[0]!), { replaying: 50, replayBytes: BODY.length + long.length })
     let news = ''
-    for (let reads = 0; guest.subscriber.outbox.behind; reads++) {
+    for (let reads = 0; guest.subscriber.outbox.isBehind; reads++) {
       t.ok(reads < 100)
       news += `${reads},`.repeat(1000)
       progress(room, `${reads},`.repeat(1000))
       room.clock.tick()
-      t.ok(room.pool.waitingBytes < 100 * 1024)
+      t.ok(room.pool.queuedBytes < 100 * 1024)
       guest.transport.drain()
     }
     t.equal(guest.overflows, 0)
@@ -236,7 +236,7 @@ t.test('a reader', (t) => {
     t.end()
   })
 
-  t.test('that was behind gets the text that newer progress replaced in pieces, too', (t) => {
+  t.test('that was behind gets the text of replaced progress in pieces too', (t) => {
     const room = new Room()
     const guest = room.enter()
     join(room, guest)
@@ -254,7 +254,7 @@ t.test('a reader', (t) => {
     t.end()
   })
 
-  t.test('that leaves one session still gets the past of another', (t) => {
+  t.test('that leaves one session still gets the replay of another', (t) => {
     const room = new Room()
     for (const name of ['s', 'other']) progress(room, long, name)
     const guest = room.enter()
@@ -270,7 +270,7 @@ t.test('a reader', (t) => {
     t.end()
   })
 
-  t.test('that is dropped in the middle holds on to nothing', (t) => {
+  t.test('that is dropped in the middle of a replay keeps no memory', (t) => {
     const room = new Room()
     progress(room, long)
     const guest = room.enter()
@@ -278,7 +278,7 @@ t.test('a reader', (t) => {
     join(room, guest)
     room.hub.drop(guest.subscriber)
     t.equal(guest.subscriber.replays, undefined)
-    t.equal(room.pool.waitingBytes, 0)
+    t.equal(room.pool.queuedBytes, 0)
     t.end()
   })
   t.end()

@@ -7,7 +7,7 @@ import { Id, isId, MAX_ID_LENGTH } from '../../../lib/protocol/index.js'
 
 const compiled = TypeCompiler.Compile(Id)
 
-/** The schema as every checker reads it: Ajv with Fastify's settings, TypeBox compiled and not. */
+/** The schema in every validator: Ajv with Fastify's settings, TypeBox compiled and not. */
 async function readers (t: Test): Promise<Record<string, (text: string) => boolean>> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -20,20 +20,20 @@ async function readers (t: Test): Promise<Record<string, (text: string) => boole
   return { Ajv: ajv!, 'TypeBox compiled': (text) => compiled.Check(text), TypeBox: (text) => Value.Check(Id, text) }
 }
 
-t.test('what is an id', async (t) => {
+t.test('valid ids are accepted', async (t) => {
   for (const id of [
     'x', ' ', 'session_123', 'Zoë', '🎨', '👩‍👩‍👧', '__proto__', 'x'.repeat(MAX_ID_LENGTH), '🎨'.repeat(MAX_ID_LENGTH)
   ]) t.ok(isId(id), id)
 })
 
-t.test('what is none', async (t) => {
+t.test('invalid ids are rejected', async (t) => {
   for (const value of [
     '', '\0', 'a\nb', 'a\n', '\u007f', '\u0080', '\u009f', '\ud800', 'a\udfff', '\udc00\ud800', '🎨\ud83c', 'x'.repeat(MAX_ID_LENGTH + 1),
     '🎨'.repeat(MAX_ID_LENGTH + 1), undefined, null, 5, true, {}, ['x'], Symbol('x'), Object('x')
   ]) t.notOk(isId(value), JSON.stringify(value))
 })
 
-t.test('the schema says the same, whoever reads it', async (t) => {
+t.test('the schema accepts the same ids in every validator', async (t) => {
   const checks = await readers(t)
   const agree = (text: string): void => {
     const expected = isId(text)
@@ -48,7 +48,7 @@ t.test('the schema says the same, whoever reads it', async (t) => {
   t.doesNotThrow(() => { fc.assert(fc.property(long, ([unit, count, end]) => { agree(unit.repeat(count) + end) }), { numRuns: 1_000 }) })
 })
 
-t.test('a very long text is refused as fast as a short one', async (t) => {
+t.test('a very long string is rejected as fast as a short one', async (t) => {
   t.notOk(isId('x'.repeat(10_000_000)))
   t.notOk(compiled.Check('x'.repeat(10_000_000)))
 })

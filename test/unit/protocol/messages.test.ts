@@ -6,7 +6,7 @@ import { documentedCode } from '../../support/documented.js'
 
 const parse = (text: string): { type: string, [field: string]: unknown } => JSON.parse(text) as { type: string }
 
-t.test('what the documentation prints is in the protocol', async (t) => {
+t.test('the documented messages match the schemas', async (t) => {
   const fromClient = { Ping: schemas.Ping, Subscribe: schemas.Subscribe, Unsubscribe: schemas.Unsubscribe }
   for (const [heading, schema] of Object.entries(fromClient)) {
     const message = parse(documentedCode(heading))
@@ -34,7 +34,7 @@ t.test('what the documentation prints is in the protocol', async (t) => {
   }
 })
 
-t.test('subscribe and unsubscribe are about one session or many', async (t) => {
+t.test('subscribe and unsubscribe name one session or many', async (t) => {
   for (const message of [
     { type: 'subscribe', sessionId: 'a', since: 5, have: [] },
     { type: 'subscribe', sessions: [{ sessionId: 'a', since: 'e:1', have: { j: 1 } }, { sessionId: 'b' }] },
@@ -57,7 +57,7 @@ t.test('subscribe and unsubscribe are about one session or many', async (t) => {
   t.ok(Value.Check(ClientMessage, { type: 'subscribe', sessions: [{ sessionId: 'a', more: 1 }], more: 1 }), 'further fields are allowed')
 })
 
-t.test('what the server answers is in the protocol', async (t) => {
+t.test('the server\'s replies match the schemas', async (t) => {
   const timestamp = '2024-01-01T00:00:00.000Z'
   for (const message of [
     { type: 'pong', timestamp },
@@ -77,7 +77,7 @@ t.test('what the server answers is in the protocol', async (t) => {
   ]) t.notOk(Value.Check(ServerMessage, message), JSON.stringify(message))
 })
 
-t.test('every type that the server speaks is reserved, but for the batches that an app may send itself', async (t) => {
+t.test('every type of server message is reserved, except batches, which an app may send', async (t) => {
   const spoken = ServerMessage.anyOf.map((schema) => schema.properties.type.const)
   t.strictSame(new Set([...reservedTypes, 'batch_update']), new Set(spoken))
 })

@@ -12,20 +12,20 @@ const published: Published = { epoch: 'e', seq: 1, recipients: 0 }
 const publication: Publication = { body: '{"type":"x"}', durable: true, revision: 1, seq: 1 }
 const joined: Joined = { epoch: 'e', seq: 1, revision: 1, recovered: true, replay: [publication] }
 
-/** Answers that break the contract, by method. */
+/** Results that violate the contract, by method. */
 const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<string, unknown>> = {
   publish: {
     'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...published, epoch: undefined }, 'an empty epoch': { ...published, epoch: '' },
     'a seq that is no number': { ...published, seq: NaN }, 'a negative seq': { ...published, seq: -1 }, 'no recipients': { ...published, recipients: undefined },
-    'a job that is no text': { ...published, jobId: 7 }, 'a drop without a word': { ...published, dropped: true }, 'what can\'t be read': revoked.proxy
+    'a job that is no text': { ...published, jobId: 7 }, 'a drop without a reason': { ...published, dropped: true }, 'what can\'t be read': revoked.proxy
   },
   join: {
     'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...joined, epoch: undefined }, 'a seq that is no number': { ...joined, seq: NaN },
-    'no revision': { ...joined, revision: undefined }, 'no replay': { ...joined, replay: undefined }, 'a replay that is none': { ...joined, replay: 'x' },
-    'no word on recovery': { ...joined, recovered: undefined }, 'a reason that is no text': { ...joined, reason: 7 },
-    'a replay of nothing': { ...joined, replay: [null] }, 'a body that is no text': { ...joined, replay: [publication, { ...publication, body: {} }] },
+    'no revision': { ...joined, revision: undefined }, 'no replay': { ...joined, replay: undefined }, 'a replay that is not an array': { ...joined, replay: 'x' },
+    'no recovered': { ...joined, recovered: undefined }, 'a reason that is no text': { ...joined, reason: 7 },
+    'a replay of null': { ...joined, replay: [null] }, 'a body that is no text': { ...joined, replay: [publication, { ...publication, body: {} }] },
     'a body that is no object': { ...joined, replay: [{ ...publication, body: '[]' }] }, 'no revision of a message': { ...joined, replay: [{ ...publication, revision: 'x' }] },
-    'a message that may be kept or not': { ...joined, replay: [{ ...publication, durable: undefined }] },
+    'a message without durable': { ...joined, replay: [{ ...publication, durable: undefined }] },
     'a message\'s seq': { ...joined, replay: [{ ...publication, seq: 0.5 }] }, 'a message\'s job': { ...joined, replay: [{ ...publication, jobId: 7 }] },
     'a message\'s text': { ...joined, replay: [{ ...publication, text: 'x' }] },
     'a message\'s text without a source': { ...joined, replay: [{ ...publication, text: { source: {}, from: 0, to: 1 } }] },
@@ -35,7 +35,7 @@ const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<stri
   control: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy }
 }
 
-/** A memory broker that answers garbage once it is told to. */
+/** A memory broker that returns given values on demand. */
 function createServer (isAsync: boolean): { server: TestServer<Broker>, answer: (method: keyof typeof garbage, value: unknown) => void } {
   const answers = new Map<string, unknown>()
   const server = new TestServer<Broker>((clock) => {
@@ -57,7 +57,7 @@ function createServer (isAsync: boolean): { server: TestServer<Broker>, answer: 
   return { server, answer: (method, value) => { answers.set(method, value) } }
 }
 
-t.test('an answer that breaks the contract is a rejection', async (t) => {
+t.test('a result that violates the contract is treated like a rejection', async (t) => {
   for (const isAsync of [false, true]) {
     for (const [method, values] of Object.entries(garbage)) {
       for (const [what, value] of Object.entries(values)) {
@@ -72,19 +72,19 @@ t.test('an answer that breaks the contract is a rejection', async (t) => {
           await turn()
           t.match(peer.take(), [{ type: 'error', code: 'unavailable', sessionId: 's' }], title)
           t.equal(peer.connection.subscriptions.size, 0)
-          t.equal(server.hub.count('session:s'), 0, 'nothing is left open')
+          t.equal(server.hub.count('session:s'), 0, 'no subscription remains')
         }
         if (!what.includes('read')) {
-          t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} answered`) } } })
+          t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} returned`) } } })
         }
-        if (method === 'join') await t.rejects(server.connect({ sessionId: 's' }), Error, 'a newcomer is refused')
+        if (method === 'join') await t.rejects(server.connect({ sessionId: 's' }), Error, 'a new connection is refused')
         if (method === 'control') await t.rejects(server.manager.revoke('u'))
       }
     }
   }
 })
 
-t.test('what the contract allows passes as it is', async (t) => {
+t.test('a valid result is passed on unchanged', async (t) => {
   const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
   const answers = {
     publish: [published, { ...published, jobId: 'j' }, { ...published, dropped: 'ended', seq: 0 }],
@@ -106,7 +106,7 @@ t.test('what the contract allows passes as it is', async (t) => {
   }
 })
 
-t.test('what nobody else hears of is told: a leave that throws, and a message that can\'t be delivered', async (t) => {
+t.test('errors that reach no caller are reported: a leave that throws, and an invalid publication', async (t) => {
   const faults: unknown[] = []
   const delivered: unknown[] = []
   let node: BrokerNode | undefined

@@ -12,7 +12,7 @@ function start () {
 
 const none = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
 
-t.test('the first is logged at once, those that follow together, and nothing where there is nothing', (t) => {
+t.test('the first eviction is logged at once, later ones together, and no line is logged without any', (t) => {
   const { clock, evictions, lines } = start()
   evictions.report()
   evictions.add('messages', 0)
@@ -36,7 +36,7 @@ t.test('the first is logged at once, those that follow together, and nothing whe
   t.end()
 })
 
-t.test('what was not logged yet is when it is closed, and no timer stays', (t) => {
+t.test('close logs the remaining counts, and cancels the timer', (t) => {
   const { clock, evictions, lines } = start()
   evictions.close()
   for (let n = 0; n < 2; n++) {
@@ -49,14 +49,14 @@ t.test('what was not logged yet is when it is closed, and no timer stays', (t) =
   t.end()
 })
 
-t.test('the totals are a copy', (t) => {
+t.test('the total is a copy', (t) => {
   const { evictions } = start()
   evictions.total.ends = 7
   t.strictSame(evictions.total, none)
   t.end()
 })
 
-t.test('a broker logs what it evicts, and what expires it does not', (t) => {
+t.test('a broker logs what it evicts, but not what expires', (t) => {
   const log = fakeLogger()
   const library = new Library({ log, maxTotalBytes: 100_000, maxStreams: 10 })
   for (let n = 0; n < 3; n++) library.publish(`s${n}`, report('complete'))
@@ -64,6 +64,6 @@ t.test('a broker logs what it evicts, and what expires it does not', (t) => {
   t.equal(library.broker.bytes, 0)
   t.strictSame(log.entries, [])
   for (let n = 0; n < 11; n++) library.publish(`s${n}`, durable)
-  t.match(log.entries, [{ level: 'warn', message: /no room/, fields: { evicted: { streams: 1, messages: 1 } } }])
+  t.match(log.entries, [{ level: 'warn', message: /history is full/, fields: { evicted: { streams: 1, messages: 1 } } }])
   t.end()
 })

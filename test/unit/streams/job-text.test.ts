@@ -4,7 +4,7 @@ import t from 'tap'
 import { JobText } from '../../../lib/streams/job-text.js'
 import { memoryInUse } from '../../support/memory.js'
 
-t.test('grows at its end, and says where each piece begins', async (t) => {
+t.test('append adds to the end, and returns the offset of each piece', async (t) => {
   const text = new JobText(100)
   t.strictSame(text.append('Hello'), { text: 'Hello', offset: 0, truncated: false })
   t.strictSame(text.append(''), { text: '', offset: 5, truncated: false })
@@ -15,7 +15,7 @@ t.test('grows at its end, and says where each piece begins', async (t) => {
   t.strictSame(text.slice(12), { text: '', offset: 12, truncated: false })
 })
 
-t.test('holds half a surrogate pair back until the other half comes', async (t) => {
+t.test('half of a surrogate pair is held back until the other half arrives', async (t) => {
   const text = new JobText(100)
   t.strictSame(text.append('a\ud83d'), { text: 'a', offset: 0, truncated: false })
   t.strictSame(text.append('\udc4bb'), { text: '👋b', offset: 1, truncated: false })
@@ -24,7 +24,7 @@ t.test('holds half a surrogate pair back until the other half comes', async (t) 
   t.equal(text.end, 5)
 })
 
-t.test('keeps the newest part, whole characters, and tells those who ask for more', async (t) => {
+t.test('the newest part is kept without splitting a surrogate pair, and a slice from before it is truncated', async (t) => {
   const text = new JobText(8)
   text.append('0123456')
   t.equal(text.units, 7)
@@ -34,10 +34,10 @@ t.test('keeps the newest part, whole characters, and tells those who ask for mor
   t.strictSame(text.slice(3), { text: '3456789', offset: 3, truncated: false })
   const pairs = new JobText(8)
   pairs.append('👋👋👋👋👋')
-  t.equal(pairs.slice(0).text, '👋👋👋', 'not the half that there was room for')
+  t.equal(pairs.slice(0).text, '👋👋👋', 'without the half that would have fitted')
 })
 
-t.test('let go of, it still knows its place', async (t) => {
+t.test('after discard, new pieces get the right offset', async (t) => {
   const text = new JobText(100)
   text.append('Hello')
   text.discard()
@@ -47,14 +47,14 @@ t.test('let go of, it still knows its place', async (t) => {
   t.strictSame(text.slice(0), { text: ', world', offset: 5, truncated: true })
 })
 
-t.test('thousands of small pieces are one text', async (t) => {
+t.test('thousands of small pieces make one text', async (t) => {
   const text = new JobText(10_000)
   for (let i = 0; i < 2_000; i++) text.append(String(i % 10))
   t.equal(text.slice(0).text, '0123456789'.repeat(200))
   t.equal(text.slice(1_234, 1_240).text, '456789')
 })
 
-t.test('any stretch of it is that of the whole, as far as it is kept', async () => {
+t.test('any slice equals that of the whole text, as far as it is kept', async () => {
   const piece = fc.string({ unit: fc.constantFrom('a', 'é', '\ud83d', '\udc4b', '👋'), maxLength: 8 })
   fc.assert(fc.property(fc.array(piece), fc.integer({ min: 1, max: 20 }), fc.nat(50), fc.nat(50), (pieces, maxUnits, from, length) => {
     const text = new JobText(maxUnits)
@@ -71,11 +71,11 @@ t.test('any stretch of it is that of the whole, as far as it is kept', async () 
   }))
 })
 
-t.test('keeps no more than it says: neither what a piece was cut out of, nor what it cut off itself', async (t) => {
+t.test('no memory beyond the kept text is held: no parent string of a piece, and no trimmed part', async (t) => {
   const MiB = 1024 * 1024
   const before = memoryInUse()
   const text = new JobText(MiB)
-  // In functions of their own, so that nothing else holds on to the long strings.
+  // In separate functions, so that nothing else references the long strings.
   const append = (long: () => string): void => { text.append(long()) }
   append(() => 'x'.repeat(32 * MiB).slice(5, 5_000))
   t.ok(memoryInUse() - before < MiB)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { LatestProgress } from '../../../lib/streams/latest-progress.js'
 
-t.test('what was written last is what it is, whatever was there before', (t) => {
+t.test('the last write counts, whatever was written before', (t) => {
   const body = fc.json({ stringUnit: 'binary' })
   fc.assert(fc.property(fc.array(body, { minLength: 1 }), (bodies) => {
     const latest = new LatestProgress({ body: '', revision: -1 })
@@ -23,7 +23,7 @@ function write (latest: LatestProgress, bytes: number): void {
   latest.write({ body: 'y'.repeat(bytes), revision: 2 })
 }
 
-t.test('one that grows a little stays where it is', (t) => {
+t.test('a progress that grows a little reuses the buffer', (t) => {
   const latest = of(1_000)
   const { bytes } = latest
   for (let length = 1_000; length < 1_100; length++) write(latest, length)
@@ -33,7 +33,7 @@ t.test('one that grows a little stays where it is', (t) => {
   t.end()
 })
 
-t.test('what is much too large is given back', (t) => {
+t.test('a buffer that is much too large is replaced', (t) => {
   const latest = of(100_000)
   t.ok(latest.bytes > 100_000)
   write(latest, 50_000)
@@ -44,7 +44,7 @@ t.test('what is much too large is given back', (t) => {
   t.end()
 })
 
-t.test('all that is not needed can be given back', (t) => {
+t.test('trim shrinks the buffer to the current length', (t) => {
   const latest = of(1_000)
   write(latest, 500)
   const { bytes } = latest

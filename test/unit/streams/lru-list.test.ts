@@ -9,7 +9,7 @@ class Item implements LruItem<Item> {
   younger: Item | undefined
 }
 
-/** From the oldest to the youngest; that it reads the same backwards is checked on the way. */
+/** Returns the items from the oldest to the youngest, and checks that the backward links match. */
 function read (list: LruList<Item>): Item[] {
   const items: Item[] = []
   for (let item = list.oldest; item !== undefined; item = item.younger) {
@@ -20,7 +20,7 @@ function read (list: LruList<Item>): Item[] {
   return items
 }
 
-t.test('two lists keep the order in which things were put into them, whatever is moved and removed', async () => {
+t.test('two lists keep the order of insertion, whatever is moved and removed', async () => {
   const items = Array.from({ length: 6 }, () => new Item())
   fc.assert(fc.property(fc.array(fc.tuple(fc.nat(5), fc.constantFrom('first', 'second', 'none'))), (steps) => {
     const lists = { first: new LruList<Item>(), second: new LruList<Item>() }

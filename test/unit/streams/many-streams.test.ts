@@ -2,7 +2,7 @@ import t from 'tap'
 import { durable, pieceOf, report, text } from '../../support/contract-stage.js'
 import { Library } from '../../support/library.js'
 
-// More streams than there may be, while jobs run in some of them.
+// More streams than maxStreams, while jobs run in some of them.
 
 const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * MINUTE_MS
@@ -14,7 +14,7 @@ function pieces (library: Library, name: string): unknown[] {
 const whole = (text: string): object => ({ text, offset: 0, truncated: false })
 
 for (const age of ['fresh', 'settled'] as const) {
-  t.test(`a stream with a running job is passed over, and its text stays whole (${age})`, (t) => {
+  t.test(`a stream with a running job is skipped, and its text stays complete (${age})`, (t) => {
     const library = new Library({ maxStreams: 4 })
     const { epoch } = library.publish('s', text('first half, ', 'j'))
     if (age === 'settled') library.clock.advance(6 * MINUTE_MS)
@@ -26,7 +26,7 @@ for (const age of ['fresh', 'settled'] as const) {
   })
 }
 
-t.test('so is one of several jobs of which one runs, and one whose job is only presumed to have ended', (t) => {
+t.test('a stream with one running job of several is skipped, and so is one with a presumed end', (t) => {
   const library = new Library({ maxStreams: 4 })
   library.publish('several', text('runs', 'a'))
   library.publish('several', text('ended', 'b'))
@@ -41,7 +41,7 @@ t.test('so is one of several jobs of which one runs, and one whose job is only p
   t.end()
 })
 
-t.test('one whose job has ended is not, nor one of a user', (t) => {
+t.test('a stream whose job has ended is not skipped, nor is a user stream', (t) => {
   const library = new Library({ maxStreams: 4 })
   const { epoch } = library.publish('s', text('whole', 'j'))
   library.publish('s', report('complete', { jobId: 'j' }))
@@ -52,7 +52,7 @@ t.test('one whose job has ended is not, nor one of a user', (t) => {
   t.end()
 })
 
-t.test('one that is passed over does not outlive its time', (t) => {
+t.test('a skipped stream does not outlive its lifetime', (t) => {
   const library = new Library({ maxStreams: 4 })
   const since = library.publish('s', report('start', { jobId: 'j' }))
   library.publish('s', text('text', 'j'))
@@ -67,11 +67,11 @@ t.test('one that is passed over does not outlive its time', (t) => {
   for (let n = 0; n < 10; n++) library.publish(`another ${n}`)
   library.clock.advance(DAY_MS + MINUTE_MS)
   t.match(library.ask('s', since), { recovered: false, reason: 'restarted' })
-  t.match(library.ask('followed', followed), { recovered: true }, 'who follows keeps the numbers')
+  t.match(library.ask('followed', followed), { recovered: true }, 'a subscriber keeps the numbering')
   t.end()
 })
 
-t.test('one that is left after it was passed over counts as young, with its messages', (t) => {
+t.test('a skipped stream counts as used, with its messages, when its last subscriber leaves', (t) => {
   const library = new Library({ maxStreams: 4 })
   const first = library.follow('s')
   library.publish('s')
@@ -85,7 +85,7 @@ t.test('one that is left after it was passed over counts as young, with its mess
   t.end()
 })
 
-t.test('one settled stream that is followed does not suspend the bound', (t) => {
+t.test('a trimmed stream with subscribers does not suspend the limit', (t) => {
   const library = new Library({ maxStreams: 4 })
   library.publish('followed')
   library.follow('followed')
@@ -96,7 +96,7 @@ t.test('one settled stream that is followed does not suspend the bound', (t) => 
   t.end()
 })
 
-t.test('where jobs run in all of them, twice as many are kept; then a text goes on where it was, and says what is lost', (t) => {
+t.test('twice as many are kept if jobs run in all of them; a text then continues at its offset, marked as truncated', (t) => {
   const library = new Library({ maxStreams: 10 })
   const positions = Array.from({ length: 50 }, (_, n) => library.publish(`s ${n}`, text('first half, ', 'j')))
   t.equal(library.broker.evicted.streams, 30)
@@ -106,18 +106,18 @@ t.test('where jobs run in all of them, twice as many are kept; then a text goes 
   const again = library.publish('s 0', text('second half', 'j'))
   t.not(again.epoch, positions[0]!.epoch)
   const rest = { text: 'second half', offset: 12, truncated: true }
-  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'to who follows')
-  t.strictSame(pieces(library, 's 0'), [rest], 'and to who comes')
+  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'delivered to the subscriber')
+  t.strictSame(pieces(library, 's 0'), [rest], 'and replayed to a late one')
   library.publish('s 0', text(' and more', 'j'))
   t.strictSame(pieceOf(library.node.deliveries[1]!.publication), { text: ' and more', offset: 23, truncated: false })
-  // Of a job that starts the text is whole.
+  // The text of a job that starts now is complete.
   library.publish('s 0', report('start', { jobId: 'new' }))
   library.publish('s 0', text('from its beginning', 'new'))
   t.strictSame(pieces(library, 's 0').at(-1), whole('from its beginning'))
   t.end()
 })
 
-t.test('a job that was forgotten in its time, and goes on after all, says what is lost too', (t) => {
+t.test('a job that expired and then continues has a truncated text too', (t) => {
   const library = new Library()
   library.publish('s', text('first half, ', 'j'))
   library.clock.advance(2 * DAY_MS)
@@ -127,7 +127,7 @@ t.test('a job that was forgotten in its time, and goes on after all, says what i
   t.end()
 })
 
-t.test('a running stream that is followed by now is not forgotten among those that run', (t) => {
+t.test('a skipped stream with a running job is not forgotten once it has subscribers', (t) => {
   const library = new Library({ maxStreams: 4 })
   for (let n = 0; n < 8; n++) library.publish(`s ${n}`, text('text', 'j'))
   library.follow('s 0')
@@ -137,7 +137,7 @@ t.test('a running stream that is followed by now is not forgotten among those th
 })
 
 for (const [what, maxMessages, bytes] of [['messages', 1_000, 2_300], ['starts', 0, 4_700]] as const) {
-  t.test(`those that were passed over give their bytes last, but they do: ${what}`, (t) => {
+  t.test(`the skipped streams are evicted last: ${what}`, (t) => {
     const maxTotalBytes = 16 * 1024 * 1024
     const library = new Library({ maxStreams: 600, maxTotalBytes, maxMessages })
     for (let n = 0; n < 1_190; n++) {
@@ -147,7 +147,7 @@ for (const [what, maxMessages, bytes] of [['messages', 1_000, 2_300], ['starts',
     const { evicted } = library.broker
     t.ok(evicted[what] > 50)
     t.match(evicted, { [what === 'messages' ? 'starts' : 'messages']: 0, streams: 0 })
-    t.equal(library.broker.currentJob('session:s 0'), 'j', 'it runs all the same')
+    t.equal(library.broker.currentJob('session:s 0'), 'j', 'it still runs')
     t.end()
   })
 }

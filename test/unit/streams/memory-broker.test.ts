@@ -7,7 +7,7 @@ import { FakeClock } from '../../support/fake-clock.js'
 import { memoryBroker } from '../../support/memory-broker.js'
 import { Library } from '../../support/library.js'
 
-t.test('answers are there at once, and so are deliveries', (t) => {
+t.test('results and deliveries are synchronous', (t) => {
   const broker = memoryBroker(new FakeClock())
   const node = new FakeNode()
   broker.open(node)
@@ -20,11 +20,11 @@ t.test('answers are there at once, and so are deliveries', (t) => {
   t.equal(broker.publish('session:s', '{}', report('start', { jobId: 'j' })).jobId, 'j')
   t.equal(broker.currentJob('session:s'), 'j')
   t.equal(broker.control({ type: 'revoke', userId: 'one' }), true)
-  t.strictSame(node.orders, [{ type: 'revoke', userId: 'one' }])
+  t.strictSame(node.controls, [{ type: 'revoke', userId: 'one' }])
   t.end()
 })
 
-t.test('without a node, before it is opened and after its close, nothing is delivered and nothing fails', (t) => {
+t.test('without a node, before open and after close, nothing is delivered and nothing fails', (t) => {
   const clock = new FakeClock()
   const broker = memoryBroker(clock)
   t.match(broker.publish('all', '{}', durable), { seq: 1, recipients: 0 })
@@ -38,7 +38,7 @@ t.test('without a node, before it is opened and after its close, nothing is deli
   t.end()
 })
 
-t.test('joining and leaving what was never published to keeps nothing', (t) => {
+t.test('joining and leaving a stream that was never published to keeps nothing', (t) => {
   const library = new Library({ maxStreams: 1 })
   const one = library.publish('one')
   const { bytes } = library.broker
@@ -51,7 +51,7 @@ t.test('joining and leaving what was never published to keeps nothing', (t) => {
   t.end()
 })
 
-t.test('whatever is published, followed, left, expired and evicted, who is recovered gets exactly what it missed', (t) => {
+t.test('a recovered subscriber gets exactly what it missed, whatever is published, joined, left, expired and evicted', (t) => {
   const name = fc.integer({ min: 0, max: 11 })
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ does: fc.constant('publish' as const), name }) },
@@ -62,12 +62,12 @@ t.test('whatever is published, followed, left, expired and evicted, who is recov
   )
   const seen = new Map<string, number>()
   fc.assert(fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
-    // Of one stream the share is a message or two, and a message may have too little room.
+    // One stream's share is a message or two, and a message may be too large to keep.
     const maxTotalBytes = 12_000
     const { broker, clock } = new Library({
       maxStreams: 8, ttlMs: 1000, endTtlMs: 3000, maxMessages: 3, maxTotalBytes
     })
-    /** What each stream ever had, and each position that was ever told with how much that was then. */
+    /** All messages of each stream, and each position that was returned with the number of messages at that time. */
     const logs = new Map<Stream, string[]>()
     const told = new Map<Stream, Array<{ position: Position, count: number }>>()
     const followed = new Set<Stream>()
@@ -99,7 +99,7 @@ t.test('whatever is published, followed, left, expired and evicted, who is recov
         broker.leave(stream)
       }
       if (broker.bytes > maxTotalBytes) return false
-      // Asking touches what nobody follows, so only some are asked after.
+      // A join and leave counts as a use, so only some streams are checked.
       if (at % 3 !== 0) continue
       for (const { position, count } of told.get(stream) ?? []) {
         const joined = broker.join(stream, position)
@@ -107,11 +107,11 @@ t.test('whatever is published, followed, left, expired and evicted, who is recov
         if (!isRight(joined, logOf(stream).slice(count))) return false
       }
       const latest = told.get(stream)?.at(-1)
-      // Those who follow, and missed nothing, are recovered in any case.
+      // Subscribers that missed nothing are always recovered.
       if (followed.has(stream) && latest?.count === logOf(stream).length && !broker.join(stream, latest.position).recovered) return false
     }
     return true
   }), { numRuns: 300 })
-  t.strictSame([...seen.keys()].sort(), ['expired', 'overflow', 'replayed', 'restarted', 'up to date'], 'all of it did happen')
+  t.strictSame([...seen.keys()].sort(), ['expired', 'overflow', 'replayed', 'restarted', 'up to date'], 'every outcome occurred')
   t.end()
 })

@@ -12,7 +12,7 @@ const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * MINUTE_MS
 const SWEEP_MS = MINUTE_MS / 2
 
-/** `left` settles first and is left by its subscriber only then; `later` settles after that, and is older all the same. */
+/** `left` is trimmed first, and loses its subscriber after that. `later` is trimmed later, and is still less recently used. */
 function leaveBetween (bounds?: ConstructorParameters<typeof Library>[0]): Library {
   const library = new Library(bounds)
   library.follow('left')
@@ -25,10 +25,10 @@ function leaveBetween (bounds?: ConstructorParameters<typeof Library>[0]): Libra
   return library
 }
 
-/** What a session costs of which only a job's end is left. */
+/** Memory of a session that keeps only a job's end. */
 const END_BYTES = leaveBetween().broker.bytes / 2
 
-t.test('a stream that was left lately does not keep older ones beyond their time', (t) => {
+t.test('a stream that was left recently does not keep older ones beyond their lifetime', (t) => {
   const library = leaveBetween()
   library.clock.advance(DAY_MS - 6 * MINUTE_MS + SWEEP_MS)
   t.strictSame(library.ask('later').replay, [], 'a day after its end')
@@ -36,15 +36,15 @@ t.test('a stream that was left lately does not keep older ones beyond their time
   t.end()
 })
 
-/** So many that a stream's share of the bytes is more than an end takes. */
+/** Chosen so that a stream's share of the bytes exceeds the size of an end. */
 const MANY = 40
 
-/** Ends of other sessions, one more than there is room for beside two. */
+/** Ends of other sessions, one more than there is room for beside the two streams. */
 function fill (library: Library): void {
   for (let n = 0; n < MANY - 1; n++) library.publish(`other ${n}`, report('complete'), '{"end":"other"}')
 }
 
-t.test('and under pressure the older ones go first', (t) => {
+t.test('under memory pressure the least recently used streams are evicted first', (t) => {
   const library = leaveBetween({ maxTotalBytes: END_BYTES * (MANY + 0.5) })
   fill(library)
   t.equal(library.ask('left').replay.length, 1)
@@ -57,7 +57,7 @@ t.test('and under pressure the older ones go first', (t) => {
   t.end()
 })
 
-t.test('of two touched at the same moment, too', (t) => {
+t.test('the order holds for two streams used at the same time', (t) => {
   const library = new Library({ maxTotalBytes: END_BYTES * (MANY + 0.5) })
   library.follow('left')
   library.publish('left', report('complete'), '{"end":"left"}')
@@ -70,7 +70,7 @@ t.test('of two touched at the same moment, too', (t) => {
   t.end()
 })
 
-t.test('whatever is published, followed, left and evicted, nothing outlives its time by more than a look, nor goes before it without need', (t) => {
+t.test('nothing outlives its lifetime by more than one sweep, or is evicted early without need, whatever happens', (t) => {
   const name = fc.integer({ min: 0, max: 5 })
   const step = fc.oneof(
     { weight: 4, arbitrary: fc.record({ does: fc.constant('publish' as const), name }) },
@@ -110,7 +110,7 @@ t.test('whatever is published, followed, left and evicted, nothing outlives its 
           if (!followed.has(stream) && idleMs >= endTtlMs + ttlMs / 10) return false
           continue
         }
-        // Until it has settled a stream's time counts from its latest message.
+        // Until a stream is trimmed, its lifetime counts from its latest message.
         if (followed.has(stream) || (wide && now - published < endTtlMs)) return false
         touched.delete(stream)
       }

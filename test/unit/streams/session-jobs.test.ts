@@ -17,17 +17,17 @@ function tell (verdict: Verdict<Job>): string {
 }
 
 t.test('with a jobId', async (t) => {
-  t.test('a job starts once, ends once, and nothing comes after that', async (t) => {
+  t.test('a job starts once and ends once, and nothing follows the end', async (t) => {
     const { apply } = create()
     const reports = ['start', 'start', 'progress', 'complete', 'start', 'progress', 'complete', 'error'] as const
     t.same(reports.map((event) => apply(event, { jobId: 'j' })), ['j', 'started', 'j', 'j', 'ended', 'ended', 'ended', 'ended'])
   })
 
-  t.test('a start is not needed', async (t) => {
+  t.test('a start is optional', async (t) => {
     for (const event of ['progress', 'complete', 'error'] as const) t.equal(create().apply(event, { jobId: 'j' }), 'j')
   })
 
-  t.test('several run at once', async (t) => {
+  t.test('several jobs can run at once', async (t) => {
     const { jobs, apply } = create()
     for (const jobId of ['a', 'b', 'c']) apply('start', { jobId })
     apply('error', { jobId: 'b' })
@@ -36,11 +36,11 @@ t.test('with a jobId', async (t) => {
     t.equal(jobs.newestRunning?.id, 'c')
   })
 
-  t.test('the real end takes the place of a presumed one, once', async (t) => {
+  t.test('the real end supersedes a presumed one, once', async (t) => {
     const { jobs, apply } = create()
     apply('start', { jobId: 'j' })
     t.equal(apply('error', { jobId: 'j', presumed: true }), 'j')
-    t.equal(apply('error', { jobId: 'j', presumed: true }), 'ended', 'another presumed one is no news')
+    t.equal(apply('error', { jobId: 'j', presumed: true }), 'ended', 'a second presumed end is refused')
     t.equal(apply('progress', { jobId: 'j' }), 'ended')
     t.equal(apply('start', { jobId: 'j' }), 'ended')
     t.equal(apply('complete', { jobId: 'j' }), 'j, superseding')
@@ -50,20 +50,20 @@ t.test('with a jobId', async (t) => {
 })
 
 t.test('without a jobId', async (t) => {
-  t.test('a start opens a new job and ends no other', async (t) => {
+  t.test('a start begins a new job and ends no other', async (t) => {
     const { jobs, apply } = create()
     t.same([apply('start'), apply('start')], ['made 1', 'made 2'])
     t.same([...jobs.running].map(({ id }) => id), ['made 1', 'made 2'])
   })
 
-  t.test('progress and an end go to the newest that runs', async (t) => {
+  t.test('progress and an end belong to the newest running job', async (t) => {
     const { apply } = create()
     apply('start')
     apply('start', { jobId: 'named' })
     t.same([apply('progress'), apply('complete'), apply('progress'), apply('error')], ['named', 'named', 'made 1', 'made 1'])
   })
 
-  t.test('progress opens a job where none was', async (t) => {
+  t.test('progress begins a job if there is none', async (t) => {
     t.equal(create().apply('progress', { chunks: 1 }), 'made 1')
   })
 
@@ -72,7 +72,7 @@ t.test('without a jobId', async (t) => {
     t.same([apply('complete'), apply('complete'), apply('error')], ['made 1', 'made 2', 'made 3'])
   })
 
-  t.test('progress after an end is a straggler when it counts on, and a new run when it counts anew', async (t) => {
+  t.test('progress after an end is refused if its count is higher, and begins a new run if it is lower', async (t) => {
     const { apply } = create()
     apply('start')
     apply('progress', { chunks: 25 })
@@ -82,13 +82,13 @@ t.test('without a jobId', async (t) => {
     t.equal(apply('progress', { chunks: 1 }), 'made 2')
   })
 
-  t.test('after a job without progress it can\'t be told, and counts as a straggler', async (t) => {
+  t.test('progress after the end of a job without a count is refused', async (t) => {
     const { apply } = create()
     apply('complete')
     t.equal(apply('progress', { chunks: 1 }), 'ended')
   })
 
-  t.test('the real end takes the place of the latest presumed one', async (t) => {
+  t.test('the real end supersedes the latest presumed one', async (t) => {
     const { apply } = create()
     apply('start')
     apply('error', { presumed: true })
@@ -97,13 +97,13 @@ t.test('without a jobId', async (t) => {
     t.equal(apply('complete'), 'made 2')
   })
 
-  t.test('a presumed end of nothing is no end', async (t) => {
+  t.test('a presumed end without a job is refused', async (t) => {
     const { apply } = create()
     t.equal(apply('error', { presumed: true }), 'stray')
   })
 })
 
-t.test('a report that comes too late says of which job, if its end was only presumed', async (t) => {
+t.test('the verdict on a late report names its job if the end was only presumed', async (t) => {
   const { jobs, apply } = create()
   apply('error', { jobId: 'real' })
   t.strictSame(jobs.apply({ event: 'progress', jobId: 'real' }), { dropped: 'ended' })
@@ -112,7 +112,7 @@ t.test('a report that comes too late says of which job, if its end was only pres
   t.match(jobs.apply({ event: 'progress' }), { dropped: 'ended', presumed: { id: 'stalled' } })
 })
 
-t.test('so many ended jobs are remembered, the latest', async (t) => {
+t.test('a limited number of ended jobs is remembered, the latest ones', async (t) => {
   const { jobs, apply, forgotten } = create()
   for (let n = 1; n <= 33; n++) apply('complete', { jobId: `${n}` })
   t.same(forgotten, ['1'])
@@ -124,7 +124,7 @@ t.test('so many ended jobs are remembered, the latest', async (t) => {
   t.equal(jobs.newestRunning?.id, 'runs')
 })
 
-t.test('whatever is reported: each job ends once for real, no result is dropped without a jobId, and nothing follows an end', async () => {
+t.test('each job has at most one real end, no result without a jobId is dropped, and nothing follows an end, whatever is reported', async () => {
   const event = fc.constantFrom('start' as const, 'progress' as const, 'complete' as const, 'error' as const)
   const report: fc.Arbitrary<Transition> = fc.record({
     event, jobId: fc.constantFrom('a', 'b'), chunks: fc.nat(5), presumed: fc.boolean()

@@ -5,19 +5,19 @@ import type { Transition } from '../../../lib/streams/session-jobs.js'
 import { bodies, durable, numbered, pieceOf, report, text } from '../../support/contract-stage.js'
 import { Library } from '../../support/library.js'
 
-// What one message and one stream may keep of what all may.
+// The shares of maxTotalBytes that one message and one stream may keep.
 
 const MIB = 1024 * 1024
 const MAX_TOTAL = 16 * MIB
 const MESSAGE = MAX_TOTAL / 16
 const STREAM = MAX_TOTAL / 8
 
-/** A body of so many bytes as JSON. */
+/** A JSON body of a given number of bytes. */
 function ballast (bytes: number, name = 'ballast'): string {
   return JSON.stringify({ name, ballast: 'x'.repeat(bytes) })
 }
 
-/** A report with a stub, and how often that was asked for. */
+/** A report with a stub, and how often the stub was made. */
 function withStub (event: Transition['event'], jobId: string, name = `stub of ${event}`): PublishOptions & { asked: () => number } {
   let asked = 0
   const stub = (): Stub => {
@@ -31,7 +31,7 @@ function namesOf (joined: Joined): string[] {
   return bodies(joined).map((body) => (JSON.parse(body) as { name: string }).name)
 }
 
-/** Sessions whose results wait for late tabs. */
+/** Sessions whose results are kept for late subscribers. */
 function withEnds (count = 200, bounds: ConstructorParameters<typeof Library>[0] = {}): Library & { ends: () => number } {
   const library = new Library({ maxTotalBytes: MAX_TOTAL, ...bounds })
   for (let n = 0; n < count; n++) library.publish(`waiting ${n}`, report('complete'), '{"name":"end"}')
@@ -39,24 +39,24 @@ function withEnds (count = 200, bounds: ConstructorParameters<typeof Library>[0]
   return Object.assign(library, { ends })
 }
 
-t.test('an end that is too large is kept as its stub, in its place, and takes nothing from others', (t) => {
+t.test('an end that is too large is kept as its stub, in its place, and evicts nothing of other sessions', (t) => {
   const library = withEnds()
   const first = library.publish('s', durable, '{"name":"before"}')
   const options = withStub('complete', 'j')
   const published = library.broker.publish('session:s', ballast(17 * MIB), options)
   t.match(published, { seq: 2, jobId: 'j', kept: false })
-  t.equal(library.node.deliveries.at(-1)?.publication.body.length, ballast(17 * MIB).length, 'who follows is sent all of it')
+  t.equal(library.node.deliveries.at(-1)?.publication.body.length, ballast(17 * MIB).length, 'current subscribers get all of it')
   t.equal(options.asked(), 1)
   t.strictSame(numbered(library.ask('s').replay), [[2, '{"name":"stub of complete"}']])
   t.match(library.ask('s').replay, [{ jobId: 'j', durable: true }])
   const back = library.ask('s', first)
-  t.match([back.recovered, numbered(back.replay)], [true, [[2, '{"name":"stub of complete"}']]], 'who comes back missed nothing')
+  t.match([back.recovered, numbered(back.replay)], [true, [[2, '{"name":"stub of complete"}']]], 'a reconnecting client is recovered')
   t.equal(library.ends(), 200)
   t.strictSame(library.broker.evicted, { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 1, streams: 0 })
   t.end()
 })
 
-t.test('its real end takes the place of a presumed one, as a stub too', (t) => {
+t.test('a real end that is kept as a stub supersedes a presumed one', (t) => {
   const library = withEnds(0)
   library.publish('s', report('error', { jobId: 'j', presumed: true }), '{"name":"stalled"}')
   library.publish('s', withStub('complete', 'j'), ballast(2 * MIB))
@@ -64,7 +64,7 @@ t.test('its real end takes the place of a presumed one, as a stub too', (t) => {
   t.end()
 })
 
-t.test('one that is large, but not too large, is kept whole', (t) => {
+t.test('an end that is large, but not too large, is kept in full', (t) => {
   const library = withEnds()
   const published = library.broker.publish('session:s', ballast(MESSAGE / 4), withStub('complete', 'j'))
   t.notOk('kept' in published)
@@ -73,14 +73,14 @@ t.test('one that is large, but not too large, is kept whole', (t) => {
   t.end()
 })
 
-t.test('a small one has no stub made', (t) => {
+t.test('no stub is made of a small end', (t) => {
   const options = withStub('complete', 'j')
   new Library().publish('s', options, '{"name":"small"}')
   t.equal(options.asked(), 0)
   t.end()
 })
 
-t.test('without a stub nothing is kept of it, and it says so', (t) => {
+t.test('an end that is too large and has no stub is not kept, and publish says so', (t) => {
   const library = withEnds()
   const since = library.publish('s')
   t.match(library.broker.publish('session:s', ballast(2 * MIB), report('complete')), { kept: false })
@@ -101,7 +101,7 @@ t.test('a start that is too large is kept as its stub for as long as the job run
 t.test('a progress that is too large is kept as its stub, with all of the text', (t) => {
   const library = withEnds()
   library.publish('s', text('Hello', 'j'), '{"name":"1"}')
-  t.notOk('kept' in library.broker.publish('session:s', ballast(2 * MIB), { ...withStub('progress', 'j'), delta: ', world' }), 'it has no number')
+  t.notOk('kept' in library.broker.publish('session:s', ballast(2 * MIB), { ...withStub('progress', 'j'), delta: ', world' }), 'a progress has no seq')
   const [progress] = library.ask('s').replay
   t.equal(progress?.body, '{"name":"stub of progress"}')
   t.match(pieceOf(progress!), { text: 'Hello, world', offset: 0, truncated: false })
@@ -115,7 +115,7 @@ t.test('a progress that is too large is kept as its stub, with all of the text',
   t.end()
 })
 
-t.test('a message of the app\'s own that is too large is not kept, and who missed it is told', (t) => {
+t.test('an app message that is too large is not kept, and a client that missed it is not recovered', (t) => {
   for (const bounds of [{}, { maxBytes: 8 * MIB, maxTotalBytes: MAX_TOTAL }]) {
     const library = withEnds(200, bounds)
     const since = library.publish('s')
@@ -132,16 +132,16 @@ t.test('a message of the app\'s own that is too large is not kept, and who misse
   t.end()
 })
 
-t.test('where no messages are kept, none is evicted', (t) => {
+t.test('a stream that keeps no messages evicts none', (t) => {
   const library = new Library({ maxMessages: 0 })
   t.match(library.broker.publish('session:s', '{}', durable), { kept: false })
   t.match(library.broker.publish('session:s', ballast(2 * MIB), durable), { kept: false })
-  t.notOk('kept' in library.broker.publish('session:s', '{}', report('start')), 'the state of a job is')
+  t.notOk('kept' in library.broker.publish('session:s', '{}', report('start')), 'the state of a job is kept')
   t.equal(library.broker.evicted.messages, 0)
   t.end()
 })
 
-t.test('a settled job keeps its start no longer', (t) => {
+t.test('an ended job no longer keeps its start', (t) => {
   const bytesOf = (prompt: number): number => {
     const library = new Library()
     library.publish('s', report('start', { jobId: 'j' }), ballast(prompt))
@@ -155,7 +155,7 @@ t.test('a settled job keeps its start no longer', (t) => {
   t.end()
 })
 
-t.test('jobs with long prompts, failed or running, push out nobody\'s result', (t) => {
+t.test('jobs with long prompts, failed or running, evict no other session\'s result', (t) => {
   for (const fails of [true, false]) {
     const library = withEnds()
     for (let n = 0; n < 600; n++) {
@@ -202,7 +202,7 @@ t.test('one session takes no more than its share', (t) => {
   t.end()
 })
 
-t.test('of the jobs of one session nothing is kept that nobody can be sent', (t) => {
+t.test('nothing is kept of a session\'s jobs that no client can be sent', (t) => {
   const library = new Library()
   for (let n = 0; n < 20; n++) library.publish('s', withStub('complete', String(n)), ballast(500_000))
   t.ok(library.broker.bytes < 4 * 500_000, 'one end, since each is too large for the messages')
@@ -216,7 +216,7 @@ t.test('of the jobs of one session nothing is kept that nobody can be sent', (t)
   t.end()
 })
 
-t.test('a text that was shed goes on where it was, and says that its beginning is gone', (t) => {
+t.test('an evicted text continues at its offset, and is marked as truncated', (t) => {
   const library = withEnds(0)
   for (let n = 0; n < 30; n++) library.publish('s', text('x'.repeat(50_000), String(n)), '{"name":"p"}')
   const pieces = library.ask('s').replay.map((publication) => pieceOf(publication)!)
@@ -227,7 +227,7 @@ t.test('a text that was shed goes on where it was, and says that its beginning i
   t.end()
 })
 
-t.test('where there is no room for all, the largest give first, and the small keep all they have', (t) => {
+t.test('the largest streams are evicted first, and small ones keep everything', (t) => {
   const library = withEnds()
   const since = library.publish('small', durable, '{"name":"kept"}').epoch
   library.publish('small', text('a short text', 'j'), '{"name":"p"}')
@@ -244,14 +244,14 @@ t.test('where there is no room for all, the largest give first, and the small ke
   t.match(pieceOf(small.replay[1]!), { text: 'a short text', truncated: false })
   t.strictSame(namesOf(library.ask('running')), ['ballast'])
   const kept = new Set(Array.from({ length: 20 }, (_, n) => namesOf(library.ask(`end ${n}`)).join()))
-  t.strictSame([...kept].sort(), ['ballast', 'stub of complete'], 'a large end gives all but its stub')
+  t.strictSame([...kept].sort(), ['ballast', 'stub of complete'], 'a large end is reduced to its stub')
   const { texts, stubs, messages, ends, starts, streams } = library.broker.evicted
   t.ok(texts > 0 && stubs > 0 && messages > 0, JSON.stringify({ texts, stubs, messages }))
   t.strictSame([ends, starts, streams], [0, 0, 0])
   t.end()
 })
 
-t.test('a message that is kept at first and has to go at once says so', (t) => {
+t.test('publish says that a message was not kept if it was evicted at once', (t) => {
   const library = new Library({ maxTotalBytes: MAX_TOTAL })
   for (let n = 0; n < 40; n++) library.publish(`s ${n}`, withStub('complete', 'j'), ballast(120_000))
   t.match(library.broker.publish('session:largest', ballast(250_000), withStub('complete', 'j')), { kept: false })
@@ -259,7 +259,7 @@ t.test('a message that is kept at first and has to go at once says so', (t) => {
   t.end()
 })
 
-t.test('what running jobs have left goes last, and they are running all the same', (t) => {
+t.test('the state of running jobs is evicted last, and the jobs still run', (t) => {
   const library = new Library({ maxTotalBytes: MIB })
   for (let n = 0; n < 300; n++) library.publish('s', report('start', { jobId: String(n) }), '{"name":"start"}')
   t.ok(library.broker.bytes <= MIB / 8)
@@ -270,7 +270,7 @@ t.test('what running jobs have left goes last, and they are running all the same
   t.end()
 })
 
-t.test('whatever is published, all bounds hold, and who comes late learns of every end for which there is room', (t) => {
+t.test('all limits hold and a late client gets every end for which there is room, whatever is published', (t) => {
   const jobId = fc.constantFrom('a', 'b', 'c')
   const name = fc.constantFrom('one', 'two', 'three', 'four')
   const size = fc.oneof(fc.integer({ min: 0, max: 200 }), fc.integer({ min: 5_000, max: 40_000 }), fc.constant(600_000))
@@ -279,7 +279,7 @@ t.test('whatever is published, all bounds hold, and who comes late learns of eve
   fc.assert(fc.property(fc.array(step, { maxLength: 60, size: 'max' }), (steps) => {
     const library = new Library({ maxTotalBytes, maxBytes: Infinity })
     library.publish('bystander', report('complete'), '{"name":"end of a bystander"}')
-    /** The latest end of each session that was accepted. */
+    /** The latest accepted end of each session. */
     const latest = new Map<string, number>()
     for (const { event, name, jobId, size, presumed } of steps) {
       const body = ballast(event === 'text' ? 0 : size)

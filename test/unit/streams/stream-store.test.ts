@@ -6,13 +6,13 @@ import { Library } from '../../support/library.js'
 
 const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * MINUTE_MS
-/** Between two looks for what has expired, by default. */
+/** Default time between two sweeps for expired streams. */
 const SWEEP_MS = MINUTE_MS / 2
 
 const outcome = ({ recovered, reason, replay }: Joined): string => recovered ? `recovered ${replay.length}` : String(reason)
 const bodies = ({ replay }: Joined): string[] => replay.map(({ body }) => body)
 
-t.test('messages are kept for five minutes after the latest one', (t) => {
+t.test('messages are kept for five minutes after the latest message', (t) => {
   const library = new Library()
   const since = library.follow('s')
   library.publish('s')
@@ -27,23 +27,23 @@ t.test('messages are kept for five minutes after the latest one', (t) => {
   t.end()
 })
 
-t.test('an end is kept for a day, and with it the numbers', (t) => {
+t.test('an end and the numbering are kept for a day', (t) => {
   const library = new Library()
   const since = library.publish('s')
   library.publish('s', report('start'), '{"start":1}')
   library.publish('s', text('of the job'), '{"progress":1}')
   const end = library.publish('s', report('complete'), '{"end":1}')
   library.clock.advance(DAY_MS - SWEEP_MS)
-  // Within a day, seen by somebody who does not stay.
+  // Within a day, joined by a client that leaves again.
   const late = library.ask('s')
   t.match(late, { ...end, recovered: false, reason: 'new' })
   t.strictSame(late.replay.map((publication) => [publication.body, pieceOf(publication)?.text]), [['{"progress":1}', 'of the job'], ['{"end":1}', undefined]])
-  t.equal(outcome(library.ask('s', since)), 'expired', 'the messages are long gone')
+  t.equal(outcome(library.ask('s', since)), 'expired', 'the messages have expired')
   t.equal(outcome(library.ask('s', end)), 'recovered 0')
   library.broker.leave('session:s')
 
   library.clock.advance(DAY_MS - SWEEP_MS)
-  t.equal(outcome(library.ask('s', end)), 'recovered 0', 'a day counts from when the last one left')
+  t.equal(outcome(library.ask('s', end)), 'recovered 0', 'the day counts from when the last subscriber left')
   library.broker.leave('session:s')
   library.clock.advance(DAY_MS + SWEEP_MS)
   const gone = library.ask('s', end)
@@ -54,7 +54,7 @@ t.test('an end is kept for a day, and with it the numbers', (t) => {
   t.end()
 })
 
-t.test('a progress goes with the end of its job', (t) => {
+t.test('a progress is discarded at the end of its job', (t) => {
   const bytesAfter = (progress: number): number => {
     const library = new Library()
     library.publish('s', report('start', { jobId: 'j' }))
@@ -66,7 +66,7 @@ t.test('a progress goes with the end of its job', (t) => {
   t.end()
 })
 
-t.test('of the jobs that ended only the latest outlives the messages; those that run all do', (t) => {
+t.test('all running jobs outlive the messages, but of the ended jobs only the latest', (t) => {
   const library = new Library()
   for (const jobId of ['a', 'b', 'c', 'd']) library.publish('s', report('start', { jobId }), `{"start":"${jobId}"}`)
   for (const jobId of ['a', 'b']) library.publish('s', report('complete', { jobId }), `{"end":"${jobId}"}`)
@@ -74,11 +74,11 @@ t.test('of the jobs that ended only the latest outlives the messages; those that
   library.clock.advance(5 * MINUTE_MS + SWEEP_MS)
   t.ok(library.broker.bytes < before)
   t.strictSame(bodies(library.ask('s')), ['{"start":"c"}', '{"start":"d"}', '{"end":"b"}'])
-  t.match(library.broker.publish('session:s', '{}', report('complete', { jobId: 'a' })), { dropped: 'ended' }, 'of the others it is known that they ended')
+  t.match(library.broker.publish('session:s', '{}', report('complete', { jobId: 'a' })), { dropped: 'ended' }, 'the other jobs are remembered as ended')
   t.end()
 })
 
-t.test('a stream that nobody follows begins a new epoch each time that it comes back', (t) => {
+t.test('a stream without subscribers begins a new epoch each time it is created again', (t) => {
   const library = new Library({ ttlMs: 100, endTtlMs: 1000 })
   const epochs = new Set<string>()
   let since = library.publish('one')
@@ -94,8 +94,8 @@ t.test('a stream that nobody follows begins a new epoch each time that it comes 
   t.end()
 })
 
-t.test('a stream that is followed', (t) => {
-  t.test('is never forgotten, however old it is: who missed nothing is recovered, who missed something is told', (t) => {
+t.test('a stream with subscribers', (t) => {
+  t.test('is never forgotten, however old it is: only a client that missed something is not recovered', (t) => {
     const library = new Library()
     const first = library.follow('s')
     const start = library.publish('s', report('start'))
@@ -108,7 +108,7 @@ t.test('a stream that is followed', (t) => {
     t.end()
   })
 
-  t.test('keeps its numbers however many there are', (t) => {
+  t.test('keeps its numbering however many streams there are', (t) => {
     const library = new Library({ maxStreams: 2 })
     const positions = Array.from({ length: 50 }, (_, i) => {
       library.follow(String(i))
@@ -120,7 +120,7 @@ t.test('a stream that is followed', (t) => {
   })
 
   for (const age of ['fresh', 'settled'] as const) {
-    t.test(`keeps its running job when there are too many others (${age})`, (t) => {
+    t.test(`keeps its running job if there are too many other streams (${age})`, (t) => {
       const library = new Library({ maxStreams: 2 })
       library.follow('s')
       library.publish('s', report('start', { jobId: 'j' }), '{"start":1}')
@@ -132,7 +132,7 @@ t.test('a stream that is followed', (t) => {
     })
   }
 
-  t.test('takes no place away from those that are not', (t) => {
+  t.test('does not count towards maxStreams', (t) => {
     const library = new Library({ maxStreams: 2 })
     for (let i = 0; i < 3; i++) {
       library.follow(String(i))
@@ -144,9 +144,9 @@ t.test('a stream that is followed', (t) => {
     t.end()
   })
 
-  t.test('keeps the epoch that its subscribers were told until its first message, whatever is forgotten meanwhile', (t) => {
-    // Lives are counted for groups of streams, and this is one in the group of `session:one`: when it is forgotten, the
-    // next epoch of both is another one.
+  t.test('keeps the epoch that its subscribers got until its first message, whatever is forgotten meanwhile', (t) => {
+    // Forgotten streams are counted per hash bucket, and this one is in the bucket of `session:one`. Once it is forgotten, the
+    // next epoch of both changes.
     const forgetNeighbour = (library: Library): void => {
       library.publish('neighbour 4052')
       library.publish('so that the neighbour goes')
@@ -168,8 +168,8 @@ t.test('a stream that is followed', (t) => {
   t.end()
 })
 
-t.test('where there are too many streams', (t) => {
-  t.test('the one published to longest ago is forgotten first', (t) => {
+t.test('if there are too many streams', (t) => {
+  t.test('the least recently published one is forgotten first', (t) => {
     const library = new Library({ maxStreams: 3 })
     const one = library.publish('one')
     const two = library.publish('two')
@@ -186,7 +186,7 @@ t.test('where there are too many streams', (t) => {
     t.end()
   })
 
-  t.test('one that has settled goes before one that is fresh', (t) => {
+  t.test('a trimmed stream is forgotten before a fresh one', (t) => {
     const library = new Library({ maxStreams: 2 })
     const old = library.publish('old', report('complete'))
     library.clock.advance(5 * MINUTE_MS + SWEEP_MS)
@@ -199,8 +199,8 @@ t.test('where there are too many streams', (t) => {
   t.end()
 })
 
-t.test('the ceiling over all streams', (t) => {
-  t.test('is never passed, whatever is published', (t) => {
+t.test('the byte limit of all streams', (t) => {
+  t.test('is never exceeded, whatever is published', (t) => {
     const name = fc.integer({ min: 0, max: 9 }).map(String)
     const jobId = fc.constantFrom('a', 'b', 'c')
     const step = fc.oneof(
@@ -235,14 +235,14 @@ t.test('the ceiling over all streams', (t) => {
       }
       for (let i = 0; i < 10; i++) library.broker.leave(`session:${i}`)
       library.clock.advance(20_000)
-      // What was counted was let go of to the byte, and nothing is looked for any more.
+      // Every counted byte was released, and the sweep has stopped.
       return library.broker.bytes === 0 && library.clock.pending === 0
     }), { numRuns: 200 })
     t.ok(most > maxTotalBytes / 2, 'it was reached')
     t.end()
   })
 
-  t.test('holds while ten times as much is published, and the latest is there', (t) => {
+  t.test('holds while ten times as much is published, and the latest message is kept', (t) => {
     const maxTotalBytes = 8 * 1024 * 1024
     const library = new Library({ maxTotalBytes })
     const positions: Position[] = []
@@ -257,7 +257,7 @@ t.test('the ceiling over all streams', (t) => {
     t.end()
   })
 
-  t.test('takes the messages of the stream that was published to longest ago', (t) => {
+  t.test('evicts the messages of the least recently published stream', (t) => {
     const maxTotalBytes = 4 * 1024 * 1024
     const library = new Library({ maxTotalBytes })
     const since = new Map(['a', 'b', 'c'].map((name) => [name, library.follow(name)]))
@@ -270,7 +270,7 @@ t.test('the ceiling over all streams', (t) => {
     t.end()
   })
 
-  t.test('takes the ends of jobs last, the oldest first', (t) => {
+  t.test('evicts the ends of jobs last, oldest first', (t) => {
     const library = new Library({ maxTotalBytes: 512 * 1024 })
     const body = (name: string): string => `{"end":"${name}"}`.padEnd(100)
     for (const name of ['a', 'b']) {
@@ -280,15 +280,15 @@ t.test('the ceiling over all streams', (t) => {
     const ends = (): string[] => ['a', 'b'].flatMap((name) => bodies(library.ask(name))).map((text) => text.trim())
     for (let i = 0; i < 500; i++) library.publish(`chatter ${i}`, undefined, 1_000)
     t.match(library.broker.evicted, { ends: 0 })
-    t.strictSame(ends(), ['{"end":"a"}', '{"end":"b"}'], 'all messages there are go first')
-    // So many ends that one has to go.
+    t.strictSame(ends(), ['{"end":"a"}', '{"end":"b"}'], 'all messages are evicted first')
+    // Enough ends that one has to be evicted.
     for (let i = 0; library.broker.evicted.ends === 0; i++) library.publish(`another ${i}`, report('complete'), body(String(i)))
     t.strictSame(ends(), ['{"end":"b"}'])
-    t.equal(outcome(library.ask('a', { epoch: library.follow('a').epoch, seq: 1 })), 'recovered 0', 'the numbers go on where somebody follows')
+    t.equal(outcome(library.ask('a', { epoch: library.follow('a').epoch, seq: 1 })), 'recovered 0', 'the numbering continues while there are subscribers')
     t.end()
   })
 
-  t.test('does not keep what is above it alone; it is delivered all the same', (t) => {
+  t.test('excludes a message that exceeds it alone, which is delivered but not kept', (t) => {
     const library = new Library({ maxTotalBytes: 1_000 })
     const since = library.follow('s')
     t.match(library.publish('s', undefined, 5_000), { seq: 1 })
@@ -298,7 +298,7 @@ t.test('the ceiling over all streams', (t) => {
     t.end()
   })
 
-  t.test('counts the texts of jobs', (t) => {
+  t.test('includes the texts of jobs', (t) => {
     const library = new Library({ maxTotalBytes: 1_000_000 })
     library.publish('s', text('x'.repeat(20_000)))
     t.ok(library.broker.bytes > 40_000)
@@ -315,13 +315,13 @@ t.test('the ceiling over all streams', (t) => {
     for (let i = 0; i < 40; i++) library.publish('s', report('complete'))
     const { bytes } = library.broker
     for (let i = 0; i < 1_000; i++) library.publish('s', report('complete'), '{"n":"as many"}'.padEnd(20))
-    t.ok(library.broker.bytes <= bytes, 'so many are remembered and no more')
+    t.ok(library.broker.bytes <= bytes, 'the number of remembered jobs is limited')
     t.end()
   })
   t.end()
 })
 
-t.test('what has expired is looked for only while there is something', (t) => {
+t.test('the sweep runs only while there are streams', (t) => {
   const library = new Library()
   library.follow('s')
   t.equal(library.clock.pending, 0)

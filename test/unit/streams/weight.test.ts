@@ -6,20 +6,20 @@ import { memoryBroker } from '../../support/memory-broker.js'
 import { memoryInUse } from '../../support/memory.js'
 import { report, text } from '../../support/contract-stage.js'
 
-// The ceiling is a promise about memory, so what is counted is held against what memory there is.
+// The byte limit is a promise about memory, so the estimates are compared with the measured memory.
 
 const deflate = { thresholdBytes: 1024, ceilingBytes: 262_144, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024 }
 const letters = 'abcdefghijklmnopqrstuvwxyz'
 
-/** So many UTF-16 units that no other call answers, and that a deflater makes little of. */
+/** Returns a unique string of a given length in UTF-16 units that compresses badly. */
 function some (alphabet: string, units: number): string {
   const signs = Array.from(alphabet)
   const chosen = Array.from({ length: units / signs[0]!.length }, () => signs[Math.floor(Math.random() * signs.length)]!)
-  // One string, and not one for each sign.
+  // A flat string, not a rope of single characters.
   return chosen.join('')
 }
 
-/** What messages with these contents are counted as, and what they take: each as text, and in the frames that were made for readers that missed it. */
+/** Returns the estimated and the measured memory of messages with these contents, including their frames for recoveries. */
 function cost (contents: (n: number) => string, { count = 4_000, inflates = false, deflateFromBytes = Infinity } = {}) {
   const endless = { maxMessages: Infinity, maxBytes: Infinity, maxTotalBytes: Infinity, deflateFromBytes }
   const room = new Room({ broker: memoryBroker(new FakeClock(), endless), deflate })
@@ -28,9 +28,9 @@ function cost (contents: (n: number) => string, { count = 4_000, inflates = fals
   void room.join(reader, 's')
   const publish = (n: number): void => {
     const { epoch, seq } = room.broker.publish(streamOf('s'), JSON.stringify({ type: 'note', n, text: contents(n) }), { durable: true })
-    // The frame that is kept is that of a reader that missed the message.
+    // The frame that is kept is the one for a client that missed the message.
     void room.hub.join(reader.subscriber, [{ stream: streamOf('s'), since: { epoch, seq: seq - 1 } }], () => '{}')
-    // So that none is kept for this reader's sake.
+    // So that the frame cache keeps no frame either.
     room.clock.tick()
     reader.transport.writes.length = 0
   }
@@ -41,7 +41,7 @@ function cost (contents: (n: number) => string, { count = 4_000, inflates = fals
   return Object.assign(each, { broker: room.broker })
 }
 
-t.test('a message is never counted as less than it takes, and not as much more', (t) => {
+t.test('the estimate of a message is never below its measured memory, and not far above it', (t) => {
   const wide = 'wide because of this: € ' + letters.repeat(8_000)
   const kinds: Record<string, (n: number) => string> = {
     'nothing': () => '',
@@ -61,7 +61,7 @@ t.test('a message is never counted as less than it takes, and not as much more',
   t.end()
 })
 
-t.test('nor one that is kept deflated, too', (t) => {
+t.test('the same holds for a message that is kept in a deflated frame too', (t) => {
   for (const [kind, alphabet] of [['letters', letters], ['ideographs', '漢字仮名交']] as const) {
     const { real, counted } = cost(() => some(alphabet, 2_000), { count: 1_000, inflates: true, deflateFromBytes: deflate.thresholdBytes })
     t.ok(counted >= real, `${kind}: ${Math.round(real)} bytes are counted as ${counted}`)
@@ -74,16 +74,16 @@ const HOUR_MS = 60 * 60 * 1000
 
 interface Jobs {
   readonly count?: number
-  /** Names of sessions and jobs. */
+  /** The names of sessions and jobs. */
   readonly id?: (n: number) => string
-  /** Whether only the jobs' state is left. */
+  /** Whether the messages were trimmed. */
   readonly isSettled?: boolean
-  /** How many times what it takes it may be counted as. */
+  /** Maximum ratio of the estimate to the measured memory. */
   readonly most?: number
   readonly publish: (library: Library, session: string, jobId: string) => void
 }
 
-/** Put together of many strings, as a progress is while nobody asks for its characters. */
+/** A rope of many strings, as a progress is in V8 until its characters are read. */
 function progressOf (session: string): string {
   return `{"type":"ai_progress","sessionId":${JSON.stringify(session)},"progress":${JSON.stringify({ note: some(letters, 50) })},"timestamp":"now"}`
 }
@@ -97,7 +97,7 @@ const jobs: Record<string, Jobs> = {
   'an end with its stub beside it': {
     count: 1_000,
     isSettled: true,
-    // Its frame is counted, and made only for who is sent it.
+    // Its frame is counted, but made only when a client is sent it.
     most: 4,
     publish: (library, session) => {
       const stub = (): { body: string } => ({ body: JSON.stringify({ session, note: some(letters, 300) }) })
@@ -120,12 +120,12 @@ const jobs: Record<string, Jobs> = {
     id: (n) => some('漢字仮名交', 250) + String(n),
     publish: (library, session, jobId) => { library.publish(session, report('progress', { jobId }), '{"type":"ai_progress"}') }
   },
-  // Made of characters of its own each time.
+  // A new string with its own characters each time.
   'a text': { count: 400, publish: (library, session) => { for (let i = 0; i < 100; i++) library.publish(session, text(`${i} `.padStart(8))) } }
 }
 
 for (const [kind, { count = 4_000, id = (n: number) => `name ${n}`, isSettled = false, most = 2.5, publish }] of Object.entries(jobs)) {
-  t.test(`nor a session with ${kind}`, async (t) => {
+  t.test(`the same holds for a session with ${kind}`, async (t) => {
     const library = new Library({ maxTotalBytes: Infinity, ttlMs: HOUR_MS, endTtlMs: 100 * HOUR_MS })
     const measure = (): { real: number, counted: number } => {
       library.node.deliveries.length = 0

@@ -4,7 +4,7 @@ import { isoTimestamps, systemClock } from '../../../lib/util/clock.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
 t.test('the system clock', (t) => {
-  t.test('tells the wall-clock time, and a time that only grows', (t) => {
+  t.test('returns the wall-clock time and a monotonic time', (t) => {
     const before = Date.now()
     const first = systemClock.monotonic()
     t.ok(systemClock.now() >= before && systemClock.now() <= Date.now())
@@ -12,24 +12,24 @@ t.test('the system clock', (t) => {
     t.end()
   })
 
-  t.test('calls back once the time is over', async (t) => {
+  t.test('calls back after the delay', async (t) => {
     // The timer under test keeps nothing alive.
     const alive = setTimeout(() => undefined, 60_000)
     t.teardown(() => { clearTimeout(alive) })
     const from = systemClock.monotonic()
     await new Promise<void>((resolve) => { systemClock.after(5, resolve) })
-    // Node's timers count whole milliseconds of a clock that is read once a turn.
+    // Node's timers use whole milliseconds of a clock that is read once per turn.
     t.ok(systemClock.monotonic() - from >= 4)
   })
 
-  t.test('forgets a timer that was cancelled, as often as that is said', async (t) => {
+  t.test('does not fire a cancelled timer, and allows cancelling it again', async (t) => {
     const timer = systemClock.after(1, () => { t.fail('fired though cancelled') })
     timer.cancel()
     timer.cancel()
     await new Promise((resolve) => { setTimeout(resolve, 2) })
   })
 
-  t.test('sets timers that do not keep the process alive, with a delay that Node can hold', (t) => {
+  t.test('sets timers that do not keep the process alive, with a delay that Node supports', (t) => {
     const timeouts = t.capture(globalThis, 'setTimeout', globalThis.setTimeout)
     const short = systemClock.after(60_000, () => undefined)
     const long = systemClock.after(2 ** 40, () => undefined)
@@ -41,7 +41,7 @@ t.test('the system clock', (t) => {
     t.end()
   })
 
-  t.test('puts things off to the end of the turn, behind everything that is due in it', async (t) => {
+  t.test('defers a callback to the end of the turn, after everything that is due in it', async (t) => {
     const order: string[] = []
     await new Promise<void>((resolve) => {
       systemClock.endOfTick(() => {
@@ -56,7 +56,7 @@ t.test('the system clock', (t) => {
     t.equal(order[3], 'end of tick')
   })
 
-  t.test('calls back in nobody\'s async context, whoever set the timer', async (t) => {
+  t.test('calls back outside of all async contexts, in whichever one the timer was set', async (t) => {
     // The timer under test keeps nothing alive.
     const alive = setTimeout(() => undefined, 60_000)
     t.teardown(() => { clearTimeout(alive) })
@@ -71,7 +71,7 @@ t.test('the system clock', (t) => {
 })
 
 t.test('timestamps', (t) => {
-  t.test('are ISO, and follow the wall clock forwards and back', (t) => {
+  t.test('are ISO 8601, and follow the wall clock forwards and backwards', (t) => {
     const clock = new FakeClock()
     const timestamp = isoTimestamps(clock)
     t.equal(timestamp(), '2023-11-14T22:13:20.000Z')
@@ -82,7 +82,7 @@ t.test('timestamps', (t) => {
     t.end()
   })
 
-  t.test('are formatted once a millisecond', (t) => {
+  t.test('are formatted once per millisecond', (t) => {
     const clock = new FakeClock()
     const timestamp = isoTimestamps(clock)
     // eslint-disable-next-line @typescript-eslint/unbound-method

@@ -2,7 +2,7 @@ import t from 'tap'
 import { TIMED_OUT, withDeadline } from '../../../lib/util/deadline.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
-t.test('work that ends in time is answered, and its timer goes', async (t) => {
+t.test('work that ends in time resolves with its result, and cancels the timer', async (t) => {
   const clock = new FakeClock()
   const answer = withDeadline(clock, 100, Promise.resolve('done'))
   t.equal(clock.pending, 1)
@@ -10,18 +10,18 @@ t.test('work that ends in time is answered, and its timer goes', async (t) => {
   t.equal(clock.pending, 0)
 })
 
-t.test('work that fails in time is heard, and its timer goes', async (t) => {
+t.test('work that fails in time rejects, and cancels the timer', async (t) => {
   const clock = new FakeClock()
   await t.rejects(withDeadline(clock, 100, Promise.reject(new Error('broken'))), { message: 'broken' })
   t.equal(clock.pending, 0)
 })
 
-t.test('work may be any thenable', async (t) => {
+t.test('work can be any thenable', async (t) => {
   const thenable: PromiseLike<string> = { then: (done, failed) => Promise.resolve('done').then(done, failed) }
   t.equal(await withDeadline(new FakeClock(), 100, thenable), 'done')
 })
 
-t.test('work that takes too long is not waited for', async (t) => {
+t.test('work that takes too long resolves with TIMED_OUT', async (t) => {
   const clock = new FakeClock()
   const answer = withDeadline(clock, 100, new Promise(() => undefined))
   clock.advance(99)
@@ -30,7 +30,7 @@ t.test('work that takes too long is not waited for', async (t) => {
   t.equal(await answer, TIMED_OUT)
 })
 
-t.test('its timer goes when nobody waits any more, and what it still answers is heard', async (t) => {
+t.test('an abort cancels the timer, and a later result still resolves', async (t) => {
   const clock = new FakeClock()
   const gone = new AbortController()
   let finish: (value: string) => void = () => undefined
@@ -42,7 +42,7 @@ t.test('its timer goes when nobody waits any more, and what it still answers is 
   t.equal(await answer, 'done')
 })
 
-t.test('what becomes of it later is unheard, also when it fails', async (t) => {
+t.test('a result or rejection after the deadline is ignored', async (t) => {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => { unhandled.push(reason) }
   process.on('unhandledRejection', note)

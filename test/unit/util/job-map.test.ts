@@ -3,8 +3,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { JobMap } from '../../../lib/util/job-map.js'
 
-t.test('it finds what a map by session and job would find', async () => {
-  // The last is what no caller should give, and some JavaScript will.
+t.test('it behaves like a map with session and job as its key', async () => {
+  // The last id is invalid, but a JavaScript caller can pass it.
   const id = fc.constantFrom('a', 'b', 'ab', '', NaN as unknown as string)
   const step = fc.record({ does: fc.constantFrom('add', 'add', 'delete', 'clear'), sessionId: id, jobId: id })
   fc.assert(fc.property(fc.array(step, { maxLength: 40, size: 'max' }), (steps) => {
@@ -30,7 +30,7 @@ t.test('it finds what a map by session and job would find', async () => {
   }))
 })
 
-t.test('what is deleted while it is gone through does not end that', async (t) => {
+t.test('items can be deleted during the iteration', async (t) => {
   const jobs = new JobMap<{ sessionId: string, jobId: string }>()
   for (const sessionId of ['one', 'many']) jobs.add({ sessionId, jobId: '1' })
   for (const jobId of ['2', '3']) jobs.add({ sessionId: 'many', jobId })

@@ -8,7 +8,7 @@ import { captureLog, fakeLogger } from '../../support/log.js'
 import { oddErrors } from '../../support/odd-errors.js'
 import { createServer } from '../../support/server.js'
 
-t.test('anything that may be thrown can be described', async (t) => {
+t.test('any thrown value can be described', async (t) => {
   for (const [what, make] of Object.entries(oddErrors)) {
     t.type(messageOf(make()), 'string', what)
     t.type(isError(make()), 'boolean')
@@ -20,7 +20,7 @@ t.test('anything that may be thrown can be described', async (t) => {
   }
 })
 
-t.test('a readable error is described as it is', async (t) => {
+t.test('a readable error keeps its message, name and stack', async (t) => {
   const error = Object.assign(new TypeError('m'), { code: 'E' })
   t.equal(messageOf(error), 'm')
   t.equal(isError(error), true)
@@ -32,7 +32,7 @@ t.test('a readable error is described as it is', async (t) => {
   t.equal(messageOf({}), 'unknown error')
 })
 
-t.test('whatever was thrown reaches a real log', async (t) => {
+t.test('any thrown value can be logged with a real logger', async (t) => {
   for (const [what, make] of Object.entries(oddErrors)) {
     const { lines, stream } = captureLog()
     const log = safeLogger(pino({ level: 'debug' }, stream))
@@ -41,7 +41,7 @@ t.test('whatever was thrown reaches a real log', async (t) => {
   }
 })
 
-t.test('an error that can be read is logged as the app\'s logger would', async (t) => {
+t.test('a readable error is passed to the app\'s logger unchanged', async (t) => {
   const log = fakeLogger()
   const err = new Error('m')
   safeLogger(log).error({ err }, 'a')
@@ -52,7 +52,7 @@ t.test('an error that can be read is logged as the app\'s logger would', async (
   t.same(log.entries.map(({ level, message }) => `${level} ${message}`), ['error a', 'warn b', 'info c', 'debug d'])
 })
 
-t.test('a logger that throws stops nothing: not the flush, not a close, not a report', async (t) => {
+t.test('a logger that throws interrupts no flush, no close and no report', async (t) => {
   const server = createServer({ delivery: { maxOutboxBytes: 64 * 1024 } })
   const slow = await server.connect({ sessionId: 's' })
   const fast = await server.connect({ sessionId: 's' })
@@ -68,5 +68,5 @@ t.test('a logger that throws stops nothing: not the flush, not a close, not a re
   fast.leave()
   t.equal(server.connections.size, 1)
   await server.connect({ sessionId: 's' })
-  t.equal(server.connections.size, 2, 'others come in')
+  t.equal(server.connections.size, 2, 'other clients can connect')
 })
