@@ -142,7 +142,7 @@ t.test('an answer that is not whole, or no answer, is told for what it is', asyn
   const cases: ReadonlyArray<[Answer, string, RegExp]> = [
     [streamed(['as much as'], { finishReason: 'length' }), 'output_too_large', /token limit/],
     [streamed(['I will'], { finishReason: 'content_filter' }), 'content_filter', /content filter/],
-    [streamed([]), 'api_error', /without any text/],
+    [streamed([]), 'api_error', /has no text/],
     [(response) => { begin(response); response.end('data: {"broken\n\n') }, 'api_error', /isn't JSON/]
   ]
   for (const [answer, type, message] of cases) {
