@@ -165,7 +165,7 @@ t.test('what the request alone shows to be wrong is answered at once, with what 
 
 t.test('a result that is not there is answered with where one comes from', async (t) => {
   const { http, result } = await start(t)
-  t.match(await result('nobody'), { status: 404, body: { code: 'CANVAS_ERR_NO_RESULT', message: /^session "nobody" has no result: POST a task for it/ } })
+  t.match(await result('nobody'), { status: 404, body: { code: 'CANVAS_ERR_NO_RESULT', message: /^session "nobody" has no result: POST a task/ } })
   t.match(await call(`${http}/api/agent/result`), { status: 400, body: { message: /Name the session in the query, such as \?sessionId=my_session$/ } })
 })
 
