@@ -27,7 +27,7 @@ export interface ClientOptions<App extends { type: string } = AppMessage> {
   /**
    * The server's URL (`ws:`, `wss:`, `http:` or `https:`), or a path on the page's host. Outside a browser it is required and
    * must be absolute.
-   * @default '/ws' on the page's host, `wss:` on an https page
+   * @default '/ws' on the page's own host, `wss:` on an https page
    */
   url?: string | null | undefined
   /** The user's id, for a server that does not authenticate its clients. */

@@ -36,7 +36,7 @@ export class Subscriptions {
     this.#replace = replace
   }
 
-  /** Adds a subscriber of a session. Schedules a `subscribe` if there was none yet, or in any case if `anew` is set. */
+  /** Adds a subscriber of a session. Schedules a `subscribe` if there was none yet, or in any case if `force` is set. */
   add (id: string, subscriber: object, force = false): void {
     const session = this.#getSession(id)
     session.subscribers.add(subscriber)

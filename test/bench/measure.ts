@@ -9,12 +9,12 @@ export type Sample = Partial<Record<Metric | 'generator', number>>
 
 const SERVER = new URL('./servers/process.ts', import.meta.url)
 const LOAD = new URL('./load/process.ts', import.meta.url)
-/** Connections of the churn row that are under way at a time. */
+/** Connections of the churn row that are in progress at a time. */
 const CHURN_WIDTH = 32
-/** How much longer than a round the one before the first is. */
+/** Length of the warm-up round, relative to a normal one. */
 const WARM_UP = 3
 
-/** A contender's server, and the load for it. */
+/** A contender's server and its load. */
 class Pair {
   readonly entry: Entry
   readonly #server: Peer<ServerHandlers>
@@ -37,14 +37,14 @@ class Pair {
     await this.#load.call('open', this.#open())
   }
 
-  /** Rounds of which nothing is kept: the compiler must have seen everything, and every session its first message. */
+  /** Warm-up rounds without results: the compiler must have seen everything, and every session its first message. */
   async warmUp (): Promise<void> {
     const { plan, sessions } = this.entry
     if (plan === undefined) return
     await this.publish({ ...plan, ticks: Math.max(plan.ticks * WARM_UP, Math.ceil(sessions / plan.publicationsPerTick)) })
   }
 
-  /** One round of a plan. Throws if a message is missing, or came twice, or out of order. */
+  /** One round of a plan. Throws if a message is missing, duplicated or out of order. */
   async publish (plan = this.entry.plan): Promise<Sample> {
     const { sockets, sessions, subscriptions = 0, label } = this.entry
     if (plan === undefined) throw new Error(`${label} has no plan`)
@@ -57,7 +57,7 @@ class Pair {
     const spread = sessions === 1 ? 0 : Math.max(1, subscriptions)
     if (received.messages !== expected) throw new Error(`${label}: ${received.messages} of ${expected} messages arrived`)
     if (received.most - received.fewest > spread) throw new Error(`${label}: one socket got ${received.fewest} messages and another ${received.most}`)
-    if (received.disordered > 0) throw new Error(`${label}: ${received.disordered} messages came twice or out of order`)
+    if (received.disordered > 0) throw new Error(`${label}: ${received.disordered} messages were duplicated or out of order`)
     return {
       cpu: usage.cpuMicros / expected,
       rate: expected / usage.wallMicros * 1e6,
@@ -77,7 +77,7 @@ class Pair {
     return { cpu: (after - before) / count, rate: count / wallMicros * 1e6, generator: cpuMicros / count }
   }
 
-  /** What each connection adds. An entry with a plan sends a compressed message first. */
+  /** Returns the memory per connection. An entry with a plan sends a compressed message first. */
   async memory (): Promise<Sample> {
     const { sockets, plan } = this.entry
     const before = await this.#server.call('memory', undefined)
@@ -95,19 +95,19 @@ class Pair {
   }
 
   #open (): OpenOptions {
-    if (this.#opens === undefined) throw new Error('listen first')
+    if (this.#opens === undefined) throw new Error('call listen first')
     return this.#opens
   }
 }
 
 export interface MeasureOptions {
   readonly rounds: number
-  /** For the servers' processes. */
+  /** Options for the servers' processes. */
   readonly execArgv: readonly string[]
   readonly progress: (text: string) => void
 }
 
-/** Runs a row, one entry after the other and round by round, and answers each entry's samples, one a round. */
+/** Runs a row round by round, with all entries in each round. Returns each entry's samples, one per round. */
 export async function measure (row: Row, options: MeasureOptions): Promise<Map<string, Sample[]>> {
   if (isRecovery(row)) return await inFreshProcesses(row, options, (entry) => measureRecovery(row.kind, entry, options.execArgv))
   return row.kind === 'publish' || row.kind === 'churn' ? await inStandingProcesses(row, options) : await inFreshProcesses(row, options, (entry) => freshSample(row.kind, entry, options.execArgv))
@@ -141,7 +141,7 @@ async function inStandingProcesses ({ kind, entries }: Row, { rounds, execArgv, 
   return samples
 }
 
-/** For memory: what a process holds depends on all that it did before. */
+/** For memory, because a process's memory depends on everything that it did before. */
 async function inFreshProcesses (
   { entries }: Row, { rounds, progress }: MeasureOptions, sample: (entry: Entry) => Promise<Sample>
 ): Promise<Map<string, Sample[]>> {

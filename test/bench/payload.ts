@@ -1,6 +1,6 @@
-// What is published, by every contender alike, and how the load generator reads it back.
+// The published messages, the same for every contender, and how the load generator reads them.
 
-/** `at` is written with a fixed number of digits, so that the floor can patch it into bytes that are ready. */
+/** `at` has a fixed number of digits, so that the floor can patch it into prepared bytes. */
 const AT_BASE = 1e15
 const AT_DIGITS = 16
 const N_BASE = 1e9
@@ -14,18 +14,18 @@ export function stamp (): number {
   return AT_BASE + Math.floor(Number(process.hrtime.bigint()) / 1000)
 }
 
-/** Part of a progress or of a message, and what every contender sends. */
+/** Part of a progress or of a message that every contender sends. */
 export interface Body extends Record<string, unknown> {
   chunksReceived: number
   contentLength: number
-  /** When it was published: see `stamp`. */
+  /** Time of the publish: see `stamp`. */
   at: number
-  /** The number of the publication. */
+  /** Sequence number of the publish. */
   n: number
   text: string
 }
 
-/** Text as a model would write it: neither random nor one letter, since deflate would tell. */
+/** Text like a model's: neither random nor repetitive, because that would affect deflate. */
 const SOURCE = `Create a React component that renders the canvas, subscribes to the session, and shows the progress of \
 every job as it arrives. export function Canvas ({ sessionId }: CanvasProps) { const { status, progress, result } = \
 useAIWebSocket(sessionId); if (status === 'error') return <Failure retry={() => restart(sessionId)} />; const percent = \
@@ -35,7 +35,7 @@ The component keeps its own state small: whatever the server knows is asked of t
 with the reader until the request is answered. Edge cases: an empty session, a job that ends before the page has loaded, \
 two tabs with one session, a laptop that wakes up after a night and finds its token expired. `
 
-/** Text of so many characters; `turn` begins it elsewhere, so that two messages differ in more than their number. */
+/** Returns a text of this length. `turn` rotates it, so that two messages differ in more than their number. */
 export function text (length: number, turn: number): string {
   let out = SOURCE.slice(turn % SOURCE.length)
   while (out.length < length) out += SOURCE
@@ -46,7 +46,7 @@ export function body (n: number, content: string): Body {
   return { chunksReceived: n, contentLength: content.length, at: stamp(), n: N_BASE + n, text: content }
 }
 
-/** The digits behind a mark in a message, or NaN. */
+/** Returns the number after a mark in a message, or NaN. */
 function digits (bytes: Buffer, mark: Buffer, count: number): number {
   const at = bytes.indexOf(mark)
   return at < 0 ? NaN : Number(bytes.toString('latin1', at + mark.length, at + mark.length + count))
@@ -60,7 +60,7 @@ export function readN (bytes: Buffer): number {
   return digits(bytes, N_MARK, N_DIGITS) - N_BASE
 }
 
-/** A message's bytes with places to write `at` and `n` into. */
+/** A message's bytes with placeholders for `at` and `n`. */
 export class Template {
   readonly bytes: Buffer
   readonly #at: number
@@ -81,7 +81,7 @@ export class Template {
 /** A token of streamed text is a space and the time at which it was made. */
 export const TOKEN_UNITS = 1 + AT_DIGITS
 
-/** When the first token of a stretch of text was made. */
+/** Returns when the first token in a piece of text was made. */
 export function stampOf (stretch: string): number {
   return Number(stretch.slice(1, TOKEN_UNITS))
 }

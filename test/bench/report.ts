@@ -6,7 +6,7 @@ const MIB = 1024 * 1024
 
 type Column = Metric | 'generator'
 
-/** What a kind of row shows, and how. */
+/** The metrics of each kind of row, and their formats. */
 const columns: Record<Kind, ReadonlyArray<readonly [Column, string, (value: number) => string]>> = {
   publish: [
     ['cpu', 'server CPU, µs a message', fixed(2)], ['rate', 'delivered/s', whole], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
@@ -38,7 +38,7 @@ function millis (value: number): string { return (value / 1000).toFixed(2) }
 function mebi (value: number): string { return (value / MIB).toFixed(1) }
 function kibi (value: number): string { return (value / 1024).toFixed(2) }
 
-/** How a metric is written that is no ratio; bytes where it is not here. */
+/** The format of a metric that is not a ratio. The default is bytes. */
 const formats: Partial<Record<Metric, (value: number) => string>> = {
   delivered: (value) => `${value.toFixed(3)} %`, doubles: whole, p99: (value) => `${millis(value)} ms`
 }
@@ -52,7 +52,7 @@ export interface Verdict {
   readonly verdict: 'OK' | 'miss' | ''
 }
 
-/** A row as Markdown: what was measured, and what is to be reached. */
+/** Renders a row as Markdown: its measurements and its targets. */
 export function report (row: Row, samples: ReadonlyMap<string, readonly Sample[]>): { text: string, verdicts: Verdict[] } {
   const shown = columns[row.kind]
   const measured = row.entries.map(({ label }) => [

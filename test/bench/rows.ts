@@ -1,7 +1,7 @@
 import { recoveryRows } from './recovery/rows.js'
 import type { Plan } from './servers/process.js'
 
-// What is measured, and what is to be reached.
+// The measured rows and their targets.
 
 export type Metric =
   | 'cpu' | 'rate' | 'p50' | 'p99' | 'rss' | 'heap' | 'waiting'
@@ -9,32 +9,32 @@ export type Metric =
 
 export type Kind = 'publish' | 'stalled' | 'churn' | 'memory' | 'blips' | 'herd' | 'ceiling' | 'stream'
 
-/** One of those that are compared: a contender under some circumstances. */
+/** One entry of a comparison: a contender under certain conditions. */
 export interface Entry {
-  /** `ours`, or what it is compared with. */
+  /** `ours`, or the name of a contender. */
   readonly label: string
   readonly contender: string
   readonly compression?: boolean
-  /** The file that another build of ours is imported from. */
+  /** The file from which another build of ours is imported. */
   readonly build?: string
   readonly sockets: number
-  /** Sockets are dealt to so many sessions. */
+  /** The sockets are distributed over this number of sessions. */
   readonly sessions: number
-  /** Sessions of its own that each socket follows instead. */
+  /** Instead, each socket subscribes to this number of sessions of its own. */
   readonly subscriptions?: number
   readonly stalled?: number
   readonly plan?: Omit<Plan, 'sessions'>
   /** Ours without history. */
   readonly withoutHistory?: boolean
-  /** Of those who lose their connection: how long the round is. */
+  /** The duration of a round of the recovery rows. */
   readonly seconds?: number
 }
 
-/** The first entry's metric over another's, as the median of rounds; or, against nothing, itself. */
+/** The first entry's metric divided by another's, as the median of the rounds. Without another, the metric itself. */
 export interface Target {
   readonly of?: string
   readonly against?: string
-  /** Subtracted and not divided: for memory. */
+  /** Subtracted instead of divided: for memory. */
   readonly minus?: boolean
   readonly metric: Metric
   readonly atMost?: number
@@ -64,7 +64,7 @@ const roundRobin = { kind: 'progress', stride: 1, publicationsPerTick: 100, tick
 
 const keptRoundRobin = { ...roundRobin, kind: 'update' } as const
 
-/** A frame and its header may pass the bound by one message. */
+/** A frame and its header may exceed the limit by one message. */
 const STALLED_MESSAGE = 16 * KIB
 
 export function rows (quick: boolean): Row[] {
@@ -223,7 +223,7 @@ export function rows (quick: boolean): Row[] {
   ]
 }
 
-/** The row with `build` as ours, and with another build of ours beside it. */
+/** The row with `build` as ours, and another build of ours for comparison. */
 export function withBuilds (row: Row, build: string | undefined, baseline: string | undefined): Row {
   const entries = row.entries.map((entry) => build === undefined || entry.contender !== 'ours' ? entry : { ...entry, build })
   if (baseline === undefined) return { ...row, entries }

@@ -1,19 +1,19 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 
-// Calls between the benchmark and its processes, over the IPC channel that fork makes.
+// Calls between the benchmark and its processes, over the IPC channel of fork.
 
 interface Call { readonly id: number, readonly method: string, readonly input: unknown }
 interface Answer { readonly id: number, readonly output?: unknown, readonly error?: string }
 
 export type Handlers = Record<string, (input: never) => unknown>
 
-/** Answers the parent's calls in a child process, and ends the process when the parent lets go of it. */
+/** Handles the parent's calls in a child process. Exits when the parent disconnects. */
 export function serve (handlers: Handlers): void {
   process.on('message', (call: Call) => {
     void answer(handlers, call).then((message) => { process.send?.(message) })
   })
-  // An exit and not a kill: a profile is written on the way out.
+  // An exit instead of a kill, so that a profile is written.
   process.on('disconnect', () => { process.exit(0) })
 }
 
@@ -44,12 +44,12 @@ export class Peer<H extends Handlers> {
       else call?.reject(new Error(`${name}: ${error}`))
     })
     this.#child.on('exit', (code, signal) => {
-      for (const { reject } of this.#calls.values()) reject(new Error(`${name} ended early (${String(code ?? signal)})`))
+      for (const { reject } of this.#calls.values()) reject(new Error(`${name} exited early (${String(code ?? signal)})`))
       this.#calls.clear()
     })
   }
 
-  /** Rejects when the answer does not come in time: nothing in a benchmark may wait for ever. */
+  /** Rejects after a timeout, because a benchmark must never hang. */
   async call<K extends keyof H & string> (
     method: K, input: Parameters<H[K]>[0], timeoutMs = 120_000
   ): Promise<Awaited<ReturnType<H[K]>>> {
@@ -59,7 +59,7 @@ export class Peer<H extends Handlers> {
       this.#calls.set(id, { resolve, reject })
       timer = setTimeout(() => { reject(new Error(`${this.#name}: ${method} took longer than ${timeoutMs} ms`)) }, timeoutMs)
       if (this.#child.connected) this.#child.send({ id, method, input })
-      else reject(new Error(`${this.#name} has ended`))
+      else reject(new Error(`${this.#name} has exited`))
     })
     return await answered.finally(() => { clearTimeout(timer) })
   }

@@ -18,7 +18,7 @@ const { values: flags, positionals: names } = parseArgs({
     rounds: { type: 'string' },
     /** Only these contenders, such as `ours,floor`. */
     only: { type: 'string' },
-    /** The `index.js` of a build to take for ours, and of another one to compare it with. */
+    /** The `index.js` of a build to use as ours, and of another one to compare it with. */
     build: { type: 'string' },
     baseline: { type: 'string' },
     /** Writes a CPU profile of each server process to this directory. */
@@ -29,7 +29,7 @@ const { values: flags, positionals: names } = parseArgs({
 const [build, baseline] = [flags.build, flags.baseline].map((path) => path && pathToFileURL(resolve(path)).href)
 const all = rows(flags.quick).map((row) => withBuilds(row, build, baseline))
 const unknown = names.find((name) => !all.some((row) => row.name === name))
-if (unknown !== undefined) throw new Error(`no row is called ${unknown}: there are ${all.map(({ name }) => name).join(', ')}`)
+if (unknown !== undefined) throw new Error(`unknown row ${unknown}: the rows are ${all.map(({ name }) => name).join(', ')}`)
 
 const verdicts: Verdict[] = []
 for (const row of all.filter(({ name }) => names.length === 0 || names.includes(name))) {

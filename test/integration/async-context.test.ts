@@ -11,14 +11,14 @@ import { memoryBroker } from '../support/memory-broker.js'
 import { until } from '../support/until.js'
 import { open } from '../support/ws-client.js'
 
-/** What an app keeps for one request. */
+/** The async context of one request. */
 interface Store { readonly user: string }
 
 const USERS = Array.from({ length: 200 }, (_, at) => `user_${at}`)
 
 /**
- * An app whose hook runs each request in a context of its own, as request-context libraries and tracers do. It holds the
- * upgrades until all have come, so that all go on in one turn of the event loop.
+ * An app whose hook runs each request in its own async context, like request-context libraries and tracers. It holds upgrades
+ * until all have arrived, so that all continue in one turn of the event loop.
  */
 async function startWithStores (
   t: Test, makeOptions: (storage: AsyncLocalStorage<Store>) => AiCanvasWsOptions
@@ -34,7 +34,10 @@ async function startWithStores (
   })
 }
 
-/** Connects all users in one turn of the event loop, sends each a private message, and returns who got another's. */
+/**
+ * Connects all users in one turn of the event loop, sends each a private message, and returns the users that received
+ * another's.
+ */
 async function misdelivered (t: Test, { app, url }: StartedApp, query = ''): Promise<string[]> {
   const clients = USERS.map((user) => open(t, url(`?user=${user}${query}`)))
   await Promise.all(clients.map((client) => client.nextOf('connection')))
@@ -61,7 +64,7 @@ t.test('each of 200 upgrades in one turn is authenticated in its own request\'s 
   }
 })
 
-t.test('authorize is asked for the session of the URL in its own request\'s context', async (t) => {
+t.test('authorize for the session in the URL runs in its own request\'s context', async (t) => {
   for (const isLate of [false, true]) {
     const wrong: string[] = []
     const started = await startWithStores(t, (storage) => ({
@@ -80,10 +83,10 @@ t.test('authorize is asked for the session of the URL in its own request\'s cont
   }
 })
 
-/** Whose store the server's own work and a client's messages see. */
+/** The context of the server's own work and of a client's messages. */
 interface Seen { readonly what: string, readonly user: string | undefined }
 
-t.test('what a connection does after it was let in runs in no request\'s context', async (t) => {
+t.test('after admission a connection\'s work runs in no request\'s context', async (t) => {
   const seen: Seen[] = []
   const storage = new AsyncLocalStorage<Store>()
   const note = (what: string): void => { seen.push({ what, user: storage.getStore()?.user }) }
@@ -103,7 +106,7 @@ t.test('what a connection does after it was let in runs in no request\'s context
   }, { logger }, (app) => {
     app.addHook('onRequest', (request, _reply, done) => { storage.run({ user: (request.query as Store).user }, done) })
   })
-  // A message that is long enough for the client to deflate it, before the client is let in and after it.
+  // A message long enough for the client to compress it, before and after admission.
   const long = { type: 'long', text: 'x'.repeat(5_000) }
   const clients = ['ann', 'bob'].map((user) => open(t, url(`?user=${user}&sessionId=of_${user}`), { perMessageDeflate: { threshold: 0 } }))
   for (const client of clients) client.ws.once('open', () => { client.send(long) })
@@ -116,7 +119,7 @@ t.test('what a connection does after it was let in runs in no request\'s context
   }
   t.strictSame(seen.filter(({ user }) => user !== undefined), [
     { what: 'subscribe of_ann', user: 'ann' }, { what: 'subscribe of_bob', user: 'bob' }
-  ], 'but the session of the URL belongs to its request')
+  ], 'but the session in the URL belongs to its request')
   t.equal(seen.length, 2 + 2 * 5)
   await Promise.all(clients.map((client) => client.close()))
   await until(() => app.wsManager.getStats().totalConnections === 0)
@@ -124,7 +127,7 @@ t.test('what a connection does after it was let in runs in no request\'s context
   t.strictSame(lines.filter(({ msg }) => msg === 'client disconnected').map(({ user }) => user as string), ['none', 'none'])
 })
 
-t.test('a job is reported in its own context, whoever\'s timer or cancel it waits for', async (t) => {
+t.test('a job is reported in its own context, whichever timer or cancel triggers the report', async (t) => {
   const storage = new AsyncLocalStorage<string>()
   const published: string[] = []
   const broker = new Proxy(memoryBroker(systemClock), {
@@ -142,13 +145,13 @@ t.test('a job is reported in its own context, whoever\'s timer or cancel it wait
     async function * source (): AsyncGenerator<string> {
       yield 'a'
       yield 'b'
-      await new Promise(() => { /* a model that says nothing more */ })
+      await new Promise(() => { /* a model that stops responding */ })
     }
     for await (const chunk of app.wsManager.trackAI(name, {}, source(), { jobId: 'tracked', throttleMs: 20, text: true })) t.type(chunk, 'string')
   }
   const names = ['ann', 'bob', 'cid']
   const runs = names.map((name) => storage.run(name, () => run(name).catch((error: unknown) => String(error))))
-  // The start, the first chunk at once, and the second when both jobs' common time has come.
+  // The start, the first chunk immediately, and the second when the jobs' shared timer fires.
   await until(() => published.length === 3 * names.length)
   const signals = names.map((name) => storage.run(name, () => {
     const job = app.wsManager.startAI(name, {}, { jobId: 'handle' })
@@ -165,7 +168,7 @@ t.test('a job is reported in its own context, whoever\'s timer or cancel it wait
   t.strictSame(signals, names.map((name) => [name]))
 })
 
-t.test('a request\'s store is released while its connection, its timers and its batch go on', async (t) => {
+t.test('a request\'s context is released while its connection, its timers and its batch continue', async (t) => {
   const child = runScript(t, new URL('../support/scripts/stores.ts', import.meta.url))
   t.equal(await child.next(), '40 connections, 41 stores, 0 in memory')
 })

@@ -6,13 +6,13 @@ import t, { type Test } from 'tap'
 import { startApp } from '../support/app.js'
 import { connect, type Message } from '../support/ws-client.js'
 
-/** A source that says one thing and then waits for ever. */
+/** A source that yields one piece and then waits forever. */
 async function* waiting (): AsyncGenerator<string> {
   yield 'first'
-  await new Promise(() => { /* a model that thinks */ })
+  await new Promise(() => { /* a model that hangs */ })
 }
 
-t.test('a client cancels a tracked job: it is told, the job ends, and its reader is thrown', async (t) => {
+t.test('a client cancels a tracked job: it is notified, the job ends, and the consumer\'s loop throws', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true })
   const tabs = [await connect(t, url('?sessionId=s')), await connect(t, url('?sessionId=s'))]
   const running = (async () => {
@@ -28,7 +28,7 @@ t.test('a client cancels a tracked job: it is told, the job ends, and its reader
   t.match(await tabs[0]!.next(), { type: 'error', code: 'not_cancellable', sessionId: 's', jobId })
 })
 
-/** A model behind OpenAI's API that says one word and never ends. Returns its client, and the answer that it is writing. */
+/** A model behind OpenAI's API that streams one word and never ends. Returns its client and the response in progress. */
 async function endlessModel (t: Test): Promise<{ openai: OpenAI, answering: Promise<ServerResponse> }> {
   const model = createServer((request, response) => {
     request.resume()
@@ -46,7 +46,7 @@ async function endlessModel (t: Test): Promise<{ openai: OpenAI, answering: Prom
   return { openai: new OpenAI({ apiKey: 'none', baseURL: `http://127.0.0.1:${port}/v1`, maxRetries: 0 }), answering }
 }
 
-t.test('a cancel ends the request to the model, in a function of the signal and in the SDK\'s own stream', async (t) => {
+t.test('a cancel aborts the request to the model, in a function with the signal and in the SDK\'s own stream', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true })
   const client = await connect(t, url('?sessionId=s'))
   const ask: OpenAI.ChatCompletionCreateParamsStreaming = { model: 'm', messages: [], stream: true }
@@ -66,7 +66,7 @@ t.test('a cancel ends the request to the model, in a function of the signal and 
   }
 })
 
-t.test('a cancel before the model has answered ends the request too', async (t) => {
+t.test('a cancel before the model\'s first output aborts the request too', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true })
   const client = await connect(t, url('?sessionId=s'))
   const silent = createServer(() => undefined)
@@ -84,7 +84,7 @@ t.test('a cancel before the model has answered ends the request too', async (t) 
   await closed
 })
 
-t.test('it is forbidden unless the app allows it', async (t) => {
+t.test('cancelling is forbidden unless the app allows it', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const job = app.wsManager.startAI('s', {})
@@ -93,7 +93,7 @@ t.test('it is forbidden unless the app allows it', async (t) => {
   t.equal(job.signal.aborted, false)
 })
 
-t.test('with authenticate, authorize decides who may cancel what', async (t) => {
+t.test('with authenticate, authorize decides which jobs a client may cancel', async (t) => {
   const { app, url } = await startApp(t, {
     authenticate: (_request, { token }) => ({ userId: token! }),
     authorize: ({ userId }, action) => action.type === 'subscribe' || (userId === 'owner' && action.jobId === 'j')
@@ -108,7 +108,7 @@ t.test('with authenticate, authorize decides who may cancel what', async (t) => 
   }
 })
 
-t.test('a job without a handle is not cancellable, unless onCancel is there to do it', async (t) => {
+t.test('a job without a handle can\'t be cancelled, unless there is an onCancel hook', async (t) => {
   const plain = await startApp(t, { allowCancel: true })
   await plain.app.wsManager.notifyAIStart('s', {}, { jobId: 'j' })
   const client = await connect(t, plain.url('?sessionId=s'))
@@ -124,7 +124,7 @@ t.test('a job without a handle is not cancellable, unless onCancel is there to d
   t.same(asked, [{ sessionId: 's', jobId: 'j' }])
 })
 
-t.test('an onCancel that answers false later is believed', async (t) => {
+t.test('an onCancel that resolves with false later is respected', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true, onCancel: ({ jobId }) => Promise.resolve(jobId === 'queued') })
   const client = await connect(t, url('?sessionId=s'))
   client.send({ type: 'cancel', sessionId: 's', jobId: 'done' })
@@ -134,7 +134,7 @@ t.test('an onCancel that answers false later is believed', async (t) => {
   t.same(await Promise.all(['done', 'queued'].map((jobId) => app.wsManager.cancelAI('s', { jobId }))), [false, true])
 })
 
-t.test('closing every tab cancels nothing', async (t) => {
+t.test('closing all tabs cancels nothing', async (t) => {
   const { app, url } = await startApp(t, { allowCancel: true })
   const client = await connect(t, url('?sessionId=s'))
   const job = app.wsManager.startAI('s', {})

@@ -6,9 +6,9 @@ import { WebSocket } from 'ws'
 import { createClient, type ClientError, type ClientOptions } from 'ai-canvas-ws/client'
 import { startApp } from '../support/app.js'
 
-// What a client in Node.js says of a connection that could not be made, with real sockets.
+// The errors of a client in Node.js that can't connect, with real sockets.
 
-/** The errors of a client until its first attempt has ended, and whether it connected. */
+/** Returns the errors of a client until its first attempt has ended, and whether it connected. */
 async function attempt (t: Test, options: ClientOptions): Promise<{ errors: ClientError[], connected: boolean }> {
   const client = createClient({ WebSocket, reconnect: false, ...options })
   t.teardown(() => { client.close() })
@@ -19,12 +19,12 @@ async function attempt (t: Test, options: ClientOptions): Promise<{ errors: Clie
   })
   client.connect()
   await ended
-  // The error follows the state.
+  // The error event comes after the state event.
   await new Promise((resolve) => { setImmediate(resolve) })
   return { errors, connected: client.state === 'connected' }
 }
 
-t.test('nobody listens', async (t) => {
+t.test('no server listens', async (t) => {
   const server = createServer()
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -35,22 +35,22 @@ t.test('nobody listens', async (t) => {
   t.match(error, { code: 'connection_failed', cause: { code: 'ECONNREFUSED' } })
   t.equal(error!.message, `no connection to ws://127.0.0.1:${port}/ws: 1006 connect ECONNREFUSED 127.0.0.1:${port}`)
   const { errors: [both] } = await attempt(t, { url: `ws://localhost:${port}/ws` })
-  t.match(both!.message, /ECONNREFUSED/, 'at none of the host\'s addresses')
+  t.match(both!.message, /ECONNREFUSED/, 'at any of the host\'s addresses')
 })
 
-t.test('the path is another one', async (t) => {
+t.test('the path is wrong', async (t) => {
   const { origin } = await startApp(t)
   const { errors } = await attempt(t, { url: `${origin}/other` })
   t.match(errors, [{ message: `no connection to ${origin}/other: 1006 Unexpected server response: 404`, cause: Error }])
 })
 
-t.test('a URL that is none', async (t) => {
+t.test('the URL is invalid', async (t) => {
   const { errors } = await attempt(t, { url: 'ftp://x.example/ws?token=secret' })
   t.match(errors, [{ code: 'connection_failed', message: /^the WebSocket can't be opened: / }])
   t.notMatch(errors[0]!.message, /secret/)
 })
 
-t.test('a token too large for a header: the warning comes first, and a server that takes it lets the client in', async (t) => {
+t.test('a token that is too large for a header: a warning comes first, and a server that accepts it admits the client', async (t) => {
   const getToken = (): string => 'x'.repeat(20_000)
   const { url } = await startApp(t)
   const refused = await attempt(t, { url: url(), getToken })

@@ -6,7 +6,7 @@ import type { Message } from '../support/ws-client.js'
 
 interface Heard { server: FakeServer, client: Client, notes: unknown[], gaps: unknown[], next: (type: string) => Promise<Message> }
 
-/** A connected client of session `s`, which comes back within milliseconds. */
+/** A connected client of session `s` that reconnects within milliseconds. */
 async function start (t: Test, options: ClientOptions = {}, server?: FakeServer): Promise<Heard> {
   server ??= await startFakeServer(t)
   const client = createClient({ url: server.url, sessionId: 's', WebSocket, reconnectInterval: 5, ...options })
@@ -21,21 +21,21 @@ async function start (t: Test, options: ClientOptions = {}, server?: FakeServer)
   return { server, client, notes, gaps, next }
 }
 
-/** Everything that was sent before has come when this has. */
+/** When this message arrives, everything that was sent before has arrived. */
 async function sync ({ server, next }: Heard): Promise<void> {
   const synced = next('synced')
   server.publish('s', { type: 'synced' })
   await synced
 }
 
-t.test('messages come in order, each once', async (t) => {
+t.test('messages arrive in order and once', async (t) => {
   const heard = await start(t)
   for (let n = 0; n < 100; n++) heard.server.publish('s', { type: 'note', n })
   await sync(heard)
   t.same(heard.notes, Array.from({ length: 100 }, (_, n) => n))
 })
 
-t.test('a server that says everything twice is heard once', async (t) => {
+t.test('duplicate messages from the server are emitted once', async (t) => {
   const heard = await start(t)
   heard.server.copies = 2
   for (let n = 0; n < 10; n++) heard.server.publish('s', { type: 'note', n })
@@ -43,7 +43,7 @@ t.test('a server that says everything twice is heard once', async (t) => {
   t.same(heard.notes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
 
-t.test('what overtakes, and what is lost on the way, is put in order', async (t) => {
+t.test('reordered messages are put in order and lost ones are recovered', async (t) => {
   const heard = await start(t)
   const { server, notes } = heard
   server.swap = true
@@ -57,7 +57,7 @@ t.test('what overtakes, and what is lost on the way, is put in order', async (t)
   t.same([notes, heard.gaps], [[1, 2, 3, 4], []])
 })
 
-t.test('cut again and again, it misses nothing', async (t) => {
+t.test('a client that is disconnected repeatedly misses nothing', async (t) => {
   const heard = await start(t)
   const { server, client, notes } = heard
   for (let n = 0; n < 50; n++) {
@@ -90,7 +90,7 @@ t.test('a restart with a new epoch is a gap, and a running job is lost', async (
   t.same(heard.notes, [1])
 })
 
-t.test('a server that says nothing is given up, and tried again', async (t) => {
+t.test('the client gives up on an unresponsive server and reconnects', async (t) => {
   const server = await startFakeServer(t)
   server.stall = true
   const { client, next } = await start(t, { connectTimeoutMs: 20 }, server)
@@ -100,7 +100,7 @@ t.test('a server that says nothing is given up, and tried again', async (t) => {
   t.equal(client.state, 'connected')
 })
 
-t.test('refused for good, it stays away; refused for now, it comes back until it is let in', async (t) => {
+t.test('after a permanent refusal the client stays disconnected; after a temporary one it retries until admitted', async (t) => {
   const server = await startFakeServer(t)
   server.refuse = { code: 4500, reason: 'Bad request: userId' }
   const refused = await start(t, {}, server)
@@ -114,7 +114,7 @@ t.test('refused for good, it stays away; refused for now, it comes back until it
   await next('open')
 })
 
-t.test('each attempt brings a fresh token', async (t) => {
+t.test('each attempt uses a fresh token', async (t) => {
   const server = await startFakeServer(t)
   let n = 0
   const { next } = await start(t, { getToken: async () => `token ${++n}` }, server)
@@ -125,7 +125,7 @@ t.test('each attempt brings a fresh token', async (t) => {
   t.same(tokens, ['token 1', 'token 2'])
 })
 
-t.test('an address where nobody listens is tried again until the attempts are used up', async (t) => {
+t.test('an address without a server is retried until the attempts are used up', async (t) => {
   const server = new FakeServer()
   await server.listen()
   const { url } = server
@@ -137,7 +137,7 @@ t.test('an address where nobody listens is tried again until the attempts are us
   t.same([client.reason, client.metrics.reconnectAttempts], ['attempts', 3])
 })
 
-t.test('closing while it connects harms nobody', async (t) => {
+t.test('closing while connecting causes no error', async (t) => {
   const server = await startFakeServer(t)
   const client = createClient({ url: server.url, WebSocket })
   client.connect()

@@ -6,9 +6,9 @@ import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/clie
 import { startApp } from '../support/app.js'
 import type { Message } from '../support/ws-client.js'
 
-// The client against the server of this package, on a real port.
+// Tests the client against this package's server, on a real port.
 
-/** The sockets of the clients, so that one can be cut as a network does. */
+/** The clients' sockets, so that a test can destroy one like a failing network. */
 const sockets: Socket[] = []
 class WebSocket extends Socket {
   constructor (url: string, protocols: string[] = []) {
@@ -35,7 +35,7 @@ async function start (t: Test, options: ClientOptions = {}, server: AiCanvasWsOp
   return { app, client }
 }
 
-t.test('a job is seen through, with its text', async (t) => {
+t.test('a client receives a job from start to end, with its text', async (t) => {
   const { app, client } = await start(t, { userId: 'u' })
   const ended = next(client, 'ai_complete')
   await app.wsManager.notifyAIStart('s', { prompt: 'x' })
@@ -46,7 +46,7 @@ t.test('a job is seen through, with its text', async (t) => {
   t.match(client.jobStore('s').getSnapshot().latest, { status: 'complete', text: 'hello you', task: { prompt: 'x' }, result: { chunks: 2 } })
 })
 
-t.test('who comes late sees the present state', async (t) => {
+t.test('a client that subscribes late receives a snapshot', async (t) => {
   const { app, client } = await start(t)
   await app.wsManager.notifyAIStart('late', { prompt: 'x' })
   await app.wsManager.notifyAIProgress('late', { chunksReceived: 7, delta: 'so far' })
@@ -56,7 +56,7 @@ t.test('who comes late sees the present state', async (t) => {
   t.match(client.jobStore('late').getSnapshot().latest, { status: 'processing', text: 'so far', progress: { chunksReceived: 7 } })
 })
 
-t.test('cut in the middle of a job, it ends with the producer\'s text and every message once', async (t) => {
+t.test('a client that is disconnected in the middle of a job ends with the complete text and each message once', async (t) => {
   const { app, client } = await start(t, { userId: 'u' })
   const gaps: unknown[] = []
   const notes: unknown[] = []
@@ -87,7 +87,7 @@ t.test('cut in the middle of a job, it ends with the producer\'s text and every 
   t.same([gaps, client.metrics.reconnects], [[], 3])
 })
 
-t.test('many sessions over one connection all come back', async (t) => {
+t.test('many sessions on one connection all recover', async (t) => {
   const { app, client } = await start(t)
   const ids = Array.from({ length: 50 }, (_, n) => `session ${n}`)
   for (const id of ids) client.subscribe(id)
@@ -104,7 +104,7 @@ t.test('many sessions over one connection all come back', async (t) => {
   t.same(notes, ids)
 })
 
-t.test('a job is cancelled, and one that can\'t be is told', async (t) => {
+t.test('a job is cancelled, and a refused cancel is reported', async (t) => {
   const { app, client } = await start(t, {}, { allowCancel: true })
   const refused = next(client, 'error')
   client.cancel('s')
@@ -117,7 +117,7 @@ t.test('a job is cancelled, and one that can\'t be is told', async (t) => {
   t.match(await cancelling, { jobId: job.jobId })
 })
 
-t.test('a client without a token that is accepted stays away; with one it is let in', async (t) => {
+t.test('a client without an accepted token stays disconnected; with one it is admitted', async (t) => {
   const server: AiCanvasWsOptions = { authenticate: (_request, { token }) => token === 'good' ? { userId: 'u' } : null, authorize: (_identity, { sessionId }) => sessionId === 's' }
   const { client } = await start(t, { getToken: () => 'bad' }, server)
   t.match(await next(client, 'close'), { code: 1008, reason: 'Unauthorized' })
@@ -133,7 +133,7 @@ t.test('a client without a token that is accepted stays away; with one it is let
   t.equal(other.state, 'connected')
 })
 
-t.test('a deploy: the server goes and another comes to the same port, and a running job does not spin for ever', async (t) => {
+t.test('after a deployment on the same port, a job of the old server counts as lost', async (t) => {
   const first = await startApp(t)
   const { port } = new URL(first.origin)
   const client = createClient({ url: first.url(), WebSocket, reconnectInterval: 20, maxReconnectAttempts: 100, sessionId: 's' })

@@ -10,7 +10,7 @@ import { memoryBroker } from '../support/memory-broker.js'
 import { RawClient } from '../support/raw-client.js'
 import { settlesWithin } from '../support/settles-within.js'
 
-/** One deadline for all of the shutdown. Twice that, or ws's own 30 seconds, is too long. */
+/** One deadline for the whole shutdown. Twice that, or ws's own 30 seconds, is too long. */
 const CLOSE_TIMEOUT_MS = 1_000
 const TOO_LONG_MS = 1_900
 
@@ -33,7 +33,7 @@ const settles = <T> (value: T, ms = 10_000): Promise<T> => sleep(ms, value, { re
 
 for (const [order, prepare] of [['we registered @fastify/websocket', undefined], ['the app had registered it before', registered]] as const) {
   for (const path of ['/plain', '/own', '/ws']) {
-    t.test(`a stranger that upgrades ${path} and ignores the close frame does not outlast the deadline when ${order}`, async (t) => {
+    t.test(`a foreign upgrade of ${path} that ignores the close frame does not outlast the deadline when ${order}`, async (t) => {
       const { app, origin } = await start(t, {}, prepare)
       const stranger = new RawClient(t, `${origin}${path}`)
       t.match(await stranger.answer, /^HTTP\/1\.1 101 /)
@@ -64,19 +64,19 @@ t.test('a slow broker leaves time for the closing handshake, within the same dea
   void app.wsManager.notifyAIStart('s1', {})
   const since = performance.now()
   t.ok(await settlesWithin(TOO_LONG_MS, app.close()))
-  t.ok(performance.now() - since >= CLOSE_TIMEOUT_MS - 1, 'and not before')
+  t.ok(performance.now() - since >= CLOSE_TIMEOUT_MS - 1, 'and not earlier')
   t.match((await silent.frame()).payload.readUInt16BE(0), 1012)
   t.match(lines, [{ level: 40, step: 'notifications', closeTimeoutMs: CLOSE_TIMEOUT_MS, msg: /did not end in time/ }])
 })
 
-t.test('a broker that never closes does not outlast the deadline', async (t) => {
+t.test('a broker whose close never settles does not outlast the deadline', async (t) => {
   const broker = Object.assign(memoryBroker(systemClock), { close: () => settles(undefined) })
   const { app, lines } = await start(t, { broker })
   t.ok(await settlesWithin(TOO_LONG_MS, app.close()))
   t.match(lines, [{ level: 40, step: 'broker' }])
 })
 
-t.test('a broker that throws, for a publish as for its close, skips nothing', async (t) => {
+t.test('a broker that throws, on publish or on close, does not skip any step', async (t) => {
   const broker = Object.assign(memoryBroker(systemClock), { close: () => { throw new Error('still busy') } })
   const { app, origin, lines } = await start(t, { broker })
   const client = new RawClient(t, `${origin}/ws?sessionId=s1`)

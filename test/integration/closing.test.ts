@@ -11,14 +11,14 @@ import { connect, open } from '../support/ws-client.js'
 
 const withWebsocket = (app: FastifyInstance): unknown => app.register(fastifyWebsocket, { options: { maxPayload: 1024 } })
 
-/** A close frame: its code, and its reason behind that. */
+/** A close frame: its code, followed by its reason. */
 function closeOf ({ first, payload }: RawFrame): { first: number, code: number, reason: string } {
   return { first, code: payload.readUInt16BE(0), reason: payload.toString('utf8', 2) }
 }
 
 const restart = { first: 0x88, code: 1012, reason: 'Server restart' }
 
-/** Long enough to be told apart from "at once" on a busy machine, and from ws's own 30 seconds. */
+/** Long enough to differ from an immediate close on a busy machine, and from ws's own 30 seconds. */
 const CLOSE_TIMEOUT_MS = 400
 const FAR_TOO_LONG_MS = 20_000
 
@@ -37,7 +37,7 @@ for (const [order, prepare] of [['we registered @fastify/websocket', undefined],
     t.match(app.wsManager.getMetrics(), { totalConnections: 0, closes: { restart: 4 } })
   })
 
-  t.test(`a peer that never answers the close frame holds up nothing past the deadline when ${order}`, async (t) => {
+  t.test(`a peer that never answers the close frame delays nothing beyond the deadline when ${order}`, async (t) => {
     const { app, url } = await startApp(t, { closeTimeoutMs: CLOSE_TIMEOUT_MS }, {}, prepare)
     const silent = new RawClient(t, url('?sessionId=s1'))
     await silent.frame()
@@ -46,11 +46,11 @@ for (const [order, prepare] of [['we registered @fastify/websocket', undefined],
     t.ok(ms >= CLOSE_TIMEOUT_MS - 1 && ms < FAR_TOO_LONG_MS, `${ms} ms`)
     t.same(closeOf(await silent.frame()), restart)
     await silent.closed
-    t.match(await client.closed, { code: 1012 }, 'the others are closed as ever')
+    t.match(await client.closed, { code: 1012 }, 'the others are closed as usual')
   })
 }
 
-t.test('neither does a peer that reads nothing while much waits for it', async (t) => {
+t.test('neither does a peer that reads nothing while much data is waiting for it', async (t) => {
   const bytes = 64 * 1024 * 1024
   const { app, url } = await startApp(t, { closeTimeoutMs: CLOSE_TIMEOUT_MS, delivery: { maxOutboxBytes: bytes } })
   const deaf = new RawClient(t, url('?sessionId=s1'))
@@ -66,11 +66,11 @@ t.test('neither does a peer that reads nothing while much waits for it', async (
   t.match(app.wsManager.getMetrics(), { totalConnections: 0, bufferedAmount: 0 })
 })
 
-t.test('a close in the middle of many who arrive at once leaves none of them waiting', async (t) => {
+t.test('a close while many clients connect at once leaves none of them waiting', async (t) => {
   const { app, url } = await startApp(t)
   let upgrades = 0
   const arriving = new Promise<void>((resolve) => {
-    // A listener that stayed would be taken for one who answers.
+    // A leftover listener would count as a server.
     const count = (): void => { if (++upgrades === 60) resolve(void app.server.off('upgrade', count)) }
     app.server.on('upgrade', count)
   })
@@ -79,12 +79,12 @@ t.test('a close in the middle of many who arrive at once leaves none of them wai
   const ms = await msOf(app.close())
   t.ok(ms < FAR_TOO_LONG_MS, `${ms} ms`)
   const codes = new Set((await Promise.all(clients.map(({ closed }) => closed))).map(({ code }) => code))
-  t.ok(codes.delete(1012), 'those who were in, or on their way in, are told')
-  t.same([...codes].filter((code) => code !== 1006), [], 'the others never were')
+  t.ok(codes.delete(1012), 'clients that were connected or connecting are notified')
+  t.same([...codes].filter((code) => code !== 1006), [], 'the others never connected')
   t.equal(app.wsManager.getMetrics().totalConnections, 0)
 })
 
-t.test('what was accepted before close arrives before the close frame', async (t) => {
+t.test('messages accepted before close arrive before the close frame', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?userId=u1&sessionId=s1'))
   for (let n = 0; n < 300; n++) void app.wsManager.notifyAIProgress('s1', { chunksReceived: n, text: 'x'.repeat(n * 10) })
@@ -101,7 +101,7 @@ t.test('what was accepted before close arrives before the close frame', async (t
   t.match(await client.closed, { code: 1012 })
 })
 
-t.test('a reader that is behind gets what it has coming, and then the close frame', async (t) => {
+t.test('a slow consumer receives its backlog and then the close frame', async (t) => {
   const count = 24
   const { app, url } = await startApp(t, { closeTimeoutMs: FAR_TOO_LONG_MS, delivery: { maxOutboxBytes: 64 * 1024 * 1024 } })
   const client = await connect(t, url('?sessionId=s1'))
@@ -138,7 +138,7 @@ t.test('connections that are still being authenticated are closed with 1012 too'
   t.same(client.received, [])
 })
 
-t.test('while the app closes nobody comes in, and nobody who tries holds it up', async (t) => {
+t.test('while the app closes no client is admitted, and none that tries delays it', async (t) => {
   const { app, url } = await startApp(t, { closeTimeoutMs: CLOSE_TIMEOUT_MS })
   const silent = new RawClient(t, url())
   await silent.frame()
@@ -150,7 +150,7 @@ t.test('while the app closes nobody comes in, and nobody who tries holds it up',
   await late.closed
 })
 
-t.test('an upgrade that the app\'s own hooks held back until it closes is closed with 1012, and holds up nothing', async (t) => {
+t.test('an upgrade that the app\'s own hooks hold until it closes is closed with 1012 and delays nothing', async (t) => {
   const held: Array<() => void> = []
   const { app, url } = await startApp(t, { closeTimeoutMs: CLOSE_TIMEOUT_MS }, {}, (app) => {
     app.addHook('onRequest', async (request) => {
@@ -168,10 +168,10 @@ t.test('an upgrade that the app\'s own hooks held back until it closes is closed
   t.same(await late.closed, { code: 1012, reason: 'Server restart' })
   t.same(closeOf(await silentAndLate.frame()), restart)
   t.ok(await msOf(closing) < FAR_TOO_LONG_MS)
-  t.same(late.received, [], 'it was never let in')
+  t.same(late.received, [], 'it was never admitted')
 })
 
-t.test('closing twice is closing once', async (t) => {
+t.test('closing twice has the same effect as closing once', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   await Promise.all([app.close(), app.close()])
@@ -179,12 +179,12 @@ t.test('closing twice is closing once', async (t) => {
   t.match(await client.closed, { code: 1012 })
 })
 
-/** How many listeners there are for each event. */
+/** The number of listeners for each event. */
 function listeners (emitter: NodeJS.EventEmitter): Record<string, number> {
   return Object.fromEntries(emitter.eventNames().map((name) => [String(name), emitter.listenerCount(name)]))
 }
 
-/** What is left on the server of an app without any plugin. */
+/** The listeners on the server of an app without plugins. */
 async function live (): Promise<Record<string, number>> {
   const app = Fastify()
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -193,7 +193,7 @@ async function live (): Promise<Record<string, number>> {
 }
 
 t.test('no timer, socket or listener is left', async (t) => {
-  // Those that are unreferenced too, which the list of active resources does not show.
+  // Includes unreferenced timers, which the list of active resources omits.
   const timers = new Map<number, string>()
   const hook = createHook({
     init: (id, type) => { if (type === 'Timeout') timers.set(id, new Error(type).stack!) },
@@ -230,13 +230,13 @@ t.test('no timer, socket or listener is left', async (t) => {
   t.same(listeners(server), await live())
 })
 
-t.test('a process whose app was closed ends by itself', async (t) => {
+t.test('a process exits by itself after its app was closed', async (t) => {
   const child = runScript(t, new URL('../support/scripts/closes.ts', import.meta.url))
   t.equal(await child.next(), 'closed with 1012')
   t.match(await child.exited, { code: 0, stderr: '' })
 })
 
-t.test('the heartbeat alone keeps no process alive', async (t) => {
+t.test('the heartbeat alone does not keep a process alive', async (t) => {
   const child = runScript(t, new URL('../support/scripts/idle.ts', import.meta.url))
   t.equal(await child.next(), 'ready')
   t.match(await child.exited, { code: 0, stderr: '' })

@@ -10,15 +10,15 @@ import { Child } from '../support/child.js'
 import { RawClient, type RawFrame } from '../support/raw-client.js'
 import { connect, type Message } from '../support/ws-client.js'
 
-/** What ws and Chromium offer. */
+/** The offers of ws and Chromium. */
 const OFFER = 'permessage-deflate; client_max_window_bits'
 const PLAIN = 0x81
 const DEFLATED = 0xc1
 
-/** 3 KB that deflate well: over the documented threshold of 1 KiB. */
+/** 3 KB that compress well: above the documented threshold of 1 KiB. */
 const task = { prompt: 'Create a React component. '.repeat(120) }
 
-/** The last four bytes of a flush, which a deflated message lacks (RFC 7692, section 7.2.2). */
+/** The last four bytes of a flush, which a compressed message omits (RFC 7692, section 7.2.2). */
 const TAIL = Buffer.from([0, 0, 0xff, 0xff])
 
 function messageOf ({ first, payload }: RawFrame): Message {
@@ -28,27 +28,27 @@ function messageOf ({ first, payload }: RawFrame): Message {
   return JSON.parse(text.toString()) as Message
 }
 
-t.test('with a peer that offers it the documented settings are negotiated, and a long message is deflated', async (t) => {
+t.test('with a peer that offers compression the documented settings are negotiated, and a long message is compressed', async (t) => {
   const { app, url } = await startApp(t)
   const peers = [1, 2].map(() => new RawClient(t, url('?sessionId=s1'), { extensions: OFFER }))
   for (const peer of peers) {
     const [, answer = ''] = /^sec-websocket-extensions: (.*)$/im.exec(await peer.answer) ?? []
     t.same(answer.split('; ').sort(), ['client_no_context_takeover', 'permessage-deflate', 'server_max_window_bits=10', 'server_no_context_takeover'])
-    t.equal((await peer.frame()).first, PLAIN, 'the greeting is short')
+    t.equal((await peer.frame()).first, PLAIN, 'the `connection` message is short')
   }
   for (let n = 0; n < 3; n++) {
     await app.wsManager.notifyAIStart('s1', { ...task, n })
     const [one, two] = [await peers[0]!.frame(), await peers[1]!.frame()]
     t.equal(one.first, DEFLATED)
     t.ok(one.payload.length < 300, `${one.payload.length} bytes`)
-    t.match(messageOf(one), { type: 'ai_start', task: { ...task, n } }, 'each can be read without those before it')
+    t.match(messageOf(one), { type: 'ai_start', task: { ...task, n } }, 'each message can be read without the previous ones')
     t.same(two, one, 'one deflate serves all')
   }
   await app.wsManager.notifyAIStart('s1', { prompt: 'short' })
   t.equal((await peers[0]!.frame()).first, PLAIN)
 })
 
-t.test('a client that does not offer it, or refuses it, gets the same messages plain', async (t) => {
+t.test('a client that does not offer compression, or refuses it, gets the same messages uncompressed', async (t) => {
   const { app, url } = await startApp(t)
   const raw = new RawClient(t, url('?sessionId=s1'))
   t.notMatch(await raw.answer, /sec-websocket-extensions/i)
@@ -62,7 +62,7 @@ t.test('a client that does not offer it, or refuses it, gets the same messages p
   t.match(await refusing.next(), { type: 'ai_start', task })
 })
 
-t.test('a client that offers only a smaller window than ours is let in without compression', async (t) => {
+t.test('a client that offers only a smaller window is admitted without compression', async (t) => {
   const { app, url } = await startApp(t)
   const raw = new RawClient(t, url('?sessionId=s1'), { extensions: 'permessage-deflate; server_max_window_bits=9' })
   const answer = await raw.answer
@@ -75,20 +75,20 @@ t.test('a client that offers only a smaller window than ours is let in without c
   t.match(messageOf(frame), { type: 'ai_start', task })
 })
 
-t.test('ws inflates what it gets, and what it deflates is understood', async (t) => {
+t.test('ws inflates the server\'s messages, and the server inflates those of ws', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'), { perMessageDeflate: { threshold: 0 } })
   t.match(client.ws.extensions, /permessage-deflate/)
   client.send({ type: 'subscribe', sessionId: 's2', note: 'compressible '.repeat(200) })
   t.match(await client.next(), { type: 'subscribed', sessionId: 's2' })
 
-  // Short and long ones in one tick: plain and deflated frames in one write.
+  // Short and long messages in one tick: plain and compressed frames in one write.
   for (let n = 0; n < 20; n++) void app.wsManager.notifyAIStart(n % 2 === 0 ? 's1' : 's2', n % 3 === 0 ? { n } : { ...task, n })
   for (let n = 0; n < 20; n++) t.match(await client.next(), { sessionId: n % 2 === 0 ? 's1' : 's2', task: { n } })
   t.same(await client.sync(), [])
 })
 
-t.test('a message of more than 256 KiB goes plain, because deflating it would hold up everybody', async (t) => {
+t.test('a message of more than 256 KiB is sent uncompressed, because compressing it would block the event loop', async (t) => {
   const { app, url } = await startApp(t)
   const raw = new RawClient(t, url('?sessionId=s1'), { extensions: OFFER })
   await raw.frame()
@@ -103,7 +103,7 @@ t.test('a message of more than 256 KiB goes plain, because deflating it would ho
   }
 })
 
-t.test('what deflating would make longer goes plain', async (t) => {
+t.test('a message that compression would enlarge is sent uncompressed', async (t) => {
   const { app, url } = await startApp(t)
   const raw = new RawClient(t, url('?sessionId=s1'), { extensions: OFFER })
   await raw.frame()
@@ -114,7 +114,7 @@ t.test('what deflating would make longer goes plain', async (t) => {
   t.ok(frame.payload.length <= Buffer.byteLength(JSON.stringify(messageOf(frame))))
 })
 
-t.test('over TLS as well', async (t) => {
+t.test('compression works over TLS', async (t) => {
   const { key, cert } = selfSigned()
   const app = Fastify({ https: { key, cert } })
   t.teardown(() => app.close())
@@ -131,7 +131,7 @@ t.test('over TLS as well', async (t) => {
   for (const message of [messageOf(frame), await client.next(), await plain.next()]) t.match(message, { type: 'ai_start', task })
 })
 
-t.test('it can be switched off', async (t) => {
+t.test('compression can be disabled', async (t) => {
   const { app, url } = await startApp(t, { websocket: { perMessageDeflate: false } })
   const raw = new RawClient(t, url('?sessionId=s1'), { extensions: OFFER })
   t.notMatch(await raw.answer, /sec-websocket-extensions/i)
@@ -140,7 +140,7 @@ t.test('it can be switched off', async (t) => {
   t.equal((await raw.frame()).first, PLAIN)
 })
 
-t.test('on the app\'s own @fastify/websocket its settings count: only without context takeover can a deflate be shared', async (t) => {
+t.test('the settings of the app\'s own @fastify/websocket apply: a deflate can be shared only without context takeover', async (t) => {
   const settings = [
     [{ serverNoContextTakeover: true, clientNoContextTakeover: true }, DEFLATED],
     [{}, PLAIN],
@@ -163,7 +163,7 @@ t.test('on the app\'s own @fastify/websocket its settings count: only without co
 // Debian's package belongs to the system's interpreter, which need not be the first in PATH.
 const python = ['python3', '/usr/bin/python3'].find((name) => spawnSync(name, ['-c', 'import websockets']).status === 0)
 
-t.test('a client that is not JavaScript inflates it', {
+t.test('a client that is not written in JavaScript inflates the messages', {
   skip: python === undefined && 'needs Python with websockets: apt-get install python3-websockets'
 }, async (t) => {
   const { app, url } = await startApp(t)

@@ -12,7 +12,7 @@ const echo = (socket: { on: (event: 'message', listener: (data: Buffer) => void)
   socket.on('message', (data) => { socket.send(`{"type":"echo","text":${data.toString()}}`) })
 }
 
-t.test('an app that has @fastify/websocket keeps its own routes, and gets ours beside them', async (t) => {
+t.test('an app that has @fastify/websocket keeps its own routes beside the plugin\'s', async (t) => {
   const { app, url, origin } = await startApp(t, {}, {}, async (app) => {
     await app.register(fastifyWebsocket, { options: { maxPayload: 64 * 1024 } })
     app.get('/echo', { websocket: true }, echo)
@@ -25,15 +25,15 @@ t.test('an app that has @fastify/websocket keeps its own routes, and gets ours b
   const ours = await connect(t, url('?sessionId=s1'))
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 1 })
   t.match(await ours.next(), { type: 'ai_start' })
-  t.match(app.wsManager.getStats(), { totalConnections: 1 }, 'theirs is none of our connections')
-  t.equal(app.websocketServer.clients.size, 1, 'and ours is none of theirs')
+  t.match(app.wsManager.getStats(), { totalConnections: 1 }, 'the app\'s socket is not one of the plugin\'s connections')
+  t.equal(app.websocketServer.clients.size, 1, 'and the plugin\'s is not one of the app\'s')
 
   await app.close()
   t.same(await ours.closed, { code: 1012, reason: 'Server restart' })
   t.match(await theirs.closed, { code: 1005 }, 'as @fastify/websocket closes')
 })
 
-t.test('beside ours an app can have WebSocket routes of its own without registering it', async (t) => {
+t.test('an app can have WebSocket routes of its own without registering @fastify/websocket', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(aiCanvasWs)
@@ -45,7 +45,10 @@ t.test('beside ours an app can have WebSocket routes of its own without register
   t.same(await theirs.next(), { type: 'echo', text: 'hello' })
 })
 
-/** What the server agreed to for a client that offers permessage-deflate, and how it takes a message of 100 KB. */
+/**
+ * Returns the extensions that the server agreed to with a client that offers permessage-deflate, and its reaction to a message
+ * of 100 KB.
+ */
 async function limitsOf (t: Test, url: string): Promise<{ extensions: string, code: number | undefined }> {
   const client = open(t, url)
   await once(client.ws, 'open')
@@ -58,7 +61,7 @@ const size = (socket: { on: (event: 'message', listener: (data: Buffer) => void)
   socket.on('message', (data) => { socket.send(`{"type":"size","size":${data.length}}`) })
 }
 
-t.test('the plugin\'s options of ws apply to its own route alone', async (t) => {
+t.test('the plugin\'s options for ws apply only to its own route', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(aiCanvasWs, { websocket: { maxPayload: 1024, clientTracking: false } })
@@ -71,7 +74,7 @@ t.test('the plugin\'s options of ws apply to its own route alone', async (t) => 
   t.match(await ours.closed, { code: 1009 })
 })
 
-t.test('an app whose @fastify/websocket takes messages of any size is warned', async (t) => {
+t.test('an app whose @fastify/websocket accepts messages of any size gets a warning', async (t) => {
   const warnings = async (maxPayload?: number): Promise<object[]> => {
     const { lines, stream } = captureLog()
     await startApp(t, {}, { logger: { level: 'warn', stream } }, (app) =>
@@ -81,7 +84,7 @@ t.test('an app whose @fastify/websocket takes messages of any size is warned', a
   const line = { msg: /register it with options: \{ maxPayload \}/, recommended: 64 * 1024 }
   t.match(await warnings(), [{ ...line, maxPayload: 100 * 1024 * 1024 }])
   t.match(await warnings(64 * 1024 + 1), [{ ...line, maxPayload: 64 * 1024 + 1 }])
-  t.match(await warnings(0), [{ ...line, maxPayload: 0 }], 'to ws 0 is no limit')
+  t.match(await warnings(0), [{ ...line, maxPayload: 0 }], 'to ws 0 means no limit')
   t.same(await warnings(64 * 1024), [])
 })
 
@@ -94,8 +97,8 @@ t.test('options for ws can\'t be given twice', async (t) => {
   })
 })
 
-// Fastify throws where nobody can catch it, as for every plugin of this older kind.
-t.test('an app that registers @fastify/websocket after us ends with Fastify\'s error about it', async (t) => {
+// Fastify throws where no code can catch it, as for every plugin of this older kind.
+t.test('registering @fastify/websocket after this plugin fails with Fastify\'s error', async (t) => {
   const { exited } = runScript(t, new URL('../support/scripts/websocket-after.ts', import.meta.url))
   t.match(await exited, { code: 1, stderr: /FST_ERR_DEC_ALREADY_PRESENT.*The decorator 'ws' has already been added/s })
 })

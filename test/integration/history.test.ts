@@ -5,7 +5,7 @@ import { startApp } from '../support/app.js'
 import { captureLog } from '../support/log.js'
 import { open, type Message } from '../support/ws-client.js'
 
-// What history keeps when somebody says very much.
+// The limits of history with very large messages.
 
 const MIB = 1024 * 1024
 
@@ -13,12 +13,12 @@ const next = (client: Client, type: string): Promise<Message> => new Promise((re
   const stop = client.on(type as 'message', (event) => { stop(); resolve(event) })
 })
 
-/** Whether a late tab of each session is sent its job's end. */
+/** Whether a late tab of each session receives its job's end. */
 async function endsOf (t: Parameters<typeof open>[0], url: (query: string) => string, sessions: readonly string[]): Promise<number> {
   const client = open(t, url('?sessionId=none'))
   await client.next()
   let ends = 0
-  // Below what one connection may follow and ask for at once.
+  // Below the limit of sessions that one connection may request at once.
   for (const sessionId of sessions) {
     client.send({ type: 'subscribe', sessionId })
     const { replaying } = await client.next()
@@ -29,7 +29,7 @@ async function endsOf (t: Parameters<typeof open>[0], url: (query: string) => st
   return ends
 }
 
-t.test('a result of 17 MiB erases no other one, and who comes late learns that its job has ended', async (t) => {
+t.test('a result of 17 MiB evicts no other result, and a late subscriber learns that its job has ended', async (t) => {
   const log = captureLog()
   const { app, url } = await startApp(t, { limits: { messagesPerSecond: Infinity, burst: Infinity } }, { logger: { level: 'warn', stream: log.stream } })
   const sessions = Array.from({ length: 1_000 }, (_, n) => `s${n}`)
@@ -64,7 +64,7 @@ t.test('nor do 550 failed jobs with prompts of 32 KiB', async (t) => {
   t.match(app.wsManager.getMetrics().evicted, { ends: 0, streams: 0 })
 })
 
-t.test('who follows is sent all of a result that is too large to be kept, and who comes back what is left of it', async (t) => {
+t.test('a subscriber receives all of a result that is too large to be kept; after a reconnect it receives what is left', async (t) => {
   const { app, url } = await startApp(t, { history: { maxTotalBytes: MIB } })
   const client = open(t, url('?sessionId=s'))
   const { epoch } = await client.next()
@@ -86,7 +86,7 @@ t.test('who follows is sent all of a result that is too large to be kept, and wh
   t.match(await back.next(), { type: 'note', seq: 3 })
 })
 
-t.test('a message of the app\'s own that is too large is not kept, and the receipt says so', async (t) => {
+t.test('an app\'s message that is too large is not kept, and the receipt says so', async (t) => {
   const { app, url } = await startApp(t, { history: { maxTotalBytes: MIB } })
   const { epoch, seq } = await app.wsManager.broadcastToUser('u', { type: 'note' })
   t.match(await app.wsManager.broadcastToUser('u', { type: 'note', text: 'x'.repeat(200_000) }), { kept: false })

@@ -15,13 +15,13 @@ async function start (t: Test, onMessage: OnMessage, options: AiCanvasWsOptions 
   return { ...await startApp(t, { onMessage, ...options }, { logger: { level: 'trace', stream } }), lines }
 }
 
-t.test('onMessage is given the app\'s own messages, as they were sent, and who sent them', async (t) => {
+t.test('onMessage receives the app\'s own messages as they were sent, and their sender', async (t) => {
   const seen: Array<[UnknownMessage, Client]> = []
   const { url } = await start(t, (message, client) => { seen.push([message, client]) })
   const client = await connect(t, url('?userId=user_1&sessionId=s1'))
   const message = { type: 'draw', points: [[1, 2]], nested: { deep: true }, timestamp: 'mine' }
   client.send(message)
-  t.same(await client.sync(), [], 'it is not answered')
+  t.same(await client.sync(), [], 'there is no reply')
   t.equal(seen.length, 1)
   const [taken, sender] = seen[0]!
   t.same(taken, message)
@@ -29,10 +29,10 @@ t.test('onMessage is given the app\'s own messages, as they were sent, and who s
   t.same(sender.sessionIds, ['s1'])
   client.send({ type: 'subscribe', sessionId: 's2' })
   await client.nextOf('subscribed')
-  t.same(sender.sessionIds, ['s1', 's2'], 'as it is now')
+  t.same(sender.sessionIds, ['s1', 's2'], 'its current state')
 })
 
-t.test('onMessage is not given what the protocol knows, nor what is no message', async (t) => {
+t.test('onMessage receives neither the protocol\'s messages nor invalid ones', async (t) => {
   const seen: string[] = []
   const { url } = await start(t, ({ type }) => { seen.push(type) })
   const client = await connect(t, url())
@@ -51,10 +51,10 @@ t.test('onMessage is not given what the protocol knows, nor what is no message',
   client.send({ type: '' })
   client.send({ type: 'ai_complete', sessionId: 's1' })
   await client.sync()
-  t.same(seen, ['', 'ai_complete'], 'types that only the server may speak mean nothing from a client')
+  t.same(seen, ['', 'ai_complete'], 'types reserved for the server are ignored')
 })
 
-t.test('the hook can answer, to that client alone, in order', async (t) => {
+t.test('the hook can reply to that client alone, in order', async (t) => {
   const { url } = await start(t, ({ n }, client) => { client.send({ type: 'echo', n }) })
   const client = await connect(t, url('?sessionId=s1&userId=user_1'))
   const other = await connect(t, url('?sessionId=s1&userId=user_1'))
@@ -63,7 +63,7 @@ t.test('the hook can answer, to that client alone, in order', async (t) => {
   t.same(await other.sync(), [])
 })
 
-t.test('what the hook answers must be a message of the app\'s own', async (t) => {
+t.test('the hook\'s reply must be a message of the app\'s own', async (t) => {
   const cycle: Record<string, unknown> = { type: 'x' }
   cycle.self = cycle
   const wrong: Array<[object, string]> = [
@@ -79,7 +79,7 @@ t.test('what the hook answers must be a message of the app\'s own', async (t) =>
   }
 })
 
-t.test('the hook can end the connection, after what it said', async (t) => {
+t.test('the hook can close the connection after its reply', async (t) => {
   const { app, url } = await start(t, (_message, client) => {
     client.send({ type: 'bye' })
     client.disconnect()
@@ -95,7 +95,7 @@ t.test('the hook can end the connection, after what it said', async (t) => {
   await until(() => app.wsManager.getStats().totalConnections === 0)
 })
 
-t.test('a client that was kept by the hook and has gone takes nothing more', async (t) => {
+t.test('a client object that the hook keeps sends nothing after its connection has ended', async (t) => {
   let kept: Client | undefined
   const { app, url } = await start(t, (_message, client) => { kept = client })
   const client = await connect(t, url('?sessionId=s1'))
@@ -108,7 +108,7 @@ t.test('a client that was kept by the hook and has gone takes nothing more', asy
   t.match(app.wsManager.getMetrics(), { closes: {} })
 })
 
-t.test('false, at once or later, answers unknown_type; anything else takes the message', async (t) => {
+t.test('false, returned or resolved, is answered with unknown_type; any other value accepts the message', async (t) => {
   const { url } = await start(t, async ({ type }) => {
     await Promise.resolve()
     return type !== 'not mine'
@@ -131,7 +131,7 @@ t.test('false, at once or later, answers unknown_type; anything else takes the m
   t.match(await declined.next(), { type: 'error', code: 'unknown_type' })
 })
 
-t.test('a hook that throws or rejects is logged and answered, and tells the client nothing of the error', async (t) => {
+t.test('an error of a hook is logged and answered without its details', async (t) => {
   const failures: Record<string, OnMessage> = {
     'throws': () => { throw new Error('the secret of the app') },
     'rejects': () => Promise.reject(new Error('the secret of the app')),
@@ -143,14 +143,14 @@ t.test('a hook that throws or rejects is logged and answered, and tells the clie
     const client = await connect(t, url())
     client.send({ type: 'mine', payload: 'the secret of the user' })
     t.match(await client.next(), { type: 'error', code: 'internal_error', message: 'the app failed to handle this message' }, name)
-    t.same(await client.sync(), [], `${name}: it goes on`)
+    t.same(await client.sync(), [], `${name}: the connection continues`)
     const line = lines.find(({ msg }) => msg === 'onMessage failed')
     t.match(line, { level: 50, clientId: client.clientId, type: 'mine' }, name)
-    t.notMatch(JSON.stringify(line), 'secret of the user', 'a payload is not logged')
+    t.notMatch(JSON.stringify(line), 'secret of the user', 'payloads are not logged')
   }
 })
 
-t.test('a hook that never settles holds up nothing', async (t) => {
+t.test('a hook that never settles blocks nothing', async (t) => {
   const called = deferred()
   const { app, url } = await start(t, () => {
     called.resolve()
@@ -165,7 +165,7 @@ t.test('a hook that never settles holds up nothing', async (t) => {
   await until(() => app.wsManager.getStats().totalConnections === 0)
 })
 
-t.test('a hook that settles after its client has gone changes nothing', async (t) => {
+t.test('a hook that settles after its client has disconnected has no effect', async (t) => {
   for (const late of [false, new Error('late')]) {
     const called = deferred()
     const settled = deferred()
@@ -185,7 +185,7 @@ t.test('a hook that settles after its client has gone changes nothing', async (t
   }
 })
 
-t.test('without the hook types that the protocol does not know are answered, and shown in part', async (t) => {
+t.test('without the hook, unknown message types are answered with an error that quotes part of the type', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   for (const [type, shown] of [['draw', '"draw"'], ['x'.repeat(1000), `"${'x'.repeat(64)}"`], ['a"\n<b>', '"a\\"\\n<b>"'], ['pong', '"pong"']]) {
@@ -197,7 +197,7 @@ t.test('without the hook types that the protocol does not know are answered, and
   t.match(app.wsManager.getMetrics(), { errors: { unknown_type: 4 } })
 })
 
-t.test('a client can\'t speak for the server: others hear nothing of what it sends', async (t) => {
+t.test('a client can\'t impersonate the server: other clients receive nothing that it sends', async (t) => {
   const { url } = await startApp(t)
   const victim = await connect(t, url('?sessionId=s1&userId=user_1'))
   const client = await connect(t, url('?sessionId=s1&userId=user_1'))
@@ -206,7 +206,7 @@ t.test('a client can\'t speak for the server: others hear nothing of what it sen
   t.same(await victim.sync(), [])
 })
 
-t.test('other people\'s hooks that refuse or throw refuse the upgrade in HTTP, and leave no socket behind', async (t) => {
+t.test('other plugins\' hooks that refuse or throw refuse the upgrade over HTTP, and leave no socket behind', async (t) => {
   const hooks: Record<string, (app: FastifyInstance) => unknown> = {
     'throws at once': (app) => app.addHook('onRequest', () => { throw new Error('broken') }),
     'rejects': (app) => app.addHook('preValidation', () => Promise.reject(new Error('broken'))),
@@ -234,7 +234,7 @@ t.test('other people\'s hooks that refuse or throw refuse the upgrade in HTTP, a
   }
 })
 
-t.test('a hook that is slow lets nobody in who has gone meanwhile', async (t) => {
+t.test('a client that disconnects during a slow hook is not admitted', async (t) => {
   const called = deferred()
   const going = deferred()
   const { app, url } = await startApp(t, {}, {}, (app) => {
@@ -252,7 +252,7 @@ t.test('a hook that is slow lets nobody in who has gone meanwhile', async (t) =>
   t.equal(app.wsManager.getStats().totalConnections, 0)
 })
 
-t.test('a hook of the app\'s end that fails keeps no connection open', async (t) => {
+t.test('a hook of the app\'s own that fails leaves no connection open', async (t) => {
   const { app, url } = await startApp(t, {}, {}, (app) => {
     app.addHook('onClose', () => Promise.reject(new Error('broken')))
   })
@@ -261,7 +261,7 @@ t.test('a hook of the app\'s end that fails keeps no connection open', async (t)
   t.match(await client.closed, { code: 1012 })
 })
 
-t.test('handlers that an app puts on the request see it upgraded, with what its own hooks put there', async (t) => {
+t.test('handlers that an app adds to the request get the upgraded request, with the properties that its own hooks set', async (t) => {
   const { url } = await startApp(t, {
     authenticate: (request) => ({ userId: (request as unknown as { tenant: string }).tenant }), authorize: true
   }, {}, (app) => {

@@ -12,7 +12,7 @@ import { connect } from '../support/ws-client.js'
 
 const certificate = selfSigned()
 
-/** How a server speaks HTTP. `upgrades`: whether a WebSocket can be opened there. */
+/** How a server speaks HTTP. `upgrades`: whether a WebSocket can be opened on it. */
 const servers = {
   'HTTP/1.1': { options: {}, tls: false, http2: false, upgrades: true },
   'HTTP/1.1 over TLS': { options: { https: certificate }, tls: true, http2: false, upgrades: true },
@@ -90,7 +90,7 @@ for (const [name, { options, tls, http2, upgrades }] of Object.entries(servers))
     }
   })
 
-  t.test(`the stats of a server that knows its clients, over ${name}`, async (t) => {
+  t.test(`the stats of a server with authentication, over ${name}`, async (t) => {
     const { port } = await start(t, options, { authenticate: () => ({ userId: 'u1' }), authorize: true })
     const ask = http2 ? askHttp2(t, port, tls) : askHttp1(t, port, tls)
     t.match(await ask('GET', '/api/ws/stats?userId=u1'), { status: 403 })

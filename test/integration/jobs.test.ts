@@ -5,7 +5,7 @@ import { startApp } from '../support/app.js'
 import { Reader } from '../support/reader.js'
 import { connect, type Message, type TestClient } from '../support/ws-client.js'
 
-/** Everything up to the end of a job. */
+/** Reads everything up to the end of a job. */
 async function untilEnd (client: TestClient): Promise<Message[]> {
   const messages: Message[] = []
   for (;;) {
@@ -22,7 +22,7 @@ async function* slowly<T> (chunks: readonly T[]): AsyncGenerator<T> {
   }
 }
 
-t.test('a handle runs a job of its own, beside others', async (t) => {
+t.test('a handle reports its own job, independent of others', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const first = app.wsManager.startAI('s', { prompt: 'one' })
@@ -44,13 +44,13 @@ t.test('a handle runs a job of its own, beside others', async (t) => {
   t.strictSame(await client.sync(), [])
 })
 
-t.test('calls that name only the session: one spinner, however they come', async (t) => {
+t.test('calls with only a session id report one job, in whatever order they come', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const { wsManager } = app
   await wsManager.notifyAIProgress('s', { chunksReceived: 25 })
   await wsManager.notifyAIComplete('s', {})
-  t.equal((await wsManager.notifyAIProgress('s', { chunksReceived: 26 })).dropped, 'ended', 'a stray one starts no spinner')
+  t.equal((await wsManager.notifyAIProgress('s', { chunksReceived: 26 })).dropped, 'ended', 'a stray call starts no job')
   await wsManager.notifyAIProgress('s', { chunksReceived: 1 })
   await wsManager.notifyAIError('s', { message: 'm', type: 't' })
   await wsManager.notifyAIComplete('s', { late: true })
@@ -64,7 +64,7 @@ for (const [name, about] of [
   ['openai-chat-azure', 'OpenAI chat completions'], ['openai-responses-tools', 'OpenAI responses'], ['anthropic-messages', 'Anthropic messages'],
   ['ai-sdk-5', 'the AI SDK\'s fullStream']
 ] as const) {
-  t.test(`trackAI brings the text of ${about} to every tab`, async (t) => {
+  t.test(`trackAI delivers the text of ${about} to every tab`, async (t) => {
     const { app, url } = await startApp(t)
     const tabs = [await connect(t, url('?sessionId=s')), await connect(t, url('?sessionId=s'))]
     const { text, chunks } = readStream(name)
@@ -84,7 +84,7 @@ for (const [name, about] of [
   })
 }
 
-t.test('trackAI brings the AI SDK\'s textStream to every tab', async (t) => {
+t.test('trackAI delivers the AI SDK\'s textStream to every tab', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const passed: string[] = []
@@ -96,7 +96,7 @@ t.test('trackAI brings the AI SDK\'s textStream to every tab', async (t) => {
   t.match(messages.at(-1), { type: 'ai_complete', jobId: 'j', result: { contentLength: 8, chunks: 2 } })
 })
 
-t.test('trackAI tells of the source\'s error, and rethrows it', async (t) => {
+t.test('trackAI reports the source\'s error and rethrows it', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const broken = Object.assign(new Error('overloaded'), { status: 529 })
@@ -109,7 +109,7 @@ t.test('trackAI tells of the source\'s error, and rethrows it', async (t) => {
   t.match((await untilEnd(client)).at(-1), { type: 'ai_error', error: { message: 'overloaded', type: 'overloaded_error' } })
 })
 
-t.test('a result that JSON can\'t hold ends the job as an error: nobody waits for one that can\'t come', async (t) => {
+t.test('a result that JSON can\'t represent ends the job with an error, so that nobody waits for it', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const passed: string[] = []
@@ -119,7 +119,7 @@ t.test('a result that JSON can\'t hold ends the job as an error: nobody waits fo
   t.same(await client.sync(), [], 'once')
 })
 
-t.test('a reader of trackAI that leaves ends the job', async (t) => {
+t.test('leaving the loop over trackAI ends the job', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   for await (const chunk of app.wsManager.trackAI('s', {}, ['a', 'b'])) {
@@ -129,7 +129,7 @@ t.test('a reader of trackAI that leaves ends the job', async (t) => {
   t.match((await untilEnd(client)).at(-1), { type: 'ai_error', error: { type: 'cancelled' } })
 })
 
-t.test('a job whose producer is silent has stalled; the real end comes after all', async (t) => {
+t.test('a job without reports counts as stalled, and its real end is still sent', async (t) => {
   const { app, url } = await startApp(t, { jobs: { stallAfterMs: 30 } })
   const client = await connect(t, url('?sessionId=s'))
   const { jobId } = await app.wsManager.notifyAIStart('s', {})
@@ -145,7 +145,7 @@ t.test('a job whose producer is silent has stalled; the real end comes after all
   t.match(await late.next(), { type: 'ai_complete', jobId: next.jobId as string })
 })
 
-t.test('on app.close() the jobs of this process are interrupted, before the sockets close', async (t) => {
+t.test('on app.close() this process\'s jobs are interrupted before the sockets close', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const handle = app.wsManager.startAI('s', {})

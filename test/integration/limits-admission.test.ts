@@ -8,18 +8,18 @@ import { RawClient } from '../support/raw-client.js'
 import { until } from '../support/until.js'
 import { connect, open, type TestClient } from '../support/ws-client.js'
 
-/** The bound, and what Node has read when it is passed: a part of that read, and what it reads ahead of a paused stream. */
+/** The limit, plus what Node.js has read when it is exceeded: part of that read, and what it reads ahead of a paused stream. */
 const MOST_TAKEN = 16 * 1024 + 3 * 64 * 1024
 const noRoom = { code: 1013, reason: 'Try again later' }
 
 interface Gated extends StartedApp {
-  /** Lets in whoever waits, as this. */
+  /** Admits the waiting clients with this identity. */
   admit: (identity?: Identity | null) => void
-  /** The server's ends of all connections, in the order in which they came. */
+  /** The server's ends of all connections, in order of arrival. */
   sockets: Socket[]
 }
 
-/** Whoever comes with `?wait` waits until the test says who it is; others come in at once. */
+/** Clients with `?wait` wait until the test decides about their identity; others are admitted immediately. */
 async function startGated (t: Test, options: AiCanvasWsOptions = {}): Promise<Gated> {
   const verdict = deferred<Identity | null>()
   const sockets: Socket[] = []
@@ -30,12 +30,12 @@ async function startGated (t: Test, options: AiCanvasWsOptions = {}): Promise<Ga
   return { ...started, sockets, admit: (identity = {}) => { verdict.resolve(identity) } }
 }
 
-/** Gives the server every occasion to do what it might do wrongly: many turns of its event loop, with I/O in each. */
+/** Lets many turns of the event loop with I/O pass, so that the server could do something wrong. */
 async function manyTurns (other: TestClient): Promise<void> {
   for (let i = 0; i < 20; i++) await other.sync()
 }
 
-/** A peer that waits to be admitted, and how many of its WebSocket bytes the server has taken. */
+/** A peer that waits for admission, and the number of its WebSocket bytes that the server has read. */
 async function waiting (t: Test, { url, sockets }: Gated): Promise<{ peer: RawClient, socket: Socket, taken: () => number }> {
   const peer = new RawClient(t, url('?wait'))
   await peer.answer
@@ -44,7 +44,7 @@ async function waiting (t: Test, { url, sockets }: Gated): Promise<{ peer: RawCl
   return { peer, socket, taken: () => socket.bytesRead - head }
 }
 
-t.test('before admission 16 KiB are taken and the rest stays with the sender; after it nothing is missing', async (t) => {
+t.test('before admission 16 KiB are read and the rest stays with the sender; afterwards nothing is missing', async (t) => {
   const count = 16 * 1024
   const seen: number[] = []
   const all = deferred()
@@ -61,7 +61,7 @@ t.test('before admission 16 KiB are taken and the rest stays with the sender; af
   for (let at = 0; at < count; at++) peer.socket.write(textFrame({ type: 'mine', at, filling }))
   await until(() => taken() > 16 * 1024)
   await manyTurns(other)
-  t.ok(taken() <= MOST_TAKEN, `it took ${taken()} bytes of more than 16 MiB`)
+  t.ok(taken() <= MOST_TAKEN, `it read ${taken()} bytes of more than 16 MiB`)
   t.ok(peer.socket.writableLength > 0, 'the kernel\'s buffers are full, and the rest waits in the sender')
   t.same(seen, [])
 
@@ -71,7 +71,7 @@ t.test('before admission 16 KiB are taken and the rest stays with the sender; af
   t.ok(seen.every((at, index) => at === index), 'in order')
 })
 
-t.test('before admission one long message is not taken either', async (t) => {
+t.test('a single long message is not read before admission either', async (t) => {
   const got = deferred<number>()
   const gated = await startGated(t, { onMessage: ({ filling }) => { got.resolve((filling as string).length) } })
   const other = await connect(t, gated.url())
@@ -79,18 +79,18 @@ t.test('before admission one long message is not taken either', async (t) => {
   peer.socket.write(textFrame({ type: 'mine', filling: 'x'.repeat(32 * 1024 * 1024) }))
   await until(() => taken() > 16 * 1024)
   await manyTurns(other)
-  t.ok(taken() <= MOST_TAKEN, `it took ${taken()} bytes`)
+  t.ok(taken() <= MOST_TAKEN, `it read ${taken()} bytes`)
   t.ok(peer.socket.writableLength > 0)
   gated.admit()
   t.equal(await got.promise, 32 * 1024 * 1024)
 })
 
-t.test('before admission 8 messages are taken, however short', async (t) => {
+t.test('before admission at most 8 messages are read, however short', async (t) => {
   const gated = await startGated(t)
   const { peer, socket, taken } = await waiting(t, gated)
   const ping = textFrame({ type: 'ping' })
   for (let sent = 1; sent <= 8; sent++) {
-    t.equal(socket.isPaused(), false, `${sent - 1} messages are not too many`)
+    t.equal(socket.isPaused(), false, `${sent - 1} messages are within the limit`)
     peer.socket.write(ping)
     await until(() => taken() === sent * ping.length)
   }
@@ -102,7 +102,7 @@ t.test('before admission 8 messages are taken, however short', async (t) => {
   }
 })
 
-t.test('what a client says before it is admitted is answered after connection, in order', async (t) => {
+t.test('messages sent before admission are answered after `connection`, in order', async (t) => {
   const gated = await startGated(t)
   const client = open(t, gated.url('?wait&sessionId=s0'))
   client.ws.on('open', () => {
@@ -121,7 +121,7 @@ t.test('what a client says before it is admitted is answered after connection, i
   t.same(await client.sync(), [])
 })
 
-t.test('a flood before admission is a flood after it', async (t) => {
+t.test('a flood before admission counts as a flood after it', async (t) => {
   const gated = await startGated(t)
   const client = open(t, gated.url('?wait'))
   client.ws.on('open', () => {
@@ -134,7 +134,7 @@ t.test('a flood before admission is a flood after it', async (t) => {
   t.match(others.at(-1), { type: 'error', code: 'rate_limited' })
 })
 
-t.test('a client that is refused while it talks learns why, and is not cut off', async (t) => {
+t.test('a client that is refused while it sends receives the close code, and is not terminated', async (t) => {
   const patient = { closeTimeoutMs: 50_000 }
   const plain = { perMessageDeflate: false }
   const talk = (client: TestClient): void => {
@@ -162,7 +162,7 @@ t.test('a client that is refused while it talks learns why, and is not cut off',
   t.same(await last.closed, { code: 1012, reason: 'Server restart' })
 })
 
-t.test('one connection more than there may be is told to come later; where one leaves there is room', async (t) => {
+t.test('one connection above the limit is asked to come later; after one has left there is room', async (t) => {
   let asked = 0
   const { app, url } = await startApp(t, {
     authenticate: () => {
@@ -176,14 +176,14 @@ t.test('one connection more than there may be is told to come later; where one l
   const third = open(t, url())
   t.same(await third.closed, noRoom)
   t.same(third.received, [])
-  t.equal(asked, 2, 'nobody is asked who that was')
+  t.equal(asked, 2, 'authenticate is not called')
   t.match(app.wsManager.getMetrics(), { closes: { overCapacity: 1 }, totalConnections: 2 })
   await first.close()
   await until(() => app.wsManager.getStats().totalConnections === 1)
   await connect(t, url())
 })
 
-t.test('those who wait to be admitted count, and those who go while they wait do not', async (t) => {
+t.test('connections that wait for admission count, and those that leave while waiting don\'t', async (t) => {
   const { url, admit, app } = await startGated(t, { limits: { connections: 2 } })
   const [first, second] = [open(t, url('?wait')), open(t, url('?wait'))]
   await Promise.all([first, second].map((client) => new Promise((resolve) => { client.ws.on('open', resolve) })))
@@ -191,7 +191,7 @@ t.test('those who wait to be admitted count, and those who go while they wait do
   first.ws.terminate()
   let admitted: TestClient | undefined
   await until(() => {
-    // Its going takes a moment to be noticed; until then others are refused.
+    // The server notices a disconnect with a delay. Until then it refuses others.
     if (admitted === undefined || admitted.ws.readyState === 3) admitted = open(t, url())
     return app.wsManager.getStats().totalConnections === 1
   })
@@ -199,7 +199,7 @@ t.test('those who wait to be admitted count, and those who go while they wait do
   t.match(await second.next(), { type: 'connection' })
 })
 
-t.test('a user may have so many connections, also when they come together; other users have theirs', async (t) => {
+t.test('the limit of connections per user applies when they connect at once, and to each user separately', async (t) => {
   const { app, url } = await startApp(t, {
     authenticate: async ({ query }) => {
       await Promise.resolve()
@@ -219,7 +219,7 @@ t.test('a user may have so many connections, also when they come together; other
   await connect(t, url('?who=user_1'))
 })
 
-t.test('connections without a user are not counted as one user\'s', async (t) => {
+t.test('connections without a user don\'t count as one user\'s', async (t) => {
   const { app, url } = await startApp(t, { limits: { connectionsPerUser: 1 } })
   await Promise.all([connect(t, url()), connect(t, url()), connect(t, url('?userId=undefined'))])
   t.equal(app.wsManager.getStats().totalConnections, 3)

@@ -11,10 +11,10 @@ import { connect } from '../support/ws-client.js'
 
 const RSV1 = 0x40
 const extensions = 'permessage-deflate; client_no_context_takeover'
-/** No more is read of a client whose connection closes, but for what Node reads ahead. */
+/** Nothing more is read from a client whose connection is closing, except what Node.js reads ahead. */
 const MOST_READ_WHILE_CLOSING = 1024 * 1024 + 3 * 64 * 1024
 
-/** What a text becomes in a deflated frame (RFC 7692, section 7.2.1). */
+/** The text as the payload of a compressed frame (RFC 7692, section 7.2.1). */
 function deflated (text: string): Buffer {
   return deflateRawSync(text, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4)
 }
@@ -23,19 +23,19 @@ function deflatedFrame (message: object): Buffer {
   return clientFrame(FIN | RSV1 | TEXT, deflated(JSON.stringify(message)))
 }
 
-/** Some 60 KiB as a message, and 100 bytes as a frame. */
+/** About 60 KiB as a message, and 100 bytes as a frame. */
 const bomb = deflatedFrame({ type: 'mine', filling: 'x'.repeat(60_000) })
 
 interface Gated extends StartedApp {
-  /** The server's ends of all connections, in the order in which they came. */
+  /** The server's ends of all connections, in order of arrival. */
   sockets: Socket[]
   admit: (identity?: Identity | null) => void
-  /** Fires when a client goes before it is admitted. */
+  /** Fires when a client disconnects before admission. */
   signal: () => AbortSignal | undefined
   messages: Array<Record<string, unknown>>
 }
 
-/** An app whose clients wait to be admitted until the test says so. */
+/** An app whose clients wait for admission until the test decides. */
 async function startGated (t: Test, options: AiCanvasWsOptions = {}): Promise<Gated> {
   const verdict = deferred<Identity | null>()
   const [sockets, messages]: [Socket[], Array<Record<string, unknown>>] = [[], []]
@@ -78,10 +78,10 @@ t.test('nothing is inflated before admission', async (t) => {
   t.ok(grown < 8 * 1024 * 1024, `${count} messages of 60 KB cost ${grown} bytes`)
   gated.admit()
   await until(() => gated.messages.length === count)
-  t.ok(gated.messages.every(({ filling }) => (filling as string).length === 60_000), 'after it nothing is missing')
+  t.ok(gated.messages.every(({ filling }) => (filling as string).length === 60_000), 'after admission nothing is missing')
 })
 
-t.test('deflated and plain messages, whole and in pieces, come in order, however the network cuts them', async (t) => {
+t.test('compressed and plain messages, whole and fragmented, arrive in order, however the network splits them', async (t) => {
   const whole = deflated(JSON.stringify({ type: 'mine', at: 2 }))
   const bytes = Buffer.concat([
     deflatedFrame({ type: 'mine', at: 0 }),
@@ -112,10 +112,10 @@ t.test('deflated and plain messages, whole and in pieces, come in order, however
   }
 })
 
-t.test('what came with the upgrade itself is held too', async (t) => {
+t.test('data that arrives with the upgrade request is held too', async (t) => {
   const gated = await startGated(t)
   const peer = new RawClient(t, gated.url(), { extensions })
-  // In the same segment as the request's head, most likely.
+  // Most likely in the same segment as the request's headers.
   peer.socket.write(Buffer.concat([bomb, bomb]))
   await peer.answer
   await until(() => gated.sockets[0]!.bytesRead > 2 * bomb.length)
@@ -125,12 +125,12 @@ t.test('what came with the upgrade itself is held too', async (t) => {
   await until(() => gated.messages.length === 2)
 })
 
-/** Turns the event loop, with I/O in each turn. */
+/** Lets turns of the event loop with I/O pass. */
 async function connectionsOf ({ app }: StartedApp): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise<void>((resolve) => { app.server.getConnections(() => { setImmediate(resolve) }) })
 }
 
-t.test('a client that leaves before it is admitted is noticed', async (t) => {
+t.test('a client that leaves before admission is noticed', async (t) => {
   const ways: Record<string, (peer: RawClient) => unknown> = {
     'with a close frame behind messages': (peer) => {
       peer.socket.write(Buffer.concat([bomb, textFrame('x'), clientFrame(FIN | CLOSE, Buffer.from([3, 232])), bomb]))
@@ -151,16 +151,16 @@ t.test('a client that leaves before it is admitted is noticed', async (t) => {
     await until(() => gated.signal() !== undefined)
     void leave(peer)
     await until(() => gated.signal()!.aborted)
-    if (way.startsWith('with a close')) t.same(readClose(await peer.frame()), { code: 1000, reason: '' }, `${way}: it is answered`)
+    if (way.startsWith('with a close')) t.same(readClose(await peer.frame()), { code: 1000, reason: '' }, `${way}: its close is answered`)
     gated.admit()
     await peer.closed
     await connectionsOf(gated)
-    t.same(gated.messages, [], `${way}: nothing of it is handled`)
+    t.same(gated.messages, [], `${way}: its messages are not handled`)
     t.equal(gated.app.wsManager.getStats().totalConnections, 0)
   }
 })
 
-t.test('a frame that is against the protocol is found out after admission', async (t) => {
+t.test('an invalid frame is detected after admission', async (t) => {
   const gated = await startGated(t)
   const peer = new RawClient(t, gated.url())
   await peer.answer
@@ -173,7 +173,7 @@ t.test('a frame that is against the protocol is found out after admission', asyn
   t.same(gated.messages, [])
 })
 
-t.test('after rate_limited nothing is inflated or handled, and the close frame is still heard', async (t) => {
+t.test('after rate_limited nothing is inflated or handled, and the close frame is still read', async (t) => {
   const gated = await startGated(t, { limits: { burst: 5, messagesPerSecond: 0.001 }, closeTimeoutMs: 60_000 })
   gated.admit()
   const peer = new RawClient(t, gated.url(), { extensions })
@@ -182,7 +182,7 @@ t.test('after rate_limited nothing is inflated or handled, and the close frame i
   t.match(await nextClose(peer), { code: 4001 })
   t.equal(gated.messages.length, 5)
   const { messagesReceived } = gated.app.wsManager.getMetrics()
-  t.equal(messagesReceived, 6, 'what was read together with the one too many is not inflated either')
+  t.equal(messagesReceived, 6, 'data that was read together with the message above the limit is not inflated either')
   peer.socket.write(Buffer.concat([bomb, clientFrame(FIN | PING, 'x'), bomb]))
   t.equal(gated.app.wsManager.getStats().totalConnections, 1)
   peer.socket.write(clientFrame(FIN | CLOSE, Buffer.from([0x0f, 0xa1])))
@@ -191,7 +191,7 @@ t.test('after rate_limited nothing is inflated or handled, and the close frame i
   t.equal(gated.app.wsManager.getMetrics().messagesReceived, messagesReceived)
 })
 
-t.test('so it is with every close by the server', async (t) => {
+t.test('the same holds for every close by the server', async (t) => {
   const closes: Record<string, (gated: Gated) => unknown> = {
     4502: ({ app }) => app.wsManager.revoke('u'),
     1012: ({ app }) => { void app.close() }
@@ -201,7 +201,7 @@ t.test('so it is with every close by the server', async (t) => {
     gated.admit({ userId: 'u' })
     const peer = new RawClient(t, gated.url(), { extensions })
     t.match(await nextMessage(peer), { type: 'connection' })
-    // The beginning of a message: its rest may still come.
+    // The beginning of a message whose rest may still come.
     const started = textFrame({ type: 'mine', filling: 'x'.repeat(1_000) })
     peer.socket.write(started.subarray(0, 500))
     await until(() => gated.sockets[0]!.bytesRead > 500)
@@ -213,7 +213,7 @@ t.test('so it is with every close by the server', async (t) => {
   }
 })
 
-t.test('a client that goes on sending to a connection that closes is not read on, and cut off in time', async (t) => {
+t.test('a client that keeps sending to a closing connection is not read any further, and terminated in time', async (t) => {
   for (const first of [bomb, clientFrame(FIN | 0x3, 'reserved')]) {
     const gated = await startGated(t, { limits: { burst: 1 }, closeTimeoutMs: 300 })
     gated.admit()
@@ -226,13 +226,13 @@ t.test('a client that goes on sending to a connection that closes is not read on
     const flood = Buffer.concat(Array.from({ length: 1_000 }, () => bomb))
     for (let i = 0; i < 200; i++) peer.socket.write(flood)
     await peer.closed
-    t.ok(socket.bytesRead - before <= MOST_READ_WHILE_CLOSING, `it took ${socket.bytesRead - before} bytes of ${200 * flood.length}`)
+    t.ok(socket.bytesRead - before <= MOST_READ_WHILE_CLOSING, `it read ${socket.bytesRead - before} bytes of ${200 * flood.length}`)
     t.ok(gated.messages.length <= 1)
     await until(() => gated.app.wsManager.getStats().totalConnections === 0)
   }
 })
 
-t.test('injectWS: what is said before admission is handled after it', async (t) => {
+t.test('injectWS: messages sent before admission are handled after it', async (t) => {
   const gated = await startGated(t)
   await gated.app.injectWS('/ws', {}, {
     onOpen: (ws) => {
@@ -248,10 +248,10 @@ t.test('injectWS: what is said before admission is handled after it', async (t) 
   t.same(gated.messages.map(({ at }) => at), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
 
-t.test('an update of ws that reads the socket in another way is noticed', async (t) => {
+t.test('an update of ws that reads the socket in another way is detected', async (t) => {
   const gated = await startGated(t)
   gated.admit()
   const client = await connect(t, gated.url())
   t.same(await client.sync(), [])
-  t.equal(gated.sockets[0]!.listenerCount('data'), 1, 'the intake alone')
+  t.equal(gated.sockets[0]!.listenerCount('data'), 1, 'only the intake')
 })

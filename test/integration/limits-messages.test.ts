@@ -25,20 +25,20 @@ async function next (peer: RawClient): Promise<{ type: string }> {
   return JSON.parse((await peer.frame()).payload.toString()) as { type: string }
 }
 
-/** Sends the header of a message that claims to be so long. Answers the close code, or that nobody minds. */
+/** Sends the header of a message with this length. Returns the close code, or that there was none. */
 async function claim (t: Test, options: AiCanvasWsOptions, length: number): Promise<number | 'waits'> {
   const { app, url } = await startApp(t, options)
   const peer = await connectRaw(t, url('?sessionId=s1'))
   const other = await connect(t, url())
   peer.socket.write(clientFrame(FIN | TEXT, '', { length }))
-  // The server's answer, if it has one, precedes what it says after it has had every occasion to read the header.
+  // The server's reply, if any, comes before messages that are sent after it had every chance to read the header.
   for (let i = 0; i < 20; i++) await other.sync()
   await app.wsManager.notifyAIStart('s1', {})
   const frame = await peer.frame()
   return frame.first === (FIN | CLOSE) ? readClose(frame).code : 'waits'
 }
 
-t.test('a message of 64 KiB is taken, and one byte more closes with 1009 that the client sees', async (t) => {
+t.test('a message of 64 KiB is accepted, and one byte more is closed with 1009, which the client sees', async (t) => {
   const { url } = await startApp(t)
   t.equal(messageOf(100).length, 100)
   const client = await connect(t, url(), plain)
@@ -48,7 +48,7 @@ t.test('a message of 64 KiB is taken, and one byte more closes with 1009 that th
   t.match(await client.closed, { code: 1009 })
 })
 
-t.test('a message that is short on the wire and long when inflated is too long', async (t) => {
+t.test('a message that is short on the wire but too long when inflated is closed too', async (t) => {
   const { url } = await startApp(t)
   const client = await connect(t, url())
   t.equal(client.ws.extensions, 'permessage-deflate')
@@ -56,7 +56,7 @@ t.test('a message that is short on the wire and long when inflated is too long',
   t.match(await client.closed, { code: 1009 })
 })
 
-t.test('pieces of a message count together', async (t) => {
+t.test('fragments of a message count together', async (t) => {
   const { url } = await startApp(t)
   const peer = await connectRaw(t, url())
   peer.socket.write(clientFrame(TEXT, 'x'.repeat(40_000)))
@@ -64,18 +64,18 @@ t.test('pieces of a message count together', async (t) => {
   t.match(readClose(await peer.frame()), { code: 1009 })
 })
 
-t.test('a length is refused when it is announced, before a byte of it is sent', async (t) => {
-  const onMessage = (): void => { /* takes everything */ }
+t.test('a message is refused when its length is announced, before its first byte is sent', async (t) => {
+  const onMessage = (): void => { /* accepts everything */ }
   t.equal(await claim(t, {}, 64 * 1024), 'waits')
   t.equal(await claim(t, {}, 64 * 1024 + 1), 1009)
-  t.equal(await claim(t, { onMessage }, 100 * MiB), 'waits', 'an app that takes messages has the documented 100 MiB')
+  t.equal(await claim(t, { onMessage }, 100 * MiB), 'waits', 'with onMessage the limit is the documented 100 MiB')
   t.equal(await claim(t, { onMessage }, 100 * MiB + 1), 1009)
-  t.equal(await claim(t, { onMessage, websocket: { maxPayload: 1000 } }, 1001), 1009, 'what the app says itself goes first')
+  t.equal(await claim(t, { onMessage, websocket: { maxPayload: 1000 } }, 1001), 1009, 'the app\'s own limit has precedence')
   t.equal(await claim(t, { websocket: { maxPayload: 200 * MiB } }, 200 * MiB), 'waits', 'in either direction')
   t.equal(await claim(t, { websocket: {} }, 64 * 1024 + 1), 1009, 'other options change nothing')
 })
 
-t.test('an app that takes messages gets long ones', async (t) => {
+t.test('an app with onMessage receives long messages', async (t) => {
   const got = deferred<number>()
   const { url } = await startApp(t, { onMessage: ({ filling }) => { got.resolve((filling as string).length) } })
   const client = await connect(t, url(), plain)
@@ -83,7 +83,7 @@ t.test('an app that takes messages gets long ones', async (t) => {
   t.equal(await got.promise, 8 * MiB - 28)
 })
 
-t.test('after 1009 nobody is left, and others notice nothing', async (t) => {
+t.test('after 1009 no connection is left, and others are not affected', async (t) => {
   const { app, url } = await startApp(t)
   const other = await connect(t, url('?sessionId=s1'))
   const client = await connect(t, url('?sessionId=s1'), plain)
@@ -94,20 +94,20 @@ t.test('after 1009 nobody is left, and others notice nothing', async (t) => {
   t.match(await other.next(), { type: 'ai_start' })
 })
 
-t.test('a flood is told, and closed with a code that says come back later', async (t) => {
+t.test('a flood is answered with an error, and closed with a code that asks for a later reconnect', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   for (let i = 0; i < 2000; i++) client.send({ type: 'ping' })
   t.same(await client.closed, flooded)
   const answers = client.waiting
   const pongs = answers.filter(({ type }) => type === 'pong').length
-  t.ok(pongs >= 100 && pongs < 200, `the burst is answered, and not the flood: ${pongs}`)
+  t.ok(pongs >= 100 && pongs < 200, `the burst is answered, but not the flood: ${pongs}`)
   t.match(answers.at(-1), { type: 'error', code: 'rate_limited' })
   t.equal(answers.length, pongs + 1)
   t.match(app.wsManager.getMetrics(), { errors: { rate_limited: 1 }, closes: { rateLimited: 1 } })
 })
 
-t.test('what the server does not understand counts as well', async (t) => {
+t.test('invalid messages count as well', async (t) => {
   const floods: Record<string, (client: TestClient) => void> = {
     'no JSON': (client) => { client.send('{') },
     'binary': (client) => { client.ws.send(Buffer.alloc(1)) },
@@ -125,7 +125,7 @@ t.test('what the server does not understand counts as well', async (t) => {
   }
 })
 
-t.test('a flood does not hold up others', async (t) => {
+t.test('a flood does not delay other clients', async (t) => {
   const { app, url } = await startApp(t)
   const quiet = await connect(t, url('?sessionId=s1'))
   const loud = await connect(t, url('?sessionId=s1'))
@@ -136,13 +136,13 @@ t.test('a flood does not hold up others', async (t) => {
   t.same(await quiet.sync(), [])
 })
 
-t.test('a steady rate within the limit is no flood', async (t) => {
+t.test('a steady rate within the limit is not a flood', async (t) => {
   const { url } = await startApp(t, { limits: { messagesPerSecond: 1000, burst: 2 } })
   const client = await connect(t, url())
   const until = performance.now() + 300
   let sent = 0
   while (performance.now() < until) {
-    // One round trip takes what it takes; the limit refills by one message each millisecond.
+    // The duration of a round trip is unknown. The limit refills by one message per millisecond.
     await new Promise((resolve) => { setTimeout(resolve, 3) })
     t.same(await client.sync(), [])
     sent++
@@ -150,7 +150,7 @@ t.test('a steady rate within the limit is no flood', async (t) => {
   t.ok(sent > 2, 'more than the burst')
 })
 
-t.test('a flood of ping frames ends the connection, and one now and then is answered', async (t) => {
+t.test('a flood of ping frames ends the connection, and occasional ones are answered', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   client.ws.ping('here')
@@ -166,12 +166,12 @@ t.test('a flood of ping frames ends the connection, and one now and then is answ
   const pings = Buffer.concat(Array.from({ length: 100_000 }, () => clientFrame(FIN | PING, 'x'.repeat(125))))
   peer.socket.write(pings)
   await peer.closed
-  t.ok(peer.socket.bytesRead < pings.length / 10, 'they are not all answered')
+  t.ok(peer.socket.bytesRead < pings.length / 10, 'not all are answered')
   await until(() => app.wsManager.getStats().totalConnections === 0)
 })
 
-t.test('a client is told the size that a message may have', async (t) => {
-  const onMessage = (): void => { /* takes everything */ }
+t.test('the client is told the maximum size of a message', async (t) => {
+  const onMessage = (): void => { /* accepts everything */ }
   const told = async (options: AiCanvasWsOptions, theirs?: number): Promise<unknown> => {
     const { url } = await startApp(t, options, {}, async (app) => {
       if (theirs !== undefined) await app.register(fastifyWebsocket, { options: { maxPayload: theirs } })
@@ -183,10 +183,10 @@ t.test('a client is told the size that a message may have', async (t) => {
   t.equal(await told({ onMessage }), 100 * MiB)
   t.equal(await told({ onMessage, websocket: { maxPayload: 1000 } }), 1000)
   t.equal(await told({ websocket: { maxPayload: 0 } }), undefined)
-  t.equal(await told({}, 5000), 5000, 'that of the app, where it registered @fastify/websocket itself')
+  t.equal(await told({}, 5000), 5000, 'the app\'s limit, if it registered @fastify/websocket itself')
 })
 
-t.test('250 sessions are followed with one message', async (t) => {
+t.test('one message subscribes to 250 sessions', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   const ids = Array.from({ length: 250 }, (_, at) => `s${at}`)
@@ -199,7 +199,7 @@ t.test('250 sessions are followed with one message', async (t) => {
   t.match(await app.wsManager.notifyAIStart('s249', {}), { recipients: 0 })
 })
 
-t.test('thousands of subscribes: so many sessions, then too_many_sessions, then a flood', async (t) => {
+t.test('thousands of subscribes: up to the limit of sessions, then too_many_sessions, then a flood', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url())
   for (let i = 0; i < 3000; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
@@ -207,14 +207,14 @@ t.test('thousands of subscribes: so many sessions, then too_many_sessions, then 
   const answers = client.waiting
   const count = (wanted: string): number => answers.filter(({ type, code }) => (code ?? type) === wanted).length
   t.equal(count('subscribed'), 250)
-  t.ok(count('too_many_sessions') >= 100, 'those beyond are told')
+  t.ok(count('too_many_sessions') >= 100, 'those above the limit are refused')
   t.equal(count('rate_limited'), 1)
-  t.ok(answers.length < 550, `a flood is not answered to its end: ${answers.length}`)
+  t.ok(answers.length < 550, `the flood is not answered to its end: ${answers.length}`)
   await until(() => app.wsManager.getStats().totalConnections === 0)
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
 })
 
-t.test('a client that may not follow more stays, and has room again when it leaves one', async (t) => {
+t.test('a client at the limit of sessions stays connected, and has room again after an unsubscribe', async (t) => {
   const { url } = await startApp(t, { limits: { sessionsPerConnection: 2 } })
   const client = await connect(t, url('?sessionId=s1'))
   const ask = async (sessionId: string): Promise<object> => {
@@ -223,13 +223,13 @@ t.test('a client that may not follow more stays, and has room again when it leav
   }
   t.match(await ask('s2'), { type: 'subscribed' })
   t.match(await ask('s3'), { type: 'error', code: 'too_many_sessions', sessionId: 's3' })
-  t.match(await ask('s1'), { type: 'subscribed' }, 'one that it follows is not one more')
+  t.match(await ask('s1'), { type: 'subscribed' }, 'resubscribing does not count twice')
   client.send({ type: 'unsubscribe', sessionId: 's2' })
   t.match(await client.next(), { type: 'unsubscribed' })
   t.match(await ask('s3'), { type: 'subscribed' })
 })
 
-t.test('following 250 sessions again at once after a drop is fine, and so is talking on', async (t) => {
+t.test('resubscribing to 250 sessions after a disconnect is within the limits, and so are further messages', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s0'))
   for (let i = 0; i < 250; i++) client.send({ type: 'subscribe', sessionId: `s${i}` })
@@ -239,7 +239,7 @@ t.test('following 250 sessions again at once after a drop is fine, and so is tal
   t.match(app.wsManager.getMetrics(), { errors: {}, closes: {} })
 })
 
-t.test('asking for one session again and again while it is being decided keeps one question open', async (t) => {
+t.test('subscribing to one session repeatedly while it is being authorized keeps one call pending', async (t) => {
   let open = 0
   let most = 0
   const { url } = await startApp(t, {
@@ -254,11 +254,11 @@ t.test('asking for one session again and again while it is being decided keeps o
   const client = await connect(t, url())
   for (let i = 0; i < 50; i++) client.send({ type: 'subscribe', sessionId: 's1' })
   for (let i = 0; i < 50; i++) t.match(await client.next(), { type: 'subscribed', sessionId: 's1' })
-  t.same(await client.sync(), [], 'each is answered, and none twice')
+  t.same(await client.sync(), [], 'each is answered once')
   t.equal(most, 1)
 })
 
-t.test('what is no WebSocket frame closes with the code that says so, and the server goes on', async (t) => {
+t.test('data that is not a WebSocket frame is closed with the matching code, and the server continues', async (t) => {
   const wrong: Array<[string, Buffer, number]> = [
     ['a frame without a mask', clientFrame(FIN | TEXT, '{"type":"ping"}', { masked: false }), 1002],
     ['a reserved opcode', clientFrame(FIN | 0x3, 'x'), 1002],
@@ -290,7 +290,7 @@ t.test('what is no WebSocket frame closes with the code that says so, and the se
   t.same(await other.sync(), [])
 })
 
-t.test('deflated rubbish closes, and the server goes on', async (t) => {
+t.test('invalid compressed data is closed, and the server continues', async (t) => {
   const { app, url } = await startApp(t)
   const peer = new RawClient(t, url(), { extensions: 'permessage-deflate; client_max_window_bits' })
   t.match(await peer.answer, /permessage-deflate/)
@@ -301,7 +301,7 @@ t.test('deflated rubbish closes, and the server goes on', async (t) => {
   await until(() => app.wsManager.getStats().totalConnections === 0)
 })
 
-t.test('a peer that stops in the middle of a frame is served on, and is gone when it goes', async (t) => {
+t.test('a peer that stops in the middle of a frame is still served, and removed when it disconnects', async (t) => {
   const { app, url } = await startApp(t)
   for (const part of [textFrame({ type: 'ping' }).subarray(0, 1), textFrame({ type: 'ping' }).subarray(0, 9), clientFrame(TEXT, '{"type":')]) {
     const peer = await connectRaw(t, url('?sessionId=s1'))
@@ -313,7 +313,7 @@ t.test('a peer that stops in the middle of a frame is served on, and is gone whe
   }
 })
 
-t.test('a peer that only ever begins is cut off by the heartbeat: half a frame is no sign of life', async (t) => {
+t.test('a peer that only ever begins frames is terminated by the heartbeat: an incomplete frame is no sign of life', async (t) => {
   const { app, url } = await startApp(t, { heartbeatIntervalMs: 100 })
   const peer = await connectRaw(t, url())
   const dripping = setInterval(() => { peer.socket.write(clientFrame(CONTINUATION, '')) }, 10)
@@ -323,14 +323,14 @@ t.test('a peer that only ever begins is cut off by the heartbeat: half a frame i
   t.equal(app.wsManager.getStats().totalConnections, 0)
 })
 
-t.test('a message in more pieces than anybody needs closes, without a rate limit too', async (t) => {
+t.test('a message with an unreasonable number of fragments is closed, even without a rate limit', async (t) => {
   const { url } = await startApp(t, { limits: { burst: Infinity } })
   const peer = await connectRaw(t, url())
   peer.socket.write(Buffer.concat([clientFrame(TEXT, 'x'), ...Array.from({ length: 40_000 }, () => clientFrame(CONTINUATION, 'x'))]))
   t.match(readClose(await peer.frame()), { code: 1008 })
 })
 
-t.test('a bad query is closed with 4500 and a reason that says what is wrong', async (t) => {
+t.test('an invalid query is closed with 4500 and a reason that says what is wrong', async (t) => {
   const { url } = await startApp(t)
   const bad: Array<[string, RegExp]> = [
     ['?sessionId=a&sessionId=b', /sessionId is given more than once/],
@@ -353,7 +353,7 @@ t.test('a bad query is closed with 4500 and a reason that says what is wrong', a
   }
 })
 
-t.test('odd ids that are none of these are taken as they are', async (t) => {
+t.test('unusual but valid ids are accepted unchanged', async (t) => {
   const { app, url } = await startApp(t)
   for (const id of ['x'.repeat(256), '😀'.repeat(128), '__proto__', 'constructor', 'toString', '../..', '<b>', '"', '{}', 'null', ' ', 'a&b=c', '日本語', '%']) {
     const client = await connect(t, url(`?sessionId=${encodeURIComponent(id)}&userId=${encodeURIComponent(id)}`))
@@ -365,17 +365,17 @@ t.test('odd ids that are none of these are taken as they are', async (t) => {
   }
 })
 
-t.test('a query that nobody asked for does no harm', async (t) => {
+t.test('unknown query parameters have no effect', async (t) => {
   const { app, url } = await startApp(t)
   for (const query of ['?', '?&&&', '?=', '?__proto__=x', '?__proto__[userId]=x', '?constructor[prototype][userId]=x', '?sessionId[]=a', '?%', '?%E0%A4%A', '?attempt=Infinity&attempt=2']) {
     const { clientId } = await connect(t, url(query))
     const [client] = app.wsManager.getStats().clients.filter(({ id }) => id === clientId)
     t.same(client, { id: clientId, isAlive: true, state: 1 }, query)
   }
-  t.notOk('userId' in {}, 'no prototype was touched')
+  t.notOk('userId' in {}, 'no prototype was modified')
 })
 
-t.test('a message in many small fragments is a flood; in a few, or in large ones, it is not', async (t) => {
+t.test('a message in many small fragments is a flood; one in a few or in large fragments is not', async (t) => {
   const { url } = await startApp(t, { limits: { burst: 50, messagesPerSecond: 0.001 }, onMessage: (_message, client) => { client.send({ type: 'taken' }) } })
   const inFragments = (message: object, count: number): Buffer => {
     const text = JSON.stringify(message)

@@ -10,7 +10,7 @@ async function tabs (t: Test, count: number, url: string): Promise<TestClient[]>
 
 const typesOf = (messages: Message[]): string[] => messages.map(({ type }) => type)
 
-t.test('the server-side API is used as documented', async (t) => {
+t.test('the server-side API works as documented', async (t) => {
   const { origin, url } = await startApp(t)
   const client = await connect(t, url('?userId=user_123&sessionId=session_123'))
   const { call: log, next } = recorder()
@@ -21,7 +21,7 @@ t.test('the server-side API is used as documented', async (t) => {
 
   t.same(await next(), ['Active connections: 1'])
   t.match(await client.next(), { type: 'ai_complete', sessionId: 'session_123', result: { mode: 'generate', contentLength: 5000, chunks: 100 } })
-  // Fewer chunks than the job had that has just ended: another run begins.
+  // Fewer chunks than the job that has just ended: another run begins.
   t.match(await client.next(), { type: 'ai_progress', sessionId: 'session_123', progress: { chunksReceived: 25, contentLength: 1250 } })
   t.match(await client.next(), { type: 'ai_error', sessionId: 'session_123', error: { message: 'Rate limit exceeded', type: 'rate_limit_error' } })
   t.match(await client.next(), { type: 'ai_start', sessionId: 'session_123', task: { prompt: 'Create component', mode: 'generate' } })
@@ -29,7 +29,7 @@ t.test('the server-side API is used as documented', async (t) => {
   t.same(await client.sync(), [])
 })
 
-t.test('the documented metrics can be computed, and are there already', async (t) => {
+t.test('the documented metrics can be computed, and are available from the start', async (t) => {
   const { app, origin, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s&attempt=1'))
   await connect(t, url())
@@ -48,7 +48,7 @@ t.test('the documented metrics can be computed, and are there already', async (t
   t.same(Object.keys(metrics).slice(0, 6), Object.keys(documented))
 })
 
-t.test('every tab that follows a session gets each message, once and in order, and nobody else does', async (t) => {
+t.test('each tab that is subscribed to a session receives each message once and in order; others receive none', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const subscribers = await tabs(t, 40, url('?sessionId=s1'))
@@ -57,7 +57,7 @@ t.test('every tab that follows a session gets each message, once and in order, a
   for (let chunk = 1; chunk <= 20; chunk++) receipts.push(await wsManager.notifyAIProgress('s1', { chunksReceived: chunk }))
   receipts.push(await wsManager.notifyAIComplete('s1', { chunks: 20 }))
   t.ok(receipts.every(({ recipients }) => recipients === 40))
-  t.same([receipts[0]!.seq, receipts.at(-1)!.seq], [1, 2], 'progress is not numbered')
+  t.same([receipts[0]!.seq, receipts.at(-1)!.seq], [1, 2], 'progress has no sequence number')
   t.equal(receipts[0]!.epoch, receipts.at(-1)!.epoch)
 
   const [first, ...rest] = await Promise.all(subscribers.map((tab) => tab.sync()))
@@ -67,14 +67,14 @@ t.test('every tab that follows a session gets each message, once and in order, a
   for (const other of others) t.same(await other.sync(), [])
 })
 
-t.test('one socket follows two sessions, and leaves one or all', async (t) => {
+t.test('one socket subscribes to two sessions, and unsubscribes from one or all', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const client = await connect(t, url('?sessionId=s1'))
   client.send({ type: 'subscribe', sessionId: 's2' })
   t.match(await client.next(), { type: 'subscribed', sessionId: 's2' })
 
-  // In one tick, so that they leave together: the order is still that of the calls.
+  // In one tick, so that they are sent together; the order is still that of the calls.
   for (const sessionId of ['s1', 's2', 's1', 's2', 's2']) void wsManager.notifyAIStart(sessionId, {})
   t.same((await client.sync()).map(({ sessionId, seq }) => [sessionId as string, seq as number]),
     [['s1', 1], ['s2', 1], ['s1', 2], ['s2', 2], ['s2', 3]])
@@ -92,7 +92,7 @@ t.test('one socket follows two sessions, and leaves one or all', async (t) => {
   t.same(await client.sync(), [])
 })
 
-t.test('a session followed twice is delivered once', async (t) => {
+t.test('after subscribing twice, a session\'s messages are delivered once', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'))
   client.send({ type: 'subscribe', sessionId: 's1' })
@@ -101,7 +101,7 @@ t.test('a session followed twice is delivered once', async (t) => {
   t.same(typesOf(await client.sync()), ['ai_start'])
 })
 
-t.test('a user\'s message reaches each of their connections, whatever those follow, and no other user\'s', async (t) => {
+t.test('a user\'s message reaches all of the user\'s connections, whatever their sessions, and no other user\'s', async (t) => {
   const { app, url } = await startApp(t)
   const mine = [await connect(t, url('?userId=u1&sessionId=s1')), await connect(t, url('?userId=u1&sessionId=s2'))]
   const theirs = await connect(t, url('?userId=u2&sessionId=s1'))
@@ -114,14 +114,14 @@ t.test('a user\'s message reaches each of their connections, whatever those foll
   t.match(await app.wsManager.broadcastToUser('u1', { type: 'notification' }), { recipients: 1 })
 })
 
-t.test('a broadcast reaches everyone', async (t) => {
+t.test('a broadcast reaches all connections', async (t) => {
   const { app, url } = await startApp(t)
   const clients = [await connect(t, url()), await connect(t, url('?userId=u1')), await connect(t, url('?sessionId=s1'))]
   t.match(await app.wsManager.broadcast({ type: 'maintenance', inMinutes: 5 }), { recipients: 3 })
   for (const client of clients) t.match(await client.sync(), [{ type: 'maintenance', inMinutes: 5, timestamp: /Z$/ }])
 })
 
-t.test('a session that nobody follows can be notified: no error, and the next who comes knows where it is', async (t) => {
+t.test('notifying a session without subscribers is no error, and the next subscriber gets its position', async (t) => {
   const { app, url } = await startApp(t)
   const bystander = await connect(t, url())
   t.match(await app.wsManager.notifyAIStart('s1', {}), { seq: 1, recipients: 0 })
@@ -132,7 +132,7 @@ t.test('a session that nobody follows can be notified: no error, and the next wh
   t.match(await bystander.next(), { type: 'subscribed', seq: 2 })
 })
 
-t.test('fields of the app\'s own pass through, in jobs and in broadcasts', async (t) => {
+t.test('the app\'s own fields are passed through, in jobs and in broadcasts', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'))
   void app.wsManager.notifyAIStart('s1', { prompt: 'x', model: { name: 'm', temperature: 0.2 } })
@@ -149,14 +149,14 @@ t.test('fields of the app\'s own pass through, in jobs and in broadcasts', async
   ])
 })
 
-t.test('an Error is told with the type that its status means, and without its stack', async (t) => {
+t.test('an Error is reported with the type of its status, and without its stack', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'))
   await app.wsManager.notifyAIError('s1', Object.assign(new Error('429 too many'), { status: 429, headers: { 'x-request-id': 'secret' } }))
   t.same((await client.next()).error, { message: 'too many', type: 'rate_limit_error', retryable: true })
 })
 
-t.test('what can\'t be written as JSON rejects, and nothing of it is sent; an end ends the job', async (t) => {
+t.test('a value that JSON can\'t represent rejects and is not sent; as a job\'s end it ends the job', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?userId=u1&sessionId=s1'))
   const cycle: Record<string, unknown> = {}
@@ -172,7 +172,7 @@ t.test('what can\'t be written as JSON rejects, and nothing of it is sent; an en
   t.equal(app.wsManager.getMetrics().failed, 6)
 })
 
-t.test('the batching example runs as it stands', async (t) => {
+t.test('the batching example runs as documented', async (t) => {
   const { app, origin, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=session_123'))
   const { context } = browser(t, origin, { wsManager: app.wsManager, sessionId: 'session_123' })
@@ -186,7 +186,7 @@ t.test('the batching example runs as it stands', async (t) => {
   t.same(await client.sync(), [])
 })
 
-t.test('a batcher sends what there is each 100 ms, when told to, and when it is closed', async (t) => {
+t.test('a batcher sends its contents every 100 ms, on flush, and on close', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s1'))
   const batcher = app.wsManager.createBatcher('s1')
@@ -194,7 +194,7 @@ t.test('a batcher sends what there is each 100 ms, when told to, and when it is 
   batcher.push({ n: 1 })
   batcher.push({ n: 2 })
   t.match(await client.next(), { type: 'batch_update', sessionId: 's1', messages: [{ n: 1 }, { n: 2 }], timestamp: /Z$/ })
-  t.ok(performance.now() - since >= 99, 'it waited for company')
+  t.ok(performance.now() - since >= 99, 'it waited for more')
 
   const slow = app.wsManager.createBatcher('s1', { intervalMs: 3_600_000 })
   slow.push({ n: 3 })
@@ -207,10 +207,10 @@ t.test('a batcher sends what there is each 100 ms, when told to, and when it is 
 
   app.wsManager.createBatcher('s1', { intervalMs: 3_600_000 }).push({ n: 6 })
   await app.close()
-  t.match(await client.next(), { messages: [{ n: 6 }] }, 'the app\'s end loses nothing')
+  t.match(await client.next(), { messages: [{ n: 6 }] }, 'closing the app loses nothing')
 })
 
-t.test('after close every notification resolves, to nobody', async (t) => {
+t.test('after close every notification resolves with zero recipients', async (t) => {
   const { app, url } = await startApp(t)
   await connect(t, url('?userId=u1&sessionId=s1'))
   await app.close()

@@ -68,12 +68,12 @@ for (const [name, prepare] of Object.entries(beside)) {
     t.match(await connection.until(/x"}}$/), /^HTTP\/1\.1 200 OK/, 'on the same connection, with a body')
     connection.text = ''
     connection.write(upgradeRequest('POST /echo', { ...h2c, headers: [...h2c.headers, type, 'Transfer-Encoding: chunked'], body: '5\r\n[1,2,\r\n2\r\n3]\r\n0\r\n\r\n' }))
-    t.match(await connection.until(/\]}$/), /{"body":\[1,2,3\]}$/, 'with a body in chunks')
+    t.match(await connection.until(/\]}$/), /{"body":\[1,2,3\]}$/, 'with a chunked body')
     connection.text = ''
     connection.write(upgradeRequest('POST /echo', { ...h2c, headers: [...h2c.headers, type, 'Content-Length: 2', 'Expect: 100-continue'] }))
     await connection.until(/^HTTP\/1\.1 100 Continue\r\n\r\n$/)
     connection.write('[]')
-    t.match(await connection.until(/\]}$/), /{"body":\[\]}$/, 'with a body that waits to be asked for')
+    t.match(await connection.until(/\]}$/), /{"body":\[\]}$/, 'with a body that waits for 100 Continue')
     connection.text = ''
     connection.write(upgradeRequest('GET /hello', h2c) + upgradeRequest('GET /hello', { upgrade: 'TLS/1.0', headers: ['X-Name: second'] }) + 'GET /hello HTTP/1.1\r\nHost: x\r\nX-Name: third\r\n\r\n')
     t.match(await connection.until(/third"}$/), /world[\s\S]*second[\s\S]*third/, 'and several at once')
@@ -98,7 +98,7 @@ t.test('the same over TLS, beside HTTP/2', async (t) => {
   }
 })
 
-t.test('a request whose headers Node has cut off is refused: its length could be among them', async (t) => {
+t.test('a request whose headers Node.js has truncated is refused, because its length could be missing', async (t) => {
   const { app, port } = await start(t, undefined, { http: { maxHeaderSize: 64 * 1024 } })
   const ask = async (headers: string[]): Promise<string> => {
     const connection = new RawConnection(t, port).write(upgradeRequest('GET /hello', { ...h2c, headers }))
@@ -111,7 +111,7 @@ t.test('a request whose headers Node has cut off is refused: its length could be
   t.match(await ask(Array.from({ length: 1500 }, (_, n) => `a${n}: 1`)), /^HTTP\/1\.1 200 /)
 })
 
-t.test('curl --http2 and Java\'s HttpClient get their answers', async (t) => {
+t.test('curl --http2 and Java\'s HttpClient receive their responses', async (t) => {
   const started = await start(t)
   const url = `http://127.0.0.1:${started.port}`
   const curl = async (...args: string[]): Promise<string> => (await run('curl', ['-sS', '--http2', '--max-time', '20', ...args])).stdout
@@ -140,7 +140,7 @@ t.test('curl --http2 and Java\'s HttpClient get their answers', async (t) => {
   t.equal(stdout, '200 17\n200 100012\n200 17\n')
 })
 
-t.test('Socket.IO connects beside us, and its end of others is reported', async (t) => {
+t.test('Socket.IO connects beside the plugin, and its termination of other upgrades is reported', async (t) => {
   let io: SocketServer | undefined
   const started = await start(t, (app) => { io = new SocketServer(app.server, { serveClient: false, transports: ['websocket'] }) })
   const client = new WebSocket(`ws://127.0.0.1:${started.port}/socket.io/?EIO=4&transport=websocket`)
@@ -155,7 +155,7 @@ t.test('Socket.IO connects beside us, and its end of others is reported', async 
   io!.disconnectSockets(true)
 })
 
-t.test('Vite\'s HMR socket connects beside us', async (t) => {
+t.test('Vite\'s HMR socket connects beside the plugin', async (t) => {
   const started = await start(t, async (app) => {
     const vite = await createVite({
       configFile: false, root: mkdtempSync(join(tmpdir(), 'vite-')), logLevel: 'silent', appType: 'custom',
@@ -172,7 +172,7 @@ t.test('Vite\'s HMR socket connects beside us', async (t) => {
   t.match(await connection.until(/}$/), /"world"/)
 })
 
-t.test('@fastify/http-proxy with WebSockets works beside us', async (t) => {
+t.test('@fastify/http-proxy with WebSockets works beside the plugin', async (t) => {
   const upstream = new WebSocketServer({ port: 0, host: '127.0.0.1' })
   t.teardown(() => { upstream.close() })
   upstream.on('connection', (socket) => { socket.send('{"type":"upstream"}') })
@@ -186,7 +186,7 @@ t.test('@fastify/http-proxy with WebSockets works beside us', async (t) => {
   await client.close()
 })
 
-t.test('an upgrade that other listeners leave alone is ended when the app closes, and what they took is not', async (t) => {
+t.test('on close, upgrades that other listeners ignore are ended, and those that they handle are not', async (t) => {
   const taken: Array<{ end: () => void }> = []
   const started = await start(t, (app) => {
     app.server.on('upgrade', (request, socket) => {
@@ -202,13 +202,13 @@ t.test('an upgrade that other listeners leave alone is ended when the app closes
   const closing = started.app.close()
   await left.ended
   t.equal(left.text, '')
-  t.equal(mine.socket.readableEnded, false, 'theirs is theirs')
+  t.equal(mine.socket.readableEnded, false, 'other listeners keep their upgrades')
   taken[0]!.end()
   mine.socket.end()
   await closing
 })
 
-t.test('where the app registered @fastify/websocket beside other listeners, one line says so', async (t) => {
+t.test('if the app registered @fastify/websocket beside other listeners, one log line says so', async (t) => {
   const warnings = async (prepare: (app: FastifyInstance) => unknown): Promise<Line[]> => {
     const { lines, stream } = captureLog()
     const app = Fastify({ logger: { level: 'warn', stream } })
@@ -220,9 +220,9 @@ t.test('where the app registered @fastify/websocket beside other listeners, one 
   }
   const theirs = (app: FastifyInstance): unknown => app.register(fastifyWebsocket, { options: { maxPayload: 1024 } })
   t.same(await warnings(theirs), [])
-  t.same(await warnings((app) => { app.server.on('upgrade', () => { /* another party */ }) }), [])
+  t.same(await warnings((app) => { app.server.on('upgrade', () => { /* another listener */ }) }), [])
   t.match(await warnings(async (app) => {
     await theirs(app)
-    app.server.on('upgrade', () => { /* another party */ })
+    app.server.on('upgrade', () => { /* another listener */ })
   }), [{ level: 40, listeners: 1, msg: /@fastify\/websocket, registered by the app, handles every upgrade request.* register ai-canvas-ws instead/ }])
 })

@@ -10,18 +10,18 @@ import { TestClient, type Message } from '../support/ws-client.js'
 
 const AUTH_TIMEOUT_MS = 10
 
-/** How a hook fails: at once, as a promise, or as a promise when nobody waits for it any more. */
+/** How a hook fails: by a throw, by a rejection, or by a rejection after its timeout. */
 const modes = ['throws', 'rejects', 'rejects late'] as const
 type Mode = typeof modes[number]
 
 interface Failing extends StartedApp {
   lines: Line[]
-  /** From now on the hook of this name fails so. */
+  /** Makes the hook of this name fail in this way from now on. */
   arm: (name: string, mode: Mode, make: () => unknown) => void
   connect: (query?: string) => Promise<TestClient>
 }
 
-/** What reached nobody: it would have ended the process. */
+/** Unhandled rejections, which would have ended the process. */
 const unheard: unknown[] = []
 const listen = (reason: unknown): void => { unheard.push(reason) }
 process.on('unhandledRejection', listen)
@@ -47,7 +47,7 @@ async function startFailing (t: Test): Promise<Failing> {
     join: (stream, since) => failing('broker.join', () => memory.join(stream, since)),
     leave: (stream) => {
       memory.leave(stream)
-      // A promise that it returns is nobody's.
+      // Nothing handles a promise that it returns.
       if (armed?.mode === 'throws') void hook('broker.leave', undefined)
     },
     currentJob: (stream) => failing('broker.currentJob', () => memory.currentJob(stream)),
@@ -87,7 +87,7 @@ async function ask (client: TestClient, message: object): Promise<Told> {
   return client.next()
 }
 
-/** Makes a hook fail, and returns what its client was told. */
+/** Makes a hook fail, and returns the message to its client. */
 type Case = (failing: Failing, arm: () => void) => Promise<unknown>
 
 const hooks: Record<string, Case> = {
@@ -177,7 +177,7 @@ const hooks: Record<string, Case> = {
   }
 }
 
-t.test('whatever a hook throws, its client is told and the server goes on', async (t) => {
+t.test('whatever a hook throws, its client is notified and the server continues', async (t) => {
   for (const [name, run] of Object.entries(hooks)) {
     const failing = await startFailing(t)
     for (const [what, make] of Object.entries(oddErrors)) {
@@ -187,16 +187,16 @@ t.test('whatever a hook throws, its client is told and the server goes on', asyn
         t.equal(outcome, 'refused', `${name} ${mode} ${what}`)
       }
     }
-    // The late ones are late now.
+    // The late failures have timed out now.
     await sleep(5 * AUTH_TIMEOUT_MS)
     const client = await failing.connect()
-    t.match(await client.next(), { type: 'connection' }, `${name}: others come in`)
+    t.match(await client.next(), { type: 'connection' }, `${name}: other clients are admitted`)
     client.ws.terminate()
   }
   t.same(unheard, [])
 })
 
-/** Reports something that throws when it is read, or that is what was thrown. Returns what a subscriber of the job is told at its end. */
+/** Reports a value that throws when it is read, or one that was thrown. Returns the job's end as a subscriber receives it. */
 const reports: Record<string, (app: StartedApp['app'], make: () => unknown) => unknown> = {
   'notifyAIError': (app, make) => app.wsManager.notifyAIError('r', make() as Error),
   'handle.error': (app, make) => app.wsManager.startAI('r', {}).error(make() as Error),
@@ -225,7 +225,7 @@ async function rejected (make: () => unknown): Promise<string[]> {
   throw make()
 }
 
-t.test('whatever is reported, the job ends', async (t) => {
+t.test('whatever value is reported, the job ends', async (t) => {
   const { app, connect } = await startFailing(t)
   const client = await connect('?sessionId=r')
   await client.next()
@@ -252,7 +252,7 @@ t.test('whatever is reported, the job ends', async (t) => {
   t.same(unheard, [])
 })
 
-t.test('an identity that can\'t be read lets nobody in', async (t) => {
+t.test('an identity that can\'t be read admits no client', async (t) => {
   const identity = { get userId (): string { throw Symbol('s') as unknown as Error } }
   const { app } = await startApp(t, { authenticate: () => identity, authorize: true })
   await app.ready()

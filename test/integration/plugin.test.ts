@@ -10,7 +10,7 @@ import { captureLog } from '../support/log.js'
 import { memoryBroker } from '../support/memory-broker.js'
 import { connect, open, TestClient } from '../support/ws-client.js'
 
-/** An app that does not listen. Closed when the test ends. */
+/** Creates an app that does not listen. Closes it when the test ends. */
 function quietApp (t: Test, options: FastifyServerOptions = {}): FastifyInstance {
   const app = Fastify(options)
   t.teardown(() => app.close())
@@ -33,7 +33,7 @@ t.test('the default export and the named one are the same', (t) => {
   t.end()
 })
 
-t.test('a request that is no upgrade is told to upgrade', async (t) => {
+t.test('a request without an upgrade is answered with 426', async (t) => {
   const { app } = await startApp(t)
   for (const method of ['GET', 'HEAD'] as const) {
     const response = await app.inject({ method, url: '/ws?sessionId=s1' })
@@ -43,7 +43,7 @@ t.test('a request that is no upgrade is told to upgrade', async (t) => {
   t.equal((await app.inject({ method: 'POST', url: '/ws' })).statusCode, 404)
 })
 
-t.test('a path and a prefix can be given', async (t) => {
+t.test('a path and a prefix can be set', async (t) => {
   const { app, url } = await startApp(t, { prefix: '/realtime', path: '/socket' })
   t.match(url(), /\/realtime\/socket$/)
   await connect(t, url())
@@ -51,7 +51,7 @@ t.test('a path and a prefix can be given', async (t) => {
   t.equal((await app.inject('/ws')).statusCode, 404)
 })
 
-t.test('in an encapsulated context the routes are below its prefix, and the manager is that context\'s', async (t) => {
+t.test('in an encapsulated context the routes have its prefix, and the manager belongs to that context', async (t) => {
   const app = quietApp(t)
   let inside: FastifyInstance | undefined
   await app.register(async (child) => {
@@ -68,7 +68,7 @@ t.test('in an encapsulated context the routes are below its prefix, and the mana
   t.match(await client.closed, { code: 1012 })
 })
 
-t.test('over HTTPS', async (t) => {
+t.test('the plugin works over HTTPS', async (t) => {
   const { key, cert } = selfSigned()
   const app = Fastify({ https: { key, cert } })
   t.teardown(() => app.close())
@@ -82,7 +82,7 @@ t.test('over HTTPS', async (t) => {
   t.match(await client.closed, { code: 1012 })
 })
 
-t.test('app.injectWS works without a port, if its listener is attached in onInit', async (t) => {
+t.test('app.injectWS works without a port if its listener is attached in onInit', async (t) => {
   const app = quietApp(t)
   await app.register(aiCanvasWs)
   await app.ready()
@@ -99,7 +99,7 @@ t.test('app.injectWS works without a port, if its listener is attached in onInit
   t.match(await client!.closed, { code: 1012 })
 })
 
-t.test('an injected socket that stops reading is waited for, and gets everything in the end', async (t) => {
+t.test('an injected socket that stops reading receives everything in the end', async (t) => {
   const app = quietApp(t)
   await app.register(aiCanvasWs)
   await app.ready()
@@ -119,7 +119,7 @@ t.test('an injected socket that stops reading is waited for, and gets everything
   t.equal(app.wsManager.getMetrics().bufferedAmount, 0)
 })
 
-t.test('registering twice on a server is an error that says what to do', async (t) => {
+t.test('registering twice on a server is an error that names the fix', async (t) => {
   const twice = { code: 'AICW_ERR_ALREADY_REGISTERED', message: /register it once, on the root instance, and use app\.wsManager everywhere/ }
   const app = quietApp(t)
   await app.register(aiCanvasWs)
@@ -133,10 +133,10 @@ t.test('registering twice on a server is an error that says what to do', async (
   const nested = quietApp(t)
   await nested.register(aiCanvasWs)
   nested.register(async (child) => { await child.register(aiCanvasWs) }, { prefix: '/a' })
-  await t.rejects(async () => nested.ready(), twice, 'in a context of the root that has it')
+  await t.rejects(async () => nested.ready(), twice, 'in a child context of the root that has it')
 })
 
-t.test('getWebSocketManager finds the one app that is open', async (t) => {
+t.test('getWebSocketManager returns the manager of the one open app', async (t) => {
   const none = { code: 'AICW_ERR_NO_MANAGER', message: /await app\.register\(aiCanvasWs\) before getWebSocketManager\(\)/ }
   t.throws(() => getWebSocketManager(), none)
   const one = quietApp(t)
@@ -152,7 +152,7 @@ t.test('getWebSocketManager finds the one app that is open', async (t) => {
   t.throws(() => getWebSocketManager(), none)
 })
 
-t.test('a client whose session can\'t be joined is told to come back, and the log says why', async (t) => {
+t.test('a client whose session can\'t be joined is asked to reconnect, and the log says why', async (t) => {
   const { lines, stream } = captureLog()
   const broker = Object.assign(memoryBroker(systemClock), { join: () => Promise.reject(new Error('no broker there')) })
   const { app, url } = await startApp(t, { broker }, { logger: { level: 'error', stream } })
@@ -161,7 +161,7 @@ t.test('a client whose session can\'t be joined is told to come back, and the lo
   t.match(app.wsManager.getMetrics(), { totalConnections: 0, closes: { serverError: 1 } })
 })
 
-t.test('a registration that fails leaves nothing behind', async (t) => {
+t.test('a failed registration leaves nothing behind', async (t) => {
   const failures: Record<string, { options: () => AiCanvasWsOptions, prepare?: (app: FastifyInstance) => unknown, error: { code: string } | { message: string } }> = {
     'a broker that does not open': {
       options: () => ({ broker: Object.assign(memoryBroker(systemClock), { open: () => Promise.reject(new Error('no broker there')) }) }),
@@ -201,7 +201,7 @@ t.test('a registration that fails leaves nothing behind', async (t) => {
   }
 })
 
-t.test('a broker that was opened is closed, when the registration fails later and when the app ends', async (t) => {
+t.test('an opened broker is closed when the registration fails later and when the app closes', async (t) => {
   for (const fails of [true, false]) {
     const calls: string[] = []
     const broker = Object.assign(memoryBroker(systemClock), {
@@ -216,7 +216,7 @@ t.test('a broker that was opened is closed, when the registration fails later an
   }
 })
 
-t.test('a broker that can\'t be closed is told to who closes the app, and keeps nothing open', async (t) => {
+t.test('a broker that fails to close rejects app.close(), and keeps nothing open', async (t) => {
   const broker = Object.assign(memoryBroker(systemClock), { close: () => Promise.reject(new Error('still busy')) })
   const app = Fastify()
   await app.register(aiCanvasWs, { broker })
@@ -228,7 +228,7 @@ t.test('a broker that can\'t be closed is told to who closes the app, and keeps 
   t.throws(() => getWebSocketManager(), { code: 'AICW_ERR_NO_MANAGER' })
 })
 
-t.test('in production a server that lets everyone in says so', async (t) => {
+t.test('in production a server without authentication logs a warning', async (t) => {
   t.intercept(process, 'env', { value: { ...process.env, NODE_ENV: 'production' } })
   const warnings = async (options: AiCanvasWsOptions): Promise<string[]> => {
     const { lines, stream } = captureLog()
@@ -249,7 +249,7 @@ t.test('in production a server that lets everyone in says so', async (t) => {
   t.same(await warnings({}), [])
 })
 
-t.test('a worker of cluster or PM2 says that each process has its own sessions, unless they share a broker', async (t) => {
+t.test('a worker of cluster or PM2 logs that each process has its own sessions, unless they share a broker', async (t) => {
   const warnings = async (options: AiCanvasWsOptions = {}): Promise<string[]> => {
     const { lines, stream } = captureLog()
     await quietApp(t, { logger: { level: 'warn', stream } }).register(aiCanvasWs, options)
@@ -260,7 +260,7 @@ t.test('a worker of cluster or PM2 says that each process has its own sessions, 
   const env = { ...process.env }
   t.intercept(process, 'env', { value: env })
   env.NODE_APP_INSTANCE = '0'
-  t.same(await warnings(), [], 'the first of PM2 may be the only one')
+  t.same(await warnings(), [], 'PM2\'s first process may be the only one')
   env.NODE_APP_INSTANCE = '1'
   t.match(await warnings(), [own])
   t.same(await warnings({ broker: memoryBroker(systemClock) }), [])

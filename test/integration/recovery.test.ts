@@ -4,7 +4,7 @@ import { startApp } from '../support/app.js'
 import { Reader } from '../support/reader.js'
 import { connect, open, type Message, type TestClient } from '../support/ws-client.js'
 
-/** Reads the greeting and what it announces. */
+/** Reads the `connection` message and the messages that it announces. */
 async function greeting (client: TestClient, reader = new Reader()): Promise<{ first: Message, past: Message[], reader: Reader }> {
   const first = await client.next()
   reader.take(first)
@@ -15,14 +15,14 @@ async function greeting (client: TestClient, reader = new Reader()): Promise<{ f
   return { first, past, reader }
 }
 
-/** One that was in the session before. */
+/** A client that was in the session before. */
 function readerAt (epoch: string, seq: number): Reader {
   const reader = new Reader()
   reader.view('session:s').place = { epoch, seq }
   return reader
 }
 
-/** Wi-Fi that goes away: no close frame, in either direction. */
+/** A failed network: no close frame in either direction. */
 async function blip ({ ws, closed }: TestClient): Promise<void> {
   ws.terminate()
   await closed
@@ -32,7 +32,7 @@ function opened (t: Test, url: string): TestClient {
   return open(t, url)
 }
 
-t.test('the job starts, then the socket opens: nothing is lost', async (t) => {
+t.test('a job starts before the socket opens: nothing is lost', async (t) => {
   const { app, url } = await startApp(t, {}, {}, (fastify) => {
     fastify.get('/generate', async () => {
       const { jobId } = await fastify.wsManager.notifyAIStart('background_task_123', { prompt: 'Generate documentation' })
@@ -50,7 +50,7 @@ t.test('the job starts, then the socket opens: nothing is lost', async (t) => {
   t.strictSame(await client.sync(), [])
 })
 
-t.test('the job starts and ends, then the socket opens: its end is there', async (t) => {
+t.test('a job starts and ends before the socket opens: its end is delivered', async (t) => {
   const { app, url } = await startApp(t)
   await app.wsManager.notifyAIStart('s', {})
   await app.wsManager.notifyAIError('s', { message: 'no', type: 'rate_limit_error' })
@@ -59,7 +59,7 @@ t.test('the job starts and ends, then the socket opens: its end is there', async
   t.match(past, [{ type: 'ai_error', error: { type: 'rate_limit_error' } }])
 })
 
-t.test('a blip: back with since, exactly what was missed comes, then what is live', async (t) => {
+t.test('a short disconnect: after a reconnect with `since`, the missed messages come, then live ones', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const reader = new Reader()
@@ -82,7 +82,7 @@ t.test('a blip: back with since, exactly what was missed comes, then what is liv
   t.equal(wsManager.getMetrics().reconnectAttempts, 1)
 })
 
-t.test('blips before any message, and again and again', async (t) => {
+t.test('repeated disconnects, also before the first message', async (t) => {
   const { app, url } = await startApp(t)
   const reader = new Reader()
   await blip(await (async () => {
@@ -100,7 +100,7 @@ t.test('blips before any message, and again and again', async (t) => {
   t.same(reader.view('session:s').messages.map(({ n }) => n as number), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 })
 
-t.test('messages that are published while clients come back reach each of them once, in order', async (t) => {
+t.test('messages that are published while clients reconnect reach each client once, in order', async (t) => {
   const { app, url } = await startApp(t, { limits: { connectionsPerUser: 1_000 } })
   const readers = Array.from({ length: 10 }, () => new Reader())
   const first = await Promise.all(readers.map(async (reader) => {
@@ -131,7 +131,7 @@ t.test('messages that are published while clients come back reach each of them o
   }
 })
 
-t.test('a user\'s stream recovers likewise, and sessions joined later too', async (t) => {
+t.test('a user\'s stream recovers in the same way, and so do sessions that were subscribed to later', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const reader = new Reader()
@@ -154,7 +154,7 @@ t.test('a user\'s stream recovers likewise, and sessions joined later too', asyn
   t.strictSame(await back.sync(), [])
 })
 
-t.test('who can\'t be recovered is told why, and given the present state', async (t) => {
+t.test('a recovery failure states its reason and is followed by a snapshot', async (t) => {
   const { app, url } = await startApp(t, { history: { maxMessages: 3 } })
   const { wsManager } = app
   const { epoch } = await wsManager.notifyAIStart('s', {})
@@ -169,7 +169,7 @@ t.test('who can\'t be recovered is told why, and given the present state', async
   }
 })
 
-t.test('without history the state of jobs is there all the same', async (t) => {
+t.test('without history there is still a snapshot of the jobs', async (t) => {
   const { app, url } = await startApp(t, { history: false })
   const { epoch } = await app.wsManager.notifyAIStart('s', {})
   const { first, past } = await greeting(opened(t, url(`?sessionId=s&since=${epoch!}:0`)))
@@ -178,7 +178,7 @@ t.test('without history the state of jobs is there all the same', async (t) => {
   t.match((await greeting(opened(t, url(`?sessionId=s&since=${epoch!}:1`)), readerAt(epoch!, 1))).first, { recovered: true, replaying: 0 })
 })
 
-t.test('history that has expired, of a session and of its subscribers', async (t) => {
+t.test('a session\'s history and subscribers have expired', async (t) => {
   const { app, url } = await startApp(t, { history: { ttlMs: 20 } })
   const { epoch } = await app.wsManager.broadcastToSession('s', { type: 'note' })
   const stays = await connect(t, url('?sessionId=s'))
@@ -193,7 +193,7 @@ t.test('history that has expired, of a session and of its subscribers', async (t
   t.match(await stays.next(), { seq: 2 })
 })
 
-t.test('authorize is asked again, and a right that was withdrawn is not resumed', async (t) => {
+t.test('authorize is called again, and a session with revoked access is not recovered', async (t) => {
   const allowed = new Set(['s', 'x'])
   const asked: string[] = []
   const { app, url } = await startApp(t, {
@@ -221,7 +221,7 @@ t.test('authorize is asked again, and a right that was withdrawn is not resumed'
   t.same(asked, ['subscribe s', 'subscribe x', 'subscribe s', 'subscribe x'])
 })
 
-t.test('after a restart the numbers are of another epoch', async (t) => {
+t.test('after a restart the sequence numbers have another epoch', async (t) => {
   const before = await startApp(t)
   await before.app.wsManager.broadcastToSession('s', { type: 'note' })
   const reader = new Reader()
@@ -232,7 +232,7 @@ t.test('after a restart the numbers are of another epoch', async (t) => {
   t.match(first, { recovered: false, reason: 'restarted', seq: 0 })
 })
 
-t.test('what the caller marks as fleeting gets no number and is not kept', async (t) => {
+t.test('a transient message gets no sequence number and is not kept', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s&userId=u'))
   t.match(await app.wsManager.broadcastToSession('s', { type: 'cursor' }, { durable: false }), { seq: 0, recipients: 1 })

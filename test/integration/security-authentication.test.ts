@@ -20,23 +20,23 @@ async function startGuarded (t: Test, authenticate: unknown, options: AiCanvasWs
   return { ...started, lines }
 }
 
-/** What is left of everybody, once everybody has gone. */
+/** The number of connections, users and sessions, which is zero after all clients have disconnected. */
 async function nobodyIsLeft (t: Test, { app }: StartedApp): Promise<void> {
-  // Whatever a hook's late answer sets going has happened by then.
+  // Whatever a late result of a hook could trigger has happened after this.
   do await endOfTurn()
   while (app.wsManager.getStats().totalConnections > 0)
   t.match(app.wsManager.getStats(), { totalConnections: 0, clients: [] })
   t.match(await app.wsManager.broadcast({ type: 'x' }), { recipients: 0 })
 }
 
-t.test('without authenticate a client is who its query says', async (t) => {
+t.test('without authenticate the query\'s userId is the client\'s identity', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?userId=user_1'))
   t.match(await app.wsManager.broadcastToUser('user_1', { type: 'hello' }), { recipients: 1 })
   t.match(await client.next(), { type: 'hello' })
 })
 
-t.test('an identity lets in, given at once or later', async (t) => {
+t.test('an identity admits the client, whether returned or resolved', async (t) => {
   for (const authenticate of [() => ({ userId: 'user_1' }), async () => { await Promise.resolve(); return { userId: 'user_1' } }]) {
     const { app, url } = await startGuarded(t, authenticate)
     const client = await connect(t, url())
@@ -44,14 +44,14 @@ t.test('an identity lets in, given at once or later', async (t) => {
   }
 })
 
-t.test('an identity without a user lets in, and gets nobody\'s notifications', async (t) => {
+t.test('an identity without a user admits the client, which receives no user notifications', async (t) => {
   const { app, url } = await startGuarded(t, () => ({ role: 'guest' }))
   const client = await connect(t, url())
   t.match(await app.wsManager.broadcastToUser('undefined', { type: 'hello' }), { recipients: 0 })
   t.same(await client.sync(), [])
 })
 
-t.test('no identity refuses with 1008 after the upgrade, so that a browser can see why', async (t) => {
+t.test('without an identity the connection is closed with 1008 after the upgrade, so that a browser sees the code', async (t) => {
   const failing = {
     'returns nothing': () => undefined,
     'returns null': () => null,
@@ -72,12 +72,12 @@ t.test('no identity refuses with 1008 after the upgrade, so that a browser can s
     const client = open(t, started.url('?token=abcdefgh'))
     await once(client.ws, 'open')
     t.same(await client.closed, { code: 1008, reason: 'Unauthorized' }, name)
-    t.same(client.received, [], `${name}: nothing was sent before`)
+    t.same(client.received, [], `${name}: no message was sent before`)
     await nobodyIsLeft(t, started)
   }
 })
 
-t.test('what is no identity refuses, and the log says what to mend', async (t) => {
+t.test('an invalid identity is refused, and the log says what to fix', async (t) => {
   const junk: Array<[unknown, RegExp]> = [
     ['user_1', /return an object such as { userId }/],
     [true, /return an object/],
@@ -105,14 +105,14 @@ t.test('what is no identity refuses, and the log says what to mend', async (t) =
   }
 })
 
-t.test('an identity that has ended already is none', async (t) => {
+t.test('an expired identity is refused', async (t) => {
   for (const expiresAt of [Date.now() - 1, new Date(Date.now() - 60_000)]) {
     const { url } = await startGuarded(t, () => ({ userId: 'user_1', expiresAt }))
     t.same(await open(t, url()).closed, { code: 1008, reason: 'Unauthorized' })
   }
 })
 
-t.test('a failure of the app\'s own is no verdict: the client is told to come back', async (t) => {
+t.test('an error of the app\'s own is not a refusal: the client is asked to reconnect', async (t) => {
   const failures = {
     'an error': () => { throw Object.assign(new Error('the database is down'), { statusCode: 503 }) },
     'a rejection': () => Promise.reject(Object.assign(new Error('the database is down'), { statusCode: 500 })),
@@ -126,7 +126,7 @@ t.test('a failure of the app\'s own is no verdict: the client is told to come ba
   }
 })
 
-t.test('a hook that does not settle in time: the client is told to come back later, and the hook to stop', async (t) => {
+t.test('if a hook does not settle in time, the client is asked to come later, and the hook\'s signal aborts', async (t) => {
   let signal: AbortSignal | undefined
   const started = await startGuarded(t, (_request: unknown, context: { signal: AbortSignal }) => {
     signal = context.signal
@@ -138,7 +138,7 @@ t.test('a hook that does not settle in time: the client is told to come back lat
   await nobodyIsLeft(t, started)
 })
 
-t.test('a hook that settles after its time changes nothing, whichever way', async (t) => {
+t.test('a hook that settles after its timeout has no effect', async (t) => {
   for (const late of [{ userId: 'user_1' }, new Error('too late')]) {
     const settled = deferred<unknown>()
     const started = await startGuarded(t, async () => {
@@ -152,7 +152,7 @@ t.test('a hook that settles after its time changes nothing, whichever way', asyn
   }
 })
 
-t.test('a client that vanishes during authentication leaves nothing, and the hook hears of it', async (t) => {
+t.test('a client that disconnects during authentication leaves nothing behind, and the hook\'s signal aborts', async (t) => {
   const asked = deferred<AbortSignal>()
   const answer = deferred<Identity>()
   const started = await startGuarded(t, (_request: unknown, { signal }: { signal: AbortSignal }) => {
@@ -172,7 +172,7 @@ t.test('a client that vanishes during authentication leaves nothing, and the hoo
   t.notOk(started.lines.some(({ msg }) => msg === 'client connected'))
 })
 
-t.test('a client that vanishes while authorize is asked leaves nothing', async (t) => {
+t.test('a client that disconnects during authorize leaves nothing behind', async (t) => {
   const asked = deferred()
   const answer = deferred<boolean>()
   const started = await startGuarded(t, () => ({ userId: 'user_1' }), {
@@ -190,18 +190,18 @@ t.test('a client that vanishes while authorize is asked leaves nothing', async (
   await nobodyIsLeft(t, started)
 })
 
-t.test('a userId in the query must be the authenticated one', async (t) => {
+t.test('a userId in the query must equal the authenticated one', async (t) => {
   const { url } = await startGuarded(t, () => ({ userId: 'user_1' }))
   t.match(await open(t, url('?userId=user_2')).closed, { code: 4500, reason: /^Bad request: userId is not the authenticated one$/ })
   await connect(t, url('?userId=user_1'))
 })
 
-t.test('a userId in the query gives nothing to an identity without one', async (t) => {
+t.test('a userId in the query has no effect on an identity without a user', async (t) => {
   const { url } = await startGuarded(t, () => ({}))
   t.match(await open(t, url('?userId=user_1')).closed, { code: 4500 })
 })
 
-t.test('identity comes from the hook only: neither the query nor a message can add to it', async (t) => {
+t.test('the identity comes only from the hook: neither the query nor a message can add to it', async (t) => {
   const seen: Identity[] = []
   const { app, url } = await startGuarded(t, () => ({ userId: 'user_1', role: 'reader' }), {
     authorize: (identity: Identity) => {
@@ -216,7 +216,7 @@ t.test('identity comes from the hook only: neither the query nor a message can a
   t.match(await app.wsManager.broadcastToUser('user_2', { type: 'secret' }), { recipients: 0 })
 })
 
-t.test('what is sent to a user reaches that user\'s connections and no other', async (t) => {
+t.test('a user\'s messages reach that user\'s connections and no others', async (t) => {
   const { app, url } = await startGuarded(t, (request: { query: { who: string } }) => ({ userId: request.query.who }))
   const [first, second, other] = await Promise.all(['user_1', 'user_1', 'user_2'].map((who) => connect(t, url(`?who=${who}`))))
   t.match(await app.wsManager.broadcastToUser('user_1', { type: 'secret' }), { recipients: 2 })
@@ -225,7 +225,7 @@ t.test('what is sent to a user reaches that user\'s connections and no other', a
   t.same(await other!.sync(), [])
 })
 
-t.test('a user and a session of one name are two things', async (t) => {
+t.test('a user and a session with the same id are independent', async (t) => {
   const { app, url } = await startApp(t)
   const user = await connect(t, url('?userId=same'))
   const session = await connect(t, url('?sessionId=same'))
@@ -237,13 +237,13 @@ t.test('a user and a session of one name are two things', async (t) => {
   t.same(await sly.sync(), [])
 })
 
-t.test('authorize must be given beside authenticate, and the error names both ways', async (t) => {
+t.test('authenticate requires authorize, and the error names both solutions', async (t) => {
   await t.rejects(startApp(t, { authenticate: () => ({ userId: 'user_1' }) }), {
     code: 'AICW_ERR_AUTHORIZE_MISSING', message: /give a function \(identity, action\) => boolean, or true/
   })
 })
 
-t.test('authorize is asked for the query\'s session and for every subscribe, each time', async (t) => {
+t.test('authorize is called for the query\'s session and for every subscribe, each time', async (t) => {
   const asked: Action[] = []
   const { url } = await startGuarded(t, () => ({ userId: 'user_1' }), {
     authorize: (_identity: Identity, action: Action) => {
@@ -259,7 +259,7 @@ t.test('authorize is asked for the query\'s session and for every subscribe, eac
   t.same(asked, ['s1', 's2', 's1', 's2'].map((sessionId) => ({ type: 'subscribe', sessionId })))
 })
 
-t.test('a query session that is denied: connection first, then the error, and no message of the session', async (t) => {
+t.test('if the query\'s session is denied, `connection` is followed by the error and by no message of the session', async (t) => {
   const denials: Array<[string, () => unknown, string]> = [
     ['says no', () => false, 'forbidden'],
     ['says no later', () => Promise.resolve(false), 'forbidden'],
@@ -277,17 +277,17 @@ t.test('a query session that is denied: connection first, then the error, and no
     const client = open(t, url('?sessionId=s1'))
     const greeting = await client.next()
     t.match(greeting, { type: 'connection', status: 'connected' }, name)
-    t.notOk('sessionId' in greeting || 'seq' in greeting, `${name}: it says nothing of the session`)
+    t.notOk('sessionId' in greeting || 'seq' in greeting, `${name}: nothing about the session is revealed`)
     t.match(await client.next(), { type: 'error', code, sessionId: 's1' }, name)
     client.send({ type: 'subscribe', sessionId: 's1' })
-    t.match(await client.next(), { type: 'error', code, sessionId: 's1' }, `${name}: asked again`)
+    t.match(await client.next(), { type: 'error', code, sessionId: 's1' }, `${name}: authorize is called again`)
     t.match(await app.wsManager.notifyAIComplete('s1', { secret: true }), { recipients: 0 }, name)
-    t.same(await client.sync(), [], `${name}: it stays open and hears nothing`)
+    t.same(await client.sync(), [], `${name}: it stays open and receives nothing`)
     t.match(app.wsManager.getStats({ sessionId: 's1' }), { clients: [] }, name)
   }
 })
 
-t.test('a no to a session that is followed already ends that', async (t) => {
+t.test('denying a session that the client is subscribed to ends the subscription', async (t) => {
   let allowed = true
   const { app, url } = await startGuarded(t, () => ({ userId: 'user_1' }), { authorize: () => allowed })
   const client = await connect(t, url('?sessionId=s1'))
@@ -297,7 +297,7 @@ t.test('a no to a session that is followed already ends that', async (t) => {
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
 })
 
-t.test('the stats route names nobody to a stranger, and says everything behind a guard', async (t) => {
+t.test('the stats route hides ids from unauthenticated requests, and shows everything behind a guard', async (t) => {
   const who = (): Identity => ({ userId: 'user_1' })
   const allowed = (_request: unknown, _reply: unknown, done: () => void): void => { done() }
   const setups: Array<[AiCanvasWsOptions['stats'], boolean]> = [
@@ -319,7 +319,7 @@ t.test('the stats route names nobody to a stranger, and says everything behind a
   }
 })
 
-t.test('a token that runs out while authorize thinks lets nobody in, and nobody who left is asked about', async (t) => {
+t.test('a token that expires during authorize admits no client, and authorize is not called for clients that left', async (t) => {
   const asked: string[] = []
   const release = deferred<boolean>()
   const left = deferred()

@@ -11,7 +11,7 @@ const SECRET = 'a secret of this test, long enough'
 
 interface Claims { sub: string, exp: number }
 
-/** The app of the README's chapter on security, with everything that it logs. `unit` is what an `exp` counts, in ms. */
+/** The app of the README's chapter on security, with all its log lines. `unit` is the unit of `exp`, in ms. */
 async function start (t: Test, unit = 1000): Promise<StartedApp & { lines: Line[], sign: (claims: object) => string }> {
   const { lines, stream } = captureLog()
   let app: FastifyInstance | undefined
@@ -31,7 +31,7 @@ async function start (t: Test, unit = 1000): Promise<StartedApp & { lines: Line[
 
 const inSeconds = (seconds: number): number => Math.floor(Date.now() / 1000) + seconds
 
-t.test('a JWT lets in wherever it is brought, and its user follows what is theirs', async (t) => {
+t.test('a JWT admits its user wherever it is sent, and the user subscribes to own sessions', async (t) => {
   const { app, url, sign } = await start(t)
   const token = sign({ sub: 'user_1', exp: inSeconds(60) })
   const clients = [
@@ -45,7 +45,7 @@ t.test('a JWT lets in wherever it is brought, and its user follows what is their
   t.match(await curious.next(), { type: 'error', code: 'forbidden' })
 })
 
-t.test('one that is forged, changed, stale or incomplete does not, and no part of it is logged', async (t) => {
+t.test('a forged, modified, expired or incomplete JWT does not, and no part of it is logged', async (t) => {
   const { url, sign, lines } = await start(t)
   const other = await start(t)
   const good = sign({ sub: 'user_1', exp: inSeconds(60) })
@@ -71,10 +71,10 @@ t.test('one that is forged, changed, stale or incomplete does not, and no part o
     const written = lines.map((line) => JSON.stringify(line)).join('\n')
     for (const part of token.split('.').filter(({ length }) => length > 8)) t.notOk(written.includes(part), name)
   }
-  t.equal(lines.filter(({ msg }) => msg === 'authenticate refused a client').length, 2 * Object.keys(wrong).length, 'that it was refused is logged')
+  t.equal(lines.filter(({ msg }) => msg === 'authenticate refused a client').length, 2 * Object.keys(wrong).length, 'the refusal is logged')
 })
 
-t.test('a connection ends with its token, and a fresh one comes back to the session', async (t) => {
+t.test('a connection ends with its token, and a fresh token recovers the session', async (t) => {
   const { app, url, sign } = await start(t)
   const first = await connect(t, url('?sessionId=user_1:draft'), { protocols: carry(sign({ sub: 'user_1', exp: inSeconds(2) })) })
   t.match(await first.closed, { code: 4002 })
@@ -85,7 +85,7 @@ t.test('a connection ends with its token, and a fresh one comes back to the sess
   t.match(await second.next(), { type: 'ai_complete' })
 })
 
-t.test('an app that forgets that a JWT counts seconds is told so, instead of letting its users in for ever or for no time', async (t) => {
+t.test('an app that forgets that a JWT counts seconds gets an error, instead of admitting users forever or for no time', async (t) => {
   const { url, sign, lines } = await start(t, 1)
   t.match(await open(t, url(), { protocols: carry(sign({ sub: 'user_1', exp: inSeconds(60) })) }).closed, { code: 1008 })
   t.match(lines.find(({ fault }) => fault !== undefined), { level: 50, fault: /multiply the exp of a JWT by 1000/ })

@@ -10,11 +10,11 @@ import { connect, open, type Closed } from '../support/ws-client.js'
 const FOREIGN = 'https://evil.example'
 const refused = { code: 4501, reason: 'Origin not allowed' }
 
-/** An app whose users have a cookie, which a browser sends along whatever page opens the socket. */
+/** An app that authenticates by a cookie, which a browser sends whichever page opens the socket. */
 const byCookie: Authenticate = (request) => request.headers.cookie === 'sid=1' && { userId: 'user_1' }
 
 interface Asked extends StartedApp {
-  /** How often the hook was asked. */
+  /** The number of calls of the hook. */
   calls: () => number
 }
 
@@ -33,7 +33,7 @@ async function startAsked (
   return { ...started, calls: () => calls }
 }
 
-/** Whether a page of that origin gets in, and otherwise how it is closed. */
+/** Connects as a page of this origin. Returns whether it was admitted, or else the close code. */
 async function asPage (
   t: Test, url: string, headers: Record<string, string>, protocols: string[] = []
 ): Promise<Closed | 'in'> {
@@ -41,14 +41,14 @@ async function asPage (
   return client.next().then(() => 'in', () => client.closed)
 }
 
-t.test('with a cookie, a page of a foreign origin is refused before anybody is asked who it is', async (t) => {
+t.test('with a cookie, a page of a foreign origin is refused before authentication', async (t) => {
   const { url, calls } = await startAsked(t, byCookie)
   const foreign = [FOREIGN, 'http://127.0.0.1', 'http://localhost', 'http://127.0.0.1:1', 'null', 'file://', 'about:blank', 'x', '', `${FOREIGN}, ${FOREIGN}`]
   for (const origin of foreign) t.same(await asPage(t, url(), { origin }), refused, JSON.stringify(origin))
   t.equal(calls(), 0)
 })
 
-t.test('a name that only looks like the server\'s own is foreign', async (t) => {
+t.test('a name that only resembles the server\'s own is foreign', async (t) => {
   const { url } = await startAsked(t, byCookie)
   const host = 'app.example.com'
   for (const origin of [
@@ -57,20 +57,20 @@ t.test('a name that only looks like the server\'s own is foreign', async (t) => 
   ]) t.same(await asPage(t, url(), { origin, host }), refused, origin)
 })
 
-t.test('a page of the server\'s own host may connect, whatever its scheme and however the host is written', async (t) => {
+t.test('a page of the server\'s own host may connect, whatever its scheme and the spelling of the host', async (t) => {
   const { origin: self, url } = await startAsked(t, byCookie)
   t.equal(await asPage(t, url(), { origin: self.replace('ws', 'http') }), 'in')
-  t.equal(await asPage(t, url(), { origin: self.replace('ws', 'https') }), 'in', 'a proxy that ends TLS')
+  t.equal(await asPage(t, url(), { origin: self.replace('ws', 'https') }), 'in', 'behind a proxy that terminates TLS')
   for (const [origin, host] of [
     ['https://app.example.com', 'app.example.com'], ['https://app.example.com', 'app.example.com:443'], ['http://app.example.com', 'app.example.com:80'],
     ['https://app.example.com', 'APP.example.com'], ['https://app.example.com:8443', 'app.example.com:8443'], ['http://[::1]:3001', '[::1]:3001']
   ] as const) t.equal(await asPage(t, url(), { origin, host }), 'in', `${origin} to ${host}`)
 })
 
-t.test('a client that is no browser sends no origin, and may connect', async (t) => {
+t.test('a client that is not a browser sends no origin, and may connect', async (t) => {
   const { url } = await startAsked(t, byCookie)
   t.equal(await asPage(t, url(), {}), 'in')
-  t.match(await asPage(t, url(), { cookie: 'sid=2' }), { code: 1008 }, 'if it is somebody')
+  t.match(await asPage(t, url(), { cookie: 'sid=2' }), { code: 1008 }, 'if it authenticates')
 })
 
 t.test('listed origins may connect too, and no others', async (t) => {
@@ -86,7 +86,7 @@ t.test('"*" lets any page connect', async (t) => {
   for (const origin of [FOREIGN, 'null']) t.equal(await asPage(t, url(), { origin }), 'in', origin)
 })
 
-t.test('an empty list leaves the server\'s own host', async (t) => {
+t.test('an empty list allows only the server\'s own host', async (t) => {
   const { origin: self, url } = await startAsked(t, byCookie, { origins: [] })
   t.equal(await asPage(t, url(), { origin: self.replace('ws', 'http') }), 'in')
   t.same(await asPage(t, url(), { origin: FOREIGN }), refused)
@@ -97,20 +97,20 @@ t.test('without authenticate any page may connect, unless origins are listed', a
   t.equal(await asPage(t, anyone.url(), { origin: FOREIGN }), 'in')
   const listed = await startApp(t, { origins: ['https://app.example.com'] })
   t.same(await asPage(t, listed.url(), { origin: FOREIGN }), refused)
-  t.same(await asPage(t, listed.url('?token=x'), { origin: FOREIGN }), refused, 'nobody looks at a token there')
+  t.same(await asPage(t, listed.url('?token=x'), { origin: FOREIGN }), refused, 'tokens are not examined there')
   t.equal(await asPage(t, listed.url(), { origin: 'https://app.example.com' }), 'in')
 })
 
-t.test('whoever brings a token that the app goes by may come from anywhere', async (t) => {
+t.test('a client with a token that the app uses may come from any origin', async (t) => {
   const { url } = await startAsked(t, (_request, { token }) => token === 'good' && { userId: 'user_1' })
   t.equal(await asPage(t, url('?token=good'), { origin: FOREIGN }), 'in')
   t.equal(await asPage(t, url(), { origin: FOREIGN }, carry('good')), 'in')
   t.match(await asPage(t, url('?token=bad'), { origin: FOREIGN }), { code: 1008 })
-  t.same(await asPage(t, url('?token='), { origin: FOREIGN }), refused, 'an empty one is none')
+  t.same(await asPage(t, url('?token='), { origin: FOREIGN }), refused, 'an empty token does not count')
   t.same(await asPage(t, url(), { origin: FOREIGN }, ['ai-canvas.v1', 'ai-canvas.token.']), refused, 'here too')
 })
 
-t.test('a foreign page can\'t open the door for a cookie by bringing any token beside it', async (t) => {
+t.test('a foreign page can\'t use a cookie by adding an arbitrary token', async (t) => {
   const hooks: Record<string, Authenticate> = {
     'a hook that knows cookies only': byCookie,
     'one that answers later': async (request, context) => {
@@ -123,14 +123,14 @@ t.test('a foreign page can\'t open the door for a cookie by bringing any token b
     t.same(await asPage(t, url('?token=anything'), { origin: FOREIGN }), refused, name)
     t.same(await asPage(t, url(), { origin: FOREIGN }, carry('anything')), refused, name)
     t.same(await asPage(t, url(), { origin: FOREIGN, authorization: 'Bearer anything' }), refused, name)
-    t.equal(await asPage(t, url('?token=anything'), {}), 'in', `${name}: without an origin it is nobody's page`)
+    t.equal(await asPage(t, url('?token=anything'), {}), 'in', `${name}: without an origin it is not a page`)
   }
   const { url } = await startAsked(t, (request: FastifyRequest, context) => context.token === undefined && byCookie(request, context))
-  t.match(await asPage(t, url('?token=anything'), { origin: FOREIGN }), { code: 1008 }, 'a hook that goes by the token first')
+  t.match(await asPage(t, url('?token=anything'), { origin: FOREIGN }), { code: 1008 }, 'a hook that prefers the token')
   t.same(await asPage(t, url(), { origin: FOREIGN }), refused)
 })
 
-t.test('behind a proxy that is trusted, the host is the one that the browser asked for', async (t) => {
+t.test('behind a trusted proxy the host is the one that the browser requested', async (t) => {
   const forwarded = { origin: 'https://app.example.com', host: 'backend:3001', 'x-forwarded-host': 'app.example.com' }
   const trusting = await startAsked(t, byCookie, {}, { trustProxy: true })
   t.equal(await asPage(t, trusting.url(), forwarded), 'in')
@@ -141,10 +141,10 @@ t.test('behind a proxy that is trusted, the host is the one that the browser ask
   t.equal(await asPage(t, trusting.url(), forged), 'in')
 
   const wary = await startAsked(t, byCookie)
-  t.same(await asPage(t, wary.url(), forwarded), refused, 'otherwise anybody could write that header')
+  t.same(await asPage(t, wary.url(), forwarded), refused, 'otherwise any client could set that header')
 })
 
-t.test('a list in X-Forwarded-Host means its last entry, X-Forwarded-Proto nothing, and Forwarded is not read', async (t) => {
+t.test('of a list in X-Forwarded-Host the last entry counts; X-Forwarded-Proto and Forwarded are ignored', async (t) => {
   const cases: Array<[Record<string, string>, string, string]> = [
     [{ 'x-forwarded-host': 'a.example, b.example' }, 'https://b.example', 'https://a.example'],
     [{ 'x-forwarded-host': 'a.example,b.example:8443' }, 'https://b.example:8443', 'https://b.example'],
@@ -167,7 +167,7 @@ t.test('a list in X-Forwarded-Host means its last entry, X-Forwarded-Proto nothi
   }
 })
 
-t.test('a page that is refused has seen nothing and followed nothing', async (t) => {
+t.test('a page that is refused has received nothing and subscribed to nothing', async (t) => {
   const { app, url } = await startAsked(t, byCookie)
   const client = open(t, url('?sessionId=s1'), { headers: { origin: FOREIGN, cookie: 'sid=1' } })
   t.same(await client.closed, refused)
@@ -177,13 +177,13 @@ t.test('a page that is refused has seen nothing and followed nothing', async (t)
   await connect(t, url('?sessionId=s1'), { headers: { cookie: 'sid=1' } })
 })
 
-/** Everything in which a hook could find who the browser's user is. */
+/** Everything that could tell a hook the browser's user. */
 function credentials (request: FastifyRequest): string {
   const { headers, rawHeaders, headersDistinct } = request.raw
   return JSON.stringify([headers, rawHeaders, headersDistinct, request.headers, (request as { session?: unknown }).session])
 }
 
-/** As plugins for cookies and sessions do: registered first, it reads the cookie before our route is asked. */
+/** Like plugins for cookies and sessions: registered first, it reads the cookie before the plugin's route runs. */
 function registerSessions (app: FastifyInstance): void {
   app.decorateRequest('session', null)
   app.addHook('onRequest', (request, _reply, done) => {
@@ -195,12 +195,12 @@ function registerSessions (app: FastifyInstance): void {
 
 const ambient = { cookie: 'sid=1', authorization: 'Basic c2lkPTE=', 'proxy-authorization': 'Basic c2lkPTE=', cookie2: 'sid=1' }
 
-t.test('a page of a foreign origin comes without what its browser added, to every plugin and hook', async (t) => {
+t.test('plugins and hooks see a request from a foreign page without the browser\'s credentials', async (t) => {
   const seen: string[] = []
   const authenticate: Authenticate = (request, { token }) => {
     seen.push(credentials(request))
     const { session } = request as unknown as { session: { cookie?: string, basic?: string } }
-    // The natural mistake: whoever has a session is in, and the others need a token.
+    // The natural mistake: a session admits the client, and clients without one need a token.
     if (session.cookie === 'sid=1' || session.basic !== undefined || request.raw.headers.cookie !== undefined) return { userId: 'victim' }
     return token === 'good' && { userId: 'guest' }
   }
@@ -223,26 +223,26 @@ t.test('a page of a foreign origin comes without what its browser added, to ever
     t.equal(await came(FOREIGN, '?token=good'), 'guest')
     t.equal(seen.length, 4)
     for (const text of seen) t.notMatch(text, /sid=1|c2lkPTE|[cC]ookie2?"|uthorization"/)
-    t.same(await came(FOREIGN, ''), refused, 'and without a token it is not asked who it is')
+    t.same(await came(FOREIGN, ''), refused, 'and without a token authentication is not tried')
     t.equal(seen.length, 4)
-    t.equal(await came(self.replace('ws', 'http'), '?token=junk'), 'victim', 'a page of ours has its cookies')
-    t.equal(await came(undefined, '?token=junk'), 'victim', 'and so has what is no page')
+    t.equal(await came(self.replace('ws', 'http'), '?token=junk'), 'victim', 'a page of the own host has its cookies')
+    t.equal(await came(undefined, '?token=junk'), 'victim', 'and so has a client that is not a page')
     const other = await app.inject({ url: '/mine', headers: { ...ambient, origin: FOREIGN } })
-    t.match(other.json(), { session: { cookie: 'sid=1' } }, 'the app\'s own routes are its own')
+    t.match(other.json(), { session: { cookie: 'sid=1' } }, 'the app\'s own routes are not affected')
     const injected = await app.injectWS('/ws?token=good', { headers: { ...ambient, origin: FOREIGN } })
     t.notMatch(seen.at(-1), /sid=1|c2lkPTE/)
     injected.terminate()
   }
 })
 
-t.test('a bearer header from a page of a foreign origin is no token: its page can\'t have set it', async (t) => {
+t.test('a bearer header from a page of a foreign origin does not count, because a page can\'t set it', async (t) => {
   const { url, calls } = await startAsked(t, (_request, { token }) => token === 'good' && { userId: 'user_1' })
   t.same(await asPage(t, url(), { origin: FOREIGN, authorization: 'Bearer good' }), refused)
   t.equal(calls(), 0)
-  t.equal(await asPage(t, url(), { authorization: 'Bearer good' }), 'in', 'a client that is no browser sends no origin')
+  t.equal(await asPage(t, url(), { authorization: 'Bearer good' }), 'in', 'a client that is not a browser sends no origin')
 })
 
-t.test('which host a page belongs to is the same early and late, behind proxies too', async (t) => {
+t.test('a page\'s host is the same in early and late checks, also behind proxies', async (t) => {
   const sessions: Authenticate = (request, { token }) => {
     return (token !== undefined && (request as unknown as { session: { cookie?: string } }).session.cookie === 'sid=1') && {}
   }
@@ -266,7 +266,7 @@ t.test('which host a page belongs to is the same early and late, behind proxies 
   }
 })
 
-t.test('the app\'s own factory of loggers is asked as ever', async (t) => {
+t.test('the app\'s own logger factory is called as usual', async (t) => {
   const asked: string[] = []
   const { url } = await startApp(t, { authenticate: byCookie, authorize: true }, {}, (app) => {
     app.setChildLoggerFactory((logger, bindings, options, raw) => {
@@ -279,7 +279,7 @@ t.test('the app\'s own factory of loggers is asked as ever', async (t) => {
   t.strictSame(asked, ['/ws sid=1', '/ws undefined'])
 })
 
-t.test('a wildcard lets pages of every subdomain connect, and of nothing else', async (t) => {
+t.test('a wildcard lets pages of every subdomain connect, and no others', async (t) => {
   const { url } = await startAsked(t, byCookie, { origins: ['https://*.example.com', 'http://*.localhost:5173'] })
   for (const origin of ['https://app.example.com', 'https://a.b.c.example.com', 'http://canvas.localhost:5173']) {
     t.equal(await asPage(t, url(), { origin }), 'in', origin)
@@ -291,11 +291,11 @@ t.test('a wildcard lets pages of every subdomain connect, and of nothing else', 
   ]) t.same(await asPage(t, url(), { origin }), refused, origin)
 })
 
-t.test('the log of a refused page names its origin, the host that it came to, and the likely cause', async (t) => {
+t.test('the log line of a refused page contains its origin, the requested host and the likely cause', async (t) => {
   const { lines, stream } = captureLog()
   const { url } = await startApp(t, { authenticate: byCookie, authorize: true }, { logger: { level: 'info', stream } })
   t.same(await asPage(t, url(), { origin: FOREIGN, host: 'app.example.com' }), refused)
-  t.same(await asPage(t, url('?token=unread'), { origin: 'x'.repeat(1000), host: 'app.example.com' }), refused, 'where the token was not read too')
+  t.same(await asPage(t, url('?token=unread'), { origin: 'x'.repeat(1000), host: 'app.example.com' }), refused, 'also if the token was not read')
   const logged = lines.filter(({ msg }) => msg === 'client refused')
   t.match(logged, [
     { code: 4501, origin: FOREIGN, host: 'app.example.com', hint: /Host \$http_host.*trustProxy/ },

@@ -14,7 +14,7 @@ function start (t: Test, authorize: Authorize = true, options: AiCanvasWsOptions
   return startApp(t, { authenticate: asQuery, authorize, ...options })
 }
 
-t.test('revoking a user closes all connections of that user for good, and nobody else\'s', async (t) => {
+t.test('revoking a user closes all of that user\'s connections permanently, and no others', async (t) => {
   const { app, url } = await start(t)
   const theirs = await Promise.all(['s1', 's2'].map((sessionId) => connect(t, url(`?who=user_1&sessionId=${sessionId}`))))
   const other = await connect(t, url('?who=user_2&sessionId=s1'))
@@ -28,7 +28,7 @@ t.test('revoking a user closes all connections of that user for good, and nobody
   t.match(await other.sync(), [{ type: 'ai_start' }])
 })
 
-t.test('what was sent before the revocation still arrives, and nothing after it', async (t) => {
+t.test('messages sent before the revocation still arrive, and none after it', async (t) => {
   const { app, url } = await start(t)
   const client = await connect(t, url('?who=user_1&sessionId=s1'))
   void app.wsManager.notifyAIStart('s1', { prompt: 'before' })
@@ -40,7 +40,7 @@ t.test('what was sent before the revocation still arrives, and nothing after it'
   t.equal(client.waiting.length, 1)
 })
 
-t.test('revoking a session makes that user leave it and says so; other sessions and users stay', async (t) => {
+t.test('revoking a session unsubscribes that user and says so; other sessions and users stay', async (t) => {
   const { app, url } = await start(t)
   const first = await connect(t, url('?who=user_1&sessionId=s1'))
   const second = await connect(t, url('?who=user_1&sessionId=s2'))
@@ -53,11 +53,11 @@ t.test('revoking a session makes that user leave it and says so; other sessions 
   t.match(await app.wsManager.notifyAIComplete('s1', { secret: true }), { recipients: 1 })
   t.match(await app.wsManager.notifyAIComplete('s2', {}), { recipients: 2 })
   t.match(await first.sync(), [{ type: 'ai_complete', sessionId: 's2' }])
-  t.match(await second.sync(), [{ type: 'ai_complete', sessionId: 's2' }], 'which never followed s1, and is not bothered')
+  t.match(await second.sync(), [{ type: 'ai_complete', sessionId: 's2' }], 'which was never subscribed to s1, and is not affected')
   t.match(await other.sync(), [{ type: 'ai_complete', sessionId: 's1' }])
 })
 
-t.test('a right that was revoked can be asked for again, and the hook decides', async (t) => {
+t.test('a client may subscribe again after a revocation, and the hook decides', async (t) => {
   let allowed = true
   const { app, url } = await start(t, () => allowed)
   const client = await connect(t, url('?who=user_1&sessionId=s1'))
@@ -71,7 +71,7 @@ t.test('a right that was revoked can be asked for again, and the hook decides', 
   t.match(await client.next(), { type: 'subscribed', sessionId: 's1' })
 })
 
-t.test('revoking whom nobody knows, and what nobody follows, does nothing', async (t) => {
+t.test('revoking an unknown user or a session without subscribers does nothing', async (t) => {
   const { app, url } = await start(t)
   const client = await connect(t, url('?who=user_1&sessionId=s1'))
   await app.wsManager.revoke('user_2')
@@ -82,7 +82,7 @@ t.test('revoking whom nobody knows, and what nobody follows, does nothing', asyn
   await t.rejects(app.wsManager.revoke('user_1', ''), { code: 'AICW_ERR_INVALID_ID' })
 })
 
-t.test('a user who is revoked while being authenticated does not come in on the older answer', async (t) => {
+t.test('a user who is revoked during authentication is not admitted by the earlier result', async (t) => {
   const asked = deferred()
   const answer = deferred<Identity>()
   const { app, url } = await startApp(t, {
@@ -101,7 +101,7 @@ t.test('a user who is revoked while being authenticated does not come in on the 
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
 })
 
-t.test('another user who is being authenticated meanwhile comes in', async (t) => {
+t.test('another user who is being authenticated at the same time is admitted', async (t) => {
   const asked = deferred()
   const answer = deferred<Identity>()
   const { app, url } = await startApp(t, {
@@ -119,7 +119,7 @@ t.test('another user who is being authenticated meanwhile comes in', async (t) =
   t.match(await client.next(), { type: 'connection', sessionId: 's1' })
 })
 
-t.test('a session that is revoked while the query\'s is being decided is not followed', async (t) => {
+t.test('a session that is revoked while the query\'s authorize is pending is not subscribed to', async (t) => {
   const asked = deferred()
   const answer = deferred<boolean>()
   const { app, url } = await start(t, () => {
@@ -138,7 +138,7 @@ t.test('a session that is revoked while the query\'s is being decided is not fol
   t.same(await client.sync(), [])
 })
 
-t.test('a user who is revoked while the query\'s session is being decided does not come in', async (t) => {
+t.test('a user who is revoked while the query\'s authorize is pending is not admitted', async (t) => {
   const asked = deferred()
   const answer = deferred<boolean>()
   const { app, url } = await start(t, () => {
@@ -153,7 +153,7 @@ t.test('a user who is revoked while the query\'s session is being decided does n
   t.same(client.received, [])
 })
 
-t.test('a session that is revoked while a subscribe is being decided is not followed', async (t) => {
+t.test('a session that is revoked while a subscribe is pending is not subscribed to', async (t) => {
   const asked = deferred()
   const answer = deferred<boolean>()
   const { app, url } = await start(t, () => {
@@ -171,7 +171,7 @@ t.test('a session that is revoked while a subscribe is being decided is not foll
   t.same(await client.sync(), [])
 })
 
-t.test('a user who is revoked while a subscribe is being decided is closed, and the answer changes nothing', async (t) => {
+t.test('a user who is revoked while a subscribe is pending is closed, and the result has no effect', async (t) => {
   const asked = deferred()
   const answer = deferred<boolean>()
   const { app, url } = await start(t, () => {
@@ -187,7 +187,7 @@ t.test('a user who is revoked while a subscribe is being decided is closed, and 
   t.match(await app.wsManager.notifyAIStart('s1', {}), { recipients: 0 })
 })
 
-t.test('a connection ends with its identity, and the client may come back with a fresh one', async (t) => {
+t.test('a connection ends with its identity, and the client may reconnect with a fresh one', async (t) => {
   for (const expiresAt of [() => Date.now() + 700, () => new Date(Date.now() + 700)]) {
     const { app, url } = await startApp(t, { authenticate: () => ({ userId: 'user_1', expiresAt: expiresAt() }), authorize: true })
     const began = Date.now()
@@ -195,7 +195,7 @@ t.test('a connection ends with its identity, and the client may come back with a
     void app.wsManager.notifyAIStart('s1', {})
     t.match(await client.next(), { type: 'ai_start' }, 'until then it is served')
     t.same(await client.closed, expired)
-    t.ok(Date.now() >= began + 700, 'not before its time')
+    t.ok(Date.now() >= began + 700, 'not earlier')
     await connect(t, url('?sessionId=s1'))
   }
 })
@@ -212,7 +212,7 @@ t.test('each connection ends with its own identity', async (t) => {
   t.same(await endless.sync(), [])
 })
 
-t.test('an identity that ends while its session is being decided ends the connection at once', async (t) => {
+t.test('an identity that expires while authorize is pending ends the connection immediately', async (t) => {
   const { app, url } = await startApp(t, {
     authenticate: () => ({ userId: 'user_1', expiresAt: Date.now() + 50 }),
     authorize: () => new Promise((resolve) => { setTimeout(resolve, 100, true) })
@@ -222,13 +222,13 @@ t.test('an identity that ends while its session is being decided ends the connec
   t.match(await app.wsManager.notifyAIComplete('s1', { secret: true }), { recipients: 0 })
 })
 
-t.test('an identity ends on a date and not after a while: set the clock back, and it lasts longer', async (t) => {
+t.test('an identity expires at a date, not after a duration: if the clock is set back, it lasts longer', async (t) => {
   const { now } = Date
   t.teardown(() => { Date.now = now })
   const { url } = await startApp(t, { authenticate: () => ({ expiresAt: Date.now() + 100 }), authorize: true })
   const client = await connect(t, url())
   Date.now = () => now() - 60_000
-  // Timers fire in the order in which they are due: the connection's was before this one.
+  // Timers fire in the order in which they are due, and the connection's timer was due before this one.
   await sleep(150)
   t.same(await client.sync(), [])
 })

@@ -10,10 +10,10 @@ import { captureLog } from '../support/log.js'
 import { carrier, carry } from '../support/tokens.js'
 import { connect, open } from '../support/ws-client.js'
 
-/** Looks like a JWT, and holds nothing that the base64url of another text would hold. */
+/** Looks like a JWT, and shares no part with the base64url of another text. */
 const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyXzEifQ.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg'
 
-/** Lets everybody in who brings a token, and notes the tokens. */
+/** Admits every client with a token, and records the tokens. */
 async function startNoting (t: Test, prepare?: (app: FastifyInstance) => unknown): Promise<StartedApp & { seen: unknown[] }> {
   const seen: unknown[] = []
   const authenticate: Authenticate = (_request, { token }) => {
@@ -23,14 +23,14 @@ async function startNoting (t: Test, prepare?: (app: FastifyInstance) => unknown
   return { ...await startApp(t, { authenticate, authorize: true }, {}, prepare), seen }
 }
 
-t.test('a token comes out of the subprotocol as it went in, whatever is in it', async (t) => {
+t.test('a token in the subprotocol is decoded unchanged, whatever its characters', async (t) => {
   const { url, seen } = await startNoting(t)
   const tokens = [TOKEN, 'x', 'a+b/c==', 'with spaces, commas; and "quotes"', 'ünïcödé ✓ 🚀', 'null \u0000 and \n line', '?????>>>>>', 'x'.repeat(4096)]
   for (const token of tokens) await connect(t, url(), { protocols: carry(token) })
   t.same(seen, tokens)
 })
 
-t.test('a token comes as a bearer header or in the query as well, and the subprotocol goes first', async (t) => {
+t.test('a token may also come as a bearer header or in the query, and the subprotocol has precedence', async (t) => {
   const { url, seen } = await startNoting(t)
   const headers = { authorization: 'Bearer from.the.header' }
   await connect(t, url('?token=from.the.query'))
@@ -42,7 +42,7 @@ t.test('a token comes as a bearer header or in the query as well, and the subpro
   t.same(seen, ['from.the.query', 'a+b/c== ✓', 'from.the.header', 'lower case', 'from.the.header', 'from.the.subprotocol'])
 })
 
-t.test('what is empty, given twice, or of another scheme is no token', async (t) => {
+t.test('an empty or duplicate token or one of another scheme does not count', async (t) => {
   const { url, seen } = await startNoting(t)
   const empty = [
     open(t, url()), open(t, url('?token=')), open(t, url('?token')), open(t, url('?token=a&token=b')),
@@ -53,7 +53,7 @@ t.test('what is empty, given twice, or of another scheme is no token', async (t)
   t.strictSame(seen, empty.map(() => undefined))
 })
 
-/** What the server answers to an offer, read from its answer: a client may break off over it. */
+/** Returns the server's reply to an offer, read from the response, because a client might abort because of it. */
 async function chosen (t: Test, url: string, protocols: string[]): Promise<string | undefined> {
   const client = open(t, url, { protocols })
   const [answer] = await once(client.ws, 'upgrade') as [IncomingMessage]
@@ -61,7 +61,7 @@ async function chosen (t: Test, url: string, protocols: string[]): Promise<strin
   return answer.headers['sec-websocket-protocol']
 }
 
-t.test('the token is never echoed, in whatever order things are offered', async (t) => {
+t.test('the token is never echoed, whatever the order of the offers', async (t) => {
   const token = carrier(TOKEN)
   const ours = await startNoting(t)
   const theirs = await startNoting(t, (app) => app.register(fastifyWebsocket))
@@ -76,7 +76,7 @@ t.test('the token is never echoed, in whatever order things are offered', async 
   }
 })
 
-t.test('an app that chooses the subprotocol itself is left to it', async (t) => {
+t.test('an app that selects the subprotocol itself keeps its choice', async (t) => {
   const handleProtocols = (): string => 'news'
   const given = await startApp(t, { websocket: { handleProtocols } })
   const registered = await startApp(t, {}, {}, (app) => app.register(fastifyWebsocket, { options: { handleProtocols } }))
@@ -86,7 +86,7 @@ t.test('an app that chooses the subprotocol itself is left to it', async (t) => 
 type RequestSerializer = (request: FastifyRequest) => Record<string, unknown>
 
 interface Logged extends StartedApp {
-  /** Everything that was logged, as it was written. */
+  /** All log lines, as they were written. */
   text: () => string
   messages: () => string[]
 }
@@ -99,14 +99,17 @@ async function startLogged (t: Test, options: AiCanvasWsOptions, req?: RequestSe
   return { ...started, text: () => lines.map((line) => JSON.stringify(line)).join('\n'), messages: () => lines.map(({ msg }) => msg) }
 }
 
-/** No form of the token, and no segment of it. */
+/** Asserts that a text contains no form and no segment of the token. */
 function holdsNoToken (t: Test, text: string, name: string): void {
   for (const piece of [...TOKEN.split('.'), Buffer.from(TOKEN).toString('base64url').slice(0, 24)]) {
     t.notOk(text.includes(piece), `${name}: ${piece}`)
   }
 }
 
-/** Comes with the token in each of the ways there are, all at once too. Resolves when all have been refused, or greeted and left. */
+/**
+ * Connects with the token in each possible way, and in all at once. Resolves when all have been refused, or connected and
+ * closed.
+ */
 async function comeInAllWays (t: Test, { url }: StartedApp): Promise<void> {
   const headers = { authorization: `Bearer ${TOKEN}` }
   const clients = [
@@ -125,7 +128,7 @@ async function comeInAllWays (t: Test, { url }: StartedApp): Promise<void> {
   }
 }
 
-t.test('no log line of the route holds a token, at any level, whoever is let in', async (t) => {
+t.test('no log line of the route contains a token, at any level and with any outcome', async (t) => {
   const verdicts: Record<string, Authenticate> = {
     'let in': (_request, { token }) => token !== undefined && {},
     'refused': () => false,
@@ -135,12 +138,12 @@ t.test('no log line of the route holds a token, at any level, whoever is let in'
     const logged = await startLogged(t, { authenticate })
     await comeInAllWays(t, logged)
     await logged.app.inject(`/ws?token=${TOKEN}`)
-    t.match(logged.text(), /"url":"\/ws\?sessionId=s1&token=\[redacted\]&userId=user_1"/, `${name}: the rest of the URL is there`)
+    t.match(logged.text(), /"url":"\/ws\?sessionId=s1&token=\[redacted\]&userId=user_1"/, `${name}: the rest of the URL is logged`)
     holdsNoToken(t, logged.text(), name)
   }
 })
 
-t.test('an app\'s own request serializer is kept, and the token taken out of whatever it says', async (t) => {
+t.test('an app\'s own request serializer is kept, and the token is removed from its output', async (t) => {
   class Described {
     readonly #request: FastifyRequest
     constructor (request: FastifyRequest) { this.#request = request }
@@ -164,13 +167,13 @@ t.test('an app\'s own request serializer is kept, and the token taken out of wha
   }
 })
 
-/** Every place of a token in a URL: the parameter is read differently by every router, and hidden in all of them. */
+/** Every place of a token in a URL. Routers read the parameter differently, and it is hidden in all cases. */
 const QUERIES = [
   `?token=${TOKEN}`, `?%74oken=${TOKEN}&a=b`, `?TOKEN=${TOKEN}`, `?x#token=${TOKEN}`, `?x=1#token=${TOKEN}`, `#token=${TOKEN}`, `;token=${TOKEN}`,
   `?token[]=${TOKEN}`, `?token%5B%5D=${TOKEN}`, `?token[a]=${TOKEN}`, `?token=${TOKEN}&token=${TOKEN}`, `?x=1?token=${TOKEN}`, `?token=a;${TOKEN}`
 ]
 
-/** Sends a request as it is written: clients tidy a URL up. Resolves when the answer has come. */
+/** Sends a request verbatim, because clients normalize URLs. Resolves when the response has arrived. */
 async function sendAsWritten (t: Test, origin: string, method: string, path: string, upgrades: boolean): Promise<void> {
   const socket = createConnection(Number(new URL(origin).port), '127.0.0.1')
   t.teardown(() => { socket.destroy() })
@@ -178,12 +181,12 @@ async function sendAsWritten (t: Test, origin: string, method: string, path: str
     ? ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${'x'.repeat(22)}==`]
     : ['Connection: close']
   socket.write([`${method} ${path} HTTP/1.1`, 'Host: app', ...headers, '', ''].join('\r\n'))
-  socket.on('error', () => { /* its close tells */ })
+  socket.on('error', () => { /* the close proves it */ })
   socket.once('data', () => { socket.destroy() })
   await once(socket, 'close')
 }
 
-t.test('no line of Fastify\'s about any request holds a token, whatever its path, method and scope, without the app doing anything', async (t) => {
+t.test('no log line of Fastify contains a token, whatever a request\'s path, method and scope, without any setup', async (t) => {
   for (const scoped of [false, true]) {
     for (const serializer of [undefined, redactedRequest]) {
       const { lines, stream } = captureLog()
@@ -220,18 +223,18 @@ t.test('no line of Fastify\'s about any request holds a token, whatever its path
       const text = lines.map((line) => JSON.stringify(line)).join('\n')
       const name = `${scoped ? 'in a scope' : 'at the root'}, ${serializer === undefined ? 'with Fastify\'s serializer' : 'with ours'}`
       holdsNoToken(t, text, name)
-      t.match(text, /Route GET:\/\/ws\?token=\[redacted\] not found/, 'what Fastify says of them is still said')
+      t.match(text, /Route GET:\/\/ws\?token=\[redacted\] not found/, 'Fastify\'s other fields are still logged')
       t.match(text, /Route POST:\/ws\?token=\[redacted\] not found/)
       t.match(text, /nothing at \/other\/none\?token=\[redacted\]/)
       t.match(text, new RegExp(`"path":"/${scoped ? 'v1' : 'other'}/own\\?token=\\[redacted\\]","msg":"closed incoming websocket connection`))
-      // An upgrade that was answered as a request may leave a socket that nobody reads.
+      // An upgrade that was answered as a plain request may leave a socket that is never read.
       for (const socket of sockets) socket.destroy()
       await app.close()
     }
   }
 })
 
-t.test('an app\'s own serializer of answers is kept, and the token taken out of what it says', async (t) => {
+t.test('an app\'s own reply serializer is kept, and the token is removed from its output', async (t) => {
   const { lines, stream } = captureLog()
   const serializers = {
     res: (reply: { statusCode?: number }) => ({ statusCode: reply.statusCode ?? 0, url: (reply as FastifyReply).request.url }),
@@ -244,7 +247,7 @@ t.test('an app\'s own serializer of answers is kept, and the token taken out of 
   t.match(lines.at(-1), { path: 'at /x' })
 })
 
-t.test('the rest of the log is the app\'s own', async (t) => {
+t.test('other log lines are not changed', async (t) => {
   const { lines, stream } = captureLog()
   const { app } = await startApp(t, {}, { logger: { stream } }, (app) => {
     app.get('/own', (request) => {
@@ -260,7 +263,7 @@ t.test('the rest of the log is the app\'s own', async (t) => {
   t.match(lines.find(({ a }) => a === 1), { msg: 'child' })
 })
 
-t.test('URLs that are none of ours keep their parameters, for handlers that need them', async (t) => {
+t.test('URLs of other routes keep their parameters, because handlers need them', async (t) => {
   const { app } = await startApp(t, {}, {}, (app) => {
     app.setNotFoundHandler((request, reply) => reply.code(404).send({ url: request.url }))
     app.get('/ws-login', (request) => ({ url: request.url }))
@@ -268,7 +271,7 @@ t.test('URLs that are none of ours keep their parameters, for handlers that need
   for (const url of ['/reset?token=abc', '/ws-login?token=abc']) t.same((await app.inject(url)).json(), { url })
 })
 
-t.test('the shipped serializer takes Node\'s own request too', async (t) => {
+t.test('the exported serializer also accepts Node\'s own request', async (t) => {
   const logged = await startLogged(t, {
     authenticate: (request) => {
       request.log.info({ req: request.raw }, 'as Node has it')
@@ -280,7 +283,7 @@ t.test('the shipped serializer takes Node\'s own request too', async (t) => {
   holdsNoToken(t, logged.text(), 'raw')
 })
 
-t.test('an error that quotes the token, in whole, in part, or rewritten, is logged without it', async (t) => {
+t.test('an error that quotes the token, complete, in part or re-encoded, is logged without it', async (t) => {
   const [head, payload] = TOKEN.split('.') as [string, string]
   const quotations = [
     `bad token ${TOKEN}`, `bad token "${TOKEN}"!`, `cannot read segment '${head}'`, `unexpected ${payload.slice(0, 12)}… in token`,
@@ -296,11 +299,11 @@ t.test('an error that quotes the token, in whole, in part, or rewritten, is logg
       await open(t, logged.url(), { protocols: carry(TOKEN) }).closed
     }
   }
-  t.match(logged.text(), /bad token \[redacted\]/, 'the rest of the message is there')
+  t.match(logged.text(), /bad token \[redacted\]/, 'the rest of the message is logged')
   holdsNoToken(t, logged.text(), 'quoted')
 })
 
-t.test('odd tokens are taken out of errors in the ways in which they are written down', async (t) => {
+t.test('unusual tokens are removed from errors in all their encodings', async (t) => {
   const logged = await startLogged(t, {
     authenticate: (_request, { token = '' }) => { throw new Error([token, JSON.stringify(token), encodeURIComponent(token)].join(' | ')) }
   })
@@ -310,7 +313,7 @@ t.test('odd tokens are taken out of errors in the ways in which they are written
   }
 })
 
-t.test('a token reaches no message to any client', async (t) => {
+t.test('no message to any client contains a token', async (t) => {
   const { app, url } = await startApp(t, { authenticate: (_request, { token }) => ({ userId: 'user_1', token }), authorize: true })
   const watcher = await connect(t, url('?sessionId=s1'))
   const client = await connect(t, url('?sessionId=s1'), { protocols: carry(TOKEN) })

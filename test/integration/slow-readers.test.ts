@@ -11,10 +11,10 @@ import { connect } from '../support/ws-client.js'
 
 const KiB = 1024
 const TEXT = 0x81
-/** What waits in the network socket beside the outbox: what was handed over, and the message that did not fit any more. */
+/** What waits in the socket besides the outbox: what was written, and the message that did not fit any more. */
 const IN_SOCKET = 64 * KiB
 const MESSAGE = 32 * KiB
-/** More than the kernel's buffers on both sides of a local connection hold. */
+/** More than the kernel's buffers on both sides of a local connection can hold. */
 const MUCH = 64 * KiB * KiB
 
 const filler = (at: number): AppMessage => ({ type: 'filler', at, text: 'x'.repeat(MESSAGE - 200) })
@@ -25,7 +25,7 @@ async function start (t: Test, options: AiCanvasWsOptions = {}): Promise<Started
   return { ...started, metrics: () => started.app.wsManager.getMetrics() }
 }
 
-/** Has read its greeting, and reads nothing more until told to. */
+/** Reads the `connection` message, and nothing more until told to. */
 async function connectDeaf (t: Test, url: string): Promise<RawClient> {
   const peer = new RawClient(t, url)
   await peer.frame()
@@ -33,7 +33,7 @@ async function connectDeaf (t: Test, url: string): Promise<RawClient> {
   return peer
 }
 
-/** Publishes until it is enough, a message a turn. Answers how many that were. */
+/** Publishes one message per turn until the condition holds. Returns their number. */
 async function publish (app: FastifyInstance, enough: () => boolean): Promise<number> {
   let at = 0
   for (; !enough(); at++) {
@@ -55,7 +55,7 @@ async function readOn (peer: RawClient): Promise<{ messages: RawFrame[], close: 
   }
 }
 
-t.test('a reader that reads nothing costs so much memory and no more, and is closed with 4000 when it reads again', async (t) => {
+t.test('a client that reads nothing costs a limited amount of memory, and is closed with 4000 when it reads again', async (t) => {
   const maxOutboxBytes = 256 * KiB
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes } })
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
@@ -68,20 +68,20 @@ t.test('a reader that reads nothing costs so much memory and no more, and is clo
   t.ok(most <= maxOutboxBytes + IN_SOCKET + MESSAGE, `${most} bytes waited`)
   t.match(metrics(), { slowConsumers: 1, closes: { slowConsumer: 1 } })
   t.ok(metrics().dropped > 0)
-  t.ok(metrics().bufferedAmount <= IN_SOCKET + MESSAGE, 'what waited is let go of at once')
-  t.match(await app.wsManager.broadcastToSession('s1', filler(published)), { recipients: 0 }, 'it is told no more')
+  t.ok(metrics().bufferedAmount <= IN_SOCKET + MESSAGE, 'its backlog is freed immediately')
+  t.match(await app.wsManager.broadcastToSession('s1', filler(published)), { recipients: 0 }, 'it receives no more messages')
 
   const { messages, close } = await readOn(deaf)
   t.same(readClose(close), { code: 4000, reason: 'Slow reader' })
   t.ok(messages.length < published)
-  t.ok(messages.every((message, at) => textOf(message).at === at), 'up to there nothing is missing and nothing doubled')
+  t.ok(messages.every((message, at) => textOf(message).at === at), 'until then nothing is missing or duplicated')
   deaf.socket.end()
   await deaf.closed
   await until(() => metrics().totalConnections === 0)
   t.equal(metrics().bufferedAmount, 0)
 })
 
-t.test('one that never reads again is cut off in time', async (t) => {
+t.test('a client that never reads again is terminated in time', async (t) => {
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes: 128 * KiB }, closeTimeoutMs: 100 })
   await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().slowConsumers > 0)
@@ -89,7 +89,7 @@ t.test('one that never reads again is cut off in time', async (t) => {
   t.equal(metrics().bufferedAmount, 0)
 })
 
-t.test('others of the session do not wait for it, and miss nothing', async (t) => {
+t.test('other subscribers of the session do not wait for it, and miss nothing', async (t) => {
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes: 512 * KiB } })
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   const fast = await connect(t, url('?sessionId=s1'))
@@ -105,7 +105,7 @@ t.test('others of the session do not wait for it, and miss nothing', async (t) =
   t.equal(fast.ws.readyState, fast.ws.OPEN)
 })
 
-t.test('while it is behind only the newest progress of each job waits, and starts and results all do', async (t) => {
+t.test('while a client is behind, only the newest progress of each job waits, but all starts and results', async (t) => {
   const { app, url, metrics } = await start(t)
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().bufferedAmount > IN_SOCKET + MESSAGE)
@@ -133,7 +133,7 @@ t.test('while it is behind only the newest progress of each job waits, and start
   t.match(metrics(), { slowConsumers: 0, dropped: 0 })
 })
 
-t.test('one that is slow and not deaf gets everything, in order', async (t) => {
+t.test('a slow client that does read receives everything, in order', async (t) => {
   const { app, url, metrics } = await start(t)
   const slow = await connectDeaf(t, url('?sessionId=s1'))
   const published = await publish(app, () => metrics().bufferedAmount > 512 * KiB)
@@ -145,7 +145,7 @@ t.test('one that is slow and not deaf gets everything, in order', async (t) => {
   t.match(metrics(), { slowConsumers: 0, dropped: 0, closes: {} })
 })
 
-t.test('one for whom something waits and who takes nothing for too long is closed, below the bound too', async (t) => {
+t.test('a client that reads nothing of its backlog for too long is closed, even below the limit', async (t) => {
   const { app, url, metrics } = await start(t, { heartbeatIntervalMs: 1000, delivery: { stallTimeoutMs: 1000 } })
   const deaf = await connectDeaf(t, url('?sessionId=s1'))
   await publish(app, () => metrics().bufferedAmount > IN_SOCKET + MESSAGE)
@@ -155,7 +155,7 @@ t.test('one for whom something waits and who takes nothing for too long is close
   t.match(readClose(close), { code: 4000 })
 })
 
-t.test('the bound over all readers closes those that hold most', async (t) => {
+t.test('the limit over all clients closes those with the largest backlogs', async (t) => {
   const maxTotalOutboxBytes = 384 * KiB
   const { app, url, metrics } = await start(t, { delivery: { maxOutboxBytes: 16 * KiB * KiB, maxTotalOutboxBytes } })
   const fast = await connect(t, url('?sessionId=s1'))
@@ -166,13 +166,13 @@ t.test('the bound over all readers closes those that hold most', async (t) => {
     return metrics().slowConsumers === 4
   })
   t.ok(most <= maxTotalOutboxBytes + 5 * (IN_SOCKET + MESSAGE), `${most} bytes waited`)
-  t.same((await fast.sync()).map(({ at }) => at as number), [...fast.received.keys()].slice(0, -2), 'one that reads is none of those')
+  t.same((await fast.sync()).map(({ at }) => at as number), [...fast.received.keys()].slice(0, -2), 'clients that read are not among them')
 })
 
-t.test('a client that asks and does not read the answers is bounded too', async (t) => {
+t.test('a client that sends requests and does not read the replies is limited too', async (t) => {
   const { url, metrics } = await start(t, { limits: { burst: 1e9 }, delivery: { maxOutboxBytes: 128 * KiB } })
   const deaf = await connectDeaf(t, url())
-  // A question that is answered at some length.
+  // A request with a long reply.
   const questions = Buffer.concat(Array.from({ length: 500 }, () => {
     const payload = Buffer.from(JSON.stringify({ type: 'x'.repeat(64) }))
     return Buffer.concat([Buffer.from([TEXT, 0x80 | payload.length, 0, 0, 0, 0]), payload])
@@ -186,7 +186,7 @@ t.test('a client that asks and does not read the answers is bounded too', async 
   t.ok(most <= 128 * KiB + 2 * IN_SOCKET + MESSAGE, `${most} bytes waited`)
 })
 
-t.test('app.close() does not wait for it longer than it may, and the others get theirs', async (t) => {
+t.test('app.close() waits for it no longer than its deadline, and the others receive their messages', async (t) => {
   const { app, url, metrics } = await start(t, { closeTimeoutMs: 300 })
   await connectDeaf(t, url('?sessionId=s1'))
   const fast = await connect(t, url('?sessionId=s1'))

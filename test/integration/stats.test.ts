@@ -32,9 +32,9 @@ async function ask (url: string, init?: RequestInit): Promise<Answer> {
   return { status: response.status, body: await response.json() as Record<string, unknown> }
 }
 
-/** An app with the stats route, and how to ask it over HTTP. */
+/** An app with the stats route, and a function that requests it over HTTP. */
 async function start (t: Test, options: AiCanvasWsOptions = {}) {
-  // No ping in this test's lifetime: between a ping and its pong a connection does not count as alive.
+  // No ping during this test, because between a ping and its pong a connection does not count as alive.
   const started = await startApp(t, { heartbeatIntervalMs: 3_600_000, ...options })
   return { ...started, stats: (query = '') => ask(`${originOf(started.app, 'http')}/api/ws/stats${query}`) }
 }
@@ -55,7 +55,7 @@ t.test('the stats have exactly the documented shape', async (t) => {
   t.same(Object.keys((body as unknown as Stats).clients[0]!), Object.keys(printed.clients[0]!))
 })
 
-t.test('absent ids are left out, and sessionId is the latest session followed', async (t) => {
+t.test('missing ids are omitted, and sessionId is the session that was subscribed to last', async (t) => {
   const { url, stats } = await start(t)
   const client = await connect(t, url())
   const only = async (): Promise<unknown> => ((await stats()).body as unknown as Stats).clients[0]
@@ -70,7 +70,7 @@ t.test('absent ids are left out, and sessionId is the latest session followed', 
   t.match(await only(), { sessionId: 's2' })
 })
 
-t.test('a connection that is closing is tracked and not active, and one that has gone is neither', async (t) => {
+t.test('a closing connection is tracked but not active; after its end it is neither', async (t) => {
   const { app, url, stats } = await start(t, { closeTimeoutMs: 60_000 })
   const accepted = once(app.server, 'connection') as Promise<[Socket]>
   const silent = new RawClient(t, url('?userId=u1'))
@@ -79,13 +79,13 @@ t.test('a connection that is closing is tracked and not active, and one that has
   await app.wsManager.revoke('u1')
   t.match(await stats(), { body: { totalConnections: 1, activeConnections: 0, clients: [{ userId: 'u1', isAlive: true, state: 2 }] } })
 
-  // Its answer: an empty close frame, masked as a client's must be.
+  // Its reply: an empty close frame, masked as a client's must be.
   silent.socket.write(Buffer.from([0x88, 0x80, 0, 0, 0, 0]))
   await once(socket, 'close')
   t.same((await stats()).body, { totalConnections: 0, activeConnections: 0, clients: [] })
 })
 
-t.test('the list can be filtered and cut; the totals are always those of all', async (t) => {
+t.test('the list can be filtered and limited; the totals always include all connections', async (t) => {
   const { url, stats } = await start(t)
   for (const query of ['?userId=u1&sessionId=s1', '?userId=u1&sessionId=s2', '?userId=u2&sessionId=s1', '']) await connect(t, url(query))
   const listed = async (query: string): Promise<Array<[string | undefined, string | undefined]>> => {
@@ -103,7 +103,7 @@ t.test('the list can be filtered and cut; the totals are always those of all', a
   t.equal((await listed('?limit=100')).length, 4)
 })
 
-t.test('a query that can\'t be meant is answered 400 with the reason', async (t) => {
+t.test('an invalid query is answered with 400 and the reason', async (t) => {
   const { stats } = await start(t)
   const faults: Record<string, RegExp> = {
     '?limit=-1': /limit must be >= 0/,
@@ -119,7 +119,7 @@ t.test('a query that can\'t be meant is answered 400 with the reason', async (t)
   }
 })
 
-t.test('the route can be off, elsewhere, or guarded', async (t) => {
+t.test('the route can be disabled, moved or guarded', async (t) => {
   const off = await startApp(t, { stats: false })
   t.match(await ask(`${originOf(off.app, 'http')}/api/ws/stats`), { status: 404 })
 
@@ -143,7 +143,7 @@ t.test('the route can be off, elsewhere, or guarded', async (t) => {
   }
 })
 
-t.test('under authenticate the answer names nobody, unless the app guards the route', async (t) => {
+t.test('with authenticate the response contains no ids, unless the app guards the route', async (t) => {
   const secured: AiCanvasWsOptions = { authenticate: () => ({ userId: 'u1' }), authorize: true }
   const { url, stats } = await start(t, secured)
   await connect(t, url('?sessionId=s1'))
@@ -190,7 +190,10 @@ t.test('the OpenAPI document describes the stats route, and not the WebSocket', 
   })
 })
 
-/** The real registry with 10,000 connections on fake transports: so many sockets, with their clients, would be most of this process's work. */
+/**
+ * The real registry with 10,000 connections on fake transports, because real sockets with their clients would be most of this
+ * process's work.
+ */
 function crowd (size: number): (filter: StatsFilter) => Stats {
   const clock = systemClock
   const counters = new Counters()
@@ -201,7 +204,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
     const connection = new Connection({
       id: clientId(clock.now()),
       identity: { userId: `user_${at}` },
-      subscriber: new Subscriber(new Outbox(new FakeTransport(), pool, () => { /* nothing is written */ })),
+      subscriber: new Subscriber(new Outbox(new FakeTransport(), pool, () => { /* writes nothing */ })),
       rateLimit: new RateLimit({ messagesPerSecond: 1, burst: 1, sessionsPerConnection: 1 }, 0)
     })
     connection.subscriptions.set(`session_${at}`, { asking: false, joined: true })
@@ -210,10 +213,10 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
   return (filter) => snapshot({ connections, pool, counters, broker: {} }, filter)
 }
 
-/** A frame of an animation takes 16 ms, and what people call delayed begins at 100. */
+/** An animation frame takes 16 ms, and users notice delays from about 100 ms on. */
 const BOUND_MS = 50
 
-/** The longest time for which the event loop does nothing else while something is done. */
+/** Returns the longest time for which the event loop is blocked during a call. */
 async function longestStall (work: () => Promise<unknown>): Promise<number> {
   let longest = 0
   let last = performance.now()
@@ -246,7 +249,7 @@ t.test('10,000 connections are listed without stalling the event loop', async (t
   const { totalConnections, clients } = JSON.parse((await answer()).toString()) as Stats
   t.same([totalConnections, clients.length, new Set(clients.map(({ id }) => id)).size], [10_000, 10_000, 10_000])
 
-  // The best of some rounds, of more on a machine that others keep busy: it stalls by itself now and then.
+  // The best of several rounds, and of more on a busy machine, which stalls by itself now and then.
   const stalls: number[] = []
   while (stalls.length < 8 || (stalls.length < 50 && Math.min(...stalls) >= BOUND_MS)) stalls.push(await longestStall(answer))
   const longest = Math.min(...stalls)

@@ -20,7 +20,7 @@ function query (reader: Reader): string {
 
 const TEXT = 'Grüße 👋 漢字 👩‍👩‍👧 '.repeat(40)
 
-/** Cut anywhere, in the middle of characters too. */
+/** Splits the text anywhere, even within characters. */
 async function* pieces (): AsyncGenerator<string> {
   for (let at = 0; at < TEXT.length; at += 7) {
     yield TEXT.slice(at, at + 7)
@@ -28,7 +28,7 @@ async function* pieces (): AsyncGenerator<string> {
   }
 }
 
-t.test('a tab that stays, one that comes late, and one that is cut off again and again all end with the producer\'s text', async (t) => {
+t.test('a tab that stays, one that opens late and one that is disconnected repeatedly all end with the complete text', async (t) => {
   const { app, url } = await startApp(t)
   const stays = new Reader()
   const staying = readAll(open(t, url('?sessionId=s')), stays)
@@ -56,7 +56,7 @@ t.test('a tab that stays, one that comes late, and one that is cut off again and
   }
 })
 
-t.test('deltas of an app\'s own are stitched by the offset that the server counts', async (t) => {
+t.test('an app\'s own deltas are assembled by the offset that the server counts', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   for (const delta of ['Hel', 'lo \ud83d', '\udc4b']) await app.wsManager.notifyAIProgress('s', { delta, offset: 999 })
@@ -65,7 +65,7 @@ t.test('deltas of an app\'s own are stitched by the offset that the server count
   ])
 })
 
-t.test('a reader that sees a gap says what it has, and is made whole', async (t) => {
+t.test('a client that detects a gap sends its `have`, and receives the missing text', async (t) => {
   const { app, url } = await startApp(t)
   const client = await connect(t, url('?sessionId=s'))
   const { jobId } = await app.wsManager.notifyAIProgress('s', { delta: 'Hello, world' })
@@ -81,7 +81,7 @@ t.test('a reader that sees a gap says what it has, and is made whole', async (t)
   }
 })
 
-t.test('what a reader lacks comes before the end, also when the job ended while it was away', async (t) => {
+t.test('missing text is sent before the end, even if the job ended during the disconnect', async (t) => {
   const { app, url } = await startApp(t)
   const reader = new Reader()
   const client = open(t, url('?sessionId=s'))
@@ -97,7 +97,7 @@ t.test('what a reader lacks comes before the end, also when the job ended while 
   t.match(await back.next(), { type: 'ai_complete' })
 })
 
-t.test('past its bound a text keeps its newest part, and says so', async (t) => {
+t.test('a text that exceeds its limit keeps its newest part and is marked as truncated', async (t) => {
   const { app, url } = await startApp(t, { jobs: { maxTextUnits: 8 } })
   const stays = await connect(t, url('?sessionId=s'))
   for (const delta of ['01234', '56789']) await app.wsManager.notifyAIProgress('s', { delta })

@@ -7,23 +7,23 @@ import { browser, documented, documentedCode, recorder, run, sameAsPrinted } fro
 import { connect, open, type Message } from '../support/ws-client.js'
 import { Wscat } from '../support/wscat.js'
 
-/** Resolves when the page's socket has its greeting: then it follows what its URL says. To be called at once. */
+/** Resolves when the page's socket has received `connection` and is subscribed to its URL's session. Call it immediately. */
 async function greeted ([socket]: WebSocket[]): Promise<void> {
   await once(socket!, 'message')
 }
 
-t.test('every message that a client may send is answered as printed', async (t) => {
+t.test('every message that a client may send is answered as documented', async (t) => {
   for (const heading of ['Ping', 'Subscribe', 'Unsubscribe']) {
     const { url } = await startApp(t)
     const client = await connect(t, url())
     const [request, response] = documented(heading)
     client.send(request!)
     sameAsPrinted(t, await client.next(), response!)
-    t.same(await client.sync(), [], `${heading}: one answer, and no more`)
+    t.same(await client.sync(), [], `${heading}: one reply, and no more`)
   }
 })
 
-t.test('the first message is the printed greeting, with and without ids in the query', async (t) => {
+t.test('the first message is the documented `connection`, with and without ids in the query', async (t) => {
   const { url } = await startApp(t)
   const printed = documentedCode('Connection Established')
   for (const query of ['', '?userId=user_123', '?sessionId=session_123', '?userId=user_123&sessionId=session_123']) {
@@ -31,7 +31,7 @@ t.test('the first message is the printed greeting, with and without ids in the q
   }
 })
 
-t.test('what happens to a job is told as printed', async (t) => {
+t.test('a job\'s events are sent as documented', async (t) => {
   const { app, url } = await startApp(t)
   const { wsManager } = app
   const client = await connect(t, url('?sessionId=session_123'))
@@ -45,7 +45,7 @@ t.test('what happens to a job is told as printed', async (t) => {
   t.same(await client.sync(), [])
 })
 
-t.test('the session with wscat goes as printed', async (t) => {
+t.test('the session with wscat runs as documented', async (t) => {
   const { app, url } = await startApp(t)
   const [, command, dialogue] = documented('Manual Testing with wscat')
   const [, documentedUrl] = /^wscat -c "ws:\/\/localhost:3001\/ws(.*)"$/.exec(command!) ?? []
@@ -64,7 +64,7 @@ t.test('the session with wscat goes as printed', async (t) => {
   t.match(await terminal.child.exited, { code: 0, stderr: '' })
 })
 
-t.test('the JavaScript testing example runs as it stands', async (t) => {
+t.test('the JavaScript testing example runs as documented', async (t) => {
   const { app, origin } = await startApp(t)
   const { call: log, next } = recorder()
   const error = (...args: unknown[]): void => { t.fail('an error was reported', { args }) }
@@ -78,12 +78,12 @@ t.test('the JavaScript testing example runs as it stands', async (t) => {
     const printed = documented(heading).at(-1)!.replace('session_123', 'test_session')
     sameAsPrinted(t, JSON.parse(data as string) as Message, printed)
   }
-  t.equal(app.wsManager.getStats({ sessionId: 'test' }).clients.length, 1, 'it still follows the session of its URL')
+  t.equal(app.wsManager.getStats({ sessionId: 'test' }).clients.length, 1, 'it is still subscribed to the session in its URL')
   await app.close()
   t.same(await next(), ['✗ Disconnected'])
 })
 
-t.test('the connection example runs as it stands', async (t) => {
+t.test('the connection example runs as documented', async (t) => {
   const { app, origin } = await startApp(t)
   const { call: log, next } = recorder()
   const { context } = browser(t, origin, { console: { log, error: log } })
@@ -94,11 +94,11 @@ t.test('the connection example runs as it stands', async (t) => {
   t.match(await next(), ['Received:', { type: 'ai_start', sessionId: 'my_session_123' }])
   await app.close()
   t.match(await next(), ['Received:', { type: 'ai_error', sessionId: 'my_session_123', error: { type: 'interrupted' } }],
-    'a job that was running does not end in silence')
+    'a job that was running gets an end')
   t.same(await next(), ['Disconnected from WebSocket'])
 })
 
-t.test('use case 1: a page shows what the AI does', async (t) => {
+t.test('use case 1: a page shows the AI\'s progress', async (t) => {
   const { app, origin } = await startApp(t)
   const { call, next } = recorder()
   const named = (name: string) => (...args: unknown[]) => { call(name, ...args) }
@@ -125,7 +125,7 @@ t.test('use case 1: a page shows what the AI does', async (t) => {
   t.same([await next(), await next()], [['hideLoadingIndicator'], ['showErrorNotification', 'API rate limit exceeded']])
 })
 
-t.test('use case 2: who works on the same session hears of it', async (t) => {
+t.test('use case 2: other users of the same session receive updates', async (t) => {
   const { app, origin, url } = await startApp(t)
   const { call, next } = recorder()
   const { context, sockets } = browser(t, origin, {
@@ -141,7 +141,7 @@ t.test('use case 2: who works on the same session hears of it', async (t) => {
   t.match(await colleague.next(), { type: 'ai_complete', sessionId: 'shared_session' })
 })
 
-t.test('use case 3: a page hears of the end of what it started in the background', async (t) => {
+t.test('use case 3: a page learns of the end of a background job that it started', async (t) => {
   const requested = recorder()
   const { app, origin } = await startApp(t, {}, {}, (app) => {
     app.post('/api/agent/generate', (request) => {
@@ -157,7 +157,7 @@ t.test('use case 3: a page hears of the end of what it started in the background
   })
   run(documentedCode('Background Processing Notifications'), context)
   const [[body]] = await Promise.all([requested.next(), greeted(sockets)])
-  // The documented request names no content type, so its JSON arrives as text.
+  // The documented request has no content type, so its JSON arrives as text.
   const { sessionId, prompt } = JSON.parse(body as string) as { sessionId: string, prompt: string }
   t.match(await app.wsManager.notifyAIComplete(sessionId, { summary: prompt }), { recipients: 1 })
   t.same([await next(), await next()], [['Background task completed!'], ['fetched']])

@@ -9,14 +9,14 @@ import { systemClock } from '../../lib/util/clock.js'
 import { memoryBroker } from '../support/memory-broker.js'
 import { connect } from '../support/ws-client.js'
 
-// `npm run typecheck` is what fails for a wrong type here: types that must be inferred are compared, and what must not
-// compile is marked as an error that is expected. What can be run is run as well.
+// A wrong type here fails `npm run typecheck`: inferred types are compared, and calls that must not compile are marked as
+// expected errors. What can be run is also run.
 
 type IsAny<T> = 0 extends 1 & T ? true : false
 
 type Same<A, B> = IsAny<A> extends true ? false : [A] extends [B] ? [B] extends [A] ? true : false : false
 
-/** Compiles only if the two types are the same, and no `any`. */
+/** Compiles only if the two types are the same and not `any`. */
 function same<A, B> (...differing: Same<A, B> extends true ? [] : ['these types differ', A, B]): void {
   t.same(differing, [])
 }
@@ -27,7 +27,7 @@ function quietApp (t: Test): FastifyInstance {
   return app
 }
 
-t.test('the app, and a request\'s server, have a typed manager', async (t) => {
+t.test('the app and a request\'s server have a typed manager', async (t) => {
   const app = quietApp(t)
   await app.register(aiCanvasWs)
   same<typeof app.wsManager, WebSocketManager>()
@@ -47,7 +47,7 @@ t.test('the app, and a request\'s server, have a typed manager', async (t) => {
   t.equal((await typed.inject('/live')).statusCode, 426)
 })
 
-t.test('the hooks\' parameters are inferred, and what they are given is what their types say', async (t) => {
+t.test('the hooks\' parameters are inferred, and the arguments match their types', async (t) => {
   const seen: string[] = []
   const app = quietApp(t)
   await app.register(aiCanvasWs, {
@@ -91,7 +91,7 @@ t.test('the hooks\' parameters are inferred, and what they are given is what the
   ])
 })
 
-t.test('every option has a type, and so has what the manager answers', async (t) => {
+t.test('every option has a type, and so have the manager\'s return values', async (t) => {
   const options: Required<Omit<AiCanvasWsOptions, 'broker'>> = {
     path: '/ws',
     prefix: '',
@@ -122,7 +122,7 @@ t.test('every option has a type, and so has what the manager answers', async (t)
   t.equal(receipt.recipients + stats.totalConnections + metrics.messagesSent, 0)
 })
 
-t.test('a broker of the app\'s own can be written with the exported types', async (t) => {
+t.test('an app\'s own broker can be written with the exported types', async (t) => {
   class Recording implements Broker {
     readonly streams: string[] = []
     readonly #inner = memoryBroker(systemClock)
@@ -146,7 +146,7 @@ t.test('a broker of the app\'s own can be written with the exported types', asyn
   t.same(broker.streams, ['session:s1', 'user:u1'])
 })
 
-t.test('options that can\'t be meant do not compile, and are refused where nothing compiles', async (t) => {
+t.test('invalid options do not compile, and are refused at run time', async (t) => {
   const mistakes: Record<string, AiCanvasWsOptions> = {
     // @ts-expect-error: a path is text
     path: { path: 5 },
@@ -190,7 +190,7 @@ t.test('options that can\'t be meant do not compile, and are refused where nothi
   t.ok([foreign, hook, identity])
 })
 
-t.test('calls that can\'t be meant do not compile, and reject where nothing compiles', async (t) => {
+t.test('invalid calls do not compile, and reject at run time', async (t) => {
   const app = quietApp(t)
   await app.register(aiCanvasWs)
   const { wsManager } = app

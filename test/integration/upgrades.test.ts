@@ -19,7 +19,7 @@ const plugin: Prepare = (app) => app.register(aiCanvasWs, { closeTimeoutMs: TIME
 const inScope: Prepare = (app) => app.register(async (scope) => { await plugin(scope) }, { prefix: '/v1' })
 const never = (): Promise<never> => new Promise(() => { /* never replies */ })
 
-/** Ways in which an upgraded socket finds no handler. What the server answers, if anything. */
+/** Cases in which an upgraded socket finds no handler, and the server's response, if any. */
 const orphans: Record<string, { prepare: Prepare, line?: string, options?: Parameters<typeof upgradeRequest>[1], answer?: RegExp }> = {
   'a URL with bad percent-encoding': { prepare: plugin, line: 'GET /ws%', answer: /^HTTP\/1\.1 400 / },
   'the same in another segment': { prepare: plugin, line: 'GET /%zz/ws?x=%', answer: /^HTTP\/1\.1 40[04] / },
@@ -133,7 +133,7 @@ for (const [name, { prepare, line = 'GET /ws', options, answer }] of Object.entr
   t.test(`no socket is left after ${name}`, async (t) => {
     const { app, port, connections } = await listening(t, prepare)
     const clients = Array.from({ length: 5 }, () => new RawConnection(t, port).write(upgradeRequest(line, options)))
-    // These clients never close, not even when the server has ended its side.
+    // These clients never close, not even after the server has ended its side.
     await Promise.all(clients.map(({ ended }) => ended))
     if (answer !== undefined) t.match(clients[0]!.text, answer)
     else t.equal(clients[0]!.text, '')
@@ -141,7 +141,7 @@ for (const [name, { prepare, line = 'GET /ws', options, answer }] of Object.entr
     t.ok(await msOf(app.close()) < FAR_TOO_LONG_MS)
   })
 
-  t.test(`and app.close() returns at its deadline when it begins right after ${name}`, async (t) => {
+  t.test(`app.close() returns at its deadline if it begins right after ${name}`, async (t) => {
     const { app, port } = await listening(t, prepare)
     const arrived = once(app.server, 'connection')
     const client = new RawConnection(t, port).write(upgradeRequest(line, options))
@@ -152,7 +152,7 @@ for (const [name, { prepare, line = 'GET /ws', options, answer }] of Object.entr
   })
 }
 
-t.test('a thousand at once are all gone', async (t) => {
+t.test('a thousand such sockets at once are all closed', async (t) => {
   const { app, port, connections } = await listening(t, async (app) => {
     app.addHook('onRequest', async (request) => { if (request.url.startsWith('/ws')) await never() })
     await plugin(app)
@@ -164,7 +164,7 @@ t.test('a thousand at once are all gone', async (t) => {
   t.ok(await msOf(app.close()) < FAR_TOO_LONG_MS)
 })
 
-t.test('a client that resets its connection while a hook decides does not end the process', async (t) => {
+t.test('a client that resets its connection while a hook is pending does not end the process', async (t) => {
   const { port, connections } = await listening(t, async (app) => {
     app.addHook('onRequest', never)
     await plugin(app)
@@ -173,10 +173,10 @@ t.test('a client that resets its connection while a hook decides does not end th
   await until(async () => await connections() === 1)
   client.socket.resetAndDestroy()
   await until(async () => await connections() === 0)
-  t.pass('still here')
+  t.pass('still running')
 })
 
-t.test('an upgrade that waits for a slow response before it is carried out after that', async (t) => {
+t.test('an upgrade that waits for a slow response on the same connection continues after it', async (t) => {
   let respond: (() => void) | undefined
   const { port } = await listening(t, async (app) => {
     await plugin(app)
@@ -188,7 +188,7 @@ t.test('an upgrade that waits for a slow response before it is carried out after
   t.match(await client.until(/"type":"connection"/), /^HTTP\/1\.1 200 [\s\S]*at lastHTTP\/1\.1 101 /)
 })
 
-t.test('an upgrade that waits for a response that never comes holds up no close', async (t) => {
+t.test('an upgrade that waits for a response that never comes does not delay a close', async (t) => {
   let asked = false
   const { app, port } = await listening(t, async (app) => {
     await plugin(app)
@@ -205,7 +205,7 @@ t.test('an upgrade that waits for a response that never comes holds up no close'
   await client.ended
 })
 
-t.test('a connection does not keep the request and the response of its handshake', async (t) => {
+t.test('a connection does not retain the request and the response of its handshake', async (t) => {
   let request: WeakRef<object> | undefined
   let response: WeakRef<object> | undefined
   let closed = 0
@@ -224,6 +224,6 @@ t.test('a connection does not keep the request and the response of its handshake
     collect()
     return request?.deref() === undefined && response?.deref() === undefined
   })
-  t.equal(closed, 1, 'a hook that waits for the end of the response hears of it')
+  t.equal(closed, 1, 'a hook that waits for the end of the response is called')
   t.notOk(client.socket.destroyed)
 })

@@ -13,10 +13,10 @@ import { Peer } from '../rpc.js'
 import type { EdgeHandlers, Start } from './server.js'
 import { throttle } from './throttle.js'
 
-// `npm run bench:edges`: what one client, one message or a slow line costs, in figures rather than ratios. See ../README.md.
+// `npm run bench:edges`: the cost of one client, one message or a slow network, as absolute figures. See ../README.md.
 
 const MIB = 1024 * 1024
-/** Text of which a reader that asks again and again is sent the rest. */
+/** A text for a client that requests the rest of it repeatedly. */
 const LONG = 'x'.repeat(900_000)
 
 const { values: flags, positionals: names } = parseArgs({
@@ -47,7 +47,7 @@ async function raw (port: number, query = '', headers: readonly string[] = []): 
 
 const say = (socket: Socket, message: object): void => { socket.write(clientFrame(TEXT, JSON.stringify(message))) }
 
-/** Says what comes each so many milliseconds, for a time. */
+/** Prints what arrives per interval, for a time. */
 async function each (everyMs: number, forMs: number, act: (at: number) => void): Promise<void> {
   for (let at = 0; at * everyMs < forMs; at++) {
     act(at)
@@ -55,16 +55,16 @@ async function each (everyMs: number, forMs: number, act: (at: number) => void):
   }
 }
 
-/** Without compression, so that a line is as slow for every build: what is compressed differs between them. */
+/** Without compression, so that the network is equally slow for every build: the compressed sizes differ between builds. */
 class PlainWebSocket extends WebSocket {
   constructor (url: string, protocols?: string[]) {
     super(url, protocols, { perMessageDeflate: false })
   }
 }
 
-/** What a tab sees through a slow line: the closes, and how much of the text or result has come. */
+/** What a tab behind a slow network observes: the closes, and how much of the text or result has arrived. */
 async function watch (port: number, sessionId: string, forMs: number, done: (seen: { text: number, ended: boolean }) => boolean): Promise<string> {
-  // Through the source, because the client is not what is compared; its WebSocket is that of ws.
+  // Imported from the sources, because the client is not compared. Its WebSocket is that of ws.
   const client = new Client({ url: `ws://127.0.0.1:${port}/ws`, sessionId, WebSocket: PlainWebSocket, maxReconnectAttempts: Infinity }, environmentOf(globalThis))
   const closes: number[] = []
   client.on('close', ({ code }) => { closes.push(code) })
@@ -84,7 +84,7 @@ async function watch (port: number, sessionId: string, forMs: number, done: (see
 }
 
 const rows: Record<string, () => Promise<string>> = {
-  /** A client that reads nothing alternates subscribe and unsubscribe on a text of 900 kB, at the rate that it may. */
+  /** A client that reads nothing alternates subscribe and unsubscribe on a text of 900 kB, at its rate limit. */
   async 'reads-nothing' () {
     const { server, port } = await start()
     await server.call('text', { sessionId: 's', text: LONG, times: 1 })
@@ -106,7 +106,7 @@ const rows: Record<string, () => Promise<string>> = {
     const greedy = await raw(port)
     let bytes = 0
     greedy.on('data', ({ length }) => { bytes += length })
-    // The first seconds are what it may be sent at once.
+    // The first seconds are the burst.
     await each(21, 6_000, (at) => { say(greedy, { type: 'subscribe', sessionId: 's', have: { job: at } }) })
     const before = await server.call('sample', undefined)
     const [readBefore, began] = [bytes, performance.now()]
@@ -117,7 +117,7 @@ const rows: Record<string, () => Promise<string>> = {
     return `${((after.cpuMs - before.cpuMs) / wallMs * 100).toFixed(1)} % of a core, ${((bytes - readBefore) / wallMs / 1000).toFixed(1)} MB/s`
   },
 
-  /** 100 connections that are not admitted send 60 kB of deflated frames each. */
+  /** 100 connections without admission send 60 kB of compressed frames each. */
   async 'before-admission' () {
     const { server, port } = await start({ neverAuthenticates: true })
     const message = deflateRawSync(Buffer.from(JSON.stringify({ type: 'x', pad: 'x'.repeat(60_000) })), { finishFlush: 2 }).subarray(0, -4)
@@ -134,7 +134,7 @@ const rows: Record<string, () => Promise<string>> = {
     return `${((after.rssBytes - before.rssBytes) / MIB).toFixed(0)} MiB of RSS for 100 connections, ${((after.externalBytes - before.externalBytes) / MIB).toFixed(0)} MiB of them buffers`
   },
 
-  /** Ends that are kept of 1,000 jobs, after one of 17 MiB, and after 1,200 jobs with a prompt of 32 KiB failed. */
+  /** The ends of 1,000 jobs that are still kept after one of 17 MiB, and after 1,200 failed jobs with a prompt of 32 KiB. */
   async 'kept-ends' () {
     const { server, port } = await start()
     const kept = async (): Promise<number> => {
@@ -148,7 +148,7 @@ const rows: Record<string, () => Promise<string>> = {
             const { type } = JSON.parse(data.toString()) as { type: string }
             if (type === 'ai_complete') ends++
             if (type === 'subscribed') answered++
-            // The past of the last one comes right behind its answer, and a pong behind that.
+            // The recovered messages of the last one follow its reply, and a pong follows them.
             if (type === 'pong') resolve()
             else if (answered === 100) socket.send('{"type":"ping"}')
           })
@@ -169,7 +169,7 @@ const rows: Record<string, () => Promise<string>> = {
     return `${before} of 1,000, ${afterLarge} after a result of 17 MiB, ${afterFailed} after 1,200 failed jobs with a prompt of 32 KiB`
   },
 
-  /** A text of 24 MB at 2 MB/s, with progress each 100 ms. */
+  /** A text of 24 MB at 2 MB/s, with progress every 100 ms. */
   async 'slow-text' () {
     const { server, port } = await start({ options: { jobs: { maxTextUnits: 16 * MIB }, history: { maxTotalBytes: 512 * MIB } } })
     await server.call('text', { sessionId: 's', text: '€'.repeat(MIB / 2), times: 16 })
@@ -181,7 +181,7 @@ const rows: Record<string, () => Promise<string>> = {
     return result
   },
 
-  /** A result of 16 MiB at 2 MB/s, with a heartbeat each second. */
+  /** A result of 16 MiB at 2 MB/s, with a heartbeat every second. */
   async 'slow-result' () {
     const { server, port } = await start({ options: { heartbeatIntervalMs: 1_000, history: { maxTotalBytes: 2048 * MIB } } })
     const line = await throttle(port, 2_000_000)
@@ -205,7 +205,7 @@ const rows: Record<string, () => Promise<string>> = {
     return result
   },
 
-  /** 200 upgrades to a URL that can't be parsed, from clients that stay. */
+  /** 200 upgrades to a URL that can't be parsed, from clients that stay connected. */
   async 'bad-upgrades' () {
     const { server, port } = await start()
     const sockets = Array.from({ length: 200 }, () => {
@@ -225,7 +225,7 @@ const rows: Record<string, () => Promise<string>> = {
 }
 
 const unknown = names.find((name) => !(name in rows))
-if (unknown !== undefined) throw new Error(`no row is called ${unknown}: there are ${Object.keys(rows).join(', ')}`)
+if (unknown !== undefined) throw new Error(`unknown row ${unknown}: the rows are ${Object.keys(rows).join(', ')}`)
 for (const [name, row] of Object.entries(rows)) {
   if (names.length === 0 || names.includes(name)) process.stdout.write(`${name.padEnd(17)} ${await row()}\n`)
 }

@@ -4,13 +4,13 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type * as Package from 'ai-canvas-ws'
 import { serve } from '../rpc.js'
 
-// The server process of the edges: the plugin with its defaults, and what a row needs of it.
+// The server process of the edges: the plugin with its defaults, and what each row needs of it.
 
 export interface Start {
   /** The `index.js` of a build. */
   readonly build: string
   readonly options?: Package.AiCanvasWsOptions
-  /** An `authenticate` that never settles. */
+  /** Whether `authenticate` never settles. */
   readonly neverAuthenticates?: boolean
 }
 
@@ -28,7 +28,7 @@ let app: FastifyInstance | undefined
 let progress: NodeJS.Timeout | undefined
 
 function running (): FastifyInstance {
-  if (app === undefined) throw new Error('start comes first')
+  if (app === undefined) throw new Error('call start first')
   return app
 }
 
@@ -41,11 +41,11 @@ const handlers = {
     await app.listen({ port: 0, host: '127.0.0.1' })
     return (app.server.address() as AddressInfo).port
   },
-  /** A running job with so much text. */
+  /** Starts a job with a text of this length. */
   text: async ({ sessionId, text, times }: { sessionId: string, text: string, times: number }) => {
     for (let at = 0; at < times; at++) await running().wsManager.notifyAIProgress(sessionId, { delta: text }, { jobId: 'job' })
   },
-  /** Progress of that job at a rate, until told to stop. */
+  /** Reports that job's progress at a rate, until stopped. */
   progress: ({ sessionId, everyMs }: { sessionId: string, everyMs: number }) => {
     clearInterval(progress)
     if (everyMs > 0) progress = setInterval(() => { void running().wsManager.notifyAIProgress(sessionId, { delta: 'more ' }, { jobId: 'job' }) }, everyMs)
@@ -65,7 +65,7 @@ const handlers = {
     const sockets = await new Promise<number>((resolve) => { running().server.getConnections((_error, count) => { resolve(count) }) })
     return { cpuMs: (user + system) / 1000, rssBytes: rss, externalBytes: external, waitingBytes: bufferedAmount, slowConsumers, historyBytes, sockets }
   },
-  /** How long `app.close()` takes, in milliseconds; `withinMs` if it takes longer. */
+  /** Returns how long `app.close()` takes, in milliseconds; `withinMs` if it takes longer. */
   close: async ({ withinMs }: { withinMs: number }): Promise<number> => {
     const began = performance.now()
     const timeout = new AbortController()

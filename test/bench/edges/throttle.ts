@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A slow line: a TCP proxy that takes so many bytes a second from the server, and passes the client's on at once. */
+/** A slow network: a TCP proxy that limits the server's bytes per second, and forwards the client's immediately. */
 export async function throttle (serverPort: number, bytesPerSecond: number): Promise<{ port: number, close: () => void }> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {

@@ -2,19 +2,19 @@ import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { clientFrame, CLOSE, FrameCounter, PING, PONG, TEXT } from './frames.js'
 
-/** What must be spoken to a contender, beside WebSocket. */
+/** What a contender's clients must send besides the WebSocket handshake. */
 export interface Dialect {
   readonly path: string
   /** Sent after the first message. */
   readonly hello?: string
-  /** Messages before a connection counts as made. */
+  /** Number of messages before a connection counts as established. */
   readonly greetings: number
   readonly subscribe: (sessionId: string) => string
 }
 
 const plain: Dialect = { path: '/ws?x=1', greetings: 1, subscribe: (sessionId) => JSON.stringify({ type: 'subscribe', sessionId }) }
 
-/** Engine.IO's open, Socket.IO's connect and the app's greeting come first. */
+/** Engine.IO's open, Socket.IO's connect and the app's first message come first. */
 const socketIo: Dialect = {
   path: '/socket.io/?EIO=4&transport=websocket',
   hello: '40',
@@ -32,24 +32,24 @@ export interface ClientOptions {
   readonly dialect: Dialect
   /** In the query. */
   readonly sessionId: string | undefined
-  /** Asked for once greeted. */
+  /** Sent after these messages. */
   readonly subscribe: readonly string[]
   readonly deflate: boolean
 }
 
-/** Engine.IO's ping and its answer. */
+/** Engine.IO's ping and its reply. */
 const ENGINE_PING = '2'.charCodeAt(0)
 const enginePong = clientFrame(TEXT, '3')
 const PING_FRAME = clientFrame(PING, '')
 const PONG_FRAME = clientFrame(PONG, '')
 
 /**
- * All sockets read into the same memory: they are read one after the other, and what is worth keeping is copied out.
- * Large enough for a tick, small enough for the cache.
+ * All sockets share one read buffer: they are read one after the other, and what must be kept is copied. Large enough for a
+ * tick, small enough for the cache.
  */
 const shared = Buffer.allocUnsafe(64 * 1024)
 
-/** One raw TCP socket that does the upgrade by hand and counts frames. */
+/** One raw TCP socket that upgrades by hand and counts frames. */
 export class Client {
   readonly #socket: Socket
   readonly #options: ClientOptions
@@ -59,11 +59,11 @@ export class Client {
   #settling: number
   #messages = 0
   #closing = false
-  /** Called once greeted and subscribed, or with why not. */
+  /** Called when it is connected and subscribed, or with the error. */
   #onReady: ((error?: Error) => void) | undefined
-  /** Called for every message after that. The payload is there when `read` was called. */
-  onMessage: (first: number, payload: Buffer | undefined) => void = () => { /* counted by whoever sets it */ }
-  onEnd: () => void = () => { /* nobody asks */ }
+  /** Called for every later message. The payload is set if `read` was called. */
+  onMessage: (first: number, payload: Buffer | undefined) => void = () => { /* the caller counts */ }
+  onEnd: () => void = () => { /* nothing waits for it */ }
   #onPong: ((error?: Error) => void) | undefined
 
   constructor (options: ClientOptions, onReady: (error?: Error) => void) {
@@ -84,7 +84,7 @@ export class Client {
     })
   }
 
-  /** Payloads are handed to `onMessage` from now on. */
+  /** From now on payloads are passed to `onMessage`. */
   read (): void {
     this.#frames.reads = true
   }
@@ -93,7 +93,10 @@ export class Client {
     this.#socket.write(frame)
   }
 
-  /** Pings the server, and answers its pong: what comes from a peer that one has answered is acknowledged in another way. */
+  /**
+   * Pings the server and answers its pong, because the kernel acknowledges the data of a peer that has sent something
+   * differently.
+   */
   answer (): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onPong = (error) => {
@@ -113,7 +116,7 @@ export class Client {
     this.#socket.pause()
   }
 
-  /** The closing handshake; `onEnd` is called at its end. */
+  /** Starts the closing handshake; `onEnd` is called at its end. */
   close (): void {
     this.#closing = true
     this.#socket.write(clientFrame(CLOSE, Buffer.from([0x03, 0xe8])))
@@ -146,7 +149,7 @@ export class Client {
     this.#head = ''
     this.#upgraded = true
     if (!head.startsWith('HTTP/1.1 101')) this.#failed(new Error(`refused: ${head}`))
-    else if (this.#options.deflate !== /permessage-deflate/i.test(head)) this.#failed(new Error(`deflate was not negotiated as asked: ${head}`))
+    else if (this.#options.deflate !== /permessage-deflate/i.test(head)) this.#failed(new Error(`deflate was not negotiated as requested: ${head}`))
     else this.#frames.push(rest, rest.length)
   }
 

@@ -1,4 +1,4 @@
-// The other end's half of RFC 6455, as little as counting needs.
+// The client's half of RFC 6455, as far as counting needs it.
 
 export const TEXT = 1
 export const CLOSE = 8
@@ -7,7 +7,7 @@ export const PONG = 10
 
 const FIN_MASKED_RSV1 = 0x40
 
-/** A client's frame. The mask is zeros: it must be there, and need not hide anything. */
+/** Returns a client's frame. The mask is zero: it must be present, but need not hide anything. */
 export function clientFrame (opcode: number, payload: Buffer | string, deflated = false): Buffer {
   const content = Buffer.from(payload)
   const first = 0x80 | opcode | (deflated ? FIN_MASKED_RSV1 : 0)
@@ -15,18 +15,18 @@ export function clientFrame (opcode: number, payload: Buffer | string, deflated 
   return Buffer.concat([Buffer.from([first, ...length, 0, 0, 0, 0]), content])
 }
 
-/** Takes frames out of a byte stream, without looking into them unless asked. */
+/** Splits a byte stream into frames, without reading their payloads unless asked. */
 export class FrameCounter {
-  /** Bytes left of the frame that is being passed over. */
+  /** Remaining bytes of the frame that is being skipped. */
   #left = 0
   #first = 0
   #header: Buffer | undefined
   #length = 0
-  /** What is kept of the frame's payload; only where somebody reads it. */
+  /** The payload read so far, if payloads are read. */
   #payload: Buffer | undefined
   #kept = 0
   readonly #onFrame: (first: number, length: number, payload: Buffer | undefined) => void
-  /** Whether payloads are wanted. Control frames' and one-byte payloads always are. */
+  /** Whether payloads are read. Those of control frames and of one byte always are. */
   reads = false
 
   /** `payload` is valid during the call only. */

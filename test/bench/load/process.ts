@@ -6,7 +6,7 @@ import { serve } from '../rpc.js'
 import { Client, dialectOf, type ClientOptions } from './client.js'
 import { clientFrame, TEXT } from './frames.js'
 
-// The process that loads. It counts every frame of every socket, and reads into those of a few.
+// The load process. It counts every frame of every socket, and reads the payloads of a few.
 
 export interface OpenOptions {
   readonly contender: string
@@ -14,11 +14,11 @@ export interface OpenOptions {
   readonly ackPort: number
   readonly sockets: number
   readonly deflate: boolean
-  /** Socket `i` follows session `i % sessions`, in the query. */
+  /** Socket `i` subscribes to session `i % sessions`, in the query. */
   readonly sessions: number
-  /** Each socket follows so many sessions of its own instead, by `subscribe`. 0: as above. */
+  /** If not 0, each socket subscribes to this number of sessions of its own instead, by `subscribe`. */
   readonly subscriptions: number
-  /** Further sockets that follow the same and stop to read. */
+  /** Further sockets that subscribe to the same session and stop reading. */
   readonly stalled: number
 }
 
@@ -28,21 +28,21 @@ export interface ExpectOptions {
 
 export interface Received {
   readonly messages: number
-  /** Of one socket: the fewest and the most. */
+  /** The fewest and the most messages of one socket. */
   readonly fewest: number
   readonly most: number
-  /** Microseconds from publishing to reading, of the sockets that are read. */
+  /** Microseconds from publish to read, of the sockets whose payloads are read. */
   readonly latencies: number[]
-  /** Messages of those that did not follow the one before. */
+  /** Messages out of sequence. */
   readonly disordered: number
   readonly cpuMicros: number
 }
 
-/** Connections on their way at a time: below the backlog that servers listen with. */
+/** Connections being established at a time: below the servers' listen backlog. */
 const CONNECTING = 128
-/** Sockets whose messages are read. */
+/** Number of sockets whose payloads are read. */
 const SAMPLED = 40
-/** Loopback has many addresses on Linux, and each has its own ports. */
+/** Loopback has many addresses on Linux, each with its own ports. */
 const ADDRESSES = process.platform === 'linux' ? 16 : 1
 const ACK = Buffer.from([1])
 const RSV1 = 0x40
@@ -83,7 +83,7 @@ function open (at: number): Promise<Client> {
   })
 }
 
-/** Does something so many times, some at a time. */
+/** Runs a task repeatedly with limited concurrency. */
 async function inParallel (count: number, width: number, work: (at: number) => Promise<void>): Promise<void> {
   let at = 0
   await Promise.all(Array.from({ length: Math.min(width, count) }, async () => {
@@ -136,7 +136,7 @@ const handlers = {
     return { wallMicros: Number((process.hrtime.bigint() - before) / 1000n) }
   },
 
-  /** Begins a round, for which all clients are alike: acknowledges each time that so many messages have come. */
+  /** Starts a round in which all clients are alike: acknowledges whenever this number of messages has arrived. */
   async expect (given: ExpectOptions): Promise<void> {
     await inParallel(clients.length, CONNECTING, (at) => clients[at]!.answer())
     messagesPerTick = given.messagesPerTick
@@ -150,7 +150,7 @@ const handlers = {
 
   async received (): Promise<Received> {
     const { user, system } = process.cpuUsage(cpuBefore)
-    // One too many would come right behind.
+    // A surplus message would follow immediately.
     await new Promise((resolve) => { setTimeout(resolve, 5) })
     return {
       messages,
@@ -162,7 +162,7 @@ const handlers = {
     }
   },
 
-  /** Connects, subscribes and disconnects, again and again. */
+  /** Connects, subscribes and disconnects repeatedly. */
   async churn (given: OpenOptions & { count: number, width: number }): Promise<{ wallMicros: number, cpuMicros: number }> {
     options = given
     const before = process.hrtime.bigint()
@@ -178,7 +178,7 @@ const handlers = {
     return { wallMicros: Number((process.hrtime.bigint() - before) / 1000n), cpuMicros: user + system }
   },
 
-  /** Sends one compressed message on each socket and waits for all answers. */
+  /** Sends one compressed message on each socket and waits for all replies. */
   async compressedPing (): Promise<void> {
     const deflated = deflateRawSync('{"type":"ping"}', { windowBits: 15, finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4)
     const frame = clientFrame(TEXT, deflated, true)

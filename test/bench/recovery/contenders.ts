@@ -6,22 +6,22 @@ import { Server } from 'socket.io'
 import { aiCanvasWs } from 'ai-canvas-ws'
 import type { Body } from '../payload.js'
 
-/** A server whose clients come back and ask for what they missed. */
+/** A server whose clients reconnect and recover missed messages. */
 export interface RecoveryContender {
-  /** Listens on 127.0.0.1 and answers the port. */
+  /** Listens on 127.0.0.1 and returns the port. */
   listen (): Promise<number>
-  /** Brings a message that must not be lost to everyone who follows the session. */
+  /** Sends a message that must not be lost to all subscribers of the session. */
   publish (sessionId: string, body: Body): void
   connections (): number
-  /** Sends a job's text, token by token, to everyone who follows the session. */
+  /** Streams a job's text, token by token, to all subscribers of the session. */
   stream (sessionId: string, tokens: AsyncIterable<string>): Promise<void>
-  /** What its history keeps, where it can tell. */
+  /** Size of its history, if it can tell. */
   historyBytes? (): number
 }
 
-/** How often text is sent where it is gathered: the plugin's own default. */
+/** Interval at which batched text is sent: the plugin's own default. */
 const THROTTLE_MS = 100
-/** Longer than anybody is away. */
+/** Longer than any disconnect. */
 const RECOVERY_MS = 10_000
 
 /** The plugin with its defaults. */
@@ -45,7 +45,7 @@ function ours (): RecoveryContender {
   }
 }
 
-/** Socket.IO with its connection state recovery, each token a message of its own. */
+/** Socket.IO with its connection state recovery. Each token is a message of its own. */
 function socketIo (throttleMs = 0): RecoveryContender {
   const http = createServer()
   const io = new Server(http, {

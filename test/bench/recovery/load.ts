@@ -5,25 +5,25 @@ import { serve } from '../rpc.js'
 import { followerOf } from './subscriber.js'
 import { Returning } from './returning.js'
 
-// The process whose clients are cut off and come back.
+// The process whose clients are disconnected and reconnect.
 
 export interface FollowOptions {
   readonly contender: string
   readonly port: number
   readonly clients: number
-  /** Client `i` follows session `i % sessions`. */
+  /** Client `i` subscribes to session `i % sessions`. */
   readonly sessions: number
-  /** Whether the messages bring text, which is kept. */
+  /** Whether the messages contain text, which is kept. */
   readonly text?: boolean
 }
 
 export interface CutOptions {
-  /** Every so often each client is cut, at a phase of its own. */
+  /** Interval at which each client is disconnected, with a phase of its own. */
   readonly everyMs: number
-  /** For so long. */
+  /** Duration of a disconnect. */
   readonly awayMs: number
   readonly forMs: number
-  /** Only each so manieth client. 1: all. */
+  /** Only every n-th client is disconnected. 1: all. */
   readonly each: number
 }
 
@@ -35,11 +35,11 @@ export interface Delivered {
 }
 
 export interface Returned {
-  /** Microseconds from the last client's asking for a connection to the last message's handshake. */
+  /** Microseconds from the last client's connection attempt to the last message's arrival. */
   readonly tailMicros: number
 }
 
-/** Below the backlog that servers listen with. */
+/** Below the servers' listen backlog. */
 const CONNECTING = 128
 const ADDRESSES = process.platform === 'linux' ? 16 : 1
 const POLL_MS = 20
@@ -94,7 +94,7 @@ const handlers = {
   async follow (options: FollowOptions): Promise<void> {
     contender = options.contender
     for (let at = 0; at < options.clients; at++) {
-      // Stretches of text begin with a token's time stamp; those of a client that was away are late for that reason.
+      // Pieces of text begin with a token's time stamp. Those of a disconnected client are late because of the disconnect.
       const onText = options.text !== true ? undefined : (text: string) => {
         if (at % 5 !== 0) latencies.push(stamp() - stampOf(text))
       }
@@ -111,7 +111,7 @@ const handlers = {
     await inTurns(readers.length, async (at) => { await readers[at]?.returning.connect() })
   },
 
-  /** Cuts clients, again and again, and resolves when all are back. */
+  /** Disconnects clients repeatedly. Resolves when all are connected again. */
   async cut ({ everyMs, awayMs, forMs, each }: CutOptions): Promise<void> {
     const end = performance.now() + forMs
     await Promise.all(readers.filter((_, at) => at % each === 0).map(async ({ returning }) => {
@@ -130,7 +130,7 @@ const handlers = {
     for (const { returning } of readers) returning.cut()
   },
 
-  /** All come back, spread over a time, and get what they missed up to message `last`. */
+  /** All clients reconnect, spread over a time, and recover the messages up to `last`. */
   async returnAll ({ withinMs, last }: { withinMs: number, last: number }): Promise<Returned> {
     let lastArrival = 0
     await Promise.all(readers.map(async ({ returning }) => {
@@ -142,7 +142,7 @@ const handlers = {
     return { tailMicros: latestAt - lastArrival }
   },
 
-  /** Waits for message `last` at all clients, not for ever, and answers what came since it was asked before. */
+  /** Waits for message `last` at all clients, with a timeout. Returns what has arrived since the previous call. */
   async delivered ({ last, timeoutMs }: { last: number, timeoutMs: number }): Promise<Delivered> {
     await until('the last delivery', () => readers.every((reader) => reader.last >= last), timeoutMs)
     const answer = { messages, doubles, latencies, cuts }
@@ -151,7 +151,7 @@ const handlers = {
     return answer
   },
 
-  /** Waits for the end of every client's text, and answers what each holds, as digests and lengths. */
+  /** Waits for the end of every client's text. Returns their digests and lengths. */
   async texts ({ timeoutMs }: { timeoutMs: number }): Promise<{ digests: string[], units: number, latencies: number[], cuts: number }> {
     await until('the end of all texts', () => readers.every(({ returning }) => returning.subscriber.ended), timeoutMs)
     const texts = readers.map(({ returning }) => returning.subscriber.text)

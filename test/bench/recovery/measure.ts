@@ -15,7 +15,7 @@ const BEHIND = 50
 const RETURN_WITHIN_MS = 1_000
 const TOKENS_PER_SECOND = 100
 const CEILING_BYTES = 64 * 1024 * 1024
-/** How long stragglers are waited for. */
+/** Timeout for the last messages. */
 const SETTLE_MS = 20_000
 
 type RecoveryKind = Extract<Kind, 'blips' | 'herd' | 'ceiling' | 'stream'>
@@ -43,7 +43,7 @@ export async function measureRecovery (kind: RecoveryKind, entry: Entry, execArg
     const sample = await scenarios[kind]({ entry, server, load })
     const { delivered = 100, doubles = 0 } = sample
     if (contender === 'ours' && (delivered < 100 || doubles > 0)) {
-      throw new Error(`${entry.label}: ${delivered} % arrived, and ${doubles} messages came twice`)
+      throw new Error(`${entry.label}: ${delivered} % arrived, and ${doubles} messages were duplicates`)
     }
     return sample
   } finally {
@@ -66,7 +66,7 @@ async function blips ({ entry: { sockets, seconds = 60 }, server, load }: Both):
 }
 
 async function herd ({ entry: { sockets }, server, load }: Both): Promise<Sample> {
-  // Everybody has had a message: without one, Socket.IO could recover nobody.
+  // Every client must have received a message, because otherwise Socket.IO could recover none.
   const first = await server.call('publishEvery', { intervalMs: 0, count: 1 })
   await load.call('delivered', { last: first, timeoutMs: SETTLE_MS })
   await load.call('cutAll', undefined)

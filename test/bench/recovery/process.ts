@@ -5,7 +5,7 @@ import { body, stamp, text, TOKEN_UNITS } from '../payload.js'
 import { serve } from '../rpc.js'
 import { contenders, type RecoveryContender } from './contenders.js'
 
-// The process that is measured.
+// The measured process.
 
 export interface StreamOptions {
   readonly jobs: number
@@ -20,7 +20,7 @@ export interface FillOptions {
 }
 
 const TEXTS = Array.from({ length: 16 }, (_, turn) => text(180, turn * 37))
-/** How often the most that history keeps is looked at, in messages. */
+/** Interval at which the size of history is checked, in messages. */
 const LOOKS = 50
 
 let contender: RecoveryContender | undefined
@@ -29,7 +29,7 @@ let delay: IntervalHistogram | undefined
 let cpuBefore = process.cpuUsage()
 
 function theContender (): RecoveryContender {
-  if (contender === undefined) throw new Error('listen first')
+  if (contender === undefined) throw new Error('call listen first')
   return contender
 }
 
@@ -39,7 +39,7 @@ function publish (sessionId: string): number {
   return n
 }
 
-/** A job's tokens, as a model would give them: each when it is there. */
+/** Yields a job's tokens like a model, each at its time. */
 class Tokens implements AsyncIterable<string> {
   text = ''
   #waiting: string[] = []
@@ -73,7 +73,7 @@ const handlers = {
     return await theContender().listen()
   },
 
-  /** Publishes at an interval, and answers the last message's number. */
+  /** Publishes at an interval. Returns the last message's number. */
   async publishEvery ({ intervalMs, count }: { intervalMs: number, count: number }): Promise<number> {
     const begin = performance.now()
     for (let i = 0; i < count; i++) {
@@ -91,7 +91,7 @@ const handlers = {
     }
   },
 
-  /** Looking for stalls wakes the process each millisecond: only where that is the question. */
+  /** Measuring stalls wakes the process every millisecond, so it is done only where they are the question. */
   watch ({ stalls }: { stalls: boolean }): void {
     delay = stalls ? monitorEventLoopDelay({ resolution: 1 }) : undefined
     delay?.enable()
@@ -104,7 +104,7 @@ const handlers = {
     return { cpuMicros: user + system, stallMicros: (delay?.max ?? NaN) / 1000 }
   },
 
-  /** Publishes far more than history may keep, and answers the most that it kept. */
+  /** Publishes far more than history may keep. Returns the maximum that it kept. */
   async fill ({ bytes, messageBytes, sessions }: FillOptions): Promise<{ mostBytes: number, heapBytes: number, messages: number }> {
     const memory = async (): Promise<number> => {
       for (let i = 0; i < 5; i++) {
@@ -126,7 +126,7 @@ const handlers = {
     return { mostBytes, heapBytes: await memory() - before, messages: count }
   },
 
-  /** Runs jobs that stream text, and answers each one's as a digest. */
+  /** Runs jobs that stream text. Returns the digest of each. */
   async stream ({ jobs, tokensPerSecond, seconds }: StreamOptions): Promise<{ digests: string[], units: number }> {
     const sources = Array.from({ length: jobs }, () => new Tokens())
     const runs = sources.map((tokens, at) => theContender().stream(`s${at}`, tokens))

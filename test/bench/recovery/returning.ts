@@ -9,7 +9,7 @@ export interface ReturningOptions {
   readonly onMessage: (payload: Buffer) => void
 }
 
-/** A client whose connection is cut and made anew, and which keeps its place. */
+/** A client that is disconnected and reconnects, and keeps its position. */
 export class Returning {
   readonly #options: ReturningOptions
   #client: Client | undefined
@@ -22,7 +22,7 @@ export class Returning {
     return this.#options.subscriber
   }
 
-  /** Resolves when it is connected and follows. */
+  /** Resolves when it is connected and subscribed. */
   connect (): Promise<void> {
     const { port, subscriber, localAddress, onMessage } = this.#options
     return new Promise((resolve, reject) => {
@@ -32,7 +32,7 @@ export class Returning {
       }, (error) => { if (this.#client === client) reject(error ?? new Error('no error')) })
       client.read()
       client.onMessage = (_first, payload = Buffer.alloc(0)) => {
-        // What is still on its way when a connection is cut is lost with it.
+        // Data in flight on a disconnected connection is lost.
         if (this.#client !== client) return
         const taken = subscriber.take(payload)
         if (taken === 'ready') resolve()
@@ -42,7 +42,7 @@ export class Returning {
     })
   }
 
-  /** As a network does it: without a word. */
+  /** Like a failing network: without a close frame. */
   cut (): void {
     const client = this.#client
     this.#client = undefined

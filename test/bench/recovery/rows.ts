@@ -1,10 +1,10 @@
 import type { Entry, Row } from '../rows.js'
 
-// What is measured of those who lose their connection.
+// The rows about clients that lose their connection.
 
 const MIB = 1024 * 1024
 const BOTH = ['ours', 'socket.io']
-/** Of ours and of Socket.IO with the same gathering, that is how often text is sent. */
+/** Ours and Socket.IO with the same throttle for text. */
 const THROTTLE_MICROS = 100_000
 
 function each (contenders: readonly string[], entry: Omit<Entry, 'label' | 'contender'>): Entry[] {

@@ -1,16 +1,19 @@
-/** What a client of a contender remembers between two connections, and how it takes what comes. */
+/** The state of a contender's client between two connections, and how it handles messages. */
 export interface Subscriber {
   /** For the upgrade request. */
   path (): string
-  /** Takes a message. `ready`: connected, and following. `message`: one of the app's. Else what must be sent back. */
+  /**
+   * Handles a message. Returns `ready` if it is connected and subscribed, `message` for one of the app's, otherwise the reply
+   * to send.
+   */
   take (payload: Buffer): 'ready' | 'message' | { readonly reply: string } | undefined
-  /** All text that came, where the app's messages bring text. */
+  /** All received text, if the app's messages contain text. */
   readonly text: string
   /** Whether the text's job has ended. */
   readonly ended: boolean
 }
 
-/** Where the text of a message came from: the newest stretch, for its time stamps. */
+/** The latest piece of text, for its time stamps. */
 type OnText = (stretch: string) => void
 
 interface OurMessage {
@@ -23,7 +26,7 @@ interface OurMessage {
 
 const CONNECTION = Buffer.from('{"type":"connection"')
 
-/** Speaks as lib/protocol/README.md says. */
+/** Implements lib/protocol/README.md. */
 class OurFollower implements Subscriber {
   text = ''
   ended = false
@@ -32,7 +35,7 @@ class OurFollower implements Subscriber {
   #epoch = ''
   #seq = 0
   #jobId: string | undefined
-  /** Read only when it is needed: thousands of clients read in this process. */
+  /** Parsed lazily, because thousands of clients share this process. */
   #latest: Buffer | undefined
 
   constructor (sessionId: string, onText?: OnText) {
@@ -89,7 +92,7 @@ const MESSAGE = '4'.charCodeAt(0)
 const CONNECT = '0'.charCodeAt(0)
 const EVENT = '2'.charCodeAt(0)
 
-/** Socket.IO's own recovery: the session's private id, and the offset that its server puts behind the arguments. */
+/** Socket.IO's own recovery: the session's private id, and the offset that its server appends to the arguments. */
 class SocketIoFollower implements Subscriber {
   text = ''
   ended = false

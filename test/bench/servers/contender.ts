@@ -1,28 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import type { Body } from '../payload.js'
 
-/** A way to bring messages to sockets. Each runs in a process of its own, in the same frame: `process.ts`. */
+/** A way to deliver messages to sockets. Each runs in a process of its own, with the same harness: `process.ts`. */
 export interface Contender {
-  /** Listens on 127.0.0.1 and answers the port. */
+  /** Listens on 127.0.0.1 and returns the port. */
   listen (): Promise<number>
-  /** Brings a message to everyone who follows the session: progress, or one that must not be collapsed. */
+  /** Sends a message to all subscribers of the session: progress, or one that must not be merged. */
   publish (sessionId: string, kind: Kind, body: Body): void
-  /** Called when all of a tick is published. */
+  /** Called when all messages of a tick are published. */
   endOfTick? (): void
-  /** Bytes that wait in this process for readers, where the contender can tell. */
+  /** Bytes that wait in this process for slow consumers, if the contender can tell. */
   waitingBytes? (): number
-  /** Readers cut off because they were too slow. */
+  /** Slow consumers that were disconnected. */
   slowConsumers? (): number
 }
 
 export type Kind = 'progress' | 'update'
 
 export interface ContenderOptions {
-  /** Whether permessage-deflate is on. Sockets get it only if they ask for it too. */
+  /** Whether permessage-deflate is enabled. Sockets use it only if they offer it too. */
   readonly compression: boolean
-  /** What ours is imported from. */
+  /** The file from which ours is imported. */
   readonly build: string
-  /** Ours alone: keeps nothing for those who come back. */
+  /** Ours only: disables history. */
   readonly withoutHistory: boolean
 }
 
@@ -41,7 +41,7 @@ const position = { epoch: '0a1b2c3d.0', seq: 0 }
 const joined = { ...position, recovered: false, replaying: 0, reason: 'new' }
 const JOB_ID = randomUUID()
 
-// What the others must write themselves, as an app would: the same messages as ours.
+// The messages that an app must write itself with the other contenders: the same as ours.
 
 export function message (sessionId: string, kind: Kind, body: Body): object {
   const timestamp = new Date().toISOString()
@@ -69,12 +69,12 @@ export function pong (): object {
 
 export interface ClientMessage { readonly type: string, readonly sessionId: string }
 
-/** The session in the query of an upgrade request. */
+/** Returns the session in the query of an upgrade request. */
 export function sessionOf (url: string | undefined): string | undefined {
   return new URL(url ?? '/', 'ws://localhost').searchParams.get('sessionId') ?? undefined
 }
 
-/** Who follows which session, as an app would keep it. */
+/** The subscribers of each session, as an app would track them. */
 export class Rooms<T> {
   readonly #rooms = new Map<string, Set<T>>()
 

@@ -7,7 +7,7 @@ import {
   type ClientMessage, type Contender, type ContenderOptions
 } from './contender.js'
 
-/** Topics of crossws, on its adapter for Node. */
+/** Topics of crossws, with its adapter for Node.js. */
 export function crosswsTopics ({ compression }: ContenderOptions): Contender {
   const adapter = crossws({
     serverOptions: { perMessageDeflate: compression && perMessageDeflate },

@@ -5,7 +5,7 @@ import {
   greeting, perMessageDeflate, pong, subscribed, type ClientMessage, type Contender, type ContenderOptions
 } from './contender.js'
 
-/** A handler that answers what ours answers, and keeps nothing: what a connection costs before anything is done with it. */
+/** A handler that sends the same replies as ours and keeps nothing: the base cost of a connection. */
 export function bareHandler ({ compression }: ContenderOptions): Contender {
   const app = Fastify()
   return {

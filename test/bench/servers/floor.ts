@@ -11,7 +11,7 @@ import {
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
 const PONG = Buffer.from([0x8a, 0])
 
-/** What is ready of a session: messages as templates, and what goes out in this tick. */
+/** The prepared data of a session: messages as templates, and the output of this tick. */
 interface Room {
   readonly sockets: Set<Socket>
   readonly templates: Template[]
@@ -19,13 +19,13 @@ interface Room {
 }
 
 /**
- * Not a server for anybody: it writes bytes that are ready to plain sockets, one write a tick for each, and so shows
- * what the operating system and Node's `net` take for themselves. It does only what the load generator needs.
+ * Not a real server: it writes prepared bytes to plain sockets, one write per socket and tick, and so shows the cost of the
+ * operating system and Node's `net`. It does only what the load generator needs.
  */
 export function floor ({ compression }: ContenderOptions): Contender {
   const rooms = new Map<string, Room>()
   const due: Room[] = []
-  /** Whether sockets follow several sessions: then a tick is gathered for each of them. */
+  /** Whether sockets subscribe to several sessions: then a tick is gathered for each socket. */
   let many = false
 
   function room (sessionId: string): Room {
@@ -51,7 +51,7 @@ export function floor ({ compression }: ContenderOptions): Contender {
       let rest: Buffer = Buffer.alloc(0)
       socket.on('data', (chunk) => {
         rest = Buffer.concat([rest, chunk])
-        // Only the load generator's frames: short, masked with zeros.
+        // Handles only the load generator's frames: short and masked with zeros.
         while (rest.length >= 6 && rest.length >= 6 + (rest[1]! & 127)) {
           const length = rest[1]! & 127
           const opcode = rest[0]! & 15
@@ -71,7 +71,7 @@ export function floor ({ compression }: ContenderOptions): Contender {
     socket.write(frame(JSON.stringify(subscribed(sessionId)), false))
   }
 
-  /** Patched and not made anew: the tick before has been received whole, so nobody reads the old bytes any more. */
+  /** Patched in place: the previous tick has been received completely, so its bytes are no longer needed. */
   function ready ({ templates, due }: Room, sessionId: string, kind: Kind, body: Body): Buffer {
     const template = templates[due.length] ??= new Template(text(sessionId, kind, body))
     template.patch(body)

@@ -4,7 +4,7 @@ import { body, text } from '../payload.js'
 import { serve } from '../rpc.js'
 import type { Contender, ContenderOptions, Kind } from './contender.js'
 
-// The process that is measured. All contenders run in this frame, and it takes the measures itself.
+// The measured process. All contenders run in this harness, and it takes the measurements itself.
 
 const contenders: Record<string, () => Promise<(options: ContenderOptions) => Contender>> = {
   ours: async () => (await import('./ours.js')).ours,
@@ -17,37 +17,37 @@ const contenders: Record<string, () => Promise<(options: ContenderOptions) => Co
 
 export interface Plan {
   readonly kind: Kind
-  /** Sessions are `s0`, `s1`, … in turns. With a stride of 20: `s0`, `s20`, `s40` … and, all round, `s1`, `s21` … */
+  /** Sessions in order: `s0`, `s1`, … With a stride of 20: `s0`, `s20`, `s40` … and then `s1`, `s21` … */
   readonly sessions: number
   readonly stride: number
   readonly publicationsPerTick: number
   readonly ticks: number
   readonly bodyBytes: number
-  /** Looks at memory each tick. Only where that is the question: looking at all connections is work. */
+  /** Measures memory at each tick. Only where that is the question, because looking at all connections is work. */
   readonly watchesMemory?: boolean
 }
 
 export interface Usage {
   readonly cpuMicros: number
   readonly wallMicros: number
-  /** The most that this process was seen to hold: at the end, and with `watchesMemory` before each tick. */
+  /** Peak memory of this process: at the end and, with `watchesMemory`, before each tick. */
   readonly peakRssBytes: number
   readonly peakWaitingBytes: number
-  /** Readers cut off because they were too slow. */
+  /** Slow consumers that were disconnected. */
   readonly slowConsumers: number
 }
 
 export interface Memory {
   readonly rssBytes: number
-  /** The heap, and what it holds outside: buffers, zlib's contexts are in neither. */
+  /** The heap and its external memory (buffers). zlib's contexts are in neither. */
   readonly heapBytes: number
   readonly externalBytes: number
 }
 
 const TICK_TIMEOUT_MS = 30_000
-/** Different texts, made before the clock runs. */
+/** Different texts, made before the measurement starts. */
 const TEXTS = 16
-/** The load generator writes one byte here for each tick that it has received whole. */
+/** The load generator writes one byte here for each tick that it has received completely. */
 class Acknowledgements {
   port = 0
   #onTick: (() => void) | undefined
@@ -72,7 +72,7 @@ const acknowledgements = new Acknowledgements()
 let contender: Contender | undefined
 let published = 0
 
-/** Publishes tick after tick, each when the one before has arrived everywhere, and answers what that took. */
+/** Publishes tick after tick, each when the previous one has arrived everywhere. Returns the measurements. */
 function publishAll (target: Contender, plan: Plan): Promise<Usage> {
   const { kind, sessions, stride, publicationsPerTick, ticks, bodyBytes, watchesMemory = false } = plan
   const texts = Array.from({ length: TEXTS }, (_, turn) => text(bodyBytes, turn * 37))
@@ -121,25 +121,25 @@ function publishAll (target: Contender, plan: Plan): Promise<Usage> {
 const handlers = {
   async listen ({ name, ...options }: ContenderOptions & { name: string }): Promise<{ port: number, ackPort: number }> {
     const load = contenders[name]
-    if (load === undefined) throw new Error(`no contender is called ${name}`)
+    if (load === undefined) throw new Error(`unknown contender ${name}`)
     contender = (await load())(options)
     await acknowledgements.listen()
     return { port: await contender.listen(), ackPort: acknowledgements.port }
   },
 
   async publish (plan: Plan): Promise<Usage> {
-    if (contender === undefined) throw new Error('listen first')
+    if (contender === undefined) throw new Error('call listen first')
     return await publishAll(contender, plan)
   },
 
-  /** CPU time since the process began, for work that the load generator leads. */
+  /** CPU time since the process began, for work that the load generator drives. */
   cpu (): number {
     const { user, system } = process.cpuUsage()
     return user + system
   },
 
   async memory (): Promise<Memory> {
-    // Finalisers and zlib's handles need turns of the event loop between collections.
+    // Finalizers and zlib's handles need turns of the event loop between collections.
     for (let i = 0; i < 5; i++) {
       global.gc?.()
       await new Promise((resolve) => { setTimeout(resolve, 50) })

@@ -8,7 +8,7 @@ import {
 
 const OPEN = 1
 
-/** The loop that apps write: serialise once, `send` to each. */
+/** The loop that apps write: serialize once, `send` to each subscriber. */
 export function wsLoop ({ compression }: ContenderOptions): Contender {
   const rooms = new Rooms<WebSocket>()
   let server: WebSocketServer | undefined

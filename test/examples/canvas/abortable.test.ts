@@ -7,17 +7,17 @@ async function collect<T> (source: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-t.test('all pieces pass in order', async (t) => {
+t.test('all pieces are passed on in order', async (t) => {
   async function * source (): AsyncGenerator<number> { yield * [1, 2, 3] }
   t.same(await collect(abortable(source(), new AbortController().signal)), [1, 2, 3])
 })
 
-t.test('an error of the source passes', async (t) => {
+t.test('an error of the source is passed on', async (t) => {
   async function * source (): AsyncGenerator<number> { yield 1; throw new Error('broken') }
   await t.rejects(collect(abortable(source(), new AbortController().signal)), new Error('broken'))
 })
 
-t.test('an abort ends a source that hangs and does not listen, with the reason', async (t) => {
+t.test('an abort ends a source that hangs and ignores the signal, with the reason', async (t) => {
   const controller = new AbortController()
   async function * source (): AsyncGenerator<number> { yield 1; await new Promise(() => undefined) }
   const seen: number[] = []
@@ -37,7 +37,7 @@ t.test('an abort before the first piece starts nothing', async (t) => {
   t.equal(started, false)
 })
 
-t.test('a reader that leaves lets the source clean up', async (t) => {
+t.test('when the consumer stops, the source can clean up', async (t) => {
   let cleaned = false
   async function * source (): AsyncGenerator<number> { try { yield 1; yield 2 } finally { cleaned = true } }
   for await (const item of abortable(source(), new AbortController().signal)) {
@@ -47,7 +47,7 @@ t.test('a reader that leaves lets the source clean up', async (t) => {
   t.equal(cleaned, true)
 })
 
-t.test('what a stopped source throws while it cleans up is nobody\'s business', async (t) => {
+t.test('an error that a stopped source throws during cleanup is ignored', async (t) => {
   const controller = new AbortController()
   async function * source (): AsyncGenerator<number> { try { yield 1; yield 2 } finally { throw new Error('while cleaning up') } }
   await t.rejects(async () => {
@@ -55,7 +55,7 @@ t.test('what a stopped source throws while it cleans up is nobody\'s business', 
   }, new Error('enough'))
 })
 
-t.test('a source without a way to be stopped is fine, too', async (t) => {
+t.test('a source without a `return` method works too', async (t) => {
   const source = { [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true as const, value: undefined }) }) }
   t.same(await collect(abortable(source, new AbortController().signal)), [])
 })

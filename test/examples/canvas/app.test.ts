@@ -46,14 +46,14 @@ async function call (url: string, init: RequestInit = {}): Promise<Answered> {
   return { status: response.status, headers: response.headers, body: await response.json() as Record<string, unknown> }
 }
 
-/** An app whose language model answers so. */
+/** An app whose language model sends this answer. */
 async function startWithModel (t: Test, answers: Answer[], options: Partial<AppOptions> = {}): Promise<Running & { model: OpenAIServer }> {
   const model = await openAIServer(t, ...answers)
   const running = await start(t, { openai: { baseURL: model.baseURL, apiKey: 'none', model: 'm', maxRetries: 0 }, ...options })
   return { ...running, model }
 }
 
-/** A model that writes one word and then goes on for as long as it is let. */
+/** A model that streams one word and then continues until it is stopped. */
 function endless (): { answer: Answer, ended: Promise<void> } {
   const { promise, resolve } = deferred()
   return {
@@ -75,7 +75,7 @@ t.test('a document job reaches a client as in the platform\'s documentation, and
   t.match(accepted, {
     status: 202,
     body: { sessionId: 'background_task_123', task: { prompt: 'Generate documentation', mode: 'document', targetFile: 'a.ts' } }
-  }, 'also as text/plain, which is what fetch says for a string')
+  }, 'also as text/plain, which fetch sends for a string')
   t.equal(accepted.headers.get('location'), accepted.body.resultUrl)
   t.equal(accepted.body.resultUrl, '/api/agent/result?sessionId=background_task_123')
 
@@ -92,18 +92,18 @@ t.test('a document job reaches a client as in the platform\'s documentation, and
   })
 })
 
-t.test('a model\'s text is streamed, and the session\'s next job may begin as soon as the end is told', async (t) => {
+t.test('a model\'s text is streamed, and the session\'s next job may start as soon as the end is reported', async (t) => {
   const { ws, generate, result } = await startWithModel(t, [streamed(['Hel', 'lo']), streamed(['Bye'])])
   const client = await connect(t, ws('s'))
   t.match(await generate(TASK), { status: 202 })
   t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { mode: 'generate', contentLength: 5, chunks: 2 } })
   t.match(await result('s'), { status: 200, body: { status: 'complete', content: 'Hello' } })
-  t.match(await generate({ ...TASK, mode: undefined }), { status: 202, body: { task: { mode: 'generate' } } }, 'generate is the mode when none is given')
+  t.match(await generate({ ...TASK, mode: undefined }), { status: 202, body: { task: { mode: 'generate' } } }, 'generate is the default mode')
   t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { contentLength: 3 } })
   t.match(await result('s'), { body: { content: 'Bye' } })
 })
 
-t.test('what goes wrong in a job comes as ai_error of a useful type', async (t) => {
+t.test('a failed job ends with an ai_error of a meaningful type', async (t) => {
   const cases: ReadonlyArray<[Answer, string, RegExp]> = [
     [refused(429, { message: 'Rate limit reached', type: 'requests', code: 'rate_limit_exceeded' }), 'rate_limit_error', /Rate limit reached/],
     [refused(401, { message: 'Incorrect API key' }), 'authentication_error', /Incorrect API key/],
@@ -118,10 +118,10 @@ t.test('what goes wrong in a job comes as ai_error of a useful type', async (t) 
     t.match((await jobMessages(client)).at(-1), { type: 'ai_error', sessionId: 's', error: { type, message } }, type)
     t.match(await result('s'), { body: { status: 'error', error: { message } } })
   }
-  t.match((await result('s')).body, { content: 'half' }, 'what had come is kept')
+  t.match((await result('s')).body, { content: 'half' }, 'the text so far is kept')
 })
 
-t.test('a file that can\'t be documented comes as ai_error as well', async (t) => {
+t.test('a file that can\'t be documented ends with an ai_error as well', async (t) => {
   const { ws, generate } = await start(t, { root: t.testdir({}) })
   const client = await connect(t, ws('s'))
   t.match(await generate({ sessionId: 's', mode: 'document', targetFile: 'missing.ts' }), { status: 202 })
@@ -131,7 +131,7 @@ t.test('a file that can\'t be documented comes as ai_error as well', async (t) =
   ])
 })
 
-t.test('what the request alone shows to be wrong is answered at once, with what to do, and starts nothing', async (t) => {
+t.test('an invalid request is answered immediately with what to do, and starts no job', async (t) => {
   const { ws, generate } = await start(t)
   const client = await connect(t, ws('s'))
   const json = { 'content-type': 'application/json' }
@@ -163,13 +163,13 @@ t.test('what the request alone shows to be wrong is answered at once, with what 
   t.match(await model.generate({ sessionId: 's', mode: 'generate' }), { status: 400, body: { message: /needs a prompt: say what/ } })
 })
 
-t.test('a result that is not there is answered with where one comes from', async (t) => {
+t.test('a missing result is answered with how to get one', async (t) => {
   const { http, result } = await start(t)
-  t.match(await result('nobody'), { status: 404, body: { code: 'CANVAS_ERR_NO_RESULT', message: /^session "nobody" has no result: POST a task for it/ } })
+  t.match(await result('nobody'), { status: 404, body: { code: 'CANVAS_ERR_NO_RESULT', message: /^session "nobody" has no result: POST a task/ } })
   t.match(await call(`${http}/api/agent/result`), { status: 400, body: { message: /Name the session in the query, such as \?sessionId=my_session$/ } })
 })
 
-t.test('a session has one job at a time, and the server so many', async (t) => {
+t.test('a session may have one job at a time, and the server a limited number', async (t) => {
   const { answer } = endless()
   const { ws, generate, result } = await startWithModel(t, [answer], { maxJobs: 2 })
   const client = await connect(t, ws('s'))
@@ -179,10 +179,10 @@ t.test('a session has one job at a time, and the server so many', async (t) => {
   t.match(await generate(TASK), { status: 409, body: { code: 'CANVAS_ERR_SESSION_BUSY', message: /wait for its ai_complete or ai_error, or use another/ } })
   t.match(await generate({ ...TASK, sessionId: 's2' }), { status: 202 })
   t.match(await generate({ ...TASK, sessionId: 's3' }), { status: 429, body: { code: 'CANVAS_ERR_TOO_MANY_JOBS', message: /try again when one has ended/ } })
-  t.same(await client.sync(), [], 'who was refused disturbs no job')
+  t.same(await client.sync(), [], 'the refused request does not affect a running job')
 })
 
-t.test('a job that takes too long ends, at the model too', async (t) => {
+t.test('a job that exceeds its duration ends, also at the model', async (t) => {
   const { answer, ended } = endless()
   const { ws, generate, result } = await startWithModel(t, [answer], { maxJobDurationMs: 200 })
   const client = await connect(t, ws('s'))
@@ -192,14 +192,14 @@ t.test('a job that takes too long ends, at the model too', async (t) => {
   t.match((await result('s')).body, { status: 'error', content: 'once ' })
 })
 
-t.test('a text past its bound ends the job', async (t) => {
+t.test('a text that exceeds its limit ends the job', async (t) => {
   const { ws, generate } = await startWithModel(t, [streamed(['12345', '67890', '!'])], { maxContentLength: 10 })
   const client = await connect(t, ws('s'))
   await generate(TASK)
   t.match((await jobMessages(client)).at(-1), { type: 'ai_error', error: { type: 'output_too_large' } })
 })
 
-t.test('a client cancels a job: it ends for everyone, at the model too, and the session is free for the next', async (t) => {
+t.test('a cancel ends the job for everyone and at the model, and frees the session for the next job', async (t) => {
   const { answer, ended } = endless()
   const { ws, generate, result } = await startWithModel(t, [answer, streamed(['next'])])
   const [client, other] = [await connect(t, ws('s')), await connect(t, ws('s'))]
@@ -215,7 +215,7 @@ t.test('a client cancels a job: it ends for everyone, at the model too, and the 
   t.match((await jobMessages(client)).at(-1), { type: 'ai_complete', result: { contentLength: 4 } })
 })
 
-t.test('a client that comes late gets the text from its beginning, one that comes later how it ended', async (t) => {
+t.test('a client that subscribes late receives the text from its beginning, or the end of the job', async (t) => {
   const { promise: more, resolve: goOn } = deferred()
   const { ws, generate } = await startWithModel(t, [async (response) => {
     begin(response)
@@ -236,7 +236,7 @@ t.test('a client that comes late gets the text from its beginning, one that come
   t.match(await later.nextOf('ai_complete'), { result: { contentLength: 9 } })
 })
 
-t.test('when the server closes, its jobs end and say so before the sockets do', async (t) => {
+t.test('when the server closes, its jobs report their end before the sockets close', async (t) => {
   const { answer, ended } = endless()
   const { app, ws, generate } = await startWithModel(t, [answer])
   const client = await connect(t, ws('s'))
@@ -249,7 +249,7 @@ t.test('when the server closes, its jobs end and say so before the sockets do', 
   await closing
 })
 
-t.test('a page of another host starts no job, one of this host may, on any port', async (t) => {
+t.test('a page of another host can\'t start a job; a page of this host can, on any port', async (t) => {
   const { http, generate } = await startWithModel(t, [streamed(['x'])], { origins: ['https://canvas.example.com'] })
   const from = async (origin: string, sessionId: string): Promise<Answered> => generate({ ...TASK, sessionId }, { 'content-type': 'text/plain', origin })
   for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example', 'http://localhost:3000']) {
@@ -260,14 +260,14 @@ t.test('a page of another host starts no job, one of this host may, on any port'
   t.match(await from('https://canvas.example.com', 'c'), { status: 202 })
 })
 
-t.test('nor does it follow or stop one: its connection is refused', async (t) => {
+t.test('nor can it subscribe to or stop a job: its connection is refused', async (t) => {
   const { answer } = endless()
   const { ws, generate, app } = await startWithModel(t, [answer], { origins: ['https://canvas.example.com'] })
   const { port } = app.server.address() as AddressInfo
   const own = await connect(t, ws('s'))
   await generate(TASK)
   await own.nextOf('ai_progress')
-  /** What comes of a connection that a browser opens for a page, to the server as it is called there. */
+  /** Returns the outcome of a connection that a browser opens for a page, to the server under this host name. */
   const from = async (origin: string, host = `127.0.0.1:${port}`): Promise<string> => {
     const socket = new WebSocket(ws('s'), { origin, headers: { host } })
     t.teardown(() => { socket.terminate() })
@@ -279,15 +279,15 @@ t.test('nor does it follow or stop one: its connection is refused', async (t) =>
   for (const origin of ['https://evil.example', 'null', 'http://127.0.0.1.evil.example:3001']) {
     t.match(await from(origin), /403/, origin)
   }
-  t.match(await from(`http://evil.example:${port}`, `evil.example:${port}`), /403/, 'a name that was made to point here')
+  t.match(await from(`http://evil.example:${port}`, `evil.example:${port}`), /403/, 'a foreign name that points to this machine')
   for (const host of ['localhost', '127.0.0.1', '[::1]']) {
     t.equal(await from(`http://${host}:${port}`, `${host}:${port}`), 'open', `the page that is served at ${host}`)
-    t.equal(await from(`http://${host}:3000`, `${host}:${port}`), 'open', `that of a development server at ${host}`)
+    t.equal(await from(`http://${host}:3000`, `${host}:${port}`), 'open', `a development server's page at ${host}`)
   }
-  t.equal(await from('https://canvas.example.com'), 'open', 'one that is listed')
+  t.equal(await from('https://canvas.example.com'), 'open', 'a listed origin')
 })
 
-t.test('the manager is where the platform\'s documentation imports it from', async (t) => {
+t.test('the manager can be imported from the path in the platform\'s documentation', async (t) => {
   const { app, ws } = await start(t)
   const wsManager = getWebSocketManager()
   t.equal(wsManager, app.wsManager)

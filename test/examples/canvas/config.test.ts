@@ -2,7 +2,7 @@ import t from 'tap'
 import { openAIConfig } from '../../../examples/canvas/config/openai.js'
 import { serverConfig } from '../../../examples/canvas/config/server.js'
 
-t.test('the server listens to localhost:3001 unless it is told otherwise', async (t) => {
+t.test('by default the server listens on localhost:3001', async (t) => {
   t.same(serverConfig({}), { host: 'localhost', port: 3001, logLevel: 'warn', origins: [], documentSeconds: 15 })
   t.same(
     serverConfig({ HOST: '0.0.0.0', PORT: '0', LOG_LEVEL: 'debug', DOCUMENT_SECONDS: '0', ORIGINS: 'http://localhost:5173, https://example.org,' }),
@@ -10,11 +10,11 @@ t.test('the server listens to localhost:3001 unless it is told otherwise', async
   )
 })
 
-t.test('a port that is none is refused by name', async (t) => {
+t.test('an invalid port is refused with an error that names it', async (t) => {
   for (const PORT of ['', ' ', 'http', '-1', '65536', '80.5']) t.throws(() => serverConfig({ PORT }), { message: /^PORT is not a port: set it to a number/ }, PORT)
 })
 
-t.test('a time that is none is refused by name', async (t) => {
+t.test('an invalid duration is refused with an error that names it', async (t) => {
   for (const DOCUMENT_SECONDS of ['', 'long', '-1', '1000']) t.throws(() => serverConfig({ DOCUMENT_SECONDS }), { message: /^DOCUMENT_SECONDS is not a duration: set it to a number/ }, DOCUMENT_SECONDS)
 })
 
@@ -28,7 +28,7 @@ t.test('a base URL alone is enough for a service without keys', async (t) => {
   t.same(openAIConfig({ OPENAI_API_KEY: 'key', OPENAI_MODEL: 'm' }), { apiKey: 'key', model: 'm' })
 })
 
-t.test('half a setting is refused at start, with what is missing', async (t) => {
+t.test('incomplete settings are refused at start, with what is missing', async (t) => {
   t.throws(() => openAIConfig({ OPENAI_API_KEY: 'key' }), { message: /OPENAI_MODEL is not set/ })
   t.throws(() => openAIConfig({ OPENAI_BASE_URL: 'localhost', OPENAI_MODEL: 'm' }), { message: /OPENAI_BASE_URL is not a URL/ })
 })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Jobs, type Slot } from '../../../examples/canvas/jobs.js'
 import { deferred } from '../support/deferred.js'
 
-/** A job that ends when it is told to, or when it is stopped. */
+/** A job that ends on request, or when it is stopped. */
 function job (): { run: (slot: Slot) => Promise<void>, end: () => void, slot: () => Slot } {
   const { promise, resolve } = deferred()
   let slot: Slot | undefined
@@ -31,7 +31,7 @@ t.test('a session has one job at a time', async (t) => {
   t.equal(second.slot().signal.aborted, true)
 })
 
-t.test('a job that ends late does not free the place of the next one', async (t) => {
+t.test('a job that ends late does not free the slot of the next one', async (t) => {
   const jobs = new Jobs({ max: 10, maxDurationMs: 60_000 })
   const first = job()
   jobs.start('s', first.run)
@@ -43,7 +43,7 @@ t.test('a job that ends late does not free the place of the next one', async (t)
   await jobs.close()
 })
 
-t.test('past the number of jobs a further one is refused until one ends', async (t) => {
+t.test('above the limit of jobs another one is refused until one ends', async (t) => {
   const jobs = new Jobs({ max: 2, maxDurationMs: 60_000 })
   const first = job()
   jobs.start('a', first.run)
@@ -55,7 +55,7 @@ t.test('past the number of jobs a further one is refused until one ends', async 
   await jobs.close()
 })
 
-t.test('a job that takes too long is stopped', async (t) => {
+t.test('a job that exceeds its duration is stopped', async (t) => {
   const jobs = new Jobs({ max: 1, maxDurationMs: 5 })
   const slow = job()
   const stopped = deferred<unknown>()
@@ -66,7 +66,7 @@ t.test('a job that takes too long is stopped', async (t) => {
   t.match(await stopped.promise, { type: 'timeout_error', message: 'the job was stopped after 0.005 seconds: ask for less at a time' })
 })
 
-t.test('closing stops all, waits until each has said so, and takes no more', async (t) => {
+t.test('closing stops all jobs, waits for their reports, and accepts no more', async (t) => {
   const jobs = new Jobs({ max: 10, maxDurationMs: 60_000 })
   const last = deferred()
   let reason: unknown

@@ -36,7 +36,7 @@ async function run (t: Test, answers: Answer[], { task, signal = new AbortContro
   return { server, pieces, text }
 }
 
-t.test('the prompt and the mode go to the model, and its text comes back as it is written', async (t) => {
+t.test('the prompt and the mode are sent to the model, and its text is streamed', async (t) => {
   const { server, pieces, text } = await run(t, [streamed(['Hel', 'lo', '!'])])
   t.equal(await text, 'Hello!')
   t.same(pieces, ['Hel', 'lo', '!'])
@@ -47,14 +47,14 @@ t.test('the prompt and the mode go to the model, and its text comes back as it i
   }])
 })
 
-t.test('events and characters that are cut anywhere arrive whole', async (t) => {
+t.test('events and characters that are split anywhere arrive whole', async (t) => {
   const texts = ['Gru\u0308ße ', '👩‍👩‍👧', ' 𝒳', '\n\n', 'data: [DONE]', '漢字']
   const { text, pieces } = await run(t, [streamed(texts, { bytesPerWrite: 1 })])
   t.equal(await text, texts.join(''))
   t.same(pieces, texts)
 })
 
-t.test('a target file that exists is given along; one that does not is to be written', async (t) => {
+t.test('an existing target file is sent along; a missing one is to be written', async (t) => {
   const root = t.testdir({ 'button.tsx': 'export const Button = null', '.env': 'KEY=1' })
   const known = await run(t, [streamed(['ok'])], { root, task: { targetFile: 'button.tsx' } })
   await known.text
@@ -69,7 +69,7 @@ t.test('a target file that exists is given along; one that does not is to be wri
   t.equal(fresh.server.calls[0]?.body.messages.length, 2)
 })
 
-t.test('a file that may not be read never leaves the machine', async (t) => {
+t.test('a file that must not be read never leaves the machine', async (t) => {
   const root = t.testdir({ '.env': 'KEY=1', 'link.ts': t.fixture('symlink', '.env'), 'big.ts': 'x'.repeat(200_000) })
   const types = { '.env': 'invalid_request_error', '../x.ts': 'invalid_request_error', 'link.ts': 'invalid_request_error', 'big.ts': 'request_too_large' }
   for (const [targetFile, type] of Object.entries(types)) {
@@ -79,14 +79,14 @@ t.test('a file that may not be read never leaves the machine', async (t) => {
   }
 })
 
-t.test('without a prompt there is nothing to ask', async (t) => {
+t.test('a request without a prompt is refused', async (t) => {
   for (const prompt of ['', ' \n']) {
     const { text } = await run(t, [streamed(['ok'])], { task: { prompt } })
     await t.rejects(text, { type: 'invalid_request_error', message: 'mode "generate" needs a prompt: say what the model should write' })
   }
 })
 
-t.test('what the service answers is passed on with its status', async (t) => {
+t.test('the service\'s own error is passed on with its status', async (t) => {
   const limited = await run(t, [refused(429, { message: 'Rate limit reached for requests', type: 'requests', code: 'rate_limit_exceeded' })])
   await t.rejects(limited.text, { status: 429, message: /Rate limit reached for requests/ })
   const unauthorized = await run(t, [refused(401, { message: 'Incorrect API key provided', type: 'invalid_request_error' })])
@@ -96,7 +96,7 @@ t.test('what the service answers is passed on with its status', async (t) => {
   t.equal(broken.server.calls.length, 1)
 })
 
-t.test('a request that was refused for load is sent again, as often as is set', async (t) => {
+t.test('a request that was refused because of load is retried as often as configured', async (t) => {
   const busy = refused(429, { message: 'busy' }, { 'retry-after-ms': '1' })
   const { server, text } = await run(t, [busy, refused(503, { message: 'down' }, { 'retry-after-ms': '1' }), streamed(['at last'])], { maxRetries: 2 })
   t.equal(await text, 'at last')
@@ -106,7 +106,7 @@ t.test('a request that was refused for load is sent again, as often as is set', 
   t.equal(never.server.calls.length, 2)
 })
 
-t.test('an error in the middle of a stream is an error, and is not sent again', async (t) => {
+t.test('an error in the middle of a stream is an error, and is not retried', async (t) => {
   const fails = (error: unknown): Answer => (response) => {
     begin(response)
     response.end(event('half of ') + data({ error }))
@@ -119,7 +119,7 @@ t.test('an error in the middle of a stream is an error, and is not sent again', 
   await t.rejects(bare.text, { name: 'AgentError', type: 'api_error', message: 'no idea' })
 })
 
-t.test('a connection that breaks in the middle of the answer is no end of it', async (t) => {
+t.test('a connection that breaks in the middle of the answer is an error', async (t) => {
   const { text, pieces } = await run(t, [(response) => {
     begin(response)
     response.write(event('half of '), () => { response.destroy() })
@@ -128,7 +128,7 @@ t.test('a connection that breaks in the middle of the answer is no end of it', a
   t.same(pieces, ['half of '])
 })
 
-t.test('an answer that stops between two events is no end of it either', async (t) => {
+t.test('so is an answer that stops between two events', async (t) => {
   for (const tail of ['', DONE]) {
     const { text } = await run(t, [(response) => {
       begin(response)
@@ -138,11 +138,11 @@ t.test('an answer that stops between two events is no end of it either', async (
   }
 })
 
-t.test('an answer that is not whole, or no answer, is told for what it is', async (t) => {
+t.test('an incomplete or empty answer is reported with its reason', async (t) => {
   const cases: ReadonlyArray<[Answer, string, RegExp]> = [
     [streamed(['as much as'], { finishReason: 'length' }), 'output_too_large', /token limit/],
     [streamed(['I will'], { finishReason: 'content_filter' }), 'content_filter', /content filter/],
-    [streamed([]), 'api_error', /without any text/],
+    [streamed([]), 'api_error', /has no text/],
     [(response) => { begin(response); response.end('data: {"broken\n\n') }, 'api_error', /isn't JSON/]
   ]
   for (const [answer, type, message] of cases) {
@@ -151,7 +151,7 @@ t.test('an answer that is not whole, or no answer, is told for what it is', asyn
   }
 })
 
-t.test('events without a choice, as some services send them, are passed over', async (t) => {
+t.test('events without a choice, which some services send, are skipped', async (t) => {
   const { text } = await run(t, [(response) => {
     begin(response)
     response.end(': keep-alive\n\n' + event('ok') + event(undefined, 'stop') + data({ choices: [], usage: { total_tokens: 3 } }) + DONE)
@@ -159,7 +159,7 @@ t.test('events without a choice, as some services send them, are passed over', a
   t.equal(await text, 'ok')
 })
 
-t.test('a service that is not there is named, with what to check', async (t) => {
+t.test('the error for an unreachable service names it and says what to check', async (t) => {
   const agent = openAIAgent({ root: '/nowhere', baseURL: 'http://127.0.0.1:1/v1', apiKey: 'none', model: 'm', maxRetries: 0 })
   const stream = agent({ mode: 'generate', prompt: 'x' }, { signal: new AbortController().signal })
   await t.rejects(stream[Symbol.asyncIterator]().next(), {
@@ -167,7 +167,7 @@ t.test('a service that is not there is named, with what to check', async (t) => 
   })
 })
 
-t.test('an abort while the model writes ends the request, and is no whole answer', async (t) => {
+t.test('an abort while the model writes ends the request, and is not a complete answer', async (t) => {
   const controller = new AbortController()
   const { server, text, pieces } = await run(t, [(response) => {
     begin(response)
@@ -178,7 +178,7 @@ t.test('an abort while the model writes ends the request, and is no whole answer
   await server.calls[0]?.aborted
 })
 
-t.test('an abort while the model thinks ends the request', async (t) => {
+t.test('an abort before the model\'s first output ends the request', async (t) => {
   const controller = new AbortController()
   const { server, text } = await run(t, [() => { controller.abort() }], { signal: controller.signal, maxRetries: 2 })
   await t.rejects(text)
@@ -186,7 +186,7 @@ t.test('an abort while the model thinks ends the request', async (t) => {
   t.equal(server.calls.length, 1)
 })
 
-t.test('a server without a language model says what to set', async (t) => {
+t.test('the error of a server without a language model says what to set', async (t) => {
   const document = documentAgent({ root: '/nowhere' })
   const choose = agentChooser({ root: '/nowhere' }, document)
   t.throws(() => choose({ mode: 'generate', prompt: 'x' }), { type: 'not_configured', message: /OPENAI_MODEL and OPENAI_BASE_URL .* or OPENAI_API_KEY/ })

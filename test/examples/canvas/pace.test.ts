@@ -1,7 +1,7 @@
 import t from 'tap'
 import { paced, type Clock } from '../../../examples/canvas/agents/pace.js'
 
-/** A clock that a sleep moves on. */
+/** A clock that advances when the code sleeps. */
 function quickClock (): Clock {
   let now = 0
   return { now: () => now, async sleep (ms) { now += ms } }
@@ -19,7 +19,7 @@ async function read (texts: AsyncIterable<string>): Promise<string[]> {
 
 const SENTENCE = 'The connection drops, and the text goes on where it was. '
 
-t.test('a text takes as long as it should, in pieces of a few words, and nothing of it is lost', async (t) => {
+t.test('a text takes the configured time, in pieces of a few words, and nothing is lost', async (t) => {
   for (const repeats of [60, 150, 300]) {
     const clock = quickClock()
     const pieces = await read(paced(source(SENTENCE.repeat(repeats)), { seconds: 15, clock }))
@@ -30,7 +30,7 @@ t.test('a text takes as long as it should, in pieces of a few words, and nothing
   }
 })
 
-t.test('a short text does not drag, and a long one does not race', async (t) => {
+t.test('a short text is not slow, and a long one is not too fast', async (t) => {
   const short = quickClock()
   await read(paced(source(SENTENCE), { seconds: 15, clock: short }))
   t.ok(short.now() < 1_500, `${short.now()} ms`)
@@ -39,7 +39,7 @@ t.test('a short text does not drag, and a long one does not race', async (t) => 
   t.ok(long.now() > 60_000, `${long.now()} ms`)
 })
 
-t.test('the first word does not wait, and a source that is slow is waited for', async (t) => {
+t.test('the first word is not delayed, and a slow source is waited for', async (t) => {
   let go = (): void => undefined
   const wait = new Promise<void>((resolve) => { go = resolve })
   const clock = quickClock()
@@ -55,7 +55,7 @@ t.test('the first word does not wait, and a source that is slow is waited for', 
   t.equal((await read(texts)).join(''), 'The rest.')
 })
 
-t.test('no character is cut in two, and a word without an end is', async (t) => {
+t.test('no character is split, and an endless word is', async (t) => {
   const text = '👋'.repeat(500)
   const pieces = await read(paced(source(text), { seconds: 1, clock: quickClock() }))
   t.equal(pieces.join(''), text)
@@ -63,7 +63,7 @@ t.test('no character is cut in two, and a word without an end is', async (t) => 
   t.ok(pieces.every((piece) => !/[\ud800-\udbff]$/.test(piece)))
 })
 
-t.test('what the source throws comes after its text', async (t) => {
+t.test('the source\'s error comes after its text', async (t) => {
   const pieces: string[] = []
   await t.rejects(async () => {
     const texts = paced((async function * () {

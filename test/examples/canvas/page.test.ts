@@ -9,7 +9,7 @@ async function start (t: Test, page: string): Promise<FastifyInstance> {
   return app
 }
 
-t.test('the page is served at the root, its files for ever, and nothing else of the folder\'s neighbours', async (t) => {
+t.test('the page is served at the root, its files with a long cache time, and no other files', async (t) => {
   const folder = t.testdir({
     'secret.txt': 'no',
     page: { 'index.html': '<h1>Canvas</h1>', assets: { 'index-abc.js': 'go()', 'index-abc.css': 'p {}' } }
@@ -30,10 +30,10 @@ t.test('the page is served at the root, its files for ever, and nothing else of 
   for (const path of ['/secret.txt', '/../secret.txt', '/%2e%2e/secret.txt', '/assets/', '/assets/other.js']) {
     t.equal((await app.inject(path)).statusCode, 404, path)
   }
-  t.equal((await app.inject('/api/ws/stats')).statusCode, 200, 'the other routes stay where they were')
+  t.equal((await app.inject('/api/ws/stats')).statusCode, 200, 'the other routes are not affected')
 })
 
-t.test('a page that is not built is answered with how to build it', async (t) => {
+t.test('if the page is not built, the response says how to build it', async (t) => {
   const app = await start(t, join(t.testdir({}), 'page'))
   t.match((await app.inject('/')).json(), { statusCode: 503, code: 'CANVAS_ERR_PAGE_NOT_BUILT', message: /run "npm run build:page"/ })
 })

@@ -39,10 +39,10 @@ t.test('a file below the root is read, without its byte order mark', async (t) =
   t.same(await readProjectFile(root, './src/./deep.ts', rules), { path: 'src/deep.ts', text: 'export const deep = 1' })
   t.match(await readProjectFile(root, 'B.TSX', rules), { path: 'B.TSX' })
   t.match(await readProjectFile(root, 'full.ts', rules), { path: 'full.ts' }, 'a file of exactly the limit')
-  t.match(await readProjectFile(root, 'within.ts', rules), { path: 'a.ts' }, 'a link is followed inside of the project')
+  t.match(await readProjectFile(root, 'within.ts', rules), { path: 'a.ts' }, 'a link within the project is resolved')
 })
 
-t.test('a root that is itself reached through a link works', async (t) => {
+t.test('a root that is itself a link works', async (t) => {
   const root = project(t)
   symlinkSync(root, `${root}-link`)
   t.match(await readProjectFile(`${root}-link`, 'a.ts', rules), { path: 'a.ts' })
@@ -58,10 +58,10 @@ const refused: ReadonlyArray<[path: string, type: string, message: RegExp]> = [
   ['src/../../outside/secret.ts', 'invalid_request_error', /leaves the project/],
   ['src\\..\\a.ts', 'invalid_request_error', /leaves the project/],
   ['.env', 'invalid_request_error', /give a file that ends in \.ts, \.tsx/],
-  ['a', 'invalid_request_error', /can't be read here/],
+  ['a', 'invalid_request_error', /is not of an accepted type/],
   ['link/secret.ts', 'invalid_request_error', /link that leads out of the project/],
   ['escapes.ts', 'invalid_request_error', /link that leads out of the project/],
-  ['disguised.ts', 'invalid_request_error', /can't be read here/],
+  ['disguised.ts', 'invalid_request_error', /is not of an accepted type/],
   ['folder.ts', 'invalid_request_error', /is not a file/],
   ['video.ts', 'invalid_request_error', /is not UTF-8 text/],
   [`${'x'.repeat(300)}.ts`, 'invalid_request_error', /is too long/],
@@ -72,25 +72,25 @@ const refused: ReadonlyArray<[path: string, type: string, message: RegExp]> = [
   ['loop.ts', 'not_found_error', /does not exist/]
 ]
 
-t.test('what may not or can not be read is told by a type and a way out', async (t) => {
+t.test('a file that may not or can\'t be read gives an error with a type and a fix', async (t) => {
   const root = project(t)
   for (const [path, type, message] of refused) await t.rejects(readProjectFile(root, path, rules), { name: 'AgentError', type, message }, path)
 })
 
-t.test('a named pipe is refused, and nobody waits for its writer', async (t) => {
+t.test('a named pipe is refused without waiting for its writer', async (t) => {
   const root = project(t)
   execFileSync('/usr/bin/mkfifo', [join(root, 'pipe.ts')])
   await t.rejects(readProjectFile(root, 'pipe.ts', rules), { type: 'invalid_request_error', message: /is not a file/ })
 })
 
 t.test('a file that the server may not read is a permission error', async (t) => {
-  // In place of chmod, which does not keep root from reading
+  // Instead of chmod, which does not prevent root from reading.
   const { readProjectFile } = await t.mockImport<typeof projectFile>('../../../examples/canvas/project-file.js', {
     'node:fs/promises': { ...fs, open: async () => { throw Object.assign(new Error('no'), { code: 'EACCES' }) } }
   })
   await t.rejects(readProjectFile(project(t), 'a.ts', rules), { name: 'AgentError', type: 'permission_error' })
 })
 
-t.test('trouble of the server\'s own is passed on as it is', async (t) => {
+t.test('the server\'s own errors are passed on unchanged', async (t) => {
   await t.rejects(readProjectFile(join(t.testdir(), 'no-root'), 'a.ts', rules), { code: 'ENOENT' })
 })

@@ -3,7 +3,7 @@ import { Results } from '../../../examples/canvas/results.js'
 
 const task = { mode: 'document', targetFile: 'a.ts' }
 
-t.test('the latest job of a session is what is kept', async (t) => {
+t.test('the latest job of a session is kept', async (t) => {
   const results = new Results({ maxResults: 10, maxContentLength: 100 })
   t.equal(results.get('s'), undefined)
   results.begin('s', task)
@@ -14,17 +14,17 @@ t.test('the latest job of a session is what is kept', async (t) => {
   t.same(results.get('s'), { sessionId: 's', status: 'error', mode: 'generate', chunks: 1, contentLength: 2, content: 'te', error: { message: 'cut off' } })
 })
 
-t.test('past the number of results the oldest goes', async (t) => {
+t.test('above the limit of results the oldest is dropped', async (t) => {
   const results = new Results({ maxResults: 2, maxContentLength: 100 })
   for (const id of ['a', 'b']) results.end(id, task, { content: 'x', chunks: 1 })
   results.end('a', task, { content: 'y', chunks: 1 })
   results.end('c', task, { content: 'z', chunks: 1 })
-  t.equal(results.get('b'), undefined, 'a is younger: it was written again')
+  t.equal(results.get('b'), undefined, 'a is newer: it was written again')
   t.match(results.get('a'), { content: 'y' })
   t.match(results.get('c'), { content: 'z' })
 })
 
-t.test('past the length of all the oldest go, but never the one that has just come', async (t) => {
+t.test('above the limit of the total length the oldest are dropped, but never the newest', async (t) => {
   const results = new Results({ maxResults: 10, maxContentLength: 10 })
   for (const id of ['a', 'b', 'c']) results.end(id, task, { content: '123', chunks: 1 })
   results.end('d', task, { content: '12345', chunks: 1 })

@@ -8,11 +8,11 @@ import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 
 interface Ran {
   reporter: FakeReporter
-  /** What was to be tracked. */
+  /** The tracked jobs. */
   asked: unknown[]
-  /** What the app was told of the end: once, if all is well. */
+  /** The reported ends: exactly one if all is well. */
   outcomes: Outcome[]
-  /** Whether the session had heard of the end when the app was told. */
+  /** Whether the session had been notified of the end before the app's callback. */
   sessionKnew: boolean
 }
 
@@ -24,7 +24,7 @@ interface Setting {
 
 const task = { mode: 'generate', prompt: 'p', targetFile: 'a.ts' }
 
-/** Tracks as the manager does, on a clock that stands still. */
+/** Tracks like the manager, with a fake clock. */
 async function run (
   agent: Agent, { signal = new AbortController().signal, maxContentLength = 100, reporter = fakeReporter() }: Setting = {}
 ): Promise<Ran> {
@@ -45,7 +45,7 @@ async function run (
   return ran
 }
 
-t.test('a job is told from its first text to its end', async (t) => {
+t.test('a job is reported from its first text to its end', async (t) => {
   const { reporter, asked, outcomes, sessionKnew } = await run(async function * () { yield * ['grü', 'ß', ' 👋'] })
   t.same(asked, [['s', task]])
   t.same(reporter.reports, [
@@ -54,10 +54,10 @@ t.test('a job is told from its first text to its end', async (t) => {
     ['complete', { mode: 'generate', contentLength: 7, chunks: 3, targetFile: 'a.ts' }]
   ], 'lengths count UTF-16 units')
   t.same(outcomes, [{ content: 'grüß 👋', chunks: 3 }])
-  t.equal(sessionKnew, false, 'the result can be fetched before the end is told')
+  t.equal(sessionKnew, false, 'the result can be fetched before the end is reported')
 })
 
-t.test('a failure is told with the error itself, after the last progress, and the text so far is kept', async (t) => {
+t.test('a failure is reported with the error itself, after the last progress, and the text so far is kept', async (t) => {
   const failure = Object.assign(new Error('limit'), { status: 429 })
   const { reporter, outcomes, sessionKnew } = await run(async function * () {
     yield * ['a', 'b']
@@ -70,7 +70,7 @@ t.test('a failure is told with the error itself, after the last progress, and th
   t.equal(sessionKnew, false)
 })
 
-t.test('an agent that fails at once, or throws what is no error, is told as well', async (t) => {
+t.test('an agent that fails immediately, or throws a value that is not an error, is reported as well', async (t) => {
   const { reporter, outcomes } = await run(() => { throw new Error('at once') })
   t.match(reporter.reports, [['error', new Error('at once')]])
   t.match(outcomes, [{ content: '', error: { message: 'at once' } }])
@@ -78,7 +78,7 @@ t.test('an agent that fails at once, or throws what is no error, is told as well
   t.match(odd.reporter.ends, [['error', { message: 'the agent failed without an error message', cause: 'a string' }]])
 })
 
-t.test('a text that grows past its bound ends the job', async (t) => {
+t.test('a text that exceeds its limit ends the job', async (t) => {
   let cleaned = false
   const { reporter, outcomes } = await run(async function * () {
     try { for (;;) yield 'xxxx' } finally { cleaned = true }
@@ -88,7 +88,7 @@ t.test('a text that grows past its bound ends the job', async (t) => {
   t.equal(cleaned, true)
 })
 
-/** What an agent may make of being stopped, whoever stops it. */
+/** The ways in which an agent may react to being stopped. */
 const agents: Record<string, (stop: () => void) => Agent> = {
   listens: (stop) => async function * (_task, { signal }) {
     yield 'a'
@@ -114,7 +114,7 @@ const agents: Record<string, (stop: () => void) => Agent> = {
   }
 }
 
-t.test('a job that is stopped says why, whether its agent listens, hangs, or ends as if it were done', async (t) => {
+t.test('a stopped job states its reason, whether its agent reacts, hangs, or ends as if it were done', async (t) => {
   for (const [name, agent] of Object.entries(agents)) {
     const controller = new AbortController()
     const { reporter, outcomes } = await run(agent(() => { controller.abort(new Error('stopped')) }), { signal: controller.signal })

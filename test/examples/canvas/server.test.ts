@@ -25,7 +25,7 @@ t.test('npm start serves a real job, and SIGTERM ends it cleanly', async (t) => 
   t.same(await example.ended, [0, null, ''])
 })
 
-t.test('a setting that can\'t be meant keeps the server from starting, and is named', async (t) => {
+t.test('an invalid setting keeps the server from starting, and the error names it', async (t) => {
   const [code, , errors] = await runExample(t, { PORT: 'http' }).ended
   t.equal(code, 1)
   t.match(errors, 'PORT is not a port: set it to a number from 0 (any free port) to 65535, not "http"')

@@ -6,7 +6,7 @@ import { NOT_MEASURED } from '../../support/child.js'
 import { connect } from '../../support/ws-client.js'
 import { runExample } from '../support/example.js'
 
-// The compiler is loaded by each server that starts
+// Each server loads the compiler when it starts.
 t.setTimeout(180_000)
 
 const ROOT = join(import.meta.dirname, '../../..')
@@ -15,11 +15,11 @@ interface Server {
   process: ChildProcessWithoutNullStreams
   port: string
   out: () => string
-  /** Resolves when it is gone, and every process that it started. */
+  /** Resolves when the process and all its child processes have exited. */
   ended: Promise<{ code: number | null, signal: string | null, errors: string }>
 }
 
-/** As `npm start` at a terminal: in a process group of its own, to which Ctrl+C goes. */
+/** Like `npm start` in a terminal: in a process group of its own, which receives Ctrl+C. */
 async function start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<Server> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'examples/canvas/server.ts'], {
     cwd: ROOT, detached: true, env: { ...process.env, ...NOT_MEASURED, NODE_OPTIONS: '', OPENAI_BASE_URL: '', OPENAI_API_KEY: '', PORT: '0', ...env }
@@ -27,7 +27,7 @@ async function start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<Server> {
   let out = ''
   let errors = ''
   child.stderr.on('data', (data: Buffer) => { errors += data.toString() })
-  // Stdout and stderr close when the last process that shares them has gone
+  // Stdout and stderr close when the last process that shares them has exited.
   const ended = once(child, 'close').then(([code, signal]: Array<number | string | null>) => (
     { code: code as number | null, signal: signal as string | null, errors }
   ))
@@ -53,7 +53,7 @@ async function generate (port: string, sessionId: string): Promise<void> {
   if (response.status !== 202) throw new Error(`no job was started: ${await response.text()}`)
 }
 
-t.test('it prints where to go and what to try, and nothing for each request', async (t) => {
+t.test('it prints its URL and what to try, and nothing for each request', async (t) => {
   const server = await start(t)
   const { port } = server
   for (let i = 0; i < 3; i++) await (await fetch(`http://localhost:${port}/api/ws/stats`)).text()
@@ -67,7 +67,7 @@ t.test('it prints where to go and what to try, and nothing for each request', as
 
   process.kill(-server.process.pid!, 'SIGINT')
   const since = performance.now()
-  t.match((await client.nextOf('ai_error')), { error: { type: 'server_closing' } }, 'the job says why it ends')
+  t.match((await client.nextOf('ai_error')), { error: { type: 'server_closing' } }, 'the job states why it ends')
   t.match(await client.closed, { code: 1012 })
   t.same(await server.ended, { code: 0, signal: null, errors: '' })
   const ms = performance.now() - since
@@ -75,7 +75,7 @@ t.test('it prints where to go and what to try, and nothing for each request', as
   t.ok(ms < 5_000, `${ms} ms`)
 })
 
-t.test('with more of a log, polling does not fill it', async (t) => {
+t.test('with a lower log level, polling does not fill the log', async (t) => {
   const server = await start(t, { LOG_LEVEL: 'info' })
   for (const path of ['/api/ws/stats', '/api/about', '/nowhere']) await (await fetch(`http://localhost:${server.port}${path}`)).text()
   process.kill(server.process.pid!, 'SIGTERM')
