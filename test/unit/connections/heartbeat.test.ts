@@ -62,7 +62,7 @@ t.test('whatever is heard of a peer counts as life', async (t) => {
   const signs: Record<string, (server: TestServer, peer: Peer) => void> = {
     'a message': (_server, peer) => { peer.send({ type: 'ping' }) },
     'a message that is refused': (_server, peer) => { peer.send('not JSON') },
-    'a ping frame': (server, peer) => { server.inbound.unasked(peer.connection) },
+    'a ping frame': (server, peer) => { server.inbound.unsolicited(peer.connection) },
     'the answer to an older ping': (_server, peer) => { peer.pong(peer.transport.pings[0]) },
     'a pong that answers nothing': (_server, peer) => { peer.pong(Buffer.from('unasked')) }
   }

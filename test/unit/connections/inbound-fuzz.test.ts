@@ -170,7 +170,7 @@ t.test('however permission, the broker, revocations and the client\'s changes of
       if (!listen()) return false
     }
     await turn()
-    const isDeciding = (): boolean => [...peer.connection.subscriptions.values()].some(({ asking }) => asking)
+    const isDeciding = (): boolean => [...peer.connection.subscriptions.values()].some(({ pending }) => pending)
     // Each request costs at most one decision, so this ends.
     for (let left = 0; calls.length > 0 || broker.waiting.length > 0 || isDeciding(); left++) {
       if (left > 4 * requests) return false
@@ -180,6 +180,6 @@ t.test('however permission, the broker, revocations and the client\'s changes of
       await turn()
     }
     return listen() && [...followed].every((sessionId) => wanted.has(sessionId)) && isTrue(followed, server, peer, ['a', 'b']) &&
-      [...peer.connection.subscriptions.values()].every(({ asking, joined, waiting }) => !asking && joined && waiting === undefined)
+      [...peer.connection.subscriptions.values()].every(({ pending, joined, queued }) => !pending && joined && queued === undefined)
   }), { numRuns: 300 })
 })

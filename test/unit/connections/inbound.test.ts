@@ -188,6 +188,6 @@ t.test('who is closing is heard no more', async (t) => {
   const peer = await server.connect()
   server.connections.close(peer.connection, 'restart')
   t.strictSame(peer.ask({ type: 'ping' }), [])
-  server.inbound.unasked(peer.connection)
+  server.inbound.unsolicited(peer.connection)
   t.equal(server.counters.received, 0)
 })

@@ -138,7 +138,7 @@ t.test('what a client says after its identity has expired is not heard, though i
   t.strictSame(peer.ask({ type: 'mine' }), [])
   t.strictSame(heard, [])
   t.equal(peer.transport.closedWith?.code, 4002)
-  server.inbound.unasked(peer.connection)
+  server.inbound.unsolicited(peer.connection)
   t.equal(server.counters.received, 0)
 })
 

@@ -73,9 +73,9 @@ t.test('thousands of requests to follow are a flood', async (t) => {
 t.test('a flood of ping frames is one too', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
-  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unsolicited(peer.connection)
   t.strictSame(peer.take(), [])
-  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unsolicited(peer.connection)
   t.match(peer.take(), [{ type: 'error', code: 'rate_limited' }])
   t.equal(peer.transport.closedWith?.code, 4001)
   t.strictSame(server.counters.closes, { rateLimited: 1 }, 'counted once')
@@ -86,7 +86,7 @@ t.test('and so is a flood of pongs that no ping asked for; those that answer a p
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
   const pong = (): void => {
-    if (!server.heartbeat.pong(peer.connection, Buffer.from('any'))) server.inbound.unasked(peer.connection)
+    if (!server.heartbeat.pong(peer.connection, Buffer.from('any'))) server.inbound.unsolicited(peer.connection)
   }
   for (let i = 0; i < 100; i++) {
     peer.connection.subscriber.outbox.ping(Buffer.from('any'))

@@ -240,8 +240,8 @@ t.test('however many requests come while one is decided, one of them is kept', a
   const have = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`job_${at}`, at]))
   for (let i = 0; i < 1_000; i++) peer.send({ ...subscribe, have })
   const follow = peer.connection.subscriptions.get('s')!
-  t.match(follow.waiting, { count: 999, request: { have: new Map(Object.entries(have)) } })
-  t.strictSame(Object.keys(follow), ['asking', 'joined', 'waiting'])
+  t.match(follow.queued, { count: 999, request: { have: new Map(Object.entries(have)) } })
+  t.strictSame(Object.keys(follow), ['pending', 'joined', 'queued'])
   peer.ask({ type: 'unsubscribe' })
   calls[0]!.answer(true)
   await turn()

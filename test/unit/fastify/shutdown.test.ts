@@ -35,7 +35,7 @@ t.test('each step gets the time that is left, or its share of it', async (t) => 
 t.test('a step that keeps its time is awaited to its end', async (t) => {
   const { clock, log, shutdown } = create()
   let end = (): void => { /* set below */ }
-  shutdown.add({ name: 'sockets', keepsTime: true, run: () => new Promise<void>((resolve) => { end = resolve }) })
+  shutdown.add({ name: 'sockets', hasOwnTimeout: true, run: () => new Promise<void>((resolve) => { end = resolve }) })
   const running = shutdown.run()
   clock.advance(1001)
   end()

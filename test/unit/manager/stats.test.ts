@@ -93,7 +93,7 @@ t.test('the metrics', async (t) => {
     peer.ask('nonsense')
     peer.ask('nonsense')
     peer.ask({ type: 'shout' })
-    server.counters.returned++
+    server.counters.reconnects++
     t.match(server.manager.getMetrics(), {
       totalConnections: 2, activeConnections: 2, messagesSent: 8, messagesReceived: 4, reconnectAttempts: 1,
       errors: { invalid_json: 2, unknown_type: 1 }
