@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { DisconnectSignal } from '../../../lib/fastify/disconnect-signal.js'
 
-t.test('a signal that was asked for fires once the client has gone', async (t) => {
+t.test('the signal aborts when the client disconnects', async (t) => {
   const disconnect = new DisconnectSignal()
   const { signal } = disconnect
   t.equal(signal.aborted, false)
@@ -11,13 +11,13 @@ t.test('a signal that was asked for fires once the client has gone', async (t) =
   t.equal(disconnect.signal, signal)
 })
 
-t.test('one that is asked for later has fired', async (t) => {
+t.test('a signal that is first read after the disconnect is aborted', async (t) => {
   const disconnect = new DisconnectSignal()
   disconnect.trigger()
   t.equal(disconnect.signal.aborted, true)
 })
 
-t.test('those who listen are told in the async context in which they asked for the signal', async (t) => {
+t.test('listeners run in the async context in which the signal was first read', async (t) => {
   const storage = new AsyncLocalStorage<string>()
   const disconnect = new DisconnectSignal()
   const seen: Array<string | undefined> = []
