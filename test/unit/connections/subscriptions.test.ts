@@ -346,7 +346,7 @@ t.test('the number of subscriptions of a connection is limited', async (t) => {
   peer.send({ type: 'subscribe', sessionId: 'b' })
   const [refusal] = peer.ask({ type: 'subscribe', sessionId: 'c' })
   t.match(refusal, { type: 'error', code: 'too_many_sessions', request: 'subscribe', sessionId: 'c' }, 'a pending one counts')
-  t.match(refusal!.message, /may follow 2 sessions: unsubscribe/)
+  t.match(refusal!.message, /may subscribe to 2 sessions: unsubscribe/)
   peer.send({ type: 'subscribe', sessionId: 'a' })
   calls.find(({ args }) => args[1].sessionId === 'a')!.answer(true)
   await turn()
