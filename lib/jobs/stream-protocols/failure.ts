@@ -5,8 +5,8 @@ import { reportable } from '../ai-error.js'
 const ERROR_TYPE = /(?:^|[._-])error$/i
 
 /**
- * The failure that a chunk of no known protocol reports: an event whose type says error, or a provider's error body, as
- * gateways send it in the middle of a stream. Undefined for every other chunk.
+ * Returns the failure that a chunk of an unknown protocol reports: an event with the type `error`, or a provider's error body,
+ * as gateways send it during a stream. Returns undefined for any other chunk.
  */
 export function failureOf (chunk: Fields): AIErrorInfo | Error | undefined {
   const { type, error, errorText, message, code } = chunk

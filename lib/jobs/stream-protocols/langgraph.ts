@@ -18,7 +18,7 @@ export const langGraph: StreamProtocol = {
   recognises: isGraphChunk,
   open: (report) => {
     const graph = new GraphMessages(report)
-    // It has no last chunk, except where a response of OpenAI's begins.
+    // There is no last chunk, except in a stream of OpenAI responses.
     report.complete()
     return (chunk) => graph.read(chunk)
   },
