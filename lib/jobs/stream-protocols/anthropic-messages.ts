@@ -82,8 +82,8 @@ class Message {
    */
   #finish ({ stop_reason, stop_details }: Fields): string {
     this.#report.finish(stop_reason, REASONS)
-    const { type, explanation: told } = fieldsOf(stop_details)
-    const explanation = type === 'refusal' ? stringOf(told) : ''
+    const { type, explanation: given } = fieldsOf(stop_details)
+    const explanation = type === 'refusal' ? stringOf(given) : ''
     return explanation !== '' && this.#hasText ? `\n\n${explanation}` : explanation
   }
 

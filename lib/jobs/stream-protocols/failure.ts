@@ -10,10 +10,10 @@ const ERROR_TYPE = /(?:^|[._-])error$/i
  */
 export function failureOf (chunk: Fields): AIErrorInfo | Error | undefined {
   const { type, error, errorText, message, code } = chunk
-  if (type === undefined ? !isTold(error) : typeof type !== 'string' || !ERROR_TYPE.test(type)) return undefined
-  return [error, errorText].filter(isTold).map(reportable)[0] ?? reportable({ message, code })
+  if (type === undefined ? !isGiven(error) : typeof type !== 'string' || !ERROR_TYPE.test(type)) return undefined
+  return [error, errorText].filter(isGiven).map(reportable)[0] ?? reportable({ message, code })
 }
 
-function isTold (error: unknown): boolean {
+function isGiven (error: unknown): boolean {
   return typeof error === 'string' ? error !== '' : fieldsOf(error) === error
 }

@@ -110,8 +110,8 @@ function firstCandidate (candidates: readonly unknown[]): Fields {
 }
 
 function sum (...counts: readonly unknown[]): number | undefined {
-  const told = counts.filter((count) => typeof count === 'number')
-  return told.length === 0 ? undefined : told.reduce((sum, count) => sum + count)
+  const given = counts.filter((count) => typeof count === 'number')
+  return given.length === 0 ? undefined : given.reduce((sum, count) => sum + count)
 }
 
 function isObject (value: unknown): boolean {

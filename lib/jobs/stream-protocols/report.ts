@@ -99,10 +99,10 @@ export class StreamReport {
 
   /** Records token counts that replace earlier ones. */
   setUsage ({ input, output, total }: ReportedUsage): void {
-    const told = {
+    const counts = {
       ...(isCount(input) && { inputTokens: input }), ...(isCount(output) && { outputTokens: output }), ...(isCount(total) && { totalTokens: total })
     }
-    if (Object.keys(told).length > 0) this.#usage = { ...this.#usage, ...told }
+    if (Object.keys(counts).length > 0) this.#usage = { ...this.#usage, ...counts }
   }
 
   /** Records token counts that are added to earlier ones. */

@@ -9,11 +9,11 @@ import { FakeClock } from '../../support/fake-clock.js'
 function start ({ throttleMs = 100, sendText = true } = {}) {
   const clock = new FakeClock()
   const sent: Array<AIProgress & { delta?: string }> = []
-  let heard = 0
+  let kept = 0
   const progress = new TrackProgress({
-    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { heard++ }
+    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { kept++ }
   })
-  return { clock, sent, progress, get heard () { return heard } }
+  return { clock, sent, progress, get kept () { return kept } }
 }
 
 t.test('the first chunk is reported at once', (t) => {
@@ -77,10 +77,10 @@ t.test('a synchronous source is reported without timers, and the late timer repo
 t.test('a chunk that is reported later resets the stall timer now', (t) => {
   const endless = start({ throttleMs: Infinity })
   endless.progress.add('a')
-  t.equal(endless.heard, 0, 'a progress does it itself')
+  t.equal(endless.kept, 0, 'a progress does it itself')
   endless.progress.add('b')
   endless.progress.add('')
-  t.equal(endless.heard, 2)
+  t.equal(endless.kept, 2)
   t.equal(endless.sent.length, 1)
   t.end()
 })
