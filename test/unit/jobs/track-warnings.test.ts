@@ -15,7 +15,7 @@ async function warningsOf<T> (chunks: Iterable<T>, options: TrackOptions<T> = { 
 
 t.test('a stream of unknown chunks causes one warning, with the keys of the first chunk', async (t) => {
   const warnings = await warningsOf([{ token: 'a', index: 0 }, { token: 'b', index: 1 }, { token: 'c', index: 2 }])
-  t.match(warnings, [{ message: /"text" a function that returns the text/, keysOfFirstChunk: ['token', 'index'] }])
+  t.match(warnings, [{ message: /"text" to a function that returns the text/, keysOfFirstChunk: ['token', 'index'] }])
   t.equal(warnings.length, 1)
 })
 
