@@ -303,7 +303,7 @@ t.test('reserved types and fields reject', async (t) => {
   for (const field of ['seq', 'userSeq', 'epoch', 'replayed']) {
     await t.rejects(manager.broadcast({ type: 'note', [field]: undefined }), { code: 'AICW_ERR_INVALID_MESSAGE', message: new RegExp(`"${field}"`) })
   }
-  await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: 'x' }), { code: 'AICW_ERR_INVALID_MESSAGE', message: /another one than/ })
+  await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: 'x' }), { code: 'AICW_ERR_INVALID_MESSAGE', message: /differs from the session/ })
   await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: null }), { code: 'AICW_ERR_INVALID_MESSAGE' })
   await manager.broadcastToSession('s', { type: 'note', sessionId: undefined })
 })
