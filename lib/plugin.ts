@@ -77,7 +77,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     {
       name: 'connections',
       run: (ms) => Promise.all([connections.closeAll('restart', ms), handshakes.refuseAll('restart', ms), websockets.close(ms)]),
-      keepsTime: true
+      hasOwnTimeout: true
     },
     { name: 'compression', run: () => { negotiations?.stop() } }
   )
@@ -129,7 +129,7 @@ function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMes
       `ai-canvas-ws does not authenticate clients, so any client can claim any userId: set the options "authenticate" and "authorize"${
         open ? `. GET ${stats.url} shows the ids of all clients to everyone: guard it with stats: { preHandler }, or disable it with stats: false` : ''}`)
   }
-  if (broker === undefined && isOneOfMany()) {
+  if (broker === undefined && hasSiblingProcesses()) {
     app.log.warn('ai-canvas-ws runs in a worker process, and each process has its own sessions: a client gets only the jobs that its own process reports. Run one process, or set the option "broker" to one that all processes share')
   }
   if (onMessage !== undefined) app.log.info({ maxPayload }, 'clients may send the app\'s own messages, up to this size in bytes')
@@ -139,6 +139,6 @@ function warnAtStart (app: FastifyInstance, { authenticate, broker, stats, onMes
  * Whether other processes probably serve the same clients: this one is a worker of `cluster`, or of PM2, which numbers its
  * processes.
  */
-function isOneOfMany (): boolean {
+function hasSiblingProcesses (): boolean {
   return cluster.isWorker || Number(process.env.NODE_APP_INSTANCE ?? 0) > 0
 }

@@ -95,7 +95,7 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),
     control: (message) => {
-      if (message.type === 'cancel') return cancellations.carryOut(message.sessionId, message.jobId)
+      if (message.type === 'cancel') return cancellations.cancelLocally(message.sessionId, message.jobId)
       const { userId, sessionId } = message
       handshakes.revoke(userId, sessionId)
       for (const connection of connections.values()) {

@@ -18,7 +18,7 @@ export type OnCancel = (job: { sessionId: string, jobId: string }) => MaybePromi
 export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable' | 'forbidden'
 
 const FORBIDDEN = 'you may not cancel this job'
-const LATER = 'the cancel could not be processed: try again later'
+const UNAVAILABLE = 'the cancel could not be processed: try again later'
 
 export interface CancellationsOptions {
   readonly clock: Clock
@@ -42,7 +42,7 @@ export interface CancellableJob {
 }
 
 /** The handles of one job. There are several if it was started several times. */
-interface Listeners {
+interface JobHandles {
   readonly sessionId: string
   readonly jobId: string
   /** Never mutated, because a cancel uses the array in a later microtask. */
@@ -52,20 +52,20 @@ interface Listeners {
 /** Passes cancel requests to the handles of jobs. The job itself decides whether and when it ends. */
 export class Cancellations {
   readonly #options: CancellationsOptions
-  readonly #listeners = new JobMap<Listeners>()
+  readonly #jobs = new JobMap<JobHandles>()
 
   constructor (options: CancellationsOptions) {
     this.#options = options
   }
 
-  listen (job: CancellableJob): void {
+  addHandle (job: CancellableJob): void {
     const { sessionId, jobId } = job
-    this.#listeners.add({ sessionId, jobId, handles: [...this.#handles(sessionId, jobId), job] })
+    this.#jobs.add({ sessionId, jobId, handles: [...this.#handles(sessionId, jobId), job] })
   }
 
   /** Forgets the handles of a job that has ended. */
   ended (sessionId: string, jobId: string): void {
-    this.#listeners.delete(sessionId, jobId)
+    this.#jobs.delete(sessionId, jobId)
   }
 
   /** Notifies the handles of a job that it stalled. */
@@ -74,11 +74,11 @@ export class Cancellations {
   }
 
   /** Forgets the handle of a job that could not be started. */
-  unlisten (job: CancellableJob): void {
+  removeHandle (job: CancellableJob): void {
     const { sessionId, jobId } = job
     const handles = this.#handles(sessionId, jobId).filter((each) => each !== job)
-    if (handles.length > 0) this.#listeners.add({ sessionId, jobId, handles })
-    else this.#listeners.delete(sessionId, jobId)
+    if (handles.length > 0) this.#jobs.add({ sessionId, jobId, handles })
+    else this.#jobs.delete(sessionId, jobId)
   }
 
   /** Handles a client's `cancel`. Always answers the client. */
@@ -92,38 +92,41 @@ export class Cancellations {
       refuse('forbidden', FORBIDDEN)
       return
     }
-    subscriptions.decide(connection, action, (permission, mayStill) => {
+    subscriptions.decide(connection, action, (permission, isStillAllowed) => {
       if (permission !== 'allowed') {
-        refuse(permission, permission === 'forbidden' ? FORBIDDEN : LATER)
+        refuse(permission, permission === 'forbidden' ? FORBIDDEN : UNAVAILABLE)
         return
       }
-      return tryThen(() => this.cancel(sessionId, jobId, mayStill), (cancelled) => {
+      return tryThen(() => this.cancel(sessionId, jobId, isStillAllowed), (cancelled) => {
         if (cancelled === 'forbidden') refuse(cancelled, FORBIDDEN)
         else if (cancelled === 'not_cancellable') refuse(cancelled, 'no such job is running, or it can\'t be cancelled')
-        else if (cancelled === 'unavailable') refuse(cancelled, LATER)
+        else if (cancelled === 'unavailable') refuse(cancelled, UNAVAILABLE)
         else replies.cancelling(connection, sessionId, cancelled.jobId)
       }, (err) => {
         log.error({ err, clientId: connection.id, sessionId }, 'the broker failed to pass on a cancel')
-        refuse('unavailable', LATER)
+        refuse('unavailable', UNAVAILABLE)
       })
     })
   }
 
-  /** Passes a cancel to every node. Calls `mayStill` once the job is known, because the broker may take a while to find it. */
-  cancel (sessionId: string, jobId: string | undefined, mayStill: () => boolean = () => true): MaybePromise<Cancelled> {
+  /**
+   * Passes a cancel to every node. Calls `isStillAllowed` once the job is known, because the broker may take a while to find
+   * it.
+   */
+  cancel (sessionId: string, jobId: string | undefined, isStillAllowed: () => boolean = () => true): MaybePromise<Cancelled> {
     const { broker } = this.#options
     return andThen(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
       if (found === undefined) return 'not_cancellable'
-      if (!mayStill()) return 'forbidden'
-      return andThen(broker.control({ type: 'cancel', sessionId, jobId: found }), (obeyed): Cancelled => {
-        if (obeyed === 'failed') return 'unavailable'
-        return obeyed ? { jobId: found } : 'not_cancellable'
+      if (!isStillAllowed()) return 'forbidden'
+      return andThen(broker.control({ type: 'cancel', sessionId, jobId: found }), (result): Cancelled => {
+        if (result === 'failed') return 'unavailable'
+        return result ? { jobId: found } : 'not_cancellable'
       })
     })
   }
 
   /** Cancels a job on this node. Returns synchronously if there is a handle or the hook does, and always within the timeout. */
-  carryOut (sessionId: string, jobId: string): MaybePromise<ControlResult> {
+  cancelLocally (sessionId: string, jobId: string): MaybePromise<ControlResult> {
     const { onCancel, log, clock, authTimeoutMs } = this.#options
     const handles = this.#handles(sessionId, jobId)
     if (handles.length > 0) {
@@ -146,6 +149,6 @@ export class Cancellations {
   }
 
   #handles (sessionId: string, jobId: string): readonly CancellableJob[] {
-    return this.#listeners.get(sessionId, jobId)?.handles ?? []
+    return this.#jobs.get(sessionId, jobId)?.handles ?? []
   }
 }

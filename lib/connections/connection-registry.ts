@@ -28,7 +28,7 @@ export class ConnectionRegistry {
   readonly #open = new Map<string, Connection>()
   /** Connections in the closing handshake, with the timeout of each. */
   readonly #closing = new Map<Connection, Timer>()
-  #onceEmpty: (() => void) | undefined
+  #onEmpty: (() => void) | undefined
 
   constructor (options: ConnectionRegistryOptions) {
     this.#options = options
@@ -75,7 +75,7 @@ export class ConnectionRegistry {
     if (!this.#open.delete(connection.id)) return
     for (const watcher of this.#watchers) watcher.removed(connection)
     this.#options.log.info({ clientId: connection.id, code, total: this.size }, 'client disconnected')
-    if (this.size === 0) this.#onceEmpty?.()
+    if (this.size === 0) this.#onEmpty?.()
   }
 
   /**
@@ -88,7 +88,7 @@ export class ConnectionRegistry {
     const { code, reason } = closeCodes[name]
     counters.close(name)
     log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
-    this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#cutOff(connection) }))
+    this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#terminate(connection) }))
     // The client may no longer read the session, so pending replays stop too.
     if (name === 'revoked' || name === 'tokenExpired') hub.stopReplays(connection.subscriber)
     hub.finish(connection.subscriber, () => { connection.subscriber.outbox.transport.close(code, reason) })
@@ -98,12 +98,12 @@ export class ConnectionRegistry {
   async closeAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     for (const connection of this.#open.values()) this.close(connection, name)
     if (this.size === 0) return
-    const timer = this.#options.clock.after(ms, () => { for (const connection of this.#open.values()) this.#cutOff(connection) })
-    await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    const timer = this.#options.clock.after(ms, () => { for (const connection of this.#open.values()) this.#terminate(connection) })
+    await new Promise<void>((resolve) => { this.#onEmpty = resolve })
     timer.cancel()
   }
 
-  #cutOff (connection: Connection): void {
+  #terminate (connection: Connection): void {
     connection.subscriber.outbox.transport.terminate()
     this.remove(connection, closeCodes.abnormal.code)
   }

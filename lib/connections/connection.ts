@@ -13,11 +13,11 @@ export interface SubscribeRequest {
 /** State of a connection's subscription to one session, pending or joined. */
 export interface Subscription {
   /** Whether a request is pending: it waits for `authorize` or for the broker. */
-  asking: boolean
+  pending: boolean
   /** Whether the session's messages are delivered to the client. */
   joined: boolean
   /** Newest request that arrived while another one was pending. `count` is the number of requests that it stands for. */
-  waiting?: { readonly request: SubscribeRequest, readonly count: number } | undefined
+  queued?: { readonly request: SubscribeRequest, readonly count: number } | undefined
 }
 
 /** Returns a new id, `client_<milliseconds>_<random>`. The random part has 122 bits, so that ids can't be guessed. */
@@ -39,7 +39,7 @@ export class Connection {
   pingedAt: number | undefined
   pingPayload: Buffer | undefined
   /** The connection's ping group, itself included. Set by the heartbeat. */
-  pingedWith: Set<Connection> | undefined
+  pingGroup: Set<Connection> | undefined
 
   constructor (options: { id: string, identity: Identity, subscriber: Subscriber, rateLimit: RateLimit }) {
     this.id = options.id

@@ -5,7 +5,7 @@ export class Counters {
   /** Messages from clients, including invalid ones. */
   received = 0
   /** Connections whose client reported a reconnect. */
-  returned = 0
+  reconnects = 0
   /** Notifications and broadcasts that failed. */
   failed = 0
   readonly errors: Partial<Record<ErrorCode, number>> = {}

@@ -66,7 +66,7 @@ export interface Admitted {
   readonly request: SubscribeRequest
   readonly userSince: Since | undefined
   /** Whether the client reports a reconnect. */
-  readonly returns: boolean
+  readonly isReconnect: boolean
   /** Decision of `authorize` about that session. */
   readonly permission: Permission
 }
@@ -74,9 +74,9 @@ export interface Admitted {
 /** Tracks pending handshakes, and turns upgraded sockets into connections. */
 export class Handshakes {
   readonly #options: HandshakesOptions
-  readonly #underWay = new Set<Handshake>()
+  readonly #pending = new Set<Handshake>()
   #closing: CloseName | undefined
-  #onceEmpty: (() => void) | undefined
+  #onEmpty: (() => void) | undefined
 
   constructor (options: HandshakesOptions) {
     this.#options = options
@@ -86,8 +86,8 @@ export class Handshakes {
   begin (transport: Transport): Handshake {
     const { connections, maxConnections } = this.#options
     const handshake = new Handshake(transport)
-    const refusal = this.#closing ?? (this.#underWay.size + connections.size < maxConnections ? undefined : 'overCapacity')
-    this.#underWay.add(handshake)
+    const refusal = this.#closing ?? (this.#pending.size + connections.size < maxConnections ? undefined : 'overCapacity')
+    this.#pending.add(handshake)
     if (refusal !== undefined) this.refuse(handshake, refusal)
     return handshake
   }
@@ -97,7 +97,7 @@ export class Handshakes {
    * `fields` are logged and not sent to the client. Idempotent.
    */
   refuse (handshake: Handshake, name: CloseName, detail?: string, fields?: object): void {
-    if (handshake.refusal !== undefined || !this.#underWay.has(handshake)) return
+    if (handshake.refusal !== undefined || !this.#pending.has(handshake)) return
     const { clock, counters, log, hub, closeTimeoutMs } = this.#options
     const { code, reason } = closeCodes[name]
     counters.close(name)
@@ -120,17 +120,17 @@ export class Handshakes {
    */
   async refuseAll (name: CloseName, ms = this.#options.closeTimeoutMs): Promise<void> {
     this.#closing = name
-    for (const handshake of this.#underWay) this.refuse(handshake, name)
-    if (this.#underWay.size === 0) return
-    const timer = this.#options.clock.after(ms, () => { for (const { transport } of this.#underWay) transport.terminate() })
-    await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    for (const handshake of this.#pending) this.refuse(handshake, name)
+    if (this.#pending.size === 0) return
+    const timer = this.#options.clock.after(ms, () => { for (const { transport } of this.#pending) transport.terminate() })
+    await new Promise<void>((resolve) => { this.#onEmpty = resolve })
     timer.cancel()
   }
 
   /** Applies a revocation to pending handshakes. */
   revoke (userId: string, sessionId: string | undefined): void {
     const { hub } = this.#options
-    for (const handshake of this.#underWay) {
+    for (const handshake of this.#pending) {
       handshake.revoke(userId, sessionId)
       if (handshake.connection?.userId !== userId) continue
       if (sessionId === undefined) hub.drop(handshake.connection.subscriber)
@@ -165,7 +165,7 @@ export class Handshakes {
       for (const { replayBytes } of joined.values()) replayBudgets.spend(connection, replayBytes)
       const session = joined.get(`session:${String(sessionId)}`)
       if (sessionId !== undefined && session !== undefined) {
-        connection.subscriptions.set(sessionId, { asking: false, joined: true })
+        connection.subscriptions.set(sessionId, { pending: false, joined: true })
       }
       return replies.connection(connection.id, sessionId, session, joined.get(`user:${String(userId)}`))
     }), () => {
@@ -189,14 +189,14 @@ export class Handshakes {
 
   /** Returns the reason to refuse a client, if there is one by now. Checked again after each wait for the app or the broker. */
   #refusal (handshake: Handshake, identity: Identity): CloseName | undefined {
-    if (handshake.refusal !== undefined || !this.#underWay.has(handshake)) return 'goingAway'
+    if (handshake.refusal !== undefined || !this.#pending.has(handshake)) return 'goingAway'
     if (handshake.isRevoked(identity.userId)) return 'revoked'
     return hasExpired(identity, this.#options.clock.now()) ? 'tokenExpired' : undefined
   }
 
   #leave (handshake: Handshake): void {
-    this.#underWay.delete(handshake)
-    if (this.#underWay.size === 0) this.#onceEmpty?.()
+    this.#pending.delete(handshake)
+    if (this.#pending.size === 0) this.#onEmpty?.()
   }
 
   #connection (transport: Transport, identity: Identity): Connection {

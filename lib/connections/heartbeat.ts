@@ -43,7 +43,7 @@ export class Heartbeat implements ConnectionWatcher {
   /** Group that is due next, and group that the next connection joins. */
   #due: Group
   #filling: Group
-  #beats = 0
+  #pings = 0
   #dueAt = 0
   /** Until then no client is disconnected: this process was blocked, so the silence may be its own fault. */
   #graceUntil = 0
@@ -67,13 +67,13 @@ export class Heartbeat implements ConnectionWatcher {
 
   added (connection: Connection): void {
     if (connection.subscriber.outbox.transport.ping === undefined) return
-    connection.pingedWith = this.#filling.members
-    connection.pingedWith.add(connection)
+    connection.pingGroup = this.#filling.members
+    connection.pingGroup.add(connection)
     this.#filling = this.#filling.next
   }
 
   removed (connection: Connection): void {
-    connection.pingedWith?.delete(connection)
+    connection.pingGroup?.delete(connection)
   }
 
   /**
@@ -98,16 +98,16 @@ export class Heartbeat implements ConnectionWatcher {
       // Node runs timers before I/O. Wait until pending input was read, so that only clients that sent nothing count as silent.
       clock.endOfTick(() => {
         if (this.#timer === undefined) return
-        this.#beat()
+        this.#pingGroup()
         this.#arm()
       })
     })
   }
 
-  #beat (): void {
+  #pingGroup (): void {
     const { members, next } = this.#due
     this.#due = next
-    const payload = Buffer.from(String(this.#beats++), 'latin1')
+    const payload = Buffer.from(String(this.#pings++), 'latin1')
     for (const connection of members) this.#check(connection, payload)
   }
 

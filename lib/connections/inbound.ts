@@ -67,7 +67,7 @@ export class Inbound {
     const { connections, counters, replies } = this.#options
     if (!connections.mayAct(connection)) return
     counters.received++
-    if (!this.#within(connection)) return
+    if (!this.#checkRate(connection)) return
     if (isBinary) {
       replies.error(connection, 'binary_not_supported', 'send text messages that hold a JSON object')
       return
@@ -87,12 +87,12 @@ export class Inbound {
   }
 
   /** Handles an unsolicited control frame. It counts as a message, so that a flood of them is limited too. */
-  unasked (connection: Connection): void {
-    if (this.#options.connections.mayAct(connection)) this.#within(connection)
+  unsolicited (connection: Connection): void {
+    if (this.#options.connections.mayAct(connection)) this.#checkRate(connection)
   }
 
   /** Whether the client keeps to the rate limit. If not, sends an error and closes the connection. */
-  #within (connection: Connection): boolean {
+  #checkRate (connection: Connection): boolean {
     const { connections, clock, replies } = this.#options
     connection.isAlive = true
     if (connection.rateLimit.take(clock.monotonic())) return true
@@ -105,20 +105,20 @@ export class Inbound {
     const { replies, cancellations } = this.#options
     if (message.sessions !== undefined && isBatch(message.type)) {
       this.#dispatchBatch(connection, message, message.type)
-    } else if (isOf('ping', message)) {
+    } else if (isValid('ping', message)) {
       replies.pong(connection)
-    } else if (isOf('subscribe', message)) {
+    } else if (isValid('subscribe', message)) {
       this.#subscribe(connection, message)
-    } else if (isOf('unsubscribe', message)) {
+    } else if (isValid('unsubscribe', message)) {
       this.#unsubscribe(connection, message)
-    } else if (isOf('cancel', message)) {
+    } else if (isValid('cancel', message)) {
       cancellations.request(connection, message.sessionId, message.jobId)
     } else if (isAboutSession(message.type)) {
       replies.error(connection, 'invalid_session_id',
         `"${message.type}" needs a "sessionId"${message.type === 'cancel' ? ', and may have a "jobId"' : ''}: ${ID_RULE}`,
         aboutInvalid(message.type, message.sessionId))
     } else {
-      this.#handToApp(connection, message)
+      this.#passToApp(connection, message)
     }
   }
 
@@ -137,11 +137,11 @@ export class Inbound {
         if (isId(idOf(entry))) continue
         replies.error(connection, 'invalid_session_id', `entry ${at} of "sessions" has no id that is ${ID_RULE}: such an array is ${example}`,
           aboutInvalid(type, idOf(entry)))
-        if (!this.#within(connection)) return
+        if (!this.#checkRate(connection)) return
       }
       const valid = { type, sessions: sessions.filter((entry) => isId(idOf(entry))) }
-      if (isOf('subscribe', valid)) this.#subscribe(connection, valid)
-      else if (isOf('unsubscribe', valid)) this.#unsubscribe(connection, valid)
+      if (isValid('subscribe', valid)) this.#subscribe(connection, valid)
+      else if (isValid('unsubscribe', valid)) this.#unsubscribe(connection, valid)
     }
   }
 
@@ -159,7 +159,7 @@ export class Inbound {
     for (const entry of entries.values()) {
       // An entry that is answered without a call of `authorize` counts as a message. Otherwise one message could cause hundreds
       // of answers, again and again.
-      if (!subscribe(entry) && !this.#within(connection)) return
+      if (!subscribe(entry) && !this.#checkRate(connection)) return
     }
   }
 
@@ -172,12 +172,12 @@ export class Inbound {
     for (const id of new Set(sessions)) {
       const wasFollowed = connection.subscriptions.has(id)
       subscriptions.unsubscribe(connection, id)
-      if (!wasFollowed && !this.#within(connection)) return
+      if (!wasFollowed && !this.#checkRate(connection)) return
     }
   }
 
   /** Passes a message of an unknown type to the app's hook. */
-  #handToApp (connection: Connection, message: UnknownMessage): void {
+  #passToApp (connection: Connection, message: UnknownMessage): void {
     const { onMessage, clientOf, connections, replies, log } = this.#options
     const failed = (err: unknown): void => {
       log.error({ err, clientId: connection.id, type: message.type.slice(0, 64) }, 'onMessage failed')
@@ -218,6 +218,6 @@ function isMessage (value: unknown): value is UnknownMessage {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && typeof (value as UnknownMessage).type === 'string'
 }
 
-function isOf<T extends ClientMessage['type']> (type: T, message: UnknownMessage): message is Extract<ClientMessage, { type: T }> {
+function isValid<T extends ClientMessage['type']> (type: T, message: UnknownMessage): message is Extract<ClientMessage, { type: T }> {
   return message.type === type && checks[type].Check(message)
 }

@@ -13,13 +13,13 @@ export class RateLimit {
   readonly #settings: RateLimitSettings
   #tokens: number
   #refilledAt: number
-  #freeFollows: number
+  #freeSubscribes: number
 
   constructor (settings: RateLimitSettings, now: number) {
     this.#settings = settings
     this.#tokens = settings.burst
     this.#refilledAt = now
-    this.#freeFollows = settings.sessionsPerConnection
+    this.#freeSubscribes = settings.sessionsPerConnection
   }
 
   /** Counts one message. Returns false if it exceeds the limit. `now` is monotonic, in milliseconds. */
@@ -34,8 +34,8 @@ export class RateLimit {
 
   /** Refunds the last message, which subscribed to a single session, if free ones are left. */
   refundSubscribe (): void {
-    if (this.#freeFollows < 1) return
-    this.#freeFollows--
+    if (this.#freeSubscribes < 1) return
+    this.#freeSubscribes--
     this.#tokens++
   }
 }

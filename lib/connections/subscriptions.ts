@@ -37,7 +37,7 @@ const refusals: Record<Refusal, string> = {
 }
 
 /** Pending call of `authorize` for a connection. */
-interface Question {
+interface PendingCheck {
   readonly connection: Connection
   readonly sessionId: string
   /** Whether the right was revoked since the call. The hook may have decided before. */
@@ -48,7 +48,7 @@ interface Question {
 export class Subscriptions {
   readonly #options: SubscriptionsOptions
   /** Calls that are pending, or whose result is being acted on. */
-  readonly #questions = new Set<Question>()
+  readonly #checks = new Set<PendingCheck>()
 
   constructor (options: SubscriptionsOptions) {
     this.#options = options
@@ -76,18 +76,18 @@ export class Subscriptions {
 
   /**
    * Calls `authorize` for a connection, and then `act` with the decision, unless the connection may no longer act. A right that
-   * was revoked meanwhile is `forbidden`, whatever the hook returns. `act` must call `mayStill` after each wait of its own, and
-   * must not reject.
+   * was revoked meanwhile is `forbidden`, whatever the hook returns. `act` must call `isStillAllowed` after each wait of its
+   * own, and must not reject.
    */
-  decide (connection: Connection, action: Action, act: (permission: Permission, mayStill: () => boolean) => MaybePromise<void>): void {
+  decide (connection: Connection, action: Action, act: (permission: Permission, isStillAllowed: () => boolean) => MaybePromise<void>): void {
     const { connections } = this.#options
-    const question: Question = { connection, sessionId: action.sessionId, isRevoked: false }
-    const mayStill = (): boolean => !question.isRevoked && connections.mayAct(connection)
-    this.#questions.add(question)
+    const check: PendingCheck = { connection, sessionId: action.sessionId, isRevoked: false }
+    const isStillAllowed = (): boolean => !check.isRevoked && connections.mayAct(connection)
+    this.#checks.add(check)
     const acted = andThen(this.permit(connection.identity, action), (permission) => {
-      if (connections.mayAct(connection)) return act(question.isRevoked ? 'forbidden' : permission, mayStill)
+      if (connections.mayAct(connection)) return act(check.isRevoked ? 'forbidden' : permission, isStillAllowed)
     })
-    void andThen(acted, () => { this.#questions.delete(question) })
+    void andThen(acted, () => { this.#checks.delete(check) })
   }
 
   /** Sends the error for a refused subscription, requested by `subscribe` or in the query. */
@@ -102,16 +102,16 @@ export class Subscriptions {
   subscribe (connection: Connection, sessionId: string, request: SubscribeRequest): boolean {
     const { subscriptions } = connection
     const known = subscriptions.get(sessionId)
-    if (known?.asking === true) {
+    if (known?.pending === true) {
       // Keep only the newest request: requests can be large, and a client can send many while one is pending.
-      known.waiting = { request, count: (known.waiting?.count ?? 0) + 1 }
+      known.queued = { request, count: (known.queued?.count ?? 0) + 1 }
       return false
     } else if (known === undefined && subscriptions.size >= this.#options.sessionsPerConnection) {
       this.#options.replies.error(connection, 'too_many_sessions', `a connection may subscribe to ${
         String(this.#options.sessionsPerConnection)} sessions: unsubscribe from one first, or open another connection`, { request: 'subscribe', sessionId })
       return false
     } else {
-      this.#ask(connection, sessionId, known ?? { asking: false, joined: false }, request, 1)
+      this.#request(connection, sessionId, known ?? { pending: false, joined: false }, request, 1)
     }
     return true
   }
@@ -124,8 +124,8 @@ export class Subscriptions {
 
   /** Revokes a client's rights in a session, granted or pending. Sends `unsubscribed` to a subscriber. */
   revoke (connection: Connection, sessionId: string): void {
-    for (const question of this.#questions) {
-      if (question.connection === connection && question.sessionId === sessionId) question.isRevoked = true
+    for (const check of this.#checks) {
+      if (check.connection === connection && check.sessionId === sessionId) check.isRevoked = true
     }
     if (!connection.subscriptions.has(sessionId)) return
     this.#leave(connection, sessionId)
@@ -133,13 +133,13 @@ export class Subscriptions {
   }
 
   /** Makes one call of `authorize` for `count` requests. `request` is the newest of them. Each gets an answer. */
-  #ask (connection: Connection, sessionId: string, subscription: Subscription, request: SubscribeRequest, count: number): void {
+  #request (connection: Connection, sessionId: string, subscription: Subscription, request: SubscribeRequest, count: number): void {
     const { subscriptions } = connection
     const { connections, subscribeBudgets, replayBudgets } = this.#options
     // A repeated request moves the session to the end.
     subscriptions.delete(sessionId)
     subscriptions.set(sessionId, subscription)
-    subscription.asking = true
+    subscription.pending = true
     subscribeBudgets.whenAllowed(connection, sessionId, () => {
       if (!connections.mayAct(connection)) return
       subscribeBudgets.spend(connection, 1)
@@ -166,7 +166,7 @@ export class Subscriptions {
       for (let sent = 1; sent < count; sent++) hub.send(connection.subscriber, answer)
       return answer
     }), () => {
-      if (isWanted()) this.#asked(connection, sessionId, subscription)
+      if (isWanted()) this.#finish(connection, sessionId, subscription)
     }, (err) => {
       log.error({ err, clientId: connection.id, sessionId }, 'the broker could not join a session')
       if (isWanted()) this.#refuse(connection, sessionId, subscription, 'unavailable', count)
@@ -180,15 +180,15 @@ export class Subscriptions {
       subscription.joined = false
     }
     for (let sent = 0; sent < count; sent++) this.deny(connection, sessionId, code)
-    this.#asked(connection, sessionId, subscription)
+    this.#finish(connection, sessionId, subscription)
   }
 
   /** Finishes an answered request. Starts the next one if requests arrived meanwhile. */
-  #asked (connection: Connection, sessionId: string, subscription: Subscription): void {
-    subscription.asking = false
-    const next = subscription.waiting
-    subscription.waiting = undefined
-    if (next !== undefined && !connection.subscriber.outbox.closed) this.#ask(connection, sessionId, subscription, next.request, next.count)
+  #finish (connection: Connection, sessionId: string, subscription: Subscription): void {
+    subscription.pending = false
+    const next = subscription.queued
+    subscription.queued = undefined
+    if (next !== undefined && !connection.subscriber.outbox.closed) this.#request(connection, sessionId, subscription, next.request, next.count)
   }
 
   #leave (connection: Connection, sessionId: string): void {

@@ -63,7 +63,7 @@ interface Query {
   readonly request: SubscribeRequest
   readonly userSince: Since | undefined
   /** Whether the client reports a reconnect. */
-  readonly returns: boolean
+  readonly isReconnect: boolean
 }
 
 /** Smaller numbers are probably seconds, because as milliseconds they would be before 1973. */
@@ -78,7 +78,7 @@ export class Admission {
   }
 
   /** Admits or refuses a client. Never rejects. A timeout counts as a disconnect. */
-  admit (request: FastifyRequest, departure: DisconnectSignal): MaybePromise<Admitted | Refused> {
+  admit (request: FastifyRequest, disconnect: DisconnectSignal): MaybePromise<Admitted | Refused> {
     const { authenticate } = this.#options
     const query = readQuery(request.query)
     if ('refused' in query) return query
@@ -96,12 +96,12 @@ export class Admission {
         return token
       },
       get signal () {
-        return departure.signal
+        return disconnect.signal
       }
     }
     return tryThen<unknown, Admitted | Refused>(
-      () => this.#authenticate(() => authenticate(request, context), departure),
-      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, departure),
+      () => this.#authenticate(() => authenticate(request, context), disconnect),
+      (identity) => isForeign && !tokenWasRead ? refusedOrigin(request) : this.#checked(identity, query, disconnect),
       (error) => this.#failed(error, token)
     )
   }
@@ -113,24 +113,24 @@ export class Admission {
     return !isOriginAllowed(request, origins ?? new Set())
   }
 
-  #authenticate (authenticate: () => MaybePromise<unknown>, departure: DisconnectSignal): MaybePromise<unknown> {
+  #authenticate (authenticate: () => MaybePromise<unknown>, disconnect: DisconnectSignal): MaybePromise<unknown> {
     const { clock, authTimeoutMs } = this.#options
     const answer = authenticate()
     if (!isPromise(answer)) return answer
-    return withDeadline(clock, authTimeoutMs, answer, departure.signal).then((identity) => {
-      if (identity === TIMED_OUT) departure.note()
+    return withDeadline(clock, authTimeoutMs, answer, disconnect.signal).then((identity) => {
+      if (identity === TIMED_OUT) disconnect.trigger()
       return identity
     })
   }
 
-  #checked (identity: unknown, query: Query, departure: DisconnectSignal): MaybePromise<Admitted | Refused> {
+  #checked (identity: unknown, query: Query, disconnect: DisconnectSignal): MaybePromise<Admitted | Refused> {
     const { log, clock, authTimeoutMs } = this.#options
     if (identity === TIMED_OUT) {
       log.warn({ authTimeoutMs }, 'authenticate did not settle in time: client refused')
       return { refused: 'overCapacity' }
     }
     // The client has disconnected, so `authorize` need not be called.
-    if (departure.hasLeft) return { refused: 'goingAway' }
+    if (disconnect.isDisconnected) return { refused: 'goingAway' }
     if (identity === undefined || identity === null || identity === false) return { refused: 'unauthorized' }
     const fault = faultOf(identity)
     if (fault !== undefined) {
@@ -157,9 +157,9 @@ export class Admission {
   }
 
   #withSession (identity: Identity, query: Query): MaybePromise<Admitted> {
-    const { sessionId, request, userSince, returns } = query
+    const { sessionId, request, userSince, isReconnect } = query
     const asked = sessionId === undefined ? 'allowed' : this.#options.subscriptions.permit(identity, { type: 'subscribe', sessionId })
-    return andThen(asked, (permission) => ({ identity, sessionId, request, userSince, returns, permission }))
+    return andThen(asked, (permission) => ({ identity, sessionId, request, userSince, isReconnect, permission }))
   }
 }
 
@@ -199,6 +199,6 @@ function readQuery (query: unknown): Query | Refused {
     sessionId: sessionId as string | undefined,
     request: { since: parseSince(since), have: parseHaveText(have) },
     userSince: parseSince(userSince),
-    returns: since !== undefined || userSince !== undefined || (typeof attempt === 'string' && Number(attempt) >= 1)
+    isReconnect: since !== undefined || userSince !== undefined || (typeof attempt === 'string' && Number(attempt) >= 1)
   }
 }

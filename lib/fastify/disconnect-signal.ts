@@ -8,10 +8,10 @@ export class DisconnectSignal {
   #controller: AbortController | undefined
   /** Aborts in the async context in which the app first read `signal`, because the listeners belong to the app. */
   #abort: (() => void) | undefined
-  #hasLeft = false
+  #isDisconnected = false
 
-  get hasLeft (): boolean {
-    return this.#hasLeft
+  get isDisconnected (): boolean {
+    return this.#isDisconnected
   }
 
   /** Aborts when the client disconnects. Already aborted if it has disconnected before. */
@@ -19,14 +19,14 @@ export class DisconnectSignal {
     if (this.#controller === undefined) {
       const controller = this.#controller = new AbortController()
       this.#abort = bound(() => { controller.abort() })
-      if (this.#hasLeft) controller.abort()
+      if (this.#isDisconnected) controller.abort()
     }
     return this.#controller.signal
   }
 
   /** Records the disconnect and aborts the signal. */
-  note (): void {
-    this.#hasLeft = true
+  trigger (): void {
+    this.#isDisconnected = true
     this.#abort?.()
   }
 }

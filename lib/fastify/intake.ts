@@ -81,7 +81,7 @@ class SocketIntake implements Intake {
   readonly #recipient: Recipient
   readonly #options: IntakeOptions
   /** The `data` listener of ws. */
-  readonly #give: DataListener
+  readonly #wsListener: DataListener
   /** Position within the frames: of the bytes read last, or for an open intake of the bytes that ws got last. */
   #scanner = new FrameScanner()
   /** Bytes that ws has not got yet. One buffer instead of an array, to save memory per connection. */
@@ -92,7 +92,7 @@ class SocketIntake implements Intake {
   #isPassing = false
   #isAdvancing = false
   /** Number of messages that ws has got and not emitted yet, at most one. */
-  #underWay = 0
+  #inFlight = 0
   /** Whether ws has got its last frame: a close frame, or one that violates RFC 6455. */
   #isOver = false
   #closingBytes = 0
@@ -102,11 +102,11 @@ class SocketIntake implements Intake {
     this.#socket = socket
     this.#recipient = recipient
     this.#options = options
-    const [give] = socket.listeners('data') as [DataListener]
-    this.#give = give
+    const [wsListener] = socket.listeners('data') as [DataListener]
+    this.#wsListener = wsListener
     const taken = Object.assign(socket, { [INTAKE]: this })
     taken.on('data', onData)
-    taken.off('data', give)
+    taken.off('data', wsListener)
     // The `close` listener of ws passes the socket's remaining bytes to its parser, ahead of the held ones. So this one runs
     // first.
     taken.prependListener('close', onClose)
@@ -114,7 +114,7 @@ class SocketIntake implements Intake {
 
   message (data: Buffer, isBinary: boolean): void {
     this.#recipient.take(data, isBinary)
-    this.#underWay--
+    this.#inFlight--
     this.#advance()
   }
 
@@ -159,7 +159,7 @@ class SocketIntake implements Intake {
     while (at < this.#held.length) {
       at = this.#scanner.take(this.#held, at)
       if (this.#scanner.isAtEnd && this.#scanner.opcode === CLOSE) {
-        this.#goodbye(at)
+        this.#passClose(at)
         return
       }
       if (this.#scanner.isAtEnd && this.#scanner.endsMessage) this.#earlyMessages++
@@ -168,11 +168,11 @@ class SocketIntake implements Intake {
   }
 
   /** Passes on the close frame of a client that closes before its admission. Drops its earlier messages. */
-  #goodbye (end: number): void {
+  #passClose (end: number): void {
     const frame = this.#held.subarray(end - this.#scanner.frameBytes, end)
     this.#held = NOTHING
     this.#isOver = true
-    this.#giveToWs(frame)
+    this.#passToWs(frame)
   }
 
   /** Passes held bytes to ws, up to the end of a message that ws does not emit synchronously. */
@@ -195,7 +195,7 @@ class SocketIntake implements Intake {
   /** Passes frames to ws. Stops after a message that ws has not emitted yet, and returns that position. */
   #pass (chunk: Buffer): number {
     let at = 0
-    while (at < chunk.length && (this.#underWay === 0 || this.#isClosing)) {
+    while (at < chunk.length && (this.#inFlight === 0 || this.#isClosing)) {
       const from = at
       const isNew = this.#scanner.isAtEnd
       at = this.#scanner.take(chunk, from)
@@ -203,16 +203,16 @@ class SocketIntake implements Intake {
       // A frame that ws has got in part is completed. Otherwise ws would read the close frame as the rest of it.
       if (isNew) this.#isPassing = opcode === CLOSE || !this.#isClosing
       if (!this.#isPassing || this.#isOver) continue
-      if (isAtEnd && endsMessage) this.#underWay++
+      if (isAtEnd && endsMessage) this.#inFlight++
       if (isAtEnd && opcode === CLOSE) this.#isOver = true
-      this.#giveToWs(chunk.subarray(from, at))
+      this.#passToWs(chunk.subarray(from, at))
       if (isAtEnd && isFragment && frameBytes < SMALL_FRAME_BYTES) this.#recipient.fragmented()
     }
     return at
   }
 
-  #giveToWs (bytes: Buffer): void {
-    this.#give.call(this.#socket, bytes)
+  #passToWs (bytes: Buffer): void {
+    this.#wsListener.call(this.#socket, bytes)
   }
 
   #countClosing (bytes: number): void {

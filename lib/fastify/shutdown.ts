@@ -17,7 +17,7 @@ export interface ShutdownStep {
   /** Fraction of the remaining time that it may take. @default 1 */
   readonly share?: number
   /** Whether the step keeps to `ms` itself. It is then awaited without a timeout. @default false */
-  readonly keepsTime?: boolean
+  readonly hasOwnTimeout?: boolean
 }
 
 /**
@@ -42,11 +42,11 @@ export class Shutdown {
     const { clock, log, timeoutMs } = this.#options
     const end = clock.monotonic() + timeoutMs
     const failures: unknown[] = []
-    for (const { name, run, share = 1, keepsTime = false } of this.#steps) {
+    for (const { name, run, share = 1, hasOwnTimeout = false } of this.#steps) {
       const ms = Math.max(0, end - clock.monotonic()) * share
       try {
         const outcome = Promise.resolve(run(ms))
-        if (await (keepsTime ? outcome : withDeadline(clock, ms, outcome)) === TIMED_OUT) {
+        if (await (hasOwnTimeout ? outcome : withDeadline(clock, ms, outcome)) === TIMED_OUT) {
           log.warn({ step: name, closeTimeoutMs: timeoutMs }, 'a shutdown step timed out: continuing with the next one')
         }
       } catch (err) {

@@ -21,7 +21,7 @@ export interface UpgradeGuardOptions {
 export class UpgradeGuard {
   readonly #options: UpgradeGuardOptions
   readonly #watched = new Map<Duplex, Watched>()
-  #onceEmpty: (() => void) | undefined
+  #onEmpty: (() => void) | undefined
 
   constructor (options: UpgradeGuardOptions) {
     this.#options = options
@@ -53,7 +53,7 @@ export class UpgradeGuard {
     socket.off('error', ignore)
     socket.off('close', watched.forget)
     this.#watched.delete(socket)
-    if (this.#watched.size === 0) this.#onceEmpty?.()
+    if (this.#watched.size === 0) this.#onEmpty?.()
   }
 
   /**
@@ -74,7 +74,7 @@ export class UpgradeGuard {
     for (const [socket, { isTaken }] of this.#watched) if (isTaken()) this.release(socket)
     if (this.#watched.size === 0) return
     const timer = this.#options.clock.after(ms, () => { for (const socket of this.#watched.keys()) this.#expire(socket) })
-    await new Promise<void>((resolve) => { this.#onceEmpty = resolve })
+    await new Promise<void>((resolve) => { this.#onEmpty = resolve })
     timer.cancel()
   }
 

@@ -10,9 +10,9 @@ export function reportOtherListeners (app: FastifyInstance, upgrades: Upgrades):
     if (!speaksHttp1(app)) {
       app.log.warn('no client can connect, because the server accepts only HTTP/2 and WebSockets need HTTP/1.1: use https with allowHTTP1: true')
     }
-    const { neighbours, takesAll, server } = upgrades
-    if (takesAll && neighbours > 0) {
-      app.log.warn({ listeners: neighbours },
+    const { otherListeners, handlesAll, server } = upgrades
+    if (handlesAll && otherListeners > 0) {
+      app.log.warn({ listeners: otherListeners },
         '@fastify/websocket, registered by the app, handles every upgrade request, including those for other listeners: register ai-canvas-ws instead, which registers @fastify/websocket itself and leaves other upgrades to their listeners')
     }
     if (server.listeners('upgrade').some((listener) => String(listener).includes('destroyUpgrade'))) {

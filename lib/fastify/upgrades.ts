@@ -50,13 +50,13 @@ export class Upgrades {
   }
 
   /** Whether @fastify/websocket handles every upgrade of the server, because the app registered it. */
-  get takesAll (): boolean {
+  get handlesAll (): boolean {
     return this.#options.websockets === undefined
   }
 
   /** Number of `upgrade` listeners other than the plugin's and @fastify/websocket's. */
-  get neighbours (): number {
-    return this.#others - (this.takesAll ? 1 : 0)
+  get otherListeners (): number {
+    return this.#others - (this.handlesAll ? 1 : 0)
   }
 
   /** Stops accepting WebSocket handshakes. Fastify answers them with 503 while the app closes. */
@@ -82,12 +82,12 @@ export class Upgrades {
       guard.watch(socket, hooksTimeoutMs, () => isRead(socket))
       process.nextTick(() => { this.#followResponse(socket) })
     } else {
-      this.#onceResponded(socket, () => { this.#leave(request, socket, head) })
+      this.#onceResponded(socket, () => { this.#leaveToOthers(request, socket, head) })
     }
   }
 
   /** Leaves the socket to the other listeners of `upgrade`. */
-  #leave (request: IncomingMessage, socket: Duplex, head: Buffer): void {
+  #leaveToOthers (request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { server, guard } = this.#options
     const isTaken = usageOf(socket)
     guard.watch(socket, UNCLAIMED_MS, isTaken)

@@ -83,37 +83,38 @@ export function registerWebSocketRoute (app: FastifyInstance, options: WebSocket
 }
 
 /** State of a socket before its admission. */
-interface Waiting {
+interface PendingAdmission {
   readonly handshake: Handshake
-  readonly departure: DisconnectSignal
+  readonly disconnect: DisconnectSignal
 }
 
 /**
- * Property that holds a WebSocket's reception. It lets all WebSockets share their listeners, which saves memory per connection.
+ * Property that holds a WebSocket's `ClientSocket`. It lets all WebSockets share their listeners, which saves memory per
+ * connection.
  */
-const RECEPTION = Symbol('reception')
+const CLIENT_SOCKET = Symbol('clientSocket')
 
-function receptionOf (ws: WebSocket): Reception {
-  return (ws as WebSocket & { [RECEPTION]: Reception })[RECEPTION]
+function clientSocketOf (ws: WebSocket): ClientSocket {
+  return (ws as WebSocket & { [CLIENT_SOCKET]: ClientSocket })[CLIENT_SOCKET]
 }
 
 /**
  * Links a ws socket with its handshake, and after admission with its connection. Lives as long as the socket, so it is kept
  * small.
  */
-class Reception implements Recipient {
+class ClientSocket implements Recipient {
   readonly ws: WebSocket
   readonly options: WebSocketRouteOptions
   readonly intake: Intake
-  waiting: Waiting | undefined
+  pending: PendingAdmission | undefined
   connection: Connection | undefined
 
-  constructor (ws: WebSocket, socket: Duplex | undefined, waiting: Waiting, options: WebSocketRouteOptions) {
+  constructor (ws: WebSocket, socket: Duplex | undefined, pending: PendingAdmission, options: WebSocketRouteOptions) {
     this.ws = ws
     this.options = options
-    this.waiting = waiting
+    this.pending = pending
     this.intake = createIntake(socket, this, options)
-    Object.assign(ws, { [RECEPTION]: this })
+    Object.assign(ws, { [CLIENT_SOCKET]: this })
     stopAfterInvalidFrame(ws)
     // The listener of @fastify/websocket would terminate the socket before a close frame such as 1009 is sent.
     ws.removeAllListeners('error')
@@ -121,8 +122,8 @@ class Reception implements Recipient {
   }
 
   get isClosing (): boolean {
-    const { ws, waiting, connection } = this
-    return ws.readyState !== ws.OPEN || waiting?.handshake.refusal !== undefined || connection?.subscriber.outbox.closed === true
+    const { ws, pending, connection } = this
+    return ws.readyState !== ws.OPEN || pending?.handshake.refusal !== undefined || connection?.subscriber.outbox.closed === true
   }
 
   take (data: Buffer, isBinary: boolean): void {
@@ -130,12 +131,12 @@ class Reception implements Recipient {
   }
 
   fragmented (): void {
-    outsideRequests(() => { this.unasked() })
+    outsideRequests(() => { this.unsolicited() })
   }
 
   /** Called for an unsolicited control frame or a small fragment, which count as messages. */
-  unasked (): void {
-    if (this.connection !== undefined) this.options.inbound.unasked(this.connection)
+  unsolicited (): void {
+    if (this.connection !== undefined) this.options.inbound.unsolicited(this.connection)
   }
 }
 
@@ -143,8 +144,8 @@ class Reception implements Recipient {
  * Returns a listener that all WebSockets share. It runs outside of every request's async context: ws inflates messages through
  * a queue that all sockets share, so that a message could otherwise be handled in another client's context.
  */
-function listener<A extends unknown[]> (act: (reception: Reception, ...args: A) => void): (this: WebSocket, ...args: A) => void {
-  return function (...args) { outsideRequests(act, receptionOf(this), ...args) }
+function listener<A extends unknown[]> (act: (clientSocket: ClientSocket, ...args: A) => void): (this: WebSocket, ...args: A) => void {
+  return function (...args) { outsideRequests(act, clientSocketOf(this), ...args) }
 }
 
 const onError = listener(({ options, connection, intake }, { code }: Error & { code?: string }) => {
@@ -152,18 +153,18 @@ const onError = listener(({ options, connection, intake }, { code }: Error & { c
   intake.failed()
 })
 
-const onClose = listener(({ options, waiting, connection }, code: number) => {
-  waiting?.departure.note()
-  if (waiting !== undefined) options.handshakes.end(waiting.handshake)
+const onClose = listener(({ options, pending, connection }, code: number) => {
+  pending?.disconnect.trigger()
+  if (pending !== undefined) options.handshakes.end(pending.handshake)
   if (connection !== undefined) options.connections.remove(connection, code)
 })
 
-const onPing = listener((reception) => { reception.unasked() })
+const onPing = listener((clientSocket) => { clientSocket.unsolicited() })
 
-const onPong = listener((reception, payload: Buffer) => {
-  const { connection, options } = reception
+const onPong = listener((clientSocket, payload: Buffer) => {
+  const { connection, options } = clientSocket
   const isAsked = connection !== undefined && options.heartbeat.pong(connection, payload)
-  if (!isAsked) reception.unasked()
+  if (!isAsked) clientSocket.unsolicited()
 })
 
 const onMessage = listener(({ intake }, data: Buffer, isBinary: boolean) => { intake.message(data, isBinary) })
@@ -173,29 +174,29 @@ function receive (ws: WebSocket, request: FastifyRequest, options: WebSocketRout
   // Requests of injectWS have no network socket, despite the type.
   const socket = request.raw.socket as Duplex | undefined
   const handshake = options.handshakes.begin(createTransport(ws, socket, options.inflates(request.raw)))
-  const waiting = { handshake, departure: new DisconnectSignal() }
-  const reception = new Reception(ws, socket, waiting, options)
-  if (handshake.refusal === undefined) admit(reception, waiting, request, options)
+  const pending = { handshake, disconnect: new DisconnectSignal() }
+  const clientSocket = new ClientSocket(ws, socket, pending, options)
+  if (handshake.refusal === undefined) admit(clientSocket, pending, request, options)
 }
 
-function admit (reception: Reception, waiting: Waiting, request: FastifyRequest, options: WebSocketRouteOptions): void {
+function admit (clientSocket: ClientSocket, pending: PendingAdmission, request: FastifyRequest, options: WebSocketRouteOptions): void {
   const { admission, handshakes, counters, log } = options
-  const { handshake, departure } = waiting
+  const { handshake, disconnect } = pending
   const refuse = (name: CloseName, detail?: string, fields?: object): void => { handshakes.refuse(handshake, name, detail, fields) }
-  void tryThen(() => admission.admit(request, departure), (verdict) => {
+  void tryThen(() => admission.admit(request, disconnect), (verdict) => {
     if ('refused' in verdict) {
       refuse(verdict.refused, verdict.detail, verdict.fields)
       return
     }
-    if (verdict.returns) counters.returned++
+    if (verdict.isReconnect) counters.reconnects++
     return tryThen(() => handshakes.accept(handshake, verdict), (accepted) => {
       if (typeof accepted === 'string') {
         refuse(accepted)
         return
       }
-      reception.connection = accepted
-      reception.waiting = undefined
-      reception.intake.open()
+      clientSocket.connection = accepted
+      clientSocket.pending = undefined
+      clientSocket.intake.open()
     }, (err) => {
       log.error({ err }, 'the broker failed to join a new connection: client refused')
       refuse('serverError')

@@ -51,8 +51,8 @@ function sentenceOfThrown (thrown: unknown): string {
   if (isCutOff(attempt)) return 'the stream ended before the model was done'
   const [message, name] = [fieldOf(attempt, 'message'), fieldOf(attempt, 'name')]
   const status = statusOf(attempt)
-  const told = typeof message === 'string' ? sentenceOf(message, status) : undefined
-  if (told !== undefined) return told
+  const sentence = typeof message === 'string' ? sentenceOf(message, status) : undefined
+  if (sentence !== undefined) return sentence
   if (!isError(attempt)) return sentenceIn(attempt) ?? 'unknown error'
   if (status !== undefined) return `the model's provider answered with HTTP status ${status}`
   return typeof name === 'string' && name !== '' ? name : 'unknown error'

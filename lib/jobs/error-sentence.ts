@@ -16,8 +16,8 @@ const FIELDS = ['message', 'error', 'detail', 'errors', 'msg']
 export function sentenceOf (message: string, status?: number, depth = 0): string | undefined {
   const text = withoutStatus(message.trim(), status)
   const dump = jsonAtEnd(text)
-  const told = dump === undefined ? undefined : sentenceIn(dump.value, depth + 1)
-  return told ?? firstLine(dump === undefined ? text : dump.before)
+  const sentence = dump === undefined ? undefined : sentenceIn(dump.value, depth + 1)
+  return sentence ?? firstLine(dump === undefined ? text : dump.before)
 }
 
 /** Returns the human-readable sentence in a response body or a thrown object. Never throws. */
@@ -25,8 +25,8 @@ export function sentenceIn (value: unknown, depth = 0): string | undefined {
   if (depth > MAX_DEPTH) return undefined
   if (typeof value === 'string') return sentenceOf(value, undefined, depth)
   for (const name of [...FIELDS, '0']) {
-    const told = sentenceIn(fieldOf(value, name), depth + 1)
-    if (told !== undefined) return told
+    const sentence = sentenceIn(fieldOf(value, name), depth + 1)
+    if (sentence !== undefined) return sentence
   }
   return undefined
 }

@@ -49,7 +49,7 @@ export function typeOfError (thrown: unknown): string {
   const levels = levelsOf(thrown)
   const certain = first(levels, certainTypeOf)
   if (certain === 'cancelled' && levels.some(isTimeout)) return 'timeout_error'
-  return certain ?? first(levels, uncertainTypeOf) ?? first(levels, wordOf) ?? 'internal_error'
+  return certain ?? first(levels, uncertainTypeOf) ?? first(levels, codeOf) ?? 'internal_error'
 }
 
 /** Whether a thrown value is a timeout. Never throws. */
@@ -70,25 +70,25 @@ function toStatus (value: unknown): number | undefined {
 }
 
 function certainTypeOf (level: unknown): AIErrorType | undefined {
-  const precise = wordsOf(level).map((word) => typeOfAlias.get(word) ?? word).find((type) => PRECISE.has(type))
+  const precise = codesOf(level).map((code) => typeOfAlias.get(code) ?? code).find((type) => PRECISE.has(type))
   if (precise !== undefined) return precise as AIErrorType
   const status = statusOf(level)
   const known = status === undefined ? undefined : typeOfStatus.get(status) ?? (status >= 500 ? 'api_error' : undefined)
   if (known !== undefined) return known
   if (isTimeout(level)) return 'timeout_error'
-  if (marksOf(level).some((mark) => ABORTS.has(mark))) return 'cancelled'
-  if (marksOf(level).some((mark) => CONNECTION.test(mark))) return 'connection_error'
-  const ofClass = marksOf(level).map((mark) => CLASSES.get(mark)).find((type) => type !== undefined)
-  if (ofClass !== undefined) return ofClass
+  if (namesOf(level).some((name) => ABORTS.has(name))) return 'cancelled'
+  if (namesOf(level).some((name) => CONNECTION.test(name))) return 'connection_error'
+  const byClass = namesOf(level).map((name) => CLASSES.get(name)).find((type) => type !== undefined)
+  if (byClass !== undefined) return byClass
   const own = textOf(level, 'type')
   return own !== undefined && isAIErrorType(own) ? own : undefined
 }
 
 function isTimeout (level: unknown): boolean {
-  const marks = marksOf(level)
+  const names = namesOf(level)
   // Axios reports its own timeouts with the code of an aborted connection.
-  if (marks.includes('ECONNABORTED') && String(textOf(level, 'message')).startsWith('timeout')) return true
-  return marks.some((mark) => TIMEOUT.test(mark))
+  if (names.includes('ECONNABORTED') && String(textOf(level, 'message')).startsWith('timeout')) return true
+  return names.some((name) => TIMEOUT.test(name))
 }
 
 function uncertainTypeOf (level: unknown): AIErrorType | undefined {
@@ -102,33 +102,33 @@ export function isCutOff (thrown: unknown): boolean {
 }
 
 function isFailedFetch (level: unknown): boolean {
-  const marks = marksOf(level)
-  return marks.includes('APIConnectionError') || marks.includes('ConnectionError') || isFetchError(level)
+  const names = namesOf(level)
+  return names.includes('APIConnectionError') || names.includes('ConnectionError') || isFetchError(level)
 }
 
 /** Whether fetch threw it for a network failure. Its message has no useful information. Never throws. */
 export function isFetchError (thrown: unknown): boolean {
-  return marksOf(thrown).includes('TypeError') && FETCH_FAILED.test(String(textOf(thrown, 'message')))
+  return namesOf(thrown).includes('TypeError') && FETCH_FAILED.test(String(textOf(thrown, 'message')))
 }
 
 /** Returns an error's name, class and code. The class matters because many SDKs name all their errors `Error`. */
-function marksOf (level: unknown): string[] {
-  return [fieldOf(level, 'name'), fieldOf(fieldOf(level, 'constructor'), 'name'), fieldOf(level, 'code')].filter(isGiven)
+function namesOf (level: unknown): string[] {
+  return [fieldOf(level, 'name'), fieldOf(fieldOf(level, 'constructor'), 'name'), fieldOf(level, 'code')].filter(isNonEmptyString)
 }
 
 /**
  * Returns the provider's error types and codes. OpenAI's errors hold the body's `error`, and Anthropic's hold the whole body.
  */
-function wordsOf (level: unknown): string[] {
+function codesOf (level: unknown): string[] {
   const error = fieldOf(level, 'error')
-  const words = [fieldOf(level, 'type'), fieldOf(fieldOf(error, 'error'), 'type'), fieldOf(error, 'type'), fieldOf(level, 'code'), fieldOf(error, 'code')]
+  const codes = [fieldOf(level, 'type'), fieldOf(fieldOf(error, 'error'), 'type'), fieldOf(error, 'type'), fieldOf(level, 'code'), fieldOf(error, 'code')]
   // The type of Anthropic's error body is always `error`.
-  return words.filter(isGiven).filter((word) => word !== 'error')
+  return codes.filter(isNonEmptyString).filter((code) => code !== 'error')
 }
 
-function wordOf (level: unknown): string | undefined {
-  const [word] = wordsOf(level)
-  return word === undefined ? undefined : typeOfAlias.get(word) ?? word
+function codeOf (level: unknown): string | undefined {
+  const [code] = codesOf(level)
+  return code === undefined ? undefined : typeOfAlias.get(code) ?? code
 }
 
 function textOf (value: unknown, name: string): string | undefined {
@@ -144,6 +144,6 @@ function first<T> (levels: readonly unknown[], read: (level: unknown) => T | und
   return undefined
 }
 
-function isGiven (value: unknown): value is string {
+function isNonEmptyString (value: unknown): value is string {
   return typeof value === 'string' && value !== ''
 }

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../util/clock.js'
 
-interface Beat {
+interface SharedTimer {
   readonly timer: Timer
   readonly callbacks: Set<() => void>
 }
@@ -18,7 +18,7 @@ const TOLERANCE = 1e-6
  */
 export class SharedTimers {
   readonly #clock: Clock
-  readonly #timers = new Map<number, Beat>()
+  readonly #timers = new Map<number, SharedTimer>()
 
   constructor (clock: Clock) {
     this.#clock = clock
@@ -41,26 +41,26 @@ export class SharedTimers {
 
   /** Calls back at a monotonic time. The callback must not throw, because others are called after it. */
   at (time: number, callback: () => void): Timer {
-    const beat = this.#timers.get(time) ?? this.#add(time)
-    beat.callbacks.add(callback)
+    const shared = this.#timers.get(time) ?? this.#add(time)
+    shared.callbacks.add(callback)
     return {
       cancel: () => {
-        beat.callbacks.delete(callback)
-        if (beat.callbacks.size > 0 || this.#timers.get(time) !== beat) return
+        shared.callbacks.delete(callback)
+        if (shared.callbacks.size > 0 || this.#timers.get(time) !== shared) return
         this.#timers.delete(time)
-        beat.timer.cancel()
+        shared.timer.cancel()
       }
     }
   }
 
-  #add (time: number): Beat {
+  #add (time: number): SharedTimer {
     const callbacks = new Set<() => void>()
     const timer = this.#clock.after(time - this.#clock.monotonic(), () => {
       this.#timers.delete(time)
       for (const callback of callbacks) callback()
     })
-    const beat = { timer, callbacks }
-    this.#timers.set(time, beat)
-    return beat
+    const shared = { timer, callbacks }
+    this.#timers.set(time, shared)
+    return shared
   }
 }

@@ -23,7 +23,7 @@ export class TrackProgress {
   #contentLength = 0
   /** Text that was not sent yet. */
   #text = ''
-  #isUntold = false
+  #isPending = false
   #dueAt = -Infinity
   #timer: Timer | undefined
 
@@ -56,13 +56,13 @@ export class TrackProgress {
   /** Reports the pending progress. `rest` is text that belongs to no chunk. */
   end (rest = ''): void {
     if (rest !== '') this.#addText(rest)
-    if (this.#isUntold) this.#send(true)
+    if (this.#isPending) this.#send(true)
   }
 
   #addText (text: string): void {
     this.#contentLength += text.length
     if (this.#options.sendText) this.#text += text
-    this.#isUntold = true
+    this.#isPending = true
   }
 
   #send (isLast: boolean): void {
@@ -74,7 +74,7 @@ export class TrackProgress {
     const end = !isLast && endsInHalf(this.#text) ? this.#text.length - 1 : this.#text.length
     const delta = this.#text.slice(0, end)
     this.#text = this.#text.slice(end)
-    this.#isUntold = this.#text !== ''
+    this.#isPending = this.#text !== ''
     send({ chunksReceived: this.#chunks, contentLength: this.#contentLength, ...(delta !== '' && { delta }) })
   }
 }

@@ -39,7 +39,7 @@ interface Chunks<T> {
 }
 
 /** Properties that a source may have. */
-interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Partial<ReadableStreamLike<T>> {
+interface SourceProperties<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Partial<ReadableStreamLike<T>> {
   readonly fullStream?: AISource<T>
   readonly abort?: unknown
   readonly controller?: Partial<AbortController> | undefined
@@ -53,20 +53,20 @@ interface Traits<T> extends Partial<AsyncIterable<T>>, Partial<Iterable<T>>, Par
 
 /** Reads the chunks of a source, and closes it. */
 export class TrackSource<T> {
-  readonly #source: Traits<T>
+  readonly #source: SourceProperties<T>
   readonly #chunks: Chunks<T>
-  readonly #onFault: (error: unknown) => void
+  readonly #onError: (error: unknown) => void
   #isOver = false
 
   /**
-   * `onFault` is called with errors of the source's own `abort()` or of its getters while the source is closed.
+   * `onError` is called with errors of the source's own `abort()` or of its getters while the source is closed.
    *
    * @throws TypeError for a value that is not a stream, and any error of the source when it is opened.
    */
-  constructor (source: AISource<T>, onFault: (error: unknown) => void = ignore) {
-    this.#onFault = onFault
-    this.#source = traitsOf(source)
-    this.#chunks = chunksOf(this.#source) ?? chunksOf(traitsOf(this.#source.fullStream)) ?? noChunks(source)
+  constructor (source: AISource<T>, onError: (error: unknown) => void = ignore) {
+    this.#onError = onError
+    this.#source = propertiesOf(source)
+    this.#chunks = chunksOf(this.#source) ?? chunksOf(propertiesOf(this.#source.fullStream)) ?? throwNoStream(source)
   }
 
   /** Whether its end or its error was read, or it was closed. */
@@ -91,12 +91,12 @@ export class TrackSource<T> {
 
   /**
    * Closes the source before its end, even while it is being read. Does not wait for the source and ignores its errors, except
-   * those passed to `onFault`.
+   * those passed to `onError`.
    */
   close (reason: unknown): void {
     if (this.#isOver) return
     this.#isOver = true
-    const [controller, abort, pipe, destroy] = [this.#trait('controller'), this.#trait('abort'), this.#trait('pipe'), this.#trait('destroy')]
+    const [controller, abort, pipe, destroy] = [this.#property('controller'), this.#property('abort'), this.#property('pipe'), this.#property('destroy')]
     // An iterator's `return` waits for a pending read. These calls end that read.
     this.#attempt(() => { if (typeof controller?.abort === 'function') controller.abort(reason) })
     if (typeof abort === 'function') this.#attempt(() => abort.call(this.#source) as unknown)
@@ -106,25 +106,25 @@ export class TrackSource<T> {
 
   /** Returns the end of a stream. Throws or rejects instead if the stream hides an error or an abort. */
   #end (result: IteratorResult<T, unknown>): MaybePromise<IteratorResult<T, unknown>> {
-    const done = this.#trait('errored') === true && this.#trait('aborted') !== true ? this.#trait('done') : undefined
+    const done = this.#property('errored') === true && this.#property('aborted') !== true ? this.#property('done') : undefined
     // In the SDKs' `MessageStream` and `ChatCompletionStream`, `done()` rejects with the error.
     if (typeof done === 'function') return andThen(done.call(this.#source) as MaybePromise<unknown>, () => result)
-    throwIfAborted(this.#trait('controller'), this.#trait('cancelled'))
+    throwIfAborted(this.#property('controller'), this.#property('cancelled'))
     return result
   }
 
   /** Returns a property of the source. A getter that throws counts as an absent property. */
-  #trait<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): Traits<T>[K] | undefined {
+  #property<K extends 'controller' | 'cancelled' | 'abort' | 'pipe' | 'destroy' | 'errored' | 'aborted' | 'done'> (name: K): SourceProperties<T>[K] | undefined {
     try {
       return this.#source[name]
     } catch (error) {
-      this.#onFault(error)
+      this.#onError(error)
       return undefined
     }
   }
 
   #attempt (work: () => unknown): void {
-    void tryThen(work, ignore, this.#onFault)
+    void tryThen(work, ignore, this.#onError)
   }
 }
 
@@ -135,11 +135,11 @@ function throwIfAborted (controller: unknown, cancelled: unknown): void {
   throw Object.assign(new DOMException('The stream was aborted', 'AbortError'), { cause: fieldOf(signal, 'reason') })
 }
 
-function traitsOf<T> (source: unknown): Traits<T> {
-  return Object(source ?? {}) as Traits<T>
+function propertiesOf<T> (source: unknown): SourceProperties<T> {
+  return Object(source ?? {}) as SourceProperties<T>
 }
 
-function chunksOf<T> (source: Traits<T>): Chunks<T> | undefined {
+function chunksOf<T> (source: SourceProperties<T>): Chunks<T> | undefined {
   // Checked first: the reader of a `ReadableStream` can be closed during a read, its iterator can't.
   if (typeof source.getReader === 'function') return readChunks(requireSync('getReader', source.getReader()))
   if (typeof source[Symbol.asyncIterator] === 'function') {
@@ -176,7 +176,7 @@ function settled<T> (result: IteratorResult<MaybePromise<T>, unknown>): MaybePro
   return result.done === true ? result : andThen(result.value, (value) => ({ done: false, value }))
 }
 
-function noChunks (source: unknown): never {
+function throwNoStream (source: unknown): never {
   throw new TypeError('the job needs a stream of chunks (an async iterable, a ReadableStream, an iterable, a promise of one, or a function that returns one), ' +
     `not ${source === null ? 'null' : typeof source}: for the OpenAI and Anthropic SDKs, set stream: true; for a fetch ` +
     'response, pass its body')

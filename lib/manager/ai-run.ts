@@ -112,8 +112,8 @@ export class AIRun implements JobReporter {
   }
 
   error (error: AIErrorInfo | Error): unknown {
-    const told = this.#closing.signal.aborted ? describeError(INTERRUPTED.error) : describeError(error)
-    this.#end = { status: told.type === 'cancelled' ? 'cancelled' : 'error', error: told }
+    const described = this.#closing.signal.aborted ? describeError(INTERRUPTED.error) : describeError(error)
+    this.#end = { status: described.type === 'cancelled' ? 'cancelled' : 'error', error: described }
     return this.#job.error(error)
   }
 }

@@ -108,9 +108,9 @@ export class WebSocketManager {
     const jobId = fieldOf(options, 'jobId') as string | undefined ?? newJobId()
     const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, { jobId })
     const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started })
-    cancellations.listen(job)
-    const unlisten = (): void => { cancellations.unlisten(job) }
-    started.then(({ dropped, jobId: began }) => { if (began === undefined && dropped !== 'started') unlisten() }, unlisten)
+    cancellations.addHandle(job)
+    const removeHandle = (): void => { cancellations.removeHandle(job) }
+    started.then(({ dropped, jobId: began }) => { if (began === undefined && dropped !== 'started') removeHandle() }, removeHandle)
     return job
   }
 

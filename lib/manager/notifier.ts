@@ -83,7 +83,7 @@ export class Notifier {
   readonly #options: NotifierOptions
   readonly #watchdog: Watchdog
   /** Calls that the broker has not answered yet. */
-  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #inFlight = new Set<Promise<unknown>>()
   #closed = false
 
   constructor (options: NotifierOptions) {
@@ -107,7 +107,7 @@ export class Notifier {
     const { clock, closeTimeoutMs } = this.#options
     const endsAt = clock.monotonic() + closeTimeoutMs
     // A report that the broker never answers must not delay the others.
-    const answers = this.#underWay.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#underWay)) : undefined
+    const answers = this.#inFlight.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#inFlight)) : undefined
     await Promise.all(this.#watchdog.stop().map((job) => this.#interrupt(job, endsAt)))
     return answers === TIMED_OUT ? TIMED_OUT : undefined
   }
@@ -194,11 +194,11 @@ export class Notifier {
     // The usual case: a synchronous broker leaves nothing to wait for.
     if (!isPromise(result)) return Promise.resolve(result)
     const promise = Promise.resolve(result)
-    this.#underWay.add(promise)
+    this.#inFlight.add(promise)
     promise.catch((err: unknown) => {
       this.#options.counters.failed++
       this.#options.log.error({ err, what }, 'a notification failed')
-    }).finally(() => { this.#underWay.delete(promise) })
+    }).finally(() => { this.#inFlight.delete(promise) })
     return promise
   }
 

@@ -121,7 +121,7 @@ export function metrics ({ connections, pool, counters, broker }: StatsSources):
     activeConnections: countActive(connections),
     messagesSent: pool.sent,
     messagesReceived: counters.received,
-    reconnectAttempts: counters.returned,
+    reconnectAttempts: counters.reconnects,
     averageLatency: counters.averageLatency,
     failed: counters.failed,
     errors: { ...counters.errors },

@@ -36,7 +36,7 @@ function smallFields (part: Part, value: object): string {
   const fields: string[] = []
   let room = MAX_FIELDS_UNITS
   for (const name of new Set([...FIRST[part], ...namesOf(value)])) {
-    const text = written(name, value, part === 'error' && FIRST.error.includes(name))
+    const text = serializeField(name, value, part === 'error' && FIRST.error.includes(name))
     if (text === undefined || text.length > room) continue
     room -= text.length
     fields.push(text)
@@ -54,7 +54,7 @@ function namesOf (value: object): string[] {
 }
 
 /** Returns a field as JSON if it is small. Returns undefined if the app's getter, or an invalid date, throws. */
-function written (name: string, value: object, isCut: boolean): string | undefined {
+function serializeField (name: string, value: object, isCut: boolean): string | undefined {
   try {
     if (!Object.hasOwn(value, name) || name.length > MAX_STRING_UNITS) return undefined
     const field: unknown = value[name as keyof typeof value]

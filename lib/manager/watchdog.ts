@@ -14,7 +14,7 @@ export class WatchedJob {
   readonly sessionId: string
   readonly jobId: string
   readonly #clock: Clock
-  #heardAt = 0
+  #keptAliveAt = 0
   /** Failed attempts in a row to report its stall, and the time of the next attempt. */
   #failures = 0
   #retryAt = -Infinity
@@ -28,12 +28,12 @@ export class WatchedJob {
 
   /** Resets the stall timer. Sets no timer, so it is cheap enough to call for every chunk of a stream. */
   keepAlive (): void {
-    this.#heardAt = this.#clock.monotonic()
+    this.#keptAliveAt = this.#clock.monotonic()
   }
 
   /** Returns the time at which the job counts as stalled, unless `keepAlive` is called before. */
   dueAt (stallAfterMs: number): number {
-    return Math.max(this.#heardAt + stallAfterMs, this.#retryAt)
+    return Math.max(this.#keptAliveAt + stallAfterMs, this.#retryAt)
   }
 
   /** Schedules the next attempt after a failed report of its stall. */

@@ -207,7 +207,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
       subscriber: new Subscriber(new Outbox(new FakeTransport(), pool, () => { /* writes nothing */ })),
       rateLimit: new RateLimit({ messagesPerSecond: 1, burst: 1, sessionsPerConnection: 1 }, 0)
     })
-    connection.subscriptions.set(`session_${at}`, { asking: false, joined: true })
+    connection.subscriptions.set(`session_${at}`, { pending: false, joined: true })
     connections.add(connection)
   }
   return (filter) => snapshot({ connections, pool, counters, broker: {} }, filter)

@@ -89,9 +89,9 @@ export class TestServer<B extends Broker = MemoryBroker> {
   }
 
   /** What `accept` is given for a newcomer. */
-  admitted ({ userId, expiresAt, sessionId, permission = 'allowed', returns = false, request, userSince }: Newcomer = {}): Admitted {
+  admitted ({ userId, expiresAt, sessionId, permission = 'allowed', isReconnect = false, request, userSince }: Newcomer = {}): Admitted {
     const identity: Identity = { ...(userId !== undefined && { userId }), ...(expiresAt !== undefined && { expiresAt }) }
-    return { identity, sessionId, permission, returns, request: request ?? { since: undefined, have: new Map() }, userSince }
+    return { identity, sessionId, permission, isReconnect, request: request ?? { since: undefined, have: new Map() }, userSince }
   }
 
   /** Brings a newcomer all the way in. Its `connection` message is taken from what it received. */

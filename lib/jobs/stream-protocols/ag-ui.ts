@@ -12,14 +12,17 @@ const REASONS: FinishReasons = {
   cancelled: 'cancelled'
 }
 
-/** Every run begins with `RUN_STARTED`. Types such as `STATE_DELTA` and `STEP_STARTED` are left out: apps have events of these names. */
+/**
+ * Event types of AG-UI. Every run begins with `RUN_STARTED`. Types such as `STATE_DELTA` are omitted, because apps use these
+ * names too.
+ */
 const EVENT = /^(?:RUN_(?:STARTED|FINISHED|ERROR)|TEXT_MESSAGE_(?:START|CONTENT|CHUNK|END)|TOOL_CALL_(?:START|ARGS|CHUNK|END|RESULT)|(?:REASONING|THINKING)_[A-Z_]+)$/
-/** TanStack AI passes on what OpenAI's SDK threw as a message alone. */
+/** TanStack AI passes on only the message of an error of OpenAI's SDK. */
 const STATUS_IN_FRONT = /^([45]\d\d) (?=\S)/
 
 /**
- * AG-UI events, which TanStack AI's `chat()` streams too. The text is what the assistant says: not the messages of other
- * roles, and not those of subagents. https://docs.ag-ui.com/concepts/events
+ * AG-UI events, which TanStack AI's `chat()` streams too. Only the assistant's messages are text, not those of other roles or
+ * of subagents. https://docs.ag-ui.com/concepts/events
  */
 export const agUi: StreamProtocol = {
   name: 'AG-UI',
@@ -42,7 +45,7 @@ export const agUi: StreamProtocol = {
           if (event.messageId !== undefined && event.messageId !== openMessage) opened(event)
           return textOf(event, openMessage, otherRoles)
         case 'TEXT_MESSAGE_CONTENT': return textOf(event, event.messageId, otherRoles)
-        // TanStack AI finishes a run each time that the model asks for tools, and goes on without a new start.
+        // TanStack AI finishes a run whenever the model asks for tools, and continues without a new start.
         case 'RUN_STARTED':
         case 'TOOL_CALL_START':
           report.complete(false)
@@ -70,7 +73,7 @@ function readFinish (event: Fields, report: StreamReport): void {
   report.complete()
   const reason = finishReason ?? fieldsOf(fieldsOf(metadata).tanstack).finishReason
   report.finish(reason, REASONS)
-  // TanStack AI's reason says more than that the run succeeded.
+  // TanStack AI's reason is more precise than the success of the run.
   const { type } = fieldsOf(outcome)
   if (type !== 'success' || typeof reason !== 'string') report.finish(type, REASONS)
   noteUsage(event, report)
@@ -88,7 +91,7 @@ function noteUsage ({ usage }: Fields, report: StreamReport): void {
 function readError (event: Fields, report: StreamReport): void {
   const message = stringOf(event.message)
   const status = STATUS_IN_FRONT.exec(message)?.[1]
-  // Of what fetch throws there is only the message.
+  // An error of fetch has only its message here.
   const name = event.code === undefined && status === undefined ? { name: 'TypeError' } : {}
   report.fail({ message: status === undefined ? message : message.slice(4), ...(status !== undefined && { status }), code: event.code, error: event.rawEvent, ...name })
 }

@@ -1,7 +1,7 @@
 import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
-/** The finish reasons of the AI SDK, and of what is built on it. */
+/** Finish reasons of the AI SDK, and of libraries built on it. */
 export const aiSdkReasons: FinishReasons = {
   stop: 'stop',
   length: 'length',
@@ -15,17 +15,17 @@ export const aiSdkReasons: FinishReasons = {
   pause_turn: 'pause'
 }
 
-/** Providers' words that say more than the SDK's. */
+/** Providers' finish reasons that are more precise than the SDK's. */
 const TELLING: ReadonlySet<unknown> = new Set(['refusal', 'pause_turn'])
 
-/** An app's own stream may have these, too. */
+/** Types that an app's own stream may have too. */
 const COMMON: ReadonlySet<unknown> = new Set(['start', 'finish', 'abort'])
 
 const TIMEOUT = /time(?:d )?-?out/i
 
 /**
- * Types that tell the AI SDK's streams. Those are left out that other streams have too, such as `error`, `ping`, `source`, `file`
- * and `tool-call`. Each follows one of these.
+ * Types that identify the AI SDK's streams. Types of other streams, such as `error`, `ping`, `source`, `file` and `tool-call`,
+ * are omitted, because each of them follows one of these.
  */
 const TYPES: ReadonlySet<unknown> = new Set([
   'start', 'start-step', 'finish-step', 'finish', 'abort', 'stream-start', 'message-metadata', 'reset-step', 'steering-message',
@@ -38,8 +38,8 @@ const TYPES: ReadonlySet<unknown> = new Set([
 ])
 
 /**
- * The AI SDK, versions 4 to 7: `fullStream` (the result of `streamText`), and the stream for its UI (`toUIMessageStream()`), whose
- * response has the same chunks as server-sent events. A tool's error is the model's to handle, and no failure of the run.
+ * The AI SDK, versions 4 to 7: `fullStream` (the result of `streamText`), and the stream for its UI (`toUIMessageStream()`),
+ * whose response has the same chunks as server-sent events. A tool's error does not fail the run, because the model handles it.
  * https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
  */
 export const aiSdk: StreamProtocol = {
@@ -94,13 +94,15 @@ function readFinish (chunk: Fields, report: StreamReport): void {
   report.setUsage({ input: inputTokens ?? promptTokens, output: outputTokens ?? completionTokens, total: totalTokens })
 }
 
-/** Versions 6 and 7 call it `content-filter` when OpenAI's model refuses, and OpenAI's own word says that nothing was filtered. */
+/**
+ * Versions 6 and 7 call it `content-filter` when OpenAI's model refuses, and OpenAI's own word says that nothing was filtered.
+ */
 function isRefusal (chunk: Fields): boolean {
   if (chunk.finishReason !== 'content-filter') return false
   return chunk.rawFinishReason === 'stop' || (chunk.rawFinishReason === undefined && 'rawFinishReason' in chunk)
 }
 
-/** The reason is the message of what aborted the signal, in version 7 after its name. Version 5 says none. */
+/** The reason is the message of the signal's reason, in version 7 preceded by its name. Version 5 has none. */
 function readAbort (reason: unknown, report: StreamReport): void {
   if (typeof reason !== 'string' || reason === '') report.cancel()
   else report.fail({ message: reason.replace(/^\w*Error: /, ''), type: TIMEOUT.test(reason) ? 'timeout_error' : 'cancelled' })

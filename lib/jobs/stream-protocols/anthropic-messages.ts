@@ -8,7 +8,7 @@ const REASONS: FinishReasons = {
   model_context_window_exceeded: 'length',
   tool_use: 'tool_calls',
   pause_turn: 'pause',
-  // Sent where the request asks the provider to pause after it has summarized the conversation.
+  // Sent if the request asks the provider to pause after summarizing the conversation.
   compaction: 'pause',
   refusal: 'refusal'
 }
@@ -20,8 +20,8 @@ const EVENTS: ReadonlySet<unknown> = new Set([
 const INPUTS = ['input_tokens', 'cache_creation_input_tokens', 'cache_read_input_tokens']
 
 /**
- * Anthropic's messages, from their SDK or from the wire (where `ping` and `error` come too). Thinking, tools, citations and
- * summaries are no text. https://platform.claude.com/docs/en/build-with-claude/streaming
+ * Anthropic's messages, from their SDK or from the wire (which also has `ping` and `error`). Thinking, tools, citations and
+ * summaries don't count as text. https://platform.claude.com/docs/en/build-with-claude/streaming
  */
 export const anthropicMessages: StreamProtocol = {
   name: 'Anthropic messages',
@@ -33,10 +33,10 @@ export const anthropicMessages: StreamProtocol = {
   missingEnd: 'incomplete'
 }
 
-/** What is known of the message that is being streamed. */
+/** State of the message that is being streamed. */
 class Message {
   readonly #report: StreamReport
-  /** Counts that a later event replaces, if it tells them. */
+  /** Token counts so far. A later event replaces those that it has. */
   readonly #counts = new Map<string, number>()
   #hasText = false
 
@@ -53,7 +53,7 @@ class Message {
       case 'content_block_stop':
         return ''
       case 'message_start':
-        // An app that calls tools may send the streams of several messages as one.
+        // An app that calls tools may concatenate the streams of several messages.
         this.#report.begin()
         this.#counts.clear()
         this.#noteUsage(fieldsOf(chunk.message).usage)
@@ -76,11 +76,14 @@ class Message {
     return text
   }
 
-  /** The provider's explanation of a refusal is the text, or follows what the model had written until it was stopped. */
+  /**
+   * Returns the provider's explanation of a refusal. It is the text, or follows the text that the model wrote before it was
+   * stopped.
+   */
   #finish ({ stop_reason, stop_details }: Fields): string {
     this.#report.finish(stop_reason, REASONS)
-    const { type, explanation: told } = fieldsOf(stop_details)
-    const explanation = type === 'refusal' ? stringOf(told) : ''
+    const { type, explanation: given } = fieldsOf(stop_details)
+    const explanation = type === 'refusal' ? stringOf(given) : ''
     return explanation !== '' && this.#hasText ? `\n\n${explanation}` : explanation
   }
 

@@ -17,7 +17,7 @@ const EVENTS: ReadonlySet<unknown> = new Set([
 
 /**
  * Version 2 of Cohere's chat, from their SDK (camelCase) or from the wire (snake_case). Thinking, plans for tools, calls and
- * citations are no text. https://docs.cohere.com/reference/chat-stream
+ * citations are not text. https://docs.cohere.com/reference/chat-stream
  */
 export const cohere: StreamProtocol = {
   name: 'Cohere chat v2',

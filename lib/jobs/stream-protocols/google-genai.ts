@@ -23,7 +23,7 @@ const REASONS_OF_CALLS: FinishReasons = { ...REASONS, STOP: 'tool_calls' }
 
 /**
  * Google's Gemini, from `@google/genai` or from the wire. Of several candidates the first is the text. Thoughts, code, its
- * output and calls of functions are no text. A prompt that was blocked is a failure.
+ * output and calls of functions are not text. A prompt that was blocked is a failure.
  * https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
  */
 export const googleGenai: StreamProtocol = {
@@ -36,7 +36,7 @@ export const googleGenai: StreamProtocol = {
   missingEnd: 'incomplete'
 }
 
-/** What is known of the response that is being streamed. */
+/** State of the response that is being streamed. */
 class Response {
   readonly #report: StreamReport
   #id: unknown
@@ -110,8 +110,8 @@ function firstCandidate (candidates: readonly unknown[]): Fields {
 }
 
 function sum (...counts: readonly unknown[]): number | undefined {
-  const told = counts.filter((count) => typeof count === 'number')
-  return told.length === 0 ? undefined : told.reduce((sum, count) => sum + count)
+  const given = counts.filter((count) => typeof count === 'number')
+  return given.length === 0 ? undefined : given.reduce((sum, count) => sum + count)
 }
 
 function isObject (value: unknown): boolean {

@@ -7,8 +7,8 @@ export const INTERRUPT = '__interrupt__'
 export const INTERRUPTED: FinishReasons = { interrupt: 'pause' }
 
 /**
- * LangChain's `streamEvents`, version v2 (and v1). Each model's own events are the text; chains, parsers and graphs emit the same again.
- * https://docs.langchain.com/oss/javascript/langchain/streaming
+ * LangChain's `streamEvents`, version v2 (and v1). Each model's own events are the text; chains, parsers and graphs emit the
+ * same again. https://docs.langchain.com/oss/javascript/langchain/streaming
  */
 export const langChainEvents: StreamProtocol = {
   name: 'LangChain events',

@@ -70,8 +70,8 @@ function textOf (content: unknown, report: StreamReport): string {
   if (typeof content === 'string') return content
   let text = ''
   for (const part of arrayOf(content)) {
-    const { type, text: told, refusal } = fieldsOf(part)
-    if (type === 'text') text += stringOf(told)
+    const { type, text: given, refusal } = fieldsOf(part)
+    if (type === 'text') text += stringOf(given)
     if (type === 'refusal') {
       report.refuse()
       text += stringOf(refusal)

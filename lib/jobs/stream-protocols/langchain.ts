@@ -9,7 +9,7 @@ export const langChain: StreamProtocol = {
   name: 'LangChain',
   recognises: (chunk) => modelMessageOf(chunk) !== undefined,
   open: (report) => {
-    // It has no last chunk, except where a response of OpenAI's begins.
+    // There is no last chunk, except in a stream of OpenAI responses.
     report.complete()
     return (chunk) => {
       const message = modelMessageOf(chunk)

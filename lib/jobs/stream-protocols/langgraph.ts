@@ -18,7 +18,7 @@ export const langGraph: StreamProtocol = {
   recognises: isGraphChunk,
   open: (report) => {
     const graph = new GraphMessages(report)
-    // It has no last chunk, except where a response of OpenAI's begins.
+    // There is no last chunk, except in a stream of OpenAI responses.
     report.complete()
     return (chunk) => graph.read(chunk)
   },
@@ -58,7 +58,7 @@ function hasMessages (update: Fields): boolean {
 class GraphMessages {
   readonly #report: StreamReport
   /** By its id: whether a message came in pieces. Without an id the message itself is the key. */
-  readonly #told = new Map<unknown, boolean>()
+  readonly #streamed = new Map<unknown, boolean>()
   #hasState = false
 
   constructor (report: StreamReport) {
@@ -80,8 +80,8 @@ class GraphMessages {
     const message = modelMessageOf(value)
     if (message === undefined) return ''
     const key = message.id ?? value
-    if (this.#told.get(key) === false) return ''
-    this.#told.set(key, true)
+    if (this.#streamed.get(key) === false) return ''
+    this.#streamed.set(key, true)
     addUsage(message, this.#report)
     return readMessage(message, this.#report)
   }
@@ -93,7 +93,7 @@ class GraphMessages {
     }
     if (mode === 'updates') return Object.values(chunk).map((update) => this.#readUpdate(update)).join('')
     // The state before the run: the conversation until now.
-    if (!this.#hasState) this.#eachMessage(chunk, (key) => { if (!this.#told.has(key)) this.#told.set(key, false) })
+    if (!this.#hasState) this.#eachMessage(chunk, (key) => { if (!this.#streamed.has(key)) this.#streamed.set(key, false) })
     this.#hasState = true
     return this.#readMessages(chunk)
   }
@@ -105,8 +105,8 @@ class GraphMessages {
   #readMessages (channels: Fields): string {
     let text = ''
     this.#eachMessage(channels, (key, message) => {
-      if (this.#told.has(key)) return
-      this.#told.set(key, false)
+      if (this.#streamed.has(key)) return
+      this.#streamed.set(key, false)
       addUsage(message, this.#report)
       text += readMessage(message, this.#report)
     })

@@ -22,7 +22,7 @@ export const ollama: StreamProtocol = {
   missingEnd: 'incomplete'
 }
 
-/** What is known of the model's answer that is being streamed. */
+/** State of the model's answer that is being streamed. */
 class Answer {
   readonly #report: StreamReport
   #isDone = false
@@ -33,7 +33,7 @@ class Answer {
   }
 
   read (chunk: Fields): string {
-    // An app that calls tools may send the streams of several answers as one.
+    // An app that calls tools may concatenate the streams of several answers.
     if (this.#isDone) this.#begin()
     const { content, tool_calls } = fieldsOf(chunk.message)
     if (arrayOf(tool_calls).length > 0) this.#hasCalls = true

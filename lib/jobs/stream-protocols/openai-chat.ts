@@ -28,7 +28,7 @@ export const openaiChat: StreamProtocol = {
   missingEnd: 'unknown'
 }
 
-/** What is known of the completion that is being streamed. */
+/** State of the completion that is being streamed. */
 class Completion {
   readonly #report: StreamReport
   /** Undefined until it is finished. */
@@ -39,7 +39,7 @@ class Completion {
   }
 
   read (chunk: Fields, choices: readonly unknown[]): string {
-    // An app that calls tools may send the streams of several completions as one.
+    // An app that calls tools may concatenate the streams of several completions.
     if (this.#finishedId !== undefined && choices.length > 0 && this.#isOther(chunk.id)) this.#begin()
     const choice = firstChoice(choices)
     const usage = chunk.usage ?? fieldsOf(chunk.x_groq).usage

@@ -33,7 +33,7 @@ function readEvent (event: Fields, report: StreamReport): string | undefined {
     case 'response.audio.transcript.delta':
       return stringOf(event.delta)
     case 'response.created':
-      // An app that calls tools may send the streams of several responses as one.
+      // An app that calls tools may concatenate the streams of several responses.
       report.begin()
       return ''
     case 'response.refusal.delta':

@@ -1,29 +1,32 @@
 import type { StreamReport } from './report.js'
 
-/** The properties of a chunk, or of a value inside it. Providers send what they like, so none has a type. */
+/** Properties of a chunk, or of a value inside it. They are untyped, because providers may send anything. */
 export type Fields = Readonly<Record<string, unknown>>
 
 /** Reads one chunk: returns the text that it adds, '' for none, or undefined for a chunk that is not of the protocol. */
 export type ReadChunk = (chunk: Fields) => string | undefined
 
 /**
- * The adapter of one stream protocol: what the chunks of one provider or SDK mean. The first chunk that a protocol
- * recognises selects it for the rest of the stream.
+ * Adapter of one stream protocol: interprets the chunks of one provider or SDK. The first chunk that a protocol recognises
+ * selects it for the rest of the stream.
  */
 export interface StreamProtocol {
   readonly name: string
-  /** Whether a chunk is of this protocol. Called for each chunk until one is recognised, so it must cost a look-up or two. */
+  /**
+   * Whether a chunk belongs to this protocol. Called for each chunk until one is recognised, so it must take only a lookup or
+   * two.
+   */
   recognises (chunk: Fields): boolean
   /**
-   * Whether a chunk that it recognises is of a shape that streams of other kinds have, too. Such a chunk selects the protocol
-   * only for as long as it recognises each chunk that follows, up to the first one that no other kind of stream has.
+   * Whether a recognised chunk has a shape that other streams have too. Such a chunk selects the protocol only provisionally:
+   * until an unambiguous chunk follows, each further chunk must be recognised too.
    */
   isCommon?(chunk: Fields): boolean
-  /** Begins to read one stream. Called once per job; what `read` learns beside the text goes to the report. */
+  /** Starts to read one stream. Called once per job. `read` writes everything except the text to the report. */
   open (report: StreamReport): ReadChunk
   /**
-   * What a stream means that ends without the protocol's last event. `incomplete`: it was cut off, and the job failed.
-   * `unknown`: some hosts leave that event out, so the job is complete and its finish reason is `unknown`.
+   * Meaning of a stream that ends without the protocol's last event. `incomplete`: the job fails. `unknown`: some hosts omit
+   * that event, so the job completes with the finish reason `unknown`.
    */
   readonly missingEnd: 'incomplete' | 'unknown'
 }

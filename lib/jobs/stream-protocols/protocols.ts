@@ -14,7 +14,7 @@ import { openaiChat } from './openai-chat.js'
 import { openaiResponses } from './openai-responses.js'
 import type { StreamProtocol } from './protocol.js'
 
-/** The known stream protocols, in the order in which they are asked whether a chunk is theirs. */
+/** The known stream protocols, in the order in which they are tried on a chunk. */
 export const protocols: readonly StreamProtocol[] = [
   openaiChat, openaiResponses, anthropicMessages, aiSdk, googleGenai, cohere, mistral, ollama,
   openaiAgents, langChain, langChainEvents, langGraph, mastra, agUi

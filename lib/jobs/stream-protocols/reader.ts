@@ -5,16 +5,16 @@ import { protocols } from './protocols.js'
 import { StreamReport } from './report.js'
 import { WireText } from './wire.js'
 
-/** Reads the text that a chunk brings. `undefined` and the empty string say that it brings none. */
+/** Function that returns the text of a chunk. Returns `undefined` or the empty string if it has none. */
 export type TextOf<T> = (chunk: T) => string | undefined
 
-/** Names of a first chunk's properties in a warning. */
+/** Maximum number of property names in a warning. */
 const MAX_KEYS = 20
 
 /**
- * Reads the chunks of one stream: their text, and what they report of the stream's end. Strings and bytes (UTF-8, a
- * character may be cut anywhere) are text, unless they are the wire format of a known protocol; objects are read by the
- * first protocol that recognises one. A function reads the text of chunks of any other shape.
+ * Reads the chunks of one stream: their text, and what they report about the stream's end. Strings and bytes (UTF-8, with
+ * characters split anywhere) are text, unless they are the wire format of a known protocol. The first protocol that recognises
+ * an object reads the objects. A function reads the text of chunks of any other shape.
  */
 export class StreamReader<T> {
   readonly report = new StreamReport()
@@ -22,7 +22,7 @@ export class StreamReader<T> {
   #wire: WireText | undefined
   #protocol: StreamProtocol | undefined
   #readChunk: ReadChunk | undefined
-  /** Whether the protocol is the stream's for good. */
+  /** Whether the choice of the protocol is final. */
   #isSure = false
   #firstObject: object | undefined
 
@@ -30,7 +30,7 @@ export class StreamReader<T> {
     this.#textOf = textOf
   }
 
-  /** Returns the text that the chunk adds. Throws what the function for the text throws. */
+  /** Returns the text that the chunk adds. Rethrows errors of the function for the text. */
   read (chunk: T): string {
     const text = this.#readKnown(chunk)
     if (this.#textOf === undefined) return text
@@ -38,19 +38,19 @@ export class StreamReader<T> {
     return typeof own === 'string' ? own : ''
   }
 
-  /** The stream ended. Returns the text that was held back until now: half a character becomes U+FFFD. */
+  /** Ends the stream. Returns the text that was held back until now. Half a character becomes U+FFFD. */
   end (): string {
     const rest = this.#wire?.end() ?? ''
     if (this.#protocol !== undefined) this.report.end(this.#protocol)
     return this.#textOf === undefined ? rest : ''
   }
 
-  /** Whether no object came: the stream was of strings or bytes, or empty. */
+  /** Whether the stream had no objects: only strings or bytes, or nothing. */
   get isTextOnly (): boolean {
     return this.#firstObject === undefined
   }
 
-  /** The property names of the first object, if objects came and no protocol recognised one. */
+  /** Property names of the first object, if the stream had objects and no protocol recognised one. */
   get unrecognisedKeys (): readonly string[] | undefined {
     const first = this.#firstObject
     if (first === undefined || this.#protocol !== undefined) return undefined
@@ -95,7 +95,7 @@ function protocolOf (chunk: Fields): StreamProtocol | undefined {
   return protocols.find((protocol) => protocol.recognises(chunk))
 }
 
-/** Undefined for an object of the app's that can't be read: it may be a proxy, or have a getter that throws. */
+/** Returns undefined for an unreadable object of the app, such as a proxy or one with a getter that throws. */
 function readable<T> (read: (chunk: Fields) => T, chunk: Fields): T | undefined {
   try {
     return read(chunk)
@@ -104,7 +104,10 @@ function readable<T> (read: (chunk: Fields) => T, chunk: Fields): T | undefined 
   }
 }
 
-/** Whether a line of JSON is a provider's. A model may write JSON, too, such as `{"type":"start"}` and `{"error":"no such city"}`. */
+/**
+ * Whether a line of JSON comes from a provider. A model may write JSON too, such as `{"type":"start"}` or
+ * `{"error":"no such city"}`.
+ */
 function isProviders (chunk: object): boolean | undefined {
   const fields = chunk as Fields
   const protocol = protocolOf(fields)

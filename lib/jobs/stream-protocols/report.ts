@@ -2,10 +2,10 @@ import type { AIFinishReason } from '../../protocol/codes.js'
 import type { AIErrorInfo, AIResult } from '../../protocol/messages.js'
 import { reportable } from '../ai-error.js'
 
-/** What each of a provider's finish reasons means. `error`, `incomplete` and `cancelled` make the job fail. */
+/** Maps a provider's finish reasons to the protocol's. `error`, `incomplete` and `cancelled` make the job fail. */
 export type FinishReasons = Readonly<Record<string, AIFinishReason | 'error' | 'incomplete' | 'cancelled'>>
 
-/** Token counts as a provider reports them. What is not a number is left out. */
+/** Token counts as a provider reports them. Values other than numbers are ignored. */
 export interface ReportedUsage {
   readonly input?: unknown
   readonly output?: unknown
@@ -14,18 +14,18 @@ export interface ReportedUsage {
 
 type Usage = NonNullable<AIResult['usage']>
 
-/** What a stream has reported beside its text: a failure, why it finished, and what it cost. */
+/** Collects what a stream reports besides its text: a failure, the finish reason, and the usage. */
 export class StreamReport {
   #failure: AIErrorInfo | Error | undefined
   #reason: AIFinishReason | undefined
   #rawReason: string | undefined
   #usage: Usage | undefined
-  /** The usage of the model's calls before this one. */
+  /** Usage of the model's earlier calls. */
   #earlier: Usage | undefined
   #isRefusal = false
   #isComplete = false
 
-  /** What makes the job fail. Undefined while nothing does. */
+  /** The failure that makes the job fail, if there is one. */
   get failure (): AIErrorInfo | Error | undefined {
     return this.#failure
   }
@@ -41,25 +41,26 @@ export class StreamReport {
     }
   }
 
-  /** The stream reported a failure, as an `Error`, an error body, or a sentence. The first one counts. Never throws. */
+  /**
+   * Records a failure that the stream reported: an `Error`, an error body, or a sentence. The first one counts. Never throws.
+   */
   fail (error: unknown): void {
     this.#failure ??= reportable(error)
   }
 
-  /** The stream reported that it was stopped. */
+  /** Records that the stream was cancelled. */
   cancel (): void {
     this.fail({ message: 'cancelled', type: 'cancelled' })
   }
 
-  /** The stream was cut off before the model was done. */
+  /** Records that the stream ended before the model was done. */
   interrupt (): void {
     this.fail({ message: 'the stream ended before the model was done', type: 'incomplete' })
   }
 
   /**
-   * The model finished, for a reason in the provider's own words. The last one counts. `error`: what the stream says of
-   * the failure, where the reason is one. `rawReason`: the provider's own word, where an SDK gives its own as well.
-   * Anything but a non-empty string says nothing.
+   * Records the finish reason, `word`. The last one counts. `error` describes the failure, if the reason is one. `rawReason` is
+   * the provider's own reason, if an SDK has translated it. Ignores anything but a non-empty string.
    */
   finish (word: unknown, reasons: FinishReasons, error?: unknown, rawReason: unknown = word): void {
     if (typeof word !== 'string' || word === '') return
@@ -76,14 +77,14 @@ export class StreamReport {
     }
   }
 
-  /** The model refuses: its text is the refusal, also where the provider finishes it like any other text. */
+  /** Records that the model refuses. Its text is the refusal, even if the provider reports a normal finish reason. */
   refuse (): void {
     this.#isRefusal = true
   }
 
   /**
-   * A message begins. Until it is complete the stream is not, even if another one was. In a stream of several, the usage of
-   * this one is added to that of those before, and why they finished does not count.
+   * Records the start of a message. The stream is incomplete until this message is complete. In a stream of several messages,
+   * their usage is summed, and only the finish reason of the last one counts.
    */
   begin (): void {
     this.#earlier = sumOf(this.#earlier, this.#usage)
@@ -91,20 +92,20 @@ export class StreamReport {
     this.#isRefusal = this.#isComplete = false
   }
 
-  /** Whether the stream may end here: the protocol's last event came, or, with `false`, something must follow. */
+  /** Records whether the stream may end here: true after the protocol's last event, false if more must follow. */
   complete (isComplete = true): void {
     this.#isComplete = isComplete
   }
 
-  /** Notes token counts that replace those noted before. */
+  /** Records token counts that replace earlier ones. */
   setUsage ({ input, output, total }: ReportedUsage): void {
-    const told = {
+    const counts = {
       ...(isCount(input) && { inputTokens: input }), ...(isCount(output) && { outputTokens: output }), ...(isCount(total) && { totalTokens: total })
     }
-    if (Object.keys(told).length > 0) this.#usage = { ...this.#usage, ...told }
+    if (Object.keys(counts).length > 0) this.#usage = { ...this.#usage, ...counts }
   }
 
-  /** Notes token counts that are added to those noted before. */
+  /** Records token counts that are added to earlier ones. */
   addUsage (usage: ReportedUsage): void {
     const before = this.#usage
     this.#usage = undefined
@@ -112,7 +113,7 @@ export class StreamReport {
     this.#usage = sumOf(before, this.#usage)
   }
 
-  /** The stream ended without an error of its own. */
+  /** Records the end of the stream. */
   end ({ missingEnd }: { readonly missingEnd: 'incomplete' | 'unknown' }): void {
     if (missingEnd === 'incomplete' && !this.#isComplete) this.interrupt()
     this.#reason ??= this.#isRefusal ? 'refusal' : 'unknown'

@@ -1,27 +1,30 @@
-/** Lines of JSON are held back at most so long, in UTF-16 units, because models write JSON as well. */
+/** Maximum length of held-back lines of JSON, in UTF-16 units. Limited, because models write JSON too. */
 const MAX_JSON_UNITS = 64 * 1024
-/** The same of server-sent events: the first event of OpenAI's responses repeats the instructions. */
+/**
+ * Maximum length of held-back server-sent events. Larger, because the first event of OpenAI's responses repeats the
+ * instructions.
+ */
 const MAX_EVENT_UNITS = 1024 * 1024
-/** An incomplete line that is longer is not looked at again until it is complete. */
+/** A longer incomplete line is not checked again until it is complete. */
 const MAX_LOOKED_AT_UNITS = 256
 
 /** A line of server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream */
 const EVENT_LINE = /^(?:data: ?[{[].*|event: ?[\w.-]*|id: ?\S*|retry: ?\d*|:.*)?$/s
-/** The same, after a line of data that is not complete JSON. */
+/** A line of server-sent events after a line of data that is not complete JSON. */
 const NEXT_LINE = /^(?:(?:data|event|id|retry)?:.*)$/s
 const EVENT_FIELDS = ['data:', 'event:', 'id:', 'retry:']
-/** JSON as providers begin it. A model that writes other JSON is not held back. */
+/** The start of a provider's JSON. Other JSON is text of the model, and is not held back. */
 const JSON_LINE = /^\{"(?:type|id|object|model|event|candidates|choices|created|error)":/
 const JSON_FIELDS = ['{"type":', '{"id":', '{"object":', '{"model":', '{"event":', '{"candidates":', '{"choices":', '{"created":', '{"error":']
-/** Hosts that speak like OpenAI, and the AI SDK, end with it. */
+/** Data of the last event from OpenAI-compatible hosts and the AI SDK. */
 export const LAST_DATA = '[DONE]'
 
 export type Format = 'undecided' | 'text' | 'events' | 'lines'
 
-/** Whether an object is a chunk of a known protocol. Undefined: it could be one, and the next chunk tells. */
+/** Whether an object is a chunk of a known protocol. Undefined if that depends on the next chunk. */
 export type Recognises = (chunk: object) => boolean | undefined
 
-/** Finds out what the beginning of a stream is. It looks at each line once: text that comes in small pieces costs no more. */
+/** Detects the format at the start of a stream. Checks each line once, so that small chunks cost no more than large ones. */
 export class WireFormat {
   readonly #recognises: Recognises
   readonly #lines = new Lines()
@@ -29,14 +32,14 @@ export class WireFormat {
   #isFirst = true
   /** Whether the stream begins like JSON. */
   #isJSON = false
-  /** The lines of data of an event that is not complete JSON yet. */
+  /** Data lines of an event that is not complete JSON yet. */
   #data: string[] = []
 
   constructor (recognises: Recognises) {
     this.#recognises = recognises
   }
 
-  /** Adds the text that came next, which is not empty. */
+  /** Adds the next text, which must not be empty. Returns the detected format. */
   add (text: string): Format {
     if (this.#isFirst) this.#isJSON = text.startsWith('{')
     this.#isFirst = false
@@ -65,14 +68,14 @@ export class WireFormat {
     return this.#data.length === 1 && this.#isEvent() ? 'events' : 'undecided'
   }
 
-  /** Arrays are events only where a protocol has such: LangGraph's. */
+  /** Whether the data is an event. Arrays are events only if a protocol recognises them, as LangGraph's does. */
   #isEvent (): boolean {
     const data = this.#data.join('\n')
     const chunk = parseObject(data)
     return data === LAST_DATA || (chunk !== undefined && (!Array.isArray(chunk) || this.#recognises(chunk) === true))
   }
 
-  /** Whether an incomplete line can still become one that matches. Its last character may be half of a line's end. */
+  /** Whether an incomplete line may still become a matching one. Its last character may be the first half of a CRLF. */
   #lookAtTail (tail: string): Format {
     const line = tail.endsWith('\r') ? tail.slice(0, -1) : tail
     const [pattern, fields] = this.#isJSON ? [JSON_LINE, JSON_FIELDS] as const : [this.#data.length === 0 ? EVENT_LINE : NEXT_LINE, EVENT_FIELDS] as const
@@ -82,17 +85,19 @@ export class WireFormat {
 
 const LINE_END = /\r\n|\n|\r(?!$)/
 
-/** Splits text into lines, wherever it is cut. */
+/** Splits chunks of text into lines. */
 export class Lines {
   #tail = ''
   #mayEnd = false
 
-  /** The line that is not complete. */
+  /** The incomplete last line. */
   get tail (): string {
     return this.#tail
   }
 
-  /** Returns the lines that the text completes. Text without a line's end costs nothing more, however long the line is. */
+  /**
+   * Returns the lines that the text completes. The cost of text without a line end does not depend on the length of the line.
+   */
   add (text: string): readonly string[] {
     if (!this.#mayEnd && !/[\r\n]/.test(text)) {
       this.#tail += text
@@ -100,7 +105,7 @@ export class Lines {
     }
     const lines = (this.#tail + text).split(LINE_END)
     this.#tail = lines.splice(-1).join('')
-    // Half of a line's end, or all of it.
+    // A final CR may be a line end, or the first half of a CRLF.
     this.#mayEnd = this.#tail.endsWith('\r')
     return lines
   }

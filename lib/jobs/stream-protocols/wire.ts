@@ -1,32 +1,32 @@
 import { dataOf, LAST_DATA, Lines, parseObject, WireFormat, type Format, type Recognises } from './wire-format.js'
 
-/** A longer event, in UTF-16 units, is an error. The largest known ones hold an image. */
+/** Maximum length of an event, in UTF-16 units. The largest known ones contain an image. */
 const MAX_EVENT_UNITS = 64 * 1024 * 1024
 
 export interface WireTextOptions {
   readonly recognises: Recognises
-  /** Reads an object of the wire, and returns its text. */
+  /** Reads an object of the wire format and returns its text. */
   readonly readObject: (chunk: object) => string
-  /** The data came that says that nothing follows. */
+  /** Called for the data that marks the end. */
   readonly onLast: () => void
 }
 
 /**
- * The text of a stream of strings or bytes. They are the text itself, unless they are the wire format of a provider: then
- * the text is in the JSON that they carry, as server-sent events (`data: {…}`, a provider's response or the AI SDK's
+ * Reads the text of a stream of strings or bytes. They are the text itself, unless they are the wire format of a provider. Then
+ * the text is in their JSON, either as server-sent events (`data: {…}`, a provider's response or the AI SDK's
  * `toUIMessageStreamResponse()`) or as lines of JSON (the `toReadableStream()` of the OpenAI and Anthropic SDKs).
  *
- * Text is held back only while its beginning could be either of these.
+ * Text is held back only while its start may be one of these formats.
  */
 export class WireText {
   readonly #options: WireTextOptions
   #format: Format = 'undecided'
   #decoder: InstanceType<typeof TextDecoder> | undefined
   #beginning: WireFormat | undefined
-  /** What is held back while the format is not known. */
+  /** Text that is held back while the format is unknown. */
   #held = ''
   readonly #lines = new Lines()
-  /** The `data` of the event that is not complete. */
+  /** Data lines of the incomplete event. */
   #data: string[] = []
   #dataUnits = 0
 
@@ -34,15 +34,17 @@ export class WireText {
     this.#options = options
   }
 
-  /** @throws RangeError for an event that is too long. */
+  /** Returns the text of a chunk. @throws RangeError for an event that is too long. */
   read (chunk: string | ArrayBufferView): string {
     return this.#add(this.#decode(chunk))
   }
 
-  /** The stream ended, or an object came between. Returns what was held back; half a character becomes U+FFFD. */
+  /**
+   * Ends the text, at the end of the stream or before an object. Returns the held-back text. Half a character becomes U+FFFD.
+   */
   end (): string {
     const text = this.#add(this.#decoder?.decode() ?? '')
-    // The last line may lack its end.
+    // The last line may have no line end.
     if (this.#format !== 'undecided') return this.#format === 'text' ? text : text + this.#add('\n\n')
     const held = this.#held
     this.#held = ''
@@ -55,7 +57,7 @@ export class WireText {
 
   #decode (chunk: string | ArrayBufferView): string {
     if (typeof chunk === 'string') return chunk === '' || this.#decoder === undefined ? chunk : this.#decoder.decode() + chunk
-    // A byte order mark is left in, so that lengths are those of the text that the reader of the chunks sees.
+    // Keeps a byte order mark, so that lengths match the text that the reader of the chunks sees.
     this.#decoder ??= new TextDecoder('utf-8', { ignoreBOM: true })
     return this.#decoder.decode(chunk as Uint8Array, { stream: true })
   }
@@ -66,7 +68,7 @@ export class WireText {
   }
 
   #decide (text: string): string {
-    // A byte order mark is no part of the events.
+    // A byte order mark is not part of the events.
     const wire = this.#held === '' ? withoutMark(text) : text
     this.#held += text
     if (wire === '') return ''

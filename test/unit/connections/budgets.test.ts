@@ -9,7 +9,7 @@ import type { Message } from '../../support/ws-client.js'
 
 const TEXT = 'x'.repeat(100_000)
 
-/** A server on which a session has a text, and whose clients may be sent one such text a second, and four at once. */
+/** A server whose clients may be sent one text per second, and four at once. */
 async function setUp (replayBytesPerSecond = TEXT.length): Promise<{ server: TestServer, peer: Peer }> {
   const server = createServer({ limits: { replayBytesPerSecond } })
   for (const sessionId of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await server.manager.notifyAIProgress(sessionId, { delta: TEXT }, { jobId: 'j' })
@@ -18,11 +18,11 @@ async function setUp (replayBytesPerSecond = TEXT.length): Promise<{ server: Tes
 
 const answersOf = (messages: readonly Message[]): unknown[] => messages.filter(({ type }) => type === 'subscribed').map(({ sessionId }): unknown => sessionId)
 
-t.test('a client is sent so much of the past at once, and the rest in order as time passes', async (t) => {
+t.test('replays are limited: some are sent at once, and the rest in order over time', async (t) => {
   const { server, peer } = await setUp()
   for (const sessionId of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) peer.send({ type: 'subscribe', sessionId })
-  t.same(answersOf(peer.take()), ['a', 'b', 'c', 'd'], 'what was left paid for the fourth, though not for all of it')
-  t.same(peer.ask({ type: 'ping' }).map(({ type }) => type), ['pong'], 'nothing else waits')
+  t.same(answersOf(peer.take()), ['a', 'b', 'c', 'd'], 'the fourth starts while the balance is still positive')
+  t.same(peer.ask({ type: 'ping' }).map(({ type }) => type), ['pong'], 'other messages don\'t wait')
   for (const sessionId of ['e', 'f', 'g']) {
     server.clock.advance(500)
     t.same(answersOf(peer.take()), [sessionId])
@@ -31,12 +31,12 @@ t.test('a client is sent so much of the past at once, and the rest in order as t
   }
 })
 
-t.test('a client that misses nothing waits for nothing', async (t) => {
+t.test('a client that missed nothing does not wait', async (t) => {
   const { peer } = await setUp(1)
   for (let i = 0; i < 50; i++) t.match(peer.ask({ type: 'subscribe', sessionId: `new ${i}` }), [{ type: 'subscribed' }])
 })
 
-t.test('what it is sent with its connection counts, and what its unused share of time saved up is bounded', async (t) => {
+t.test('a replay at connect counts, and the saved-up budget is bounded', async (t) => {
   const { server } = await setUp()
   const peer = await server.connect({ sessionId: 'a' })
   peer.take()
@@ -45,7 +45,7 @@ t.test('what it is sent with its connection counts, and what its unused share of
   t.same(answersOf(peer.take()), ['b', 'c', 'd', 'e'])
 })
 
-t.test('one that was given up meanwhile costs nothing', async (t) => {
+t.test('a cancelled subscription costs nothing', async (t) => {
   const { server, peer } = await setUp()
   for (const sessionId of ['a', 'b', 'c', 'd', 'e', 'f']) peer.send({ type: 'subscribe', sessionId })
   peer.take()
@@ -55,7 +55,7 @@ t.test('one that was given up meanwhile costs nothing', async (t) => {
   t.same(answersOf(peer.take()), ['f'])
 })
 
-t.test('a right that is taken back meanwhile is not used', async (t) => {
+t.test('a right that is revoked meanwhile is not used', async (t) => {
   const { server } = await setUp()
   const peer = await server.connect({ userId: 'u' })
   for (const sessionId of ['a', 'b', 'c', 'd', 'e']) peer.send({ type: 'subscribe', sessionId })
@@ -66,7 +66,7 @@ t.test('a right that is taken back meanwhile is not used', async (t) => {
   t.same(peer.take(), [])
 })
 
-t.test('a connection that ends leaves no timer', async (t) => {
+t.test('a closed connection leaves no timer', async (t) => {
   const { server, peer } = await setUp()
   for (const sessionId of ['a', 'b', 'c', 'd', 'e']) peer.send({ type: 'subscribe', sessionId })
   peer.take()
@@ -81,7 +81,7 @@ t.test('Infinity means no limit', async (t) => {
   t.equal(answersOf(peer.take()).length, 7)
 })
 
-t.test('of the requests for one session only the latest waits, and none once it was left', (t) => {
+t.test('only the latest request for a session waits, and none after an unsubscribe', (t) => {
   const clock = new FakeClock()
   const budgets = new Budgets({ clock, perSecond: 1_000, atOnce: 4_000 })
   const connection = {} as Connection
@@ -98,7 +98,7 @@ t.test('of the requests for one session only the latest waits, and none once it 
   t.end()
 })
 
-t.test('a user whose right is taken back is sent nothing more of the past', async (t) => {
+t.test('a revocation stops a running replay', async (t) => {
   const server = createServer()
   await server.manager.notifyAIProgress('a', { delta: 'x'.repeat(900_000) }, { jobId: 'j' })
   const transport = new FakeTransport()
@@ -112,12 +112,12 @@ t.test('a user whose right is taken back is sent nothing more of the past', asyn
   t.match(transport.closedWith, { code: 4502 })
 })
 
-/** A server that lets a connection begin to follow four sessions at once, and then ten a second. */
+/** A server whose connections may subscribe to four sessions at once, and then to ten per second. */
 function setUpSubscribes (authorize: Authorize = true): TestServer {
   return createServer({ authorize, limits: { sessionsPerConnection: 2, subscribesPerSecond: 10 } })
 }
 
-/** Follows and leaves sessions until a further request has to wait. */
+/** Subscribes and unsubscribes until a further request has to wait. */
 function exhaust (peer: Peer): void {
   for (let i = 0; i < 4; i++) {
     t.match(peer.ask({ type: 'subscribe', sessionId: `past ${i}` }), [{ type: 'subscribed' }])
@@ -125,7 +125,7 @@ function exhaust (peer: Peer): void {
   }
 }
 
-t.test('a client begins to follow so many sessions at once, and the rest in order as time passes', async (t) => {
+t.test('subscriptions are limited: some start at once, and the rest in order over time', async (t) => {
   const asked: string[] = []
   const server = setUpSubscribes((_identity, { sessionId }) => {
     asked.push(sessionId)
@@ -135,9 +135,9 @@ t.test('a client begins to follow so many sessions at once, and the rest in orde
   exhaust(peer)
   asked.length = 0
   t.same(peer.ask({ type: 'subscribe', sessions: [{ sessionId: 'a' }, { sessionId: 'b' }] }), [])
-  t.match(peer.ask({ type: 'subscribe', sessionId: 'c' }), [{ code: 'too_many_sessions', sessionId: 'c' }], 'one that waits counts')
-  t.same(peer.ask({ type: 'ping' }).map(({ type }) => type), ['pong'], 'nothing else waits')
-  t.same(asked, [], 'the app is not asked yet')
+  t.match(peer.ask({ type: 'subscribe', sessionId: 'c' }), [{ code: 'too_many_sessions', sessionId: 'c' }], 'a waiting subscription counts')
+  t.same(peer.ask({ type: 'ping' }).map(({ type }) => type), ['pong'], 'other messages don\'t wait')
+  t.same(asked, [], 'authorize is not called yet')
   for (const sessionId of ['a', 'b']) {
     server.clock.advance(50)
     t.same(answersOf(peer.take()), [sessionId])
@@ -147,7 +147,7 @@ t.test('a client begins to follow so many sessions at once, and the rest in orde
   t.same(asked, ['a', 'b'])
 })
 
-t.test('a request that waits is given up by an unsubscribe, and one that comes after it waits again', async (t) => {
+t.test('an unsubscribe cancels a waiting request, and a later request waits again', async (t) => {
   const server = setUpSubscribes()
   const peer = await server.connect()
   exhaust(peer)
@@ -160,7 +160,7 @@ t.test('a request that waits is given up by an unsubscribe, and one that comes a
   t.equal(server.clock.pending, 0)
 })
 
-t.test('a right that is taken back while the request waits is told, and the app is not asked', async (t) => {
+t.test('a revocation of a waiting request is reported, and authorize is not called', async (t) => {
   const asked: string[] = []
   const server = setUpSubscribes((_identity, { sessionId }) => {
     asked.push(sessionId)
@@ -176,7 +176,7 @@ t.test('a right that is taken back while the request waits is told, and the app 
   t.notOk(asked.includes('a'))
 })
 
-t.test('a connection that ends, or is being closed, leaves no request', async (t) => {
+t.test('a closing or closed connection leaves no request', async (t) => {
   for (const end of ['leave', 'close'] as const) {
     const asked: string[] = []
     const server = setUpSubscribes((_identity, { sessionId }) => {
@@ -195,7 +195,7 @@ t.test('a connection that ends, or is being closed, leaves no request', async (t
   }
 })
 
-t.test('requests for one session that come while it waits are each answered', async (t) => {
+t.test('several waiting requests for one session are each answered', async (t) => {
   const server = setUpSubscribes()
   const peer = await server.connect()
   exhaust(peer)
@@ -205,7 +205,7 @@ t.test('requests for one session that come while it waits are each answered', as
   t.same(answersOf(peer.take()), ['a', 'b', 'a', 'a'])
 })
 
-t.test('a page that is scrolled through thousands of sessions is never closed, and the app is asked at a bounded rate', async (t) => {
+t.test('a page that scrolls through thousands of sessions stays connected, and authorize is called at a bounded rate', async (t) => {
   const asked = new Set<string>()
   const server = createServer({
     authorize: (_identity, { sessionId }) => {
@@ -228,7 +228,7 @@ t.test('a page that is scrolled through thousands of sessions is never closed, a
   t.ok(peer.connection.sessionIds.every((id) => id.startsWith('99.')))
 })
 
-t.test('without a limit no request waits', async (t) => {
+t.test('without a limit, no request waits', async (t) => {
   for (const limits of [{ subscribesPerSecond: Infinity }, { sessionsPerConnection: Infinity, subscribesPerSecond: 1 }]) {
     const server = createServer({ limits: { burst: Infinity, ...limits } })
     const peer = await server.connect()
@@ -240,7 +240,7 @@ t.test('without a limit no request waits', async (t) => {
   }
 })
 
-t.test('work that begins other work puts it behind what waits already', (t) => {
+t.test('work that adds other work appends it to the queue', (t) => {
   const clock = new FakeClock()
   const budgets = new Budgets({ clock, perSecond: 10, atOnce: 100 })
   const connection = {} as Connection

@@ -5,7 +5,7 @@ import { createFarServer, createServer } from '../../support/server.js'
 
 const cancel = { type: 'cancel', sessionId: 's', jobId: 'j' }
 
-t.test('a client\'s cancel fires the job\'s signal, after its answer', async (t) => {
+t.test('a client\'s cancel aborts the job\'s signal, after the reply', async (t) => {
   const server = createServer({ allowCancel: true })
   const peer = await server.connect({ sessionId: 's' })
   const job = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -19,7 +19,7 @@ t.test('a client\'s cancel fires the job\'s signal, after its answer', async (t)
   t.match(peer.ask(cancel), [{ type: 'error', code: 'not_cancellable', sessionId: 's', jobId: 'j' }], 'it has ended')
 })
 
-t.test('without a jobId the newest running job is meant', async (t) => {
+t.test('without a jobId, the newest running job is cancelled', async (t) => {
   const server = createServer({ allowCancel: true })
   const peer = await server.connect()
   const jobs = ['a', 'b'].map((jobId) => server.manager.startAI('s', {}, { jobId }))
@@ -31,8 +31,8 @@ t.test('without a jobId the newest running job is meant', async (t) => {
   t.notOk('jobId' in error!)
 })
 
-t.test('is not for everyone', async (t) => {
-  t.test('without authenticate and allowCancel for nobody', async (t) => {
+t.test('needs permission', async (t) => {
+  t.test('is forbidden without authenticate and allowCancel', async (t) => {
     const server = createServer()
     const peer = await server.connect()
     const { signal } = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -41,7 +41,7 @@ t.test('is not for everyone', async (t) => {
     t.equal(signal.aborted, false)
   })
 
-  t.test('authorize is asked, with the action', async (t) => {
+  t.test('authorize is called with the action', async (t) => {
     const { hook, calls } = handHook<unknown[], boolean>()
     const server = createServer({ allowCancel: true, authorize: hook })
     const peer = await server.connect({ userId: 'u' })
@@ -63,7 +63,7 @@ t.test('is not for everyone', async (t) => {
     t.equal(signal.aborted, true)
   })
 
-  t.test('and needs ids that can be ids', async (t) => {
+  t.test('and needs valid ids', async (t) => {
     const server = createServer({ allowCancel: true })
     const peer = await server.connect()
     for (const message of [{}, { sessionId: '' }, { sessionId: 's', jobId: 5 }, { sessionId: 's', jobId: '' }]) {
@@ -81,7 +81,7 @@ t.test('closing a tab cancels nothing', async (t) => {
   t.equal(signal.aborted, false)
 })
 
-t.test('jobs are told apart by their session too', async (t) => {
+t.test('jobs of different sessions may have the same id', async (t) => {
   const server = createServer({ allowCancel: true })
   const peer = await server.connect()
   const mine = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -91,10 +91,10 @@ t.test('jobs are told apart by their session too', async (t) => {
   t.same([mine.signal.aborted, theirs.signal.aborted], [true, false])
   await theirs.complete({})
   await mine.progress({})
-  t.match(peer.ask(cancel), [{ type: 'cancelling' }], 'the end of the one does not make the other deaf')
+  t.match(peer.ask(cancel), [{ type: 'cancelling' }], 'the end of one does not affect the other')
 })
 
-t.test('a job that was started twice has two who listen, until it ends', async (t) => {
+t.test('a job that was started twice has two handles, until it ends', async (t) => {
   const server = createServer({ allowCancel: true })
   const jobs = [1, 2].map(() => server.manager.startAI('s', {}, { jobId: 'j' }))
   t.equal((await jobs[1]!.started).dropped, 'started')
@@ -105,7 +105,7 @@ t.test('a job that was started twice has two who listen, until it ends', async (
   t.equal(await server.manager.cancelAI('s', { jobId: 'j' }), false)
 })
 
-t.test('nobody listens for a job that ended in another way, or never began', async (t) => {
+t.test('a job that ended otherwise, or could not start, has no handle', async (t) => {
   const server = createServer({ allowCancel: true, jobs: { stallAfterMs: 1_000 } })
   const { manager } = server
   const ways: Record<string, () => unknown> = {
@@ -142,7 +142,7 @@ t.test('a start that fails when its job has ended already', async (t) => {
   t.equal(await manager.cancelAI('s', { jobId: 'j' }), false)
 })
 
-t.test('an end that can\'t be sent is an end: the job can\'t be cancelled any more', async (t) => {
+t.test('a job whose end could not be sent can\'t be cancelled any more', async (t) => {
   const { manager } = createServer()
   const job = manager.startAI('s', {})
   await t.rejects(job.complete({ n: 1n }), { code: 'AICW_ERR_NOT_SERIALIZABLE' })
@@ -158,7 +158,7 @@ t.test('cancelAI', async (t) => {
   await t.rejects(manager.cancelAI(''), { code: 'AICW_ERR_INVALID_ID' })
 })
 
-t.test('onCancel is asked for jobs without a handle, and what it answers at once is answered at once', async (t) => {
+t.test('onCancel is called for jobs without a handle, and a synchronous result is sent at once', async (t) => {
   const asked: object[] = []
   const answers: Record<string, () => unknown> = {
     nothing: () => undefined, no: () => false, yes: () => true, throws: () => { throw new Error('no') }
@@ -174,7 +174,7 @@ t.test('onCancel is asked for jobs without a handle, and what it answers at once
   t.equal(asked.length, 4)
 })
 
-t.test('an onCancel that takes its time is waited for, and its answer is the client\'s', async (t) => {
+t.test('the reply waits for an asynchronous onCancel', async (t) => {
   const { hook, calls } = handHook<[{ sessionId: string, jobId: string }], unknown>()
   const server = createServer({ allowCancel: true, onCancel: hook, limits: { authTimeoutMs: 1_000 } })
   const peer = await server.connect()
@@ -191,7 +191,7 @@ t.test('an onCancel that takes its time is waited for, and its answer is the cli
     { type: 'cancelling', jobId: 'nothing' },
     { type: 'error', code: 'unavailable', jobId: 'rejects' }
   ])
-  t.equal(server.clock.pending, 1, 'of those that answered, no deadline is left')
+  t.equal(server.clock.pending, 1, 'hooks that settled leave no timeout')
   server.clock.advance(1_000)
   await turn()
   t.match(peer.take(), [{ type: 'error', code: 'unavailable', sessionId: 's', jobId: 'never' }])
@@ -201,7 +201,7 @@ t.test('an onCancel that takes its time is waited for, and its answer is the cli
   t.same(peer.take(), [])
 })
 
-t.test('cancelAI tells whether onCancel took it', async (t) => {
+t.test('cancelAI resolves with the result of onCancel', async (t) => {
   const { hook, calls } = handHook<[{ sessionId: string, jobId: string }], unknown>()
   const server = createServer({ onCancel: hook })
   const cancelled = Promise.all(['yes', 'no', 'rejects'].map((jobId) => server.manager.cancelAI('s', { jobId })))
@@ -209,10 +209,10 @@ t.test('cancelAI tells whether onCancel took it', async (t) => {
   calls[1]!.answer(false)
   calls[2]!.fail(new Error('the queue is away'))
   t.same(await cancelled, [true, false, false])
-  t.same(server.logged, ['error: onCancel failed'], 'and the rest is in the log')
+  t.same(server.logged, ['error: onCancel failed'], 'the error is logged')
 })
 
-t.test('a broker that fails is answered', async (t) => {
+t.test('a failure of the broker is answered with an error', async (t) => {
   const server = createFarServer({ allowCancel: true })
   const peer = await server.connect()
   peer.send(cancel)
@@ -224,7 +224,7 @@ t.test('a broker that fails is answered', async (t) => {
   t.ok(server.logged.includes('error: the broker failed to pass on a cancel'))
 })
 
-t.test('a client that has gone is not answered', async (t) => {
+t.test('a disconnected client gets no reply', async (t) => {
   const server = createFarServer({ allowCancel: true })
   const peer = await server.connect()
   peer.send(cancel)

@@ -10,14 +10,14 @@ async function meet (): Promise<{ server: TestServer, peer: Peer, client: Client
   return { server, peer, client: client! }
 }
 
-t.test('a client that the app is given', async (t) => {
-  t.test('can be sent a message, which bears the server\'s time', async (t) => {
+t.test('the app\'s view of a client', async (t) => {
+  t.test('sends a message with the server\'s timestamp', async (t) => {
     const { server, peer, client } = await meet()
     client.send({ type: 'welcome', to: 'u', timestamp: 'yesterday' })
     t.strictSame(peer.take(), [{ type: 'welcome', to: 'u', timestamp: new Date(server.clock.now()).toISOString() }])
   })
 
-  t.test('is sent nothing that is no message', async (t) => {
+  t.test('throws for an invalid message', async (t) => {
     const { peer, client } = await meet()
     t.throws(() => { client.send({} as { type: string }) }, { code: 'AICW_ERR_INVALID_MESSAGE' })
     t.throws(() => { client.send({ type: 'ai_complete' }) }, { code: 'AICW_ERR_INVALID_MESSAGE' })
@@ -25,7 +25,7 @@ t.test('a client that the app is given', async (t) => {
     t.strictSame(peer.take(), [])
   })
 
-  t.test('tells what it follows now', async (t) => {
+  t.test('has the current subscriptions', async (t) => {
     const { peer, client } = await meet()
     peer.ask({ type: 'subscribe', sessionId: 'x' })
     t.strictSame(client.sessionIds, ['s', 'x'])
@@ -33,14 +33,14 @@ t.test('a client that the app is given', async (t) => {
     t.strictSame(client.sessionIds, [])
   })
 
-  t.test('can be sent away for good', async (t) => {
+  t.test('disconnects the client permanently', async (t) => {
     const { peer, client } = await meet()
     client.disconnect()
     client.disconnect()
     t.same(peer.transport.closedWith, { code: 4502, reason: 'Access revoked' })
   })
 
-  t.test('may have gone', async (t) => {
+  t.test('does nothing after a disconnect', async (t) => {
     const { peer, client } = await meet()
     peer.leave()
     client.send({ type: 'late' })

@@ -2,7 +2,7 @@ import t from 'tap'
 import { clientId } from '../../../lib/connections/connection.js'
 import { createServer } from '../../support/server.js'
 
-t.test('a connection that is closed gets what was sent before, and nothing after', async (t) => {
+t.test('a closing connection gets the messages sent before, and no later ones', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   void server.manager.notifyAIStart('s', {})
@@ -19,7 +19,7 @@ t.test('a connection that is closed gets what was sent before, and nothing after
   t.equal(server.hub.count('session:s'), 0)
 })
 
-t.test('one that is behind gets what waits first', async (t) => {
+t.test('a slow consumer gets its waiting messages before the close', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   peer.transport.stalled = true
@@ -33,7 +33,7 @@ t.test('one that is behind gets what waits first', async (t) => {
   t.equal(peer.transport.closedWith?.code, 1012)
 })
 
-t.test('closing twice is closing once, with the first reason', async (t) => {
+t.test('a second close has no effect', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   server.connections.close(peer.connection, 'revoked')
@@ -43,7 +43,7 @@ t.test('closing twice is closing once, with the first reason', async (t) => {
   t.equal(server.clock.pending, 1)
 })
 
-t.test('one that has gone can\'t be closed any more, and goes once', async (t) => {
+t.test('a removed connection can\'t be closed or removed again', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   peer.leave()
@@ -54,7 +54,7 @@ t.test('one that has gone can\'t be closed any more, and goes once', async (t) =
   t.equal(server.logged.filter((line) => line === 'info: client disconnected').length, 1)
 })
 
-t.test('a peer that does not answer the close frame is cut off', async (t) => {
+t.test('a client that does not answer the close frame is terminated', async (t) => {
   const server = createServer({ closeTimeoutMs: 2_000 })
   const peer = await server.connect({ userId: 'u' })
   server.connections.close(peer.connection, 'restart')
@@ -69,12 +69,12 @@ t.test('a peer that does not answer the close frame is cut off', async (t) => {
 })
 
 t.test('closing all', async (t) => {
-  t.test('is done at once when nobody is there', async (t) => {
+  t.test('resolves at once without connections', async (t) => {
     await createServer().connections.closeAll('restart')
     t.pass('resolved')
   })
 
-  t.test('waits for each', async (t) => {
+  t.test('waits for all connections', async (t) => {
     const server = createServer()
     const peers = [await server.connect(), await server.connect(), await server.connect()]
     let done = false
@@ -89,7 +89,7 @@ t.test('closing all', async (t) => {
     t.equal(done, true)
   })
 
-  t.test('waits no longer than the deadline', async (t) => {
+  t.test('waits no longer than the timeout', async (t) => {
     const server = createServer({ closeTimeoutMs: 500 })
     const peers = [await server.connect(), await server.connect()]
     const all = server.connections.closeAll('restart')
@@ -100,7 +100,7 @@ t.test('closing all', async (t) => {
   })
 })
 
-t.test('who comes and goes is logged, with how many there are', async (t) => {
+t.test('connects and disconnects are logged with the total', async (t) => {
   const server = createServer()
   const first = await server.connect({ userId: 'u' })
   const second = await server.connect()
@@ -113,7 +113,7 @@ t.test('who comes and goes is logged, with how many there are', async (t) => {
   t.strictSame([...server.connections.values()], [second.connection])
 })
 
-t.test('a client\'s id tells when it came, and can\'t be guessed', async (t) => {
+t.test('a client\'s id has the time, and can\'t be guessed', async (t) => {
   const ids = new Set(Array.from({ length: 1_000 }, () => clientId(1_700_000_000_000)))
   t.equal(ids.size, 1_000)
   for (const id of ids) if (!/^client_1700000000000_[0-9a-f]{32}$/.test(id)) t.fail(id)

@@ -6,14 +6,14 @@ import { createServer } from '../../support/server.js'
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
-/** A clock whose timers are no longer than Node's. */
+/** A clock with the maximum delay of Node's timers. */
 class NodeLikeClock extends FakeClock {
   override after (ms: number, callback: () => void): Timer {
     return super.after(Math.min(ms, 2 ** 31 - 1), callback)
   }
 }
 
-t.test('a connection is closed when its identity ends, and may come back with a fresh token', async (t) => {
+t.test('a connection is closed when its identity expires, and may reconnect with a fresh token', async (t) => {
   const server = createServer()
   const peer = await server.connect({ userId: 'u', expiresAt: server.clock.now() + HOUR_MS })
   server.clock.advance(HOUR_MS - 1)
@@ -22,7 +22,7 @@ t.test('a connection is closed when its identity ends, and may come back with a 
   t.same(peer.transport.closedWith, { code: 4002, reason: 'Token expired' })
 })
 
-t.test('the end may be a Date', async (t) => {
+t.test('expiresAt may be a Date', async (t) => {
   const server = createServer()
   const peer = await server.connect({ expiresAt: new Date(server.clock.now() + HOUR_MS) })
   server.clock.advance(HOUR_MS - 1)
@@ -31,20 +31,20 @@ t.test('the end may be a Date', async (t) => {
   t.equal(peer.transport.closedWith?.code, 4002)
 })
 
-t.test('an identity that ended on its way in is not let in', async (t) => {
+t.test('an identity that expires during the handshake is refused', async (t) => {
   const server = createServer()
   const handshake = server.arrive()
   t.equal(await server.handshakes.accept(handshake, server.admitted({ expiresAt: server.clock.now() })), 'tokenExpired')
   t.strictSame(handshake.transport.texts, [])
 })
 
-t.test('one without an end costs no timer', async (t) => {
+t.test('an identity without expiry needs no timer', async (t) => {
   const server = createServer()
   await server.connect({ userId: 'u' })
   t.equal(server.clock.pending, 0)
 })
 
-t.test('a connection that closes takes its timer along', async (t) => {
+t.test('a closed connection leaves no expiry timer', async (t) => {
   const server = createServer()
   const peer = await server.connect({ expiresAt: server.clock.now() + HOUR_MS })
   t.equal(server.clock.pending, 1)
@@ -52,19 +52,19 @@ t.test('a connection that closes takes its timer along', async (t) => {
   t.equal(server.clock.pending, 0)
 })
 
-t.test('a wall clock that is set back gives back the time', async (t) => {
+t.test('setting the wall clock back delays the close', async (t) => {
   const server = createServer()
   const peer = await server.connect({ expiresAt: server.clock.now() + HOUR_MS })
   server.clock.jump(-HOUR_MS)
   server.clock.advance(HOUR_MS)
-  t.equal(peer.transport.closedWith, undefined, 'its date has not come yet')
+  t.equal(peer.transport.closedWith, undefined, 'its expiry has not come yet')
   server.clock.advance(HOUR_MS - 1)
   t.equal(peer.transport.closedWith, undefined)
   server.clock.advance(1)
   t.equal(peer.transport.closedWith?.code, 4002)
 })
 
-t.test('a wall clock that is set forward never makes it last longer', async (t) => {
+t.test('setting the wall clock forward never delays the close', async (t) => {
   const server = createServer()
   const peer = await server.connect({ expiresAt: server.clock.now() + HOUR_MS })
   server.clock.jump(10 * HOUR_MS)
@@ -72,7 +72,7 @@ t.test('a wall clock that is set forward never makes it last longer', async (t) 
   t.equal(peer.transport.closedWith?.code, 4002)
 })
 
-t.test('an end that is further away than a timer reaches', async (t) => {
+t.test('an expiry beyond the maximum delay of a timer', async (t) => {
   const server = createServer({ clock: new NodeLikeClock() })
   const soon = await server.connect({ expiresAt: server.clock.now() + 60 * DAY_MS })
   const never = await server.connect({ expiresAt: Infinity })

@@ -19,7 +19,7 @@ t.test('the first message is `connection`, whatever happens', async (t) => {
   t.match(rest, [{ type: 'ai_start', seq: 1 }, { type: 'note', userSeq: 1 }, { type: 'news' }])
 })
 
-t.test('someone without a user or a session hears what is for everyone', async (t) => {
+t.test('a client without a user or a session gets broadcasts', async (t) => {
   const server = createServer()
   const handshake = server.arrive()
   await server.handshakes.accept(handshake, server.admitted())
@@ -30,7 +30,7 @@ t.test('someone without a user or a session hears what is for everyone', async (
   t.match(news, { type: 'news' })
 })
 
-t.test('a session that may not be followed is told after `connection`', async (t) => {
+t.test('a refused session is reported after `connection`', async (t) => {
   for (const permission of ['forbidden', 'unavailable'] as const) {
     const server = createServer()
     const handshake = server.arrive()
@@ -38,27 +38,27 @@ t.test('a session that may not be followed is told after `connection`', async (t
     server.clock.tick()
     const [first, second] = texts(handshake.transport)
     t.match(first, { type: 'connection' })
-    t.notOk('sessionId' in first!, 'it does not follow the session')
+    t.notOk('sessionId' in first!, 'it is not subscribed to the session')
     t.match(second, { type: 'error', code: permission, sessionId: 's' })
     t.equal(server.hub.count('session:s'), 0)
-    t.equal(server.connections.size, 1, 'but it is in')
+    t.equal(server.connections.size, 1, 'but it is connected')
   }
 })
 
-t.test('one that vanishes', async (t) => {
-  t.test('before it is known who it is', async (t) => {
+t.test('a handshake that disconnects', async (t) => {
+  t.test('before it is identified', async (t) => {
     const server = createServer()
     const handshake = server.arrive()
     server.handshakes.end(handshake)
     t.equal(await server.handshakes.accept(handshake, server.admitted({ userId: 'u' })), 'goingAway')
     server.handshakes.refuse(handshake, 'goingAway')
-    t.equal(handshake.transport.closedWith, undefined, 'there is nobody to tell')
+    t.equal(handshake.transport.closedWith, undefined, 'no close frame is sent')
     t.equal(server.hub.count('user:u'), 0)
     t.equal(server.connections.size, 0)
     t.strictSame(server.counters.closes, {})
   })
 
-  t.test('while the broker is asked', async (t) => {
+  t.test('while the join is in flight', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
@@ -81,26 +81,26 @@ t.test('one that vanishes', async (t) => {
   })
 })
 
-t.test('one that is refused', async (t) => {
-  t.test('is told why, once', async (t) => {
+t.test('a refused handshake', async (t) => {
+  t.test('gets one close frame with the reason', async (t) => {
     const server = createServer()
     const handshake = server.arrive()
     server.handshakes.refuse(handshake, 'badRequest', 'sessionId is given more than once')
     server.handshakes.refuse(handshake, 'serverError')
     t.same(handshake.transport.closedWith, { code: 4500, reason: 'Bad request: sessionId is given more than once' })
     t.strictSame(server.counters.closes, { badRequest: 1 })
-    t.equal(await server.handshakes.accept(handshake, server.admitted()), 'goingAway', 'and does not come in after all')
+    t.equal(await server.handshakes.accept(handshake, server.admitted()), 'goingAway', 'and can\'t be accepted any more')
     t.match(server.log.entries, [{ level: 'info', message: 'client refused', fields: { code: 4500, detail: /once/ } }])
   })
 
-  t.test('gets the plain reason when there is no more to say', async (t) => {
+  t.test('gets the plain close reason without a detail', async (t) => {
     const server = createServer()
     const handshake = server.arrive()
     server.handshakes.refuse(handshake, 'unauthorized')
     t.same(handshake.transport.closedWith, { code: 1008, reason: 'Unauthorized' })
   })
 
-  t.test('is cut off when it does not answer the close frame', async (t) => {
+  t.test('is terminated if it does not answer the close frame', async (t) => {
     const server = createServer({ closeTimeoutMs: 2_000 })
     const handshake = server.arrive()
     server.handshakes.refuse(handshake, 'unauthorized')
@@ -112,7 +112,7 @@ t.test('one that is refused', async (t) => {
 })
 
 t.test('a broker that can\'t join', async (t) => {
-  t.test('rejects, and nothing is left', async (t) => {
+  t.test('rejects, and no state is left', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
@@ -135,7 +135,7 @@ t.test('a broker that can\'t join', async (t) => {
 })
 
 t.test('limits', async (t) => {
-  t.test('of connections in all, with those on their way', async (t) => {
+  t.test('of all connections, including pending handshakes', async (t) => {
     const server = createServer({ limits: { connections: 2 } })
     const first: Peer = await server.connect()
     const second = server.arrive()
@@ -144,7 +144,7 @@ t.test('limits', async (t) => {
     t.same(third.transport.closedWith, { code: 1013, reason: 'Try again later' })
     server.handshakes.end(third)
     first.leave()
-    t.equal(server.arrive().transport.closedWith, undefined, 'who leaves makes room')
+    t.equal(server.arrive().transport.closedWith, undefined, 'a disconnect makes room')
     t.equal(server.arrive().transport.closedWith?.code, 1013)
     t.strictSame(server.counters.closes, { overCapacity: 2 })
   })
@@ -161,7 +161,7 @@ t.test('limits', async (t) => {
     t.pass('who is leaving makes room')
   })
 
-  t.test('of one user\'s connections, with those that the broker has not answered', async (t) => {
+  t.test('of one user\'s connections, including joins in flight', async (t) => {
     const server = createFarServer({ limits: { connectionsPerUser: 1 } })
     void server.handshakes.accept(server.arrive(), server.admitted({ userId: 'u' }))
     t.equal(await server.handshakes.accept(server.arrive(), server.admitted({ userId: 'u' })), 'overCapacity')
@@ -169,7 +169,7 @@ t.test('limits', async (t) => {
 })
 
 t.test('a revocation', async (t) => {
-  t.test('of the user reaches one that is being authenticated', async (t) => {
+  t.test('of the user applies to a handshake during authenticate', async (t) => {
     const server = createServer()
     const handshake = server.arrive()
     await server.manager.revoke('u')
@@ -177,7 +177,7 @@ t.test('a revocation', async (t) => {
     t.equal(server.hub.count('user:u'), 0)
   })
 
-  t.test('of the user reaches one that the broker has not answered', async (t) => {
+  t.test('of the user applies to a handshake whose join is in flight', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
@@ -189,7 +189,7 @@ t.test('a revocation', async (t) => {
     t.strictSame(texts(handshake.transport), [])
   })
 
-  t.test('of a session reaches one that is being authenticated', async (t) => {
+  t.test('of a session applies to a handshake during authenticate', async (t) => {
     const server = createServer()
     const handshake = server.arrive()
     await server.manager.revoke('u', 's')
@@ -199,7 +199,7 @@ t.test('a revocation', async (t) => {
     t.equal(server.hub.count('session:s'), 0)
   })
 
-  t.test('of a session reaches one that the broker has not answered', async (t) => {
+  t.test('of a session applies to a handshake whose join is in flight', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
@@ -212,13 +212,13 @@ t.test('a revocation', async (t) => {
     t.equal(server.hub.count('session:s'), 0)
   })
 
-  t.test('of a session at the very moment at which it is joined is told', async (t) => {
+  t.test('of a session during its join is reported', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
     const greet = server.replies.connection.bind(server.replies)
     t.capture(server.replies, 'connection', (...args: Parameters<typeof greet>) => {
-      // Behind what the hub does with the broker's answers, and before the handshake hears of it.
+      // After the hub has handled the broker's answers, and before the handshake continues.
       queueMicrotask(() => { server.broker.answer('control') })
       return greet(...args)
     })
@@ -231,7 +231,7 @@ t.test('a revocation', async (t) => {
     ])
     t.equal(texts(handshake.transport).length, 2)
     t.type(connection, 'object')
-    t.strictSame([...server.connections.values()].map(({ sessionIds }) => sessionIds), [[]], 'and it counts as followed nowhere')
+    t.strictSame([...server.connections.values()].map(({ sessionIds }) => sessionIds), [[]], 'no subscription is left')
     t.equal(server.hub.count('session:s'), 0)
   })
 
@@ -253,7 +253,7 @@ t.test('a revocation', async (t) => {
   })
 })
 
-t.test('a reader for whom even the first message is too much is closed as a slow one', async (t) => {
+t.test('a client that can\'t take even the first message is closed as a slow consumer', async (t) => {
   const server = createServer({ delivery: { maxTotalOutboxBytes: 100 } })
   const transport = new FakeTransport()
   transport.stalled = true
@@ -264,13 +264,13 @@ t.test('a reader for whom even the first message is too much is closed as a slow
   t.equal(server.hub.count('user:u'), 0)
 })
 
-t.test('when all are refused', async (t) => {
-  t.test('it is done at once when nobody is on the way', async (t) => {
+t.test('refuseAll', async (t) => {
+  t.test('resolves at once without pending handshakes', async (t) => {
     await createServer().handshakes.refuseAll('restart')
     t.pass('resolved')
   })
 
-  t.test('it is done when every one is gone, and who still comes is refused too', async (t) => {
+  t.test('resolves when all have closed, and refuses later ones too', async (t) => {
     const server = createFarServer()
     const [first, second] = [server.arrive(), server.arrive()]
     void server.handshakes.accept(second, server.admitted({ userId: 'u' }))

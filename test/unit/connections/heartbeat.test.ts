@@ -4,7 +4,7 @@ import { createServer, type Peer, type TestServer } from '../../support/server.j
 
 const INTERVAL_MS = 30_000
 
-/** Keeps a reader behind: more is published to its session than its socket takes. */
+/** Makes a client a slow consumer: publishes more to its session than its socket takes. */
 function fallBehind (server: TestServer, peer: Peer, bytes: number): void {
   peer.transport.stalled = true
   const note = 'x'.repeat(10_000)
@@ -12,7 +12,7 @@ function fallBehind (server: TestServer, peer: Peer, bytes: number): void {
   server.clock.tick()
 }
 
-t.test('one timer pings everybody, a few at a time', async (t) => {
+t.test('one timer pings all clients, a few at a time', async (t) => {
   const server = createServer()
   const transports: FakeTransport[] = []
   for (let i = 0; i < 10_000; i++) {
@@ -33,11 +33,11 @@ t.test('one timer pings everybody, a few at a time', async (t) => {
     before = pings
   }
   t.ok(most <= 100, `at most ${most} pings in one burst`)
-  t.ok(transports.every(({ pings }) => pings.length === 1), 'each peer once in an interval')
+  t.ok(transports.every(({ pings }) => pings.length === 1), 'each client once per interval')
   t.equal(server.clock.pending, 1, 'still one timer')
 })
 
-t.test('a peer of which nothing is heard for a whole round is cut off', async (t) => {
+t.test('a client that is silent for a whole interval is terminated', async (t) => {
   const server = createServer()
   const silent = await server.connect()
   const answering = await server.connect()
@@ -58,11 +58,11 @@ t.test('a peer of which nothing is heard for a whole round is cut off', async (t
   t.ok(server.logged.includes('debug: a client answered no ping: terminated'))
 })
 
-t.test('whatever is heard of a peer counts as life', async (t) => {
+t.test('any input from a client keeps it alive', async (t) => {
   const signs: Record<string, (server: TestServer, peer: Peer) => void> = {
     'a message': (_server, peer) => { peer.send({ type: 'ping' }) },
     'a message that is refused': (_server, peer) => { peer.send('not JSON') },
-    'a ping frame': (server, peer) => { server.inbound.unasked(peer.connection) },
+    'a ping frame': (server, peer) => { server.inbound.unsolicited(peer.connection) },
     'the answer to an older ping': (_server, peer) => { peer.pong(peer.transport.pings[0]) },
     'a pong that answers nothing': (_server, peer) => { peer.pong(Buffer.from('unasked')) }
   }
@@ -78,41 +78,41 @@ t.test('whatever is heard of a peer counts as life', async (t) => {
       t.equal(peer.transport.terminated, false)
       t.equal(peer.transport.pings.length, 4)
       server.clock.advance(2 * INTERVAL_MS)
-      t.equal(peer.transport.terminated, true, 'and then its silence does too')
+      t.equal(peer.transport.terminated, true, 'and silence ends it afterwards')
     })
   }
 })
 
-t.test('a process that was held up cuts nobody off for its own silence', async (t) => {
+t.test('a process that was blocked does not disconnect clients for it', async (t) => {
   const server = createServer()
   const peers: Peer[] = []
   for (let i = 0; i < 200; i++) peers.push(await server.connect())
   server.heartbeat.start()
   server.clock.advance(INTERVAL_MS)
-  t.ok(peers.every(({ connection }) => !connection.isAlive), 'all are pinged, and none has answered yet')
+  t.ok(peers.every(({ connection }) => !connection.isAlive), 'all are pinged, and none has answered')
 
   server.clock.sleep(10 * INTERVAL_MS)
   server.clock.advance(INTERVAL_MS - 250)
-  t.notOk(peers.some(({ transport }) => transport.terminated), 'a whole round for their answers to come')
+  t.notOk(peers.some(({ transport }) => transport.terminated), 'clients have a whole interval to answer')
   for (const peer of peers.slice(1)) peer.pong()
   server.clock.advance(INTERVAL_MS)
-  t.equal(peers[0]!.transport.terminated, true, 'who is silent in that round too is gone')
+  t.equal(peers[0]!.transport.terminated, true, 'a client that stays silent is terminated')
   t.notOk(peers.slice(1).some(({ transport }) => transport.terminated))
 })
 
-t.test('what has come is read before anyone is judged by it', async (t) => {
+t.test('pending input is read before silence counts', async (t) => {
   const server = createServer({ heartbeatIntervalMs: 250 })
   const peer = await server.connect()
   server.heartbeat.start()
   server.clock.advance(250)
-  // The pong waits in the socket while the process is held up a little, and timers come before I/O.
+  // The pong waits in the socket while the process is blocked briefly, and Node runs timers before I/O.
   server.clock.endOfTick(() => { peer.pong() })
   server.clock.sleep(300)
   t.equal(peer.transport.terminated, false)
   t.equal(peer.transport.pings.length, 2)
 })
 
-t.test('a slow reader that still takes something lives, and is pinged', async (t) => {
+t.test('a slow consumer that still reads stays alive, and is pinged', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   server.heartbeat.start()
@@ -120,32 +120,32 @@ t.test('a slow reader that still takes something lives, and is pinged', async (t
   for (let round = 0; round < 6; round++) {
     server.clock.advance(INTERVAL_MS)
     peer.transport.drain()
-    t.ok(peer.connection.subscriber.outbox.isBehind, 'something still waits')
+    t.ok(peer.connection.subscriber.outbox.isBehind, 'messages still wait')
   }
-  t.equal(peer.transport.terminated, false, 'its pongs are behind what it has to read')
+  t.equal(peer.transport.terminated, false, 'it reads the pings only after the waiting messages')
   t.equal(peer.transport.closedWith, undefined)
   t.ok(peer.transport.pings.length >= 6)
 })
 
-t.test('a reader that has just taken the last of what waited is given time to answer the pings behind it', async (t) => {
+t.test('a client that has just read its last waiting message gets time to answer the pings behind it', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   server.heartbeat.start()
   fallBehind(server, peer, 200_000)
   server.clock.advance(INTERVAL_MS)
   peer.transport.drain()
-  t.notOk(peer.connection.subscriber.outbox.isBehind, 'nothing waits')
+  t.notOk(peer.connection.subscriber.outbox.isBehind, 'no message waits')
   server.clock.advance(INTERVAL_MS)
   t.equal(peer.transport.terminated, false)
   server.clock.advance(INTERVAL_MS)
-  t.equal(peer.transport.terminated, true, 'and then it is silent')
+  t.equal(peer.transport.terminated, true, 'its silence counts afterwards')
 })
 
-t.test('a reader of one long message lives as long as its pongs come', async (t) => {
+t.test('a client that reads one long message stays alive while it answers pings', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   server.heartbeat.start()
-  // The kernel takes all of it at once, and the reader needs minutes.
+  // The kernel takes all of it at once, and the client needs minutes to read it.
   await server.manager.notifyAIComplete('s', { note: 'x'.repeat(1_000_000) })
   server.clock.tick()
   const pings = peer.transport.pings.length
@@ -157,7 +157,7 @@ t.test('a reader of one long message lives as long as its pongs come', async (t)
   t.equal(peer.transport.terminated, false)
 })
 
-t.test('a reader that takes nothing for too long is closed as a slow one', async (t) => {
+t.test('a client that reads nothing for too long is closed as a slow consumer', async (t) => {
   const server = createServer({ delivery: { stallTimeoutMs: 60_000 } })
   const peer = await server.connect({ sessionId: 's' })
   server.heartbeat.start()
@@ -170,11 +170,11 @@ t.test('a reader that takes nothing for too long is closed as a slow one', async
   t.equal(server.pool.queuedBytes, 0, 'its memory is free at once')
   t.match(server.manager.getMetrics(), { slowConsumers: 1, closes: { slowConsumer: 1 } })
   server.clock.advance(2_000)
-  t.equal(peer.transport.terminated, true, 'and it is not waited for')
+  t.equal(peer.transport.terminated, true, 'it is terminated at once')
   t.equal(server.connections.size, 0)
 })
 
-t.test('once stopped it does nothing more', async (t) => {
+t.test('does nothing after stop', async (t) => {
   t.test('before its timer', async (t) => {
     const server = createServer()
     const peer = await server.connect()
@@ -214,7 +214,7 @@ t.test('round trips', async (t) => {
     peer.pong()
     t.equal(server.manager.getMetrics().averageLatency, 40)
     peer.pong()
-    t.equal(server.manager.getMetrics().averageLatency, 40, 'one answer tells one')
+    t.equal(server.manager.getMetrics().averageLatency, 40, 'one pong gives one round trip')
     server.clock.advance(INTERVAL_MS - 40)
     server.clock.advance(20)
     peer.pong()
@@ -230,7 +230,7 @@ t.test('round trips', async (t) => {
     server.clock.advance(INTERVAL_MS)
     t.equal(peer.transport.pings.length, 2)
     peer.pong(peer.transport.pings[0])
-    t.equal(server.manager.getMetrics().averageLatency, 0, 'a late answer to an older one says nothing')
+    t.equal(server.manager.getMetrics().averageLatency, 0, 'a late pong for an older ping does not count')
     server.clock.advance(10)
     peer.pong()
     t.equal(server.manager.getMetrics().averageLatency, 10)
@@ -247,11 +247,11 @@ t.test('round trips', async (t) => {
     server.clock.advance(40)
     peer.pong()
     t.equal(server.counters.averageLatency, 0)
-    t.equal(peer.connection.isAlive, true, 'but it lives')
+    t.equal(peer.connection.isAlive, true, 'but it is alive')
   })
 })
 
-t.test('nobody is asked for what it can\'t answer', async (t) => {
+t.test('a transport without pings is never pinged', async (t) => {
   const server = createServer()
   const transport = new FakeTransport()
   delete transport.ping
@@ -264,7 +264,7 @@ t.test('nobody is asked for what it can\'t answer', async (t) => {
   t.equal(server.connections.size, 0)
 })
 
-t.test('a connection that has gone is pinged no more', async (t) => {
+t.test('a removed connection is no longer pinged', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   server.heartbeat.start()

@@ -8,21 +8,21 @@ import { createFarServer, createServer, type Peer, type TestServer } from '../..
 import type { Message } from '../../support/ws-client.js'
 import type { Action, Identity } from '../../../lib/connections/identity.js'
 
-// Random clients, held against one rule: what a client was told it follows is what it follows, on every side.
+// Random clients, checked against one rule: the subscriptions that a client was told about are the real ones, on every side.
 
-/** What a client may conclude from an answer about what it follows. */
+/** Applies a reply to the subscriptions that a client knows about. */
 function conclude (followed: Set<string>, { type, code, sessionId, request }: Message): void {
   if (type === 'subscribed') followed.add(sessionId as string)
   else if (type === 'unsubscribed' && sessionId === undefined) followed.clear()
-  // The same code refuses a cancel, which changes nothing of this.
+  // The same code refuses a cancel, which does not change subscriptions.
   else if (type === 'unsubscribed' || (code === 'forbidden' && request === 'subscribe')) followed.delete(sessionId as string)
 }
 
-/** What an error's `request` must say about what was sent. */
+/** The `request` that an error must have for a message. */
 function requestIn (bytes: Buffer, isBinary: boolean, code: string): string | undefined {
   if (isBinary || ['invalid_json', 'unknown_type'].includes(code)) return undefined
   const { type } = (JSON.parse(bytes.toString()) ?? {}) as { type?: unknown }
-  // What is refused as a message, and not for its list of sessions, has no type.
+  // An error for an invalid message, rather than for its list of sessions, has no request.
   return typeof type === 'string' ? type : undefined
 }
 
@@ -38,17 +38,17 @@ const valid = fc.oneof(
   fc.constant({ type: 'ping' }),
   fc.record({ type: fc.constantFrom('subscribe', 'unsubscribe', 'cancel', '__proto__'), sessionId }),
   fc.constant({ type: 'unsubscribe' }),
-  // Of one entry, so that it is answered once.
+  // With one entry, so that it gets one reply.
   sessionId.map((sessionId) => ({ type: 'subscribe', sessions: [{ sessionId }] })),
   sessionId.map((sessionId) => ({ type: 'unsubscribe', sessions: [sessionId] })),
   fc.record({ type: fc.constantFrom('subscribe', 'unsubscribe'), sessions: fc.constantFrom(null, 5, 'a', [], {}, [null], [5], [['a']]) })
 )
 
-/** A valid message in which a few fields are something else. */
+/** A valid message in which a few fields are replaced. */
 const misfit = fc.tuple(valid, fc.dictionary(fc.constantFrom('type', 'sessionId', 'since', '__proto__', 'constructor'), fc.jsonValue(), { maxKeys: 2 }))
   .map(([message, more]) => JSON.stringify({ ...message, ...more }))
 
-/** A valid message's text in which a few characters are something else. */
+/** The text of a valid message in which a few characters are replaced. */
 const garbled = fc.tuple(valid, fc.array(fc.tuple(fc.nat(200), fc.nat(3), fc.string({ unit: 'binary', maxLength: 3 })), { maxLength: 4 }))
   .map(([message, edits]) => edits.reduce((text, [at, count, inserted]) => {
     const from = at % (text.length + 1)
@@ -63,7 +63,7 @@ const data = fc.oneof(
   { weight: 3, arbitrary: garbled.map((text) => Buffer.from(text)) }
 )
 
-t.test('whatever bytes come, each is answered once, with a message of the protocol, and the connection\'s state is as told', async () => {
+t.test('any input gets one valid reply, and the connection\'s state matches the replies', async () => {
   const input = fc.array(fc.tuple(data, fc.nat(19)), { minLength: 1, maxLength: 20 })
   await fc.assert(fc.asyncProperty(input, async (sent) => {
     const server = createServer({ limits: { burst: Infinity, sessionsPerConnection: 3 } })
@@ -86,7 +86,7 @@ t.test('whatever bytes come, each is answered once, with a message of the protoc
   }), { numRuns: 500 })
 })
 
-t.test('with a hook of the app\'s own each is answered at most once, and only unknown types reach it', async () => {
+t.test('with onMessage, each message gets at most one reply, and only unknown types reach the hook', async () => {
   await fc.assert(fc.asyncProperty(fc.array(data, { maxLength: 20 }), fc.array(fc.constantFrom('false', 'nothing', 'throw', 'reject')), async (sent, answers) => {
     let at = 0
     let known = 0
@@ -110,7 +110,7 @@ t.test('with a hook of the app\'s own each is answered at most once, and only un
   }), { numRuns: 100 })
 })
 
-t.test('however permission, the broker, revocations and the client\'s changes of mind interleave, it is told the truth', async () => {
+t.test('replies are true for every interleaving of permissions, the broker, revocations and requests', async () => {
   const session = fc.constantFrom('a', 'b')
   const step = fc.oneof(
     fc.record({ do: fc.constant('subscribe' as const), session }),
@@ -124,7 +124,7 @@ t.test('however permission, the broker, revocations and the client\'s changes of
   )
   await fc.assert(fc.asyncProperty(fc.array(fc.tuple(step, fc.boolean()), { minLength: 3, maxLength: 25 }), async (steps) => {
     const { hook, calls } = handHook<[Identity, Action], boolean>()
-    // So few at once that some requests wait for their turn.
+    // A small budget, so that some requests wait.
     const server = createFarServer({ authorize: hook, limits: { sessionsPerConnection: 2, subscribesPerSecond: 1 } })
     const { broker } = server
     const peer = await server.connect({ userId: 'u' })
@@ -170,7 +170,7 @@ t.test('however permission, the broker, revocations and the client\'s changes of
       if (!listen()) return false
     }
     await turn()
-    const isDeciding = (): boolean => [...peer.connection.subscriptions.values()].some(({ asking }) => asking)
+    const isDeciding = (): boolean => [...peer.connection.subscriptions.values()].some(({ pending }) => pending)
     // Each request costs at most one decision, so this ends.
     for (let left = 0; calls.length > 0 || broker.waiting.length > 0 || isDeciding(); left++) {
       if (left > 4 * requests) return false
@@ -180,6 +180,6 @@ t.test('however permission, the broker, revocations and the client\'s changes of
       await turn()
     }
     return listen() && [...followed].every((sessionId) => wanted.has(sessionId)) && isTrue(followed, server, peer, ['a', 'b']) &&
-      [...peer.connection.subscriptions.values()].every(({ asking, joined, waiting }) => !asking && joined && waiting === undefined)
+      [...peer.connection.subscriptions.values()].every(({ pending, joined, queued }) => !pending && joined && queued === undefined)
   }), { numRuns: 300 })
 })

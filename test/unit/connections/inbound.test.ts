@@ -7,18 +7,18 @@ import { createServer } from '../../support/server.js'
 
 const custom = { type: 'cursor', x: 1 }
 
-t.test('what a client may say', async (t) => {
+t.test('the messages of the protocol', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   t.strictSame(peer.ask({ type: 'ping' }), [{ type: 'pong', timestamp: new Date(server.clock.now()).toISOString() }])
   t.match(peer.ask({ type: 'ping', sessionId: 5, more: {} }), [{ type: 'pong' }], 'further fields don\'t matter')
   t.match(peer.ask({ type: 'subscribe', sessionId: 's' }), [{ type: 'subscribed', sessionId: 's' }])
   t.match(peer.ask({ type: 'unsubscribe' }), [{ type: 'unsubscribed' }])
-  t.match(peer.ask('\ufeff{"type":"ping"}'), [{ type: 'pong' }], 'a byte order mark is no reason to refuse')
+  t.match(peer.ask('\ufeff{"type":"ping"}'), [{ type: 'pong' }], 'a byte order mark is accepted')
   t.equal(server.counters.received, 5)
 })
 
-t.test('what is answered with an error, and changes nothing', async (t) => {
+t.test('invalid messages get an error and change nothing', async (t) => {
   const subscribeTo = (sessionId: unknown): string => JSON.stringify({ type: 'subscribe', sessionId })
   const bad: Record<string, [code: string, message: string | object, isBinary?: boolean]> = {
     'nothing': ['invalid_json', ''],
@@ -69,11 +69,11 @@ t.test('what is answered with an error, and changes nothing', async (t) => {
     t.strictSame(peer.connection.sessionIds, ['mine'], what)
   }
   t.equal(server.counters.received, Object.keys(bad).length, 'they count as received')
-  t.equal(peer.transport.closedWith, undefined, 'and the connection stays')
+  t.equal(peer.transport.closedWith, undefined, 'and the connection stays open')
   t.notOk('admin' in {}, 'no prototype was touched')
 })
 
-t.test('ids are taken up to their limit, and as they are', async (t) => {
+t.test('ids are accepted up to their limit, unchanged', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   for (const sessionId of ['x', ' ', 'x'.repeat(256), '__proto__', 'constructor', 'toString', 'Zoë', '🎨', 'a/b?c#d', '0']) {
@@ -89,7 +89,7 @@ t.test('a long type is shown shortened', async (t) => {
   t.ok((answer!.message as string).length < 200)
 })
 
-t.test('after the rate limit nothing is taken any more', async (t) => {
+t.test('after the rate limit, no message is handled', async (t) => {
   const server = createServer({ limits: { burst: 2, messagesPerSecond: 1 } })
   const peer = await server.connect()
   for (let i = 0; i < 5; i++) peer.send({ type: 'ping' })
@@ -98,7 +98,7 @@ t.test('after the rate limit nothing is taken any more', async (t) => {
   t.same(peer.transport.closedWith, { code: 4001, reason: 'Rate limit exceeded' })
 })
 
-t.test('bad messages count against the rate too', async (t) => {
+t.test('invalid messages count for the rate limit too', async (t) => {
   const server = createServer({ limits: { burst: 3 } })
   const peer = await server.connect()
   for (let i = 0; i < 4; i++) peer.send('nonsense')
@@ -106,7 +106,7 @@ t.test('bad messages count against the rate too', async (t) => {
 })
 
 t.test('onMessage', async (t) => {
-  t.test('is given the message and the client, and answers as it likes', async (t) => {
+  t.test('gets the message and the client, and may reply', async (t) => {
     const seen: Array<[UnknownMessage, Client]> = []
     const server = createServer({ onMessage: (message, client) => { seen.push([message, client]) } })
     const peer = await server.connect({ userId: 'u', sessionId: 's' })
@@ -115,7 +115,7 @@ t.test('onMessage', async (t) => {
     t.match(seen[0]![1], { id: peer.connection.id, userId: 'u', identity: { userId: 'u' }, sessionIds: ['s'] })
   })
 
-  t.test('is not asked about the protocol\'s own messages', async (t) => {
+  t.test('is not called for messages of the protocol', async (t) => {
     const server = createServer({ onMessage: () => { t.fail('asked') } })
     const peer = await server.connect()
     for (const message of [{ type: 'ping' }, { type: 'subscribe' }, { type: 'unsubscribe' }, {}, []]) peer.ask(message)
@@ -143,14 +143,14 @@ t.test('onMessage', async (t) => {
       peer.send(custom)
       await turn()
       t.match(peer.take(), code === undefined ? [] : [{ type: 'error', code }])
-      t.match(peer.ask({ type: 'ping' }), [{ type: 'pong' }], 'and the connection goes on')
+      t.match(peer.ask({ type: 'ping' }), [{ type: 'pong' }], 'and the connection continues')
       const logged = server.log.entries.filter(({ level }) => level === 'error')
       if (code === 'internal_error') t.match(logged, [{ message: 'onMessage failed', fields: { type: 'cursor', clientId: peer.connection.id } }])
       else t.strictSame(logged, [])
     })
   }
 
-  t.test('never settles: nobody waits for it', async (t) => {
+  t.test('may never settle', async (t) => {
     const { hook } = handHook<[UnknownMessage, Client], unknown>()
     const peer = await createServer({ onMessage: hook }).connect()
     peer.send(custom)
@@ -158,7 +158,7 @@ t.test('onMessage', async (t) => {
     t.match(peer.ask({ type: 'ping' }), [{ type: 'pong' }])
   })
 
-  t.test('settles after its client has gone: nobody is told, and nothing counted as told', async (t) => {
+  t.test('settles after a disconnect: no error is sent or counted', async (t) => {
     const { hook, calls } = handHook<[UnknownMessage, Client], unknown>()
     const server = createServer({ onMessage: hook })
     const peer = await server.connect()
@@ -183,11 +183,11 @@ t.test('onMessage', async (t) => {
   })
 })
 
-t.test('who is closing is heard no more', async (t) => {
+t.test('messages of a closing connection are ignored', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   server.connections.close(peer.connection, 'restart')
   t.strictSame(peer.ask({ type: 'ping' }), [])
-  server.inbound.unasked(peer.connection)
+  server.inbound.unsolicited(peer.connection)
   t.equal(server.counters.received, 0)
 })

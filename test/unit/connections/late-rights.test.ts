@@ -8,7 +8,7 @@ import type { Broker } from '../../../lib/streams/broker.js'
 const HOUR_MS = 3_600_000
 const cancel = { type: 'cancel', sessionId: 's', jobId: 'j' }
 
-/** What can happen to a client while the app or the broker is thinking, and what it is then told. */
+/** Events that end a client's right while a hook or the broker is pending, and the reply that it then gets. */
 const meanwhile: Record<string, (server: TestServer<Broker>, peer: Peer) => unknown> = {
   'it left': (_server, peer) => { peer.leave() },
   'it was closed': (server, peer) => { server.connections.close(peer.connection, 'rateLimited') },
@@ -45,12 +45,12 @@ t.test('a cancel is not carried out', async (t) => {
       await happen(server, peer)
       server.broker.answer('currentJob session:s')
       await turn()
-      t.strictSame(server.broker.waiting, [], 'no node is told')
+      t.strictSame(server.broker.waiting, [], 'no node gets the cancel')
       t.equal(signal.aborted, false)
     })
   }
 
-  t.test('though one of another user, or in another session, is', async (t) => {
+  t.test('a revocation of another user or session has no effect', async (t) => {
     const { hook, calls } = handHook<unknown[], boolean>()
     const server = createServer({ allowCancel: true, authorize: hook })
     const peer = await server.connect({ userId: 'u' })
@@ -64,7 +64,7 @@ t.test('a cancel is not carried out', async (t) => {
     t.equal(signal.aborted, true)
   })
 
-  t.test('and the next one is decided anew', async (t) => {
+  t.test('the next request is decided independently', async (t) => {
     const { hook, calls } = handHook<unknown[], boolean>()
     const server = createServer({ allowCancel: true, authorize: hook })
     const peer = await server.connect({ userId: 'u' })
@@ -99,7 +99,7 @@ t.test('a subscribe is not carried out', async (t) => {
       server.broker.answer('join session:s')
       await turn()
     }
-    t.strictSame(server.broker.waiting, [], 'the broker is asked for nothing more')
+    t.strictSame(server.broker.waiting, [], 'the broker is not called again')
     t.notOk(peer.take().some(({ type }) => type === 'subscribed'))
     t.notMatch(peer.transport.texts.join(), /secret/)
     t.equal(server.hub.count('session:s'), 0)
@@ -115,7 +115,7 @@ t.test('a subscribe is not carried out', async (t) => {
   }
 })
 
-t.test('a newcomer whose identity expires on its way gets no message at all', async (t) => {
+t.test('a client whose identity expires during the handshake gets no message', async (t) => {
   const server = createFarServer()
   void server.manager.notifyAIStart('s', { prompt: 'secret' })
   server.broker.answer()
@@ -130,7 +130,7 @@ t.test('a newcomer whose identity expires on its way gets no message at all', as
   t.equal(server.connections.size, 0)
 })
 
-t.test('what a client says after its identity has expired is not heard, though its timer is late', async (t) => {
+t.test('messages after the expiry are ignored, even if the timer is late', async (t) => {
   const heard: unknown[] = []
   const server = createServer({ onMessage: (message) => { heard.push(message) } })
   const peer = await server.connect({ userId: 'u', expiresAt: server.clock.now() + HOUR_MS })
@@ -138,11 +138,11 @@ t.test('what a client says after its identity has expired is not heard, though i
   t.strictSame(peer.ask({ type: 'mine' }), [])
   t.strictSame(heard, [])
   t.equal(peer.transport.closedWith?.code, 4002)
-  server.inbound.unasked(peer.connection)
+  server.inbound.unsolicited(peer.connection)
   t.equal(server.counters.received, 0)
 })
 
-t.test('what the app says late to a client whose identity has expired is not sent', async (t) => {
+t.test('the app can\'t send to a client after its expiry', async (t) => {
   for (const outcome of ['false', 'rejects', 'sends']) {
     const { hook, calls } = handHook<unknown[], unknown>()
     const server = createServer({

@@ -4,14 +4,14 @@ import { createServer } from '../../support/server.js'
 
 const settings = { messagesPerSecond: 10, burst: 5, sessionsPerConnection: 3 }
 
-/** How many messages pass at this moment. */
+/** Number of messages that pass now. */
 function passing (limit: RateLimit, now: number): number {
   let passed = 0
   while (passed < 1000 && limit.take(now)) passed++
   return passed
 }
 
-t.test('a burst passes at once, and then the long run\'s rate', async (t) => {
+t.test('a burst passes at once, then messagesPerSecond', async (t) => {
   const limit = new RateLimit(settings, 0)
   t.equal(passing(limit, 0), 5)
   t.equal(passing(limit, 99), 0)
@@ -19,13 +19,13 @@ t.test('a burst passes at once, and then the long run\'s rate', async (t) => {
   t.equal(passing(limit, 400), 3)
 })
 
-t.test('a long silence saves up no more than a burst', async (t) => {
+t.test('a long silence saves up at most a burst', async (t) => {
   const limit = new RateLimit(settings, 0)
   passing(limit, 0)
   t.equal(passing(limit, 3_600_000), 5)
 })
 
-t.test('the first requests to follow are free, as many as there may be sessions', async (t) => {
+t.test('the first sessionsPerConnection subscribes are free', async (t) => {
   const limit = new RateLimit(settings, 0)
   for (let i = 0; i < 4; i++) {
     t.ok(limit.take(0))
@@ -34,7 +34,7 @@ t.test('the first requests to follow are free, as many as there may be sessions'
   t.equal(passing(limit, 0), 4, 'the fourth was counted')
 })
 
-t.test('a fraction of a session makes no endless number of free requests', async (t) => {
+t.test('a fractional limit gives a finite number of free subscribes', async (t) => {
   const limit = new RateLimit({ ...settings, sessionsPerConnection: 2.5 }, 0)
   for (let i = 0; i < 4; i++) {
     t.ok(limit.take(0))
@@ -48,7 +48,7 @@ t.test('Infinity means no limit', async (t) => {
   t.equal(passing(new RateLimit({ ...settings, burst: Infinity }, 0), 0), 1000)
 })
 
-t.test('a client that returns follows everything again at once, and has its burst still', async (t) => {
+t.test('a client can resubscribe to all sessions after a reconnect, and still has its burst', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: 100, burst: 10, messagesPerSecond: 1 } })
   const peer = await server.connect()
   for (let i = 0; i < 100; i++) t.match(peer.ask({ type: 'subscribe', sessionId: `s${i}` }), [{ type: 'subscribed' }])
@@ -58,7 +58,7 @@ t.test('a client that returns follows everything again at once, and has its burs
   t.equal(peer.transport.closedWith?.code, 4001)
 })
 
-t.test('thousands of requests to follow are a flood', async (t) => {
+t.test('thousands of subscribes exceed the limit', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   for (let i = 0; i < 5_000; i++) peer.send({ type: 'subscribe', sessionId: `s${i}` })
@@ -70,23 +70,23 @@ t.test('thousands of requests to follow are a flood', async (t) => {
   t.same(peer.transport.closedWith, { code: 4001, reason: 'Rate limit exceeded' })
 })
 
-t.test('a flood of ping frames is one too', async (t) => {
+t.test('ping frames count too', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
-  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unsolicited(peer.connection)
   t.strictSame(peer.take(), [])
-  for (let i = 0; i < 10; i++) server.inbound.unasked(peer.connection)
+  for (let i = 0; i < 10; i++) server.inbound.unsolicited(peer.connection)
   t.match(peer.take(), [{ type: 'error', code: 'rate_limited' }])
   t.equal(peer.transport.closedWith?.code, 4001)
   t.strictSame(server.counters.closes, { rateLimited: 1 }, 'counted once')
   t.strictSame(server.counters.errors, { rate_limited: 1 })
 })
 
-t.test('and so is a flood of pongs that no ping asked for; those that answer a ping cost nothing', async (t) => {
+t.test('unsolicited pongs count too, and answers to pings are free', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
   const pong = (): void => {
-    if (!server.heartbeat.pong(peer.connection, Buffer.from('any'))) server.inbound.unasked(peer.connection)
+    if (!server.heartbeat.pong(peer.connection, Buffer.from('any'))) server.inbound.unsolicited(peer.connection)
   }
   for (let i = 0; i < 100; i++) {
     peer.connection.subscriber.outbox.ping(Buffer.from('any'))

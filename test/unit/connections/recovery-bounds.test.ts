@@ -4,7 +4,7 @@ import { Reader } from '../../support/reader.js'
 import { createServer } from '../../support/server.js'
 import type { Message } from '../../support/ws-client.js'
 
-t.test('the past is no sign of a slow reader, however much it is', async (t) => {
+t.test('a replay of any size does not make a slow consumer', async (t) => {
   const server = createServer()
   for (const jobId of ['a', 'b', 'c']) {
     await server.manager.notifyAIStart('s', {}, { jobId })
@@ -23,19 +23,19 @@ t.test('the past is no sign of a slow reader, however much it is', async (t) => 
   t.same(['a', 'b', 'c'].map((jobId) => reader.text(jobId).length), [700_000, 700_000, 700_000])
   t.equal(reader.view('session:s').messages.length, 1)
 
-  t.test('but afterwards the bound is the bound', async (t) => {
+  t.test('but live messages after it do', async (t) => {
     for (let n = 0; n < 3; n++) await server.manager.broadcastToSession('s', { type: 'note', text: 'x'.repeat(700_000) })
     server.clock.tick()
     t.match(transport.closedWith, { code: 4000 })
   })
 
-  t.test('and who asks for it again and again without reading is one', async (t) => {
+  t.test('and so do repeated requests for it without reading', async (t) => {
     const greedy = await server.connect({ sessionId: 's', transport: Object.assign(new FakeTransport(), { stalled: true }) })
     for (let n = 0; n < 3; n++) greedy.send({ type: 'subscribe', sessionId: 's' })
     server.clock.tick()
     t.equal(greedy.transport.closedWith, undefined)
     t.ok(server.pool.queuedBytes < 20_000, `${server.pool.queuedBytes} bytes wait: what was not made yet costs nothing`)
-    // At the rate that it may ask at, and as fast as it is sent the past.
+    // At the maximum rate of requests and of replays.
     for (let n = 0; n < 2_000 && greedy.transport.closedWith === undefined; n++) {
       server.clock.advance(1_000)
       greedy.send({ type: 'subscribe', sessionId: 's' })
@@ -45,7 +45,7 @@ t.test('the past is no sign of a slow reader, however much it is', async (t) => 
   })
 })
 
-t.test('so many streamed jobs end while a reader is away that their texts are not remembered: it is told', async (t) => {
+t.test('a client is told if more streamed jobs ended during its absence than are remembered', async (t) => {
   const server = createServer()
   const first = await server.connect({ sessionId: 's' })
   const { epoch } = JSON.parse(first.transport.texts[0]!) as Message & { epoch: string }
@@ -64,10 +64,10 @@ t.test('so many streamed jobs end while a reader is away that their texts are no
   t.match(present, [{ type: 'ai_progress', jobId: '33', progress: { delta: 'text' } }, { type: 'ai_complete', jobId: '33' }])
   const [recovered, ...missed] = await greet(1)
   t.match(recovered, { recovered: true, replaying: 64 })
-  t.equal(missed.filter(({ type }) => type === 'ai_progress').length, 32, 'each end has its text before it')
+  t.equal(missed.filter(({ type }) => type === 'ai_progress').length, 32, 'each end follows its text')
 })
 
-t.test('jobs without text are forgotten without a loss', async (t) => {
+t.test('jobs without text are forgotten without loss', async (t) => {
   const server = createServer()
   const { epoch } = await server.manager.notifyAIComplete('s', {}, { jobId: '0' }) as { epoch: string }
   for (let n = 1; n <= 40; n++) await server.manager.notifyAIComplete('s', {}, { jobId: `${n}` })

@@ -12,7 +12,7 @@ import {
 } from '../../support/recovery-model.js'
 import type { Message } from '../../support/ws-client.js'
 
-// The recovery protocol, as commands that are carried out on a server and beside it on a model of what every reader must
+// The recovery protocol, as commands that run on a server and on a model of what every client must
 // see. The reader is written from the protocol and knows its own rules: a double, a gap or a false count is its fault to find.
 
 type Command = fc.AsyncCommand<Model, Real>
@@ -161,7 +161,7 @@ class Leave implements Command {
   toString = (): string => `${this.which} leaves b`
 }
 
-/** A socket that breaks. What was on its way arrives in part, in the middle of a replay too. */
+/** A broken socket. Only a part of the data in flight arrives, even during a replay. */
 function drop (model: Model, each: ModelReader, fraction: number): void {
   read(each, fraction)
   const closed = each.peer!.transport.closedWith
@@ -196,7 +196,7 @@ class Drop implements Command {
   toString = (): string => `${this.which} drops, with ${this.fraction} of what was on its way`
 }
 
-/** Comes back, and drops at once, having read a part of what it was sent. */
+/** Reconnects, and disconnects again after reading a part of the replay. */
 class Glimpse implements Command {
   readonly which: number
   readonly fraction: number
@@ -266,7 +266,7 @@ class Read implements Command {
   toString = (): string => `${this.which} reads again`
 }
 
-/** Time in which nothing happens. */
+/** Idle time. */
 class Wait implements Command {
   readonly long: boolean
 
@@ -286,7 +286,7 @@ class Wait implements Command {
   toString = (): string => this.long ? 'a day' : 'a while'
 }
 
-/** The sessions of others need all of the room: for their messages, or for the state of their jobs. */
+/** Other sessions fill the history, with messages or with the state of jobs. */
 class Press implements Command {
   readonly hard: boolean
 
@@ -348,10 +348,10 @@ const commands = fc.commands<Model, Real, false>([
   fc.constant(new Restart())
 ], { maxCommands: 60, size: 'max' })
 
-t.test('the model\'s sequence and the reader\'s are equal, always; who could not be recovered was told why', async (t) => {
+t.test('the client always sees the model\'s messages, or a recovery failure with a reason', async (t) => {
   const happened = new Set<string>()
   const all = ['new', 'expired', 'restarted', 'overflow', 'recovered', 'nothing missed', 'dropped in the middle of a replay', 'a slow reader']
-  // Some of it is rare: then there is another lot.
+  // Some outcomes are rare, so more runs follow until each was seen.
   for (let lot = 0; lot < 10 && (lot === 0 || all.some((each) => !happened.has(each))); lot++) {
     await fc.assert(fc.asyncProperty(commands, async (steps) => {
       await fc.asyncModelRun(() => {

@@ -5,7 +5,7 @@ import { ConnectionEstablished, type ConnectionLimits } from '../../../lib/proto
 import { connectionLimits } from '../../../lib/connections/replies.js'
 import { createServer } from '../../support/server.js'
 
-t.test('a client is told what it may do', async (t) => {
+t.test('a client gets its limits', async (t) => {
   const told = async (limits: Partial<Limits>, maxPayload?: number): Promise<unknown> => {
     const server = createServer({ limits, ...(maxPayload !== undefined && { maxPayload }) })
     const handshake = server.arrive()
@@ -22,14 +22,14 @@ t.test('a client is told what it may do', async (t) => {
     'what is without a limit is left out')
 })
 
-t.test('the bytes of a message are told as ws counts them', async (t) => {
+t.test('the limit of a message\'s bytes is the one of ws', async (t) => {
   const told = (maxPayload: number | undefined): ConnectionLimits => connectionLimits(defaults.limits, maxPayload)
   for (const endless of [undefined, 0, 0.5, Infinity, 2 ** 31, 2 ** 32]) t.notOk('messageBytes' in told(endless), String(endless))
   t.equal(told(10.9).messageBytes, 10)
   t.equal(told(2 ** 31 - 1).messageBytes, 2 ** 31 - 1)
 })
 
-t.test('a fraction of a session is told as the sessions that may be followed, one by one or together', async (t) => {
+t.test('a fractional session limit is announced as the real number of sessions', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: 2.5 } })
   t.equal(connectionLimits({ ...defaults.limits, sessionsPerConnection: 2.5 }).sessions, 3)
   const peer = await server.connect()

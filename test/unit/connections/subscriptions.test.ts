@@ -37,13 +37,13 @@ t.test('authorize', async (t) => {
       const subscriptions = got[0]!.type === 'subscribed'
       t.strictSame(peer.connection.sessionIds, subscriptions ? ['s'] : [])
       t.equal(server.hub.count('session:s'), subscriptions ? 1 : 0)
-      t.equal(peer.connection.subscriptions.size, subscriptions ? 1 : 0, 'nothing of a refusal is kept')
-      t.equal(server.clock.pending, 0, 'no deadline is left')
+      t.equal(peer.connection.subscriptions.size, subscriptions ? 1 : 0, 'a refusal leaves no state')
+      t.equal(server.clock.pending, 0, 'no timeout is left')
       if (got[0]!.code === 'unavailable') t.ok(server.logged.includes('error: authorize failed: access refused'))
     })
   }
 
-  t.test('is told who asks for what', async (t) => {
+  t.test('gets the identity and the action', async (t) => {
     const { hook, calls } = handAuthorize()
     const server = createServer({ authorize: hook })
     const peer = await server.connect({ userId: 'u' })
@@ -52,7 +52,7 @@ t.test('authorize', async (t) => {
     t.equal(calls[0]!.args[0], peer.connection.identity)
   })
 
-  t.test('that never settles means no for now', async (t) => {
+  t.test('that never settles makes the request unavailable', async (t) => {
     const { hook, calls } = handAuthorize()
     const server = createServer({ authorize: hook, limits: { authTimeoutMs: 5_000 } })
     const peer = await server.connect()
@@ -66,12 +66,12 @@ t.test('authorize', async (t) => {
     t.ok(server.logged.includes('warn: authorize did not settle in time: access refused'))
     calls[0]!.answer(true)
     await turn()
-    t.strictSame(peer.take(), [], 'what it says later is not heard')
+    t.strictSame(peer.take(), [], 'a late result is ignored')
     t.strictSame(peer.connection.sessionIds, [])
   })
 })
 
-t.test('one connection follows many sessions, the latest asked for last', async (t) => {
+t.test('one connection has many subscriptions, the latest last', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 'a' })
   peer.ask({ type: 'subscribe', sessionId: 'b' })
@@ -84,7 +84,7 @@ t.test('one connection follows many sessions, the latest asked for last', async 
   t.match(peer.take(), [{ sessionId: 'b' }, { sessionId: 'a' }])
 })
 
-t.test('following twice is following once', async (t) => {
+t.test('a repeated subscribe adds no second subscription', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   for (let i = 0; i < 3; i++) t.match(peer.ask(subscribe), [{ type: 'subscribed', sessionId: 's' }])
@@ -113,13 +113,13 @@ t.test('unsubscribe', async (t) => {
     t.equal((await server.manager.broadcastToUser('u', { type: 'note' })).recipients, 1)
   })
 
-  t.test('of what is not followed is answered too', async (t) => {
+  t.test('is answered without a subscription too', async (t) => {
     const peer = await createServer().connect()
     t.match(peer.ask({ type: 'unsubscribe', sessionId: 'never' }), [{ type: 'unsubscribed', sessionId: 'never' }])
     t.match(peer.ask({ type: 'unsubscribe' }), [{ type: 'unsubscribed' }])
   })
 
-  t.test('lets what was sent before arrive, and nothing after', async (t) => {
+  t.test('does not affect messages sent before, and stops later ones', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     void server.manager.notifyAIStart('s', {})
@@ -128,7 +128,7 @@ t.test('unsubscribe', async (t) => {
     t.match(peer.take(), [{ type: 'ai_start' }, { type: 'unsubscribed' }])
   })
 
-  t.test('overtakes a subscribe that is being decided', async (t) => {
+  t.test('cancels a subscribe during authorize', async (t) => {
     const { hook, calls } = handAuthorize()
     const server = createServer({ authorize: hook })
     const peer = await server.connect()
@@ -140,7 +140,7 @@ t.test('unsubscribe', async (t) => {
     t.equal(server.hub.count('session:s'), 0)
   })
 
-  t.test('overtakes a subscribe that the broker has not answered', async (t) => {
+  t.test('cancels a subscribe whose join is in flight', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     peer.send(subscribe)
@@ -152,7 +152,7 @@ t.test('unsubscribe', async (t) => {
     t.equal(server.hub.count('session:s'), 0)
   })
 
-  t.test('overtakes all of them, however often it was asked', async (t) => {
+  t.test('cancels all pending requests for a session', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     for (let i = 0; i < 3; i++) peer.send(subscribe)
@@ -164,7 +164,7 @@ t.test('unsubscribe', async (t) => {
     t.equal(peer.connection.subscriptions.size, 0)
   })
 
-  t.test('and then another subscribe: the latest word counts', async (t) => {
+  t.test('followed by another subscribe: the latest request counts', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     peer.send(subscribe)
@@ -180,7 +180,7 @@ t.test('unsubscribe', async (t) => {
     t.strictSame(peer.connection.sessionIds, ['s'])
   })
 
-  t.test('and then another subscribe, which the failure of the first does not touch', async (t) => {
+  t.test('followed by another subscribe: a failure of the first does not affect it', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     peer.send(subscribe)
@@ -197,14 +197,14 @@ t.test('unsubscribe', async (t) => {
   })
 })
 
-t.test('requests that come while one is decided are decided together, and each is answered', async (t) => {
+t.test('requests that arrive during authorize share one later call, and each gets a reply', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook })
   const peer = await server.connect()
   for (const answers of [[true, true], [true, false], [false, true], [false, false]]) {
     const asked = calls.length
     for (let i = 0; i < 4; i++) peer.send(subscribe)
-    t.equal(calls.length, asked + 1, 'the first is asked at once')
+    t.equal(calls.length, asked + 1, 'the first one is authorized at once')
     for (const [at, answer] of answers.entries()) {
       calls[asked + at]!.answer(answer)
       await turn()
@@ -217,7 +217,7 @@ t.test('requests that come while one is decided are decided together, and each i
   }
 })
 
-t.test('of requests that come while one is decided, the newest says where the client is', async (t) => {
+t.test('the newest of the queued requests has the client\'s position', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook })
   const { epoch } = await server.manager.broadcastToSession('s', { type: 'note', n: 1 })
@@ -233,23 +233,23 @@ t.test('of requests that come while one is decided, the newest says where the cl
   t.match(peer.take(), [answer, answer, answer, { type: 'note', n: 4 }, { type: 'note', n: 5 }], 'it is replayed once')
 })
 
-t.test('however many requests come while one is decided, one of them is kept', async (t) => {
+t.test('only one of many queued requests is kept', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook, limits: { burst: 1e6 } })
   const peer = await server.connect()
   const have = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`job_${at}`, at]))
   for (let i = 0; i < 1_000; i++) peer.send({ ...subscribe, have })
   const follow = peer.connection.subscriptions.get('s')!
-  t.match(follow.waiting, { count: 999, request: { have: new Map(Object.entries(have)) } })
-  t.strictSame(Object.keys(follow), ['asking', 'joined', 'waiting'])
+  t.match(follow.queued, { count: 999, request: { have: new Map(Object.entries(have)) } })
+  t.strictSame(Object.keys(follow), ['pending', 'joined', 'queued'])
   peer.ask({ type: 'unsubscribe' })
   calls[0]!.answer(true)
   await turn()
   t.equal(calls.length, 1)
-  t.strictSame(peer.take(), [], 'an unsubscribe ends all of them')
+  t.strictSame(peer.take(), [], 'an unsubscribe cancels all of them')
 })
 
-t.test('a client that has gone is not asked for any more', async (t) => {
+t.test('authorize is not called after a disconnect', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook })
   const peer = await server.connect()
@@ -263,7 +263,7 @@ t.test('a client that has gone is not asked for any more', async (t) => {
   t.strictSame(peer.take(), [])
 })
 
-t.test('asked for again, a right can be withdrawn, and a failure withdraws nothing', async (t) => {
+t.test('a repeated subscribe that is forbidden ends the subscription, and one that is unavailable does not', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook })
   const peer = await server.connect()
@@ -275,7 +275,7 @@ t.test('asked for again, a right can be withdrawn, and a failure withdraws nothi
   }
   t.match(await answered(({ answer }) => { answer(true) }), [{ type: 'subscribed' }])
   t.match(await answered(({ fail }) => { fail(new Error('no database')) }), [{ code: 'unavailable' }])
-  t.equal((await server.manager.notifyAIStart('s', {})).recipients, 1, 'it still follows')
+  t.equal((await server.manager.notifyAIStart('s', {})).recipients, 1, 'it is still subscribed')
   t.equal(peer.take().length, 1)
   t.match(await answered(({ answer }) => { answer(false) }), [{ code: 'forbidden' }])
   t.equal((await server.manager.notifyAIStart('s', {})).recipients, 0)
@@ -283,7 +283,7 @@ t.test('asked for again, a right can be withdrawn, and a failure withdraws nothi
 })
 
 t.test('a broker that can\'t join', async (t) => {
-  t.test('is told as "not now", and leaves nothing', async (t) => {
+  t.test('makes the request unavailable, and leaves no state', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     peer.send(subscribe)
@@ -296,10 +296,10 @@ t.test('a broker that can\'t join', async (t) => {
     peer.send(subscribe)
     server.broker.answer('join session:s')
     await turn()
-    t.match(peer.take(), [{ type: 'subscribed' }], 'and asking again can succeed')
+    t.match(peer.take(), [{ type: 'subscribed' }], 'and a retry can succeed')
   })
 
-  t.test('takes away nothing from one who follows already', async (t) => {
+  t.test('does not end an existing subscription', async (t) => {
     const server = createFarServer()
     const peer = await server.connect({ sessionId: 's' })
     peer.send(subscribe)
@@ -310,7 +310,7 @@ t.test('a broker that can\'t join', async (t) => {
     t.equal(server.hub.count('session:s'), 1)
   })
 
-  t.test('is nothing to a client that has unsubscribed meanwhile', async (t) => {
+  t.test('is ignored after an unsubscribe', async (t) => {
     const server = createFarServer()
     const peer = await server.connect()
     peer.send(subscribe)
@@ -339,18 +339,18 @@ t.test('nothing is lost between the broker\'s answer and the first live message'
   t.equal(messages.length, 3)
 })
 
-t.test('there is a limit to the sessions of a connection', async (t) => {
+t.test('the number of subscriptions of a connection is limited', async (t) => {
   const { hook, calls } = handAuthorize()
   const server = createServer({ authorize: hook, limits: { sessionsPerConnection: 2 } })
   const peer = await server.connect({ sessionId: 'a' })
   peer.send({ type: 'subscribe', sessionId: 'b' })
   const [refusal] = peer.ask({ type: 'subscribe', sessionId: 'c' })
-  t.match(refusal, { type: 'error', code: 'too_many_sessions', request: 'subscribe', sessionId: 'c' }, 'one still being decided counts')
-  t.match(refusal!.message, /may follow 2 sessions: unsubscribe/)
+  t.match(refusal, { type: 'error', code: 'too_many_sessions', request: 'subscribe', sessionId: 'c' }, 'a pending one counts')
+  t.match(refusal!.message, /may subscribe to 2 sessions: unsubscribe/)
   peer.send({ type: 'subscribe', sessionId: 'a' })
   calls.find(({ args }) => args[1].sessionId === 'a')!.answer(true)
   await turn()
-  t.match(peer.take(), [{ type: 'subscribed', sessionId: 'a' }], 'one that is followed may be asked for again')
+  t.match(peer.take(), [{ type: 'subscribed', sessionId: 'a' }], 'an existing subscription may be repeated')
   calls.find(({ args }) => args[1].sessionId === 'b')!.answer(false)
   await turn()
   t.match(peer.take(), [{ code: 'forbidden', sessionId: 'b' }])
@@ -361,7 +361,7 @@ t.test('there is a limit to the sessions of a connection', async (t) => {
 })
 
 t.test('revoke', async (t) => {
-  t.test('of a session takes it from the user\'s connections and tells them', async (t) => {
+  t.test('of a session unsubscribes the user\'s connections and tells them', async (t) => {
     const server = createServer()
     const hit = await server.connect({ userId: 'u', sessionId: 's' })
     const other = await server.connect({ userId: 'v', sessionId: 's' })
@@ -374,7 +374,7 @@ t.test('revoke', async (t) => {
     t.strictSame(hit.connection.sessionIds, [])
   })
 
-  t.test('of a session that is being decided refuses it', async (t) => {
+  t.test('of a session refuses a pending request', async (t) => {
     const { hook, calls } = handAuthorize()
     const server = createServer({ authorize: hook })
     const peer = await server.connect({ userId: 'u' })
@@ -386,7 +386,7 @@ t.test('revoke', async (t) => {
     t.equal(server.hub.count('session:s'), 0)
   })
 
-  t.test('of everything closes the user\'s connections for good', async (t) => {
+  t.test('of all rights closes the user\'s connections permanently', async (t) => {
     const server = createServer()
     const hit = await server.connect({ userId: 'u', sessionId: 's' })
     const other = await server.connect({ userId: 'v', sessionId: 's' })

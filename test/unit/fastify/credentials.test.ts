@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import t from 'tap'
 import { addressOf, withholdCredentials } from '../../../lib/fastify/credentials.js'
 
-t.test('what a browser adds by itself is taken out wherever a request shows its headers', async (t) => {
+t.test('a browser\'s automatic credentials are removed from every view of the headers', async (t) => {
   const raw = {
     headers: { host: 'a', cookie: 'x', authorization: 'x', 'proxy-authorization': 'x' },
     headersDistinct: { host: ['a'], cookie: ['x'], authorization: ['x'], 'proxy-authorization': ['x'] },
@@ -14,7 +14,7 @@ t.test('what a browser adds by itself is taken out wherever a request shows its 
   }
 })
 
-t.test('a request without some of these is one too', async (t) => {
+t.test('works for a request without some of these views', async (t) => {
   const raw = { headers: { cookie: 'x' } } as unknown as IncomingMessage
   withholdCredentials(raw)
   t.strictSame(raw, { headers: {} })
@@ -23,7 +23,7 @@ t.test('a request without some of these is one too', async (t) => {
   t.strictSame(none, {})
 })
 
-t.test('in a Fastify that hides its class of requests, the host is the header\'s', async (t) => {
+t.test('without Fastify\'s request class, the host is the Host header', async (t) => {
   const apps = [{}, { [Symbol('fastify.Request')]: 'something else' }]
   for (const app of apps) {
     t.match(addressOf(app, { headers: { host: 'app.example', origin: 'x' } } as unknown as IncomingMessage), { host: 'app.example', headers: { origin: 'x' } })

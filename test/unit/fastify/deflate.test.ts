@@ -7,13 +7,13 @@ import { deflateSettings, Negotiations, offersOnlySmallerWindows } from '../../.
 
 const settings = deflateSettings(defaults.websocket.perMessageDeflate)!
 
-t.test('how everyone\'s messages are deflated', async (t) => {
+t.test('the settings for compressing messages once', async (t) => {
   t.strictSame(settings, {
     thresholdBytes: 1024, ceilingBytes: 262_144, windowBits: 10, level: 3, memLevel: 7, chunkSize: 1024
-  }, 'as the documented pool says')
+  }, 'as documented')
   t.strictSame(deflateSettings(true), {
     thresholdBytes: 1024, ceilingBytes: 262_144, windowBits: 15, level: -1, memLevel: 8, chunkSize: 16_384
-  }, 'and otherwise as ws and zlib would')
+  }, 'otherwise the defaults of ws and zlib')
   t.strictSame(deflateSettings({}), deflateSettings(true))
   t.equal(deflateSettings({ zlibDeflateOptions: { windowBits: 12 } })?.windowBits, 12)
   t.equal(deflateSettings({ serverMaxWindowBits: 11, zlibDeflateOptions: { windowBits: 12 } })?.windowBits, 11, 'the smaller window counts')
@@ -24,7 +24,7 @@ t.test('how everyone\'s messages are deflated', async (t) => {
   t.equal(deflateSettings(undefined), undefined)
 })
 
-t.test('offers that ask for a smaller window than the server\'s', async (t) => {
+t.test('offers that require a smaller window than the server\'s', async (t) => {
   const offers: Record<string, boolean> = {
     'permessage-deflate; server_max_window_bits=9': true,
     'permessage-deflate; server_max_window_bits="9"': true,
@@ -41,7 +41,7 @@ t.test('offers that ask for a smaller window than the server\'s', async (t) => {
   t.equal(offersOnlySmallerWindows(undefined, settings), false)
 })
 
-t.test('who is given what was deflated for everyone', async (t) => {
+t.test('clients that can inflate the shared messages', async (t) => {
   const server = new EventEmitter()
   const negotiations = new Negotiations(server as WebSocketServer, settings)
   const inflates = (...headers: string[]): boolean => {
@@ -52,14 +52,14 @@ t.test('who is given what was deflated for everyone', async (t) => {
   const extension = 'Sec-WebSocket-Extensions: permessage-deflate'
   t.ok(inflates(`${extension}; server_no_context_takeover; server_max_window_bits=10`))
   t.ok(inflates(`${extension}; server_no_context_takeover; client_no_context_takeover; server_max_window_bits=15`))
-  t.ok(inflates(`${extension}; server_no_context_takeover`), 'without a word about the window it is the largest')
-  t.ok(inflates(`sec-websocket-extensions: permessage-deflate; server_no_context_takeover`), 'header names have no case')
+  t.ok(inflates(`${extension}; server_no_context_takeover`), 'without a window parameter it is the largest')
+  t.ok(inflates(`sec-websocket-extensions: permessage-deflate; server_no_context_takeover`), 'header names are case-insensitive')
   t.notOk(inflates(`${extension}; server_no_context_takeover; server_max_window_bits=9`), 'its window is too small')
   t.notOk(inflates(`${extension}; server_max_window_bits=10`), 'it expects the context to be kept')
   t.notOk(inflates(`${extension}; client_no_context_takeover`))
   t.notOk(inflates('Sec-WebSocket-Extensions: x-other; server_no_context_takeover'))
   t.notOk(inflates())
-  t.notOk(negotiations.inflates({} as IncomingMessage), 'and nobody who was never answered')
+  t.notOk(negotiations.inflates({} as IncomingMessage), 'no request without a response')
 
   negotiations.stop()
   t.notOk(inflates(`${extension}; server_no_context_takeover`))

@@ -2,26 +2,26 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import { DisconnectSignal } from '../../../lib/fastify/disconnect-signal.js'
 
-t.test('a signal that was asked for fires once the client has gone', async (t) => {
-  const departure = new DisconnectSignal()
-  const { signal } = departure
+t.test('the signal aborts when the client disconnects', async (t) => {
+  const disconnect = new DisconnectSignal()
+  const { signal } = disconnect
   t.equal(signal.aborted, false)
-  departure.note()
+  disconnect.trigger()
   t.equal(signal.aborted, true)
-  t.equal(departure.signal, signal)
+  t.equal(disconnect.signal, signal)
 })
 
-t.test('one that is asked for later has fired', async (t) => {
-  const departure = new DisconnectSignal()
-  departure.note()
-  t.equal(departure.signal.aborted, true)
+t.test('a signal that is first read after the disconnect is aborted', async (t) => {
+  const disconnect = new DisconnectSignal()
+  disconnect.trigger()
+  t.equal(disconnect.signal.aborted, true)
 })
 
-t.test('those who listen are told in the async context in which they asked for the signal', async (t) => {
+t.test('listeners run in the async context in which the signal was first read', async (t) => {
   const storage = new AsyncLocalStorage<string>()
-  const departure = new DisconnectSignal()
+  const disconnect = new DisconnectSignal()
   const seen: Array<string | undefined> = []
-  storage.run('its request', () => { departure.signal.addEventListener('abort', () => { seen.push(storage.getStore()) }) })
-  storage.run('another', () => { departure.note() })
+  storage.run('its request', () => { disconnect.signal.addEventListener('abort', () => { seen.push(storage.getStore()) }) })
+  storage.run('another', () => { disconnect.trigger() })
   t.strictSame(seen, ['its request'])
 })

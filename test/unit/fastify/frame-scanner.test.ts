@@ -4,7 +4,7 @@ import { BINARY, clientFrame, CONTINUATION, FIN, PING, TEXT } from '../../suppor
 
 interface Found { opcode: number, endsMessage: boolean, bytes: number }
 
-/** The frames in pieces of bytes, as the scanner finds them. */
+/** Returns the frames that the scanner finds in chunks of bytes. */
 function scan (pieces: readonly Buffer[]): Found[] {
   const scanner = new FrameScanner()
   const found: Found[] = []
@@ -33,7 +33,7 @@ const frames: Array<[bytes: Buffer, opcode: number, endsMessage: boolean]> = [
 const expected = frames.map(([bytes, opcode, endsMessage]) => ({ opcode, endsMessage, bytes: bytes.length }))
 const all = Buffer.concat(frames.map(([bytes]) => bytes))
 
-t.test('frames are found, wherever the network cuts them', async (t) => {
+t.test('frames are found, however the network splits them', async (t) => {
   t.same(scan([all]), expected)
   for (const size of [1, 2, 3, 7, 13, 14, 127, 4_096, 65_537]) {
     const pieces = Array.from({ length: Math.ceil(all.length / size) }, (_, at) => all.subarray(at * size, (at + 1) * size))
@@ -41,7 +41,7 @@ t.test('frames are found, wherever the network cuts them', async (t) => {
   }
 })
 
-t.test('a frame that claims any length is waited for', async (t) => {
+t.test('a frame of any announced length is awaited', async (t) => {
   const scanner = new FrameScanner()
   const header = Buffer.concat([clientFrame(FIN | TEXT, '', { length: 2 ** 40 })])
   t.equal(scanner.take(header, 0), header.length)
@@ -50,7 +50,7 @@ t.test('a frame that claims any length is waited for', async (t) => {
   t.equal(scanner.isAtEnd, false)
 })
 
-t.test('the kind is known from the first byte on', async (t) => {
+t.test('the opcode is known after the first byte', async (t) => {
   const scanner = new FrameScanner()
   t.equal(scanner.isAtEnd, true)
   scanner.take(clientFrame(FIN | CLOSE, '12').subarray(0, 1), 0)

@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import { createIntake } from '../../../lib/fastify/intake.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
-t.test('a connection without a network socket holds messages until it is admitted, and outlives a fault', (t) => {
+t.test('an injected connection holds messages until its admission, and survives an invalid frame', (t) => {
   const taken: string[] = []
   let paused = 0
   const ws = Object.assign(new EventEmitter(), { pause: () => { paused++ }, resume: () => undefined }) as unknown as WebSocket

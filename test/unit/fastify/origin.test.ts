@@ -4,11 +4,11 @@ import { hintFor, isOriginAllowed, normalizeOrigin } from '../../../lib/fastify/
 const allowed = (origin: string | undefined, host: string, ...origins: string[]): boolean =>
   isOriginAllowed({ headers: { origin }, host }, new Set(origins))
 
-t.test('a request without an origin comes from no browser', async (t) => {
+t.test('a request without an origin may connect', async (t) => {
   t.ok(allowed(undefined, 'app.example'))
 })
 
-t.test('the server\'s own host may always connect, whatever scheme it sees behind a proxy', async (t) => {
+t.test('the server\'s own host may always connect, whatever the scheme behind a proxy', async (t) => {
   t.ok(allowed('https://app.example', 'app.example'))
   t.ok(allowed('http://app.example', 'app.example'))
   t.ok(allowed('https://app.example', 'app.example:443'))
@@ -18,7 +18,7 @@ t.test('the server\'s own host may always connect, whatever scheme it sees behin
   t.ok(allowed('http://[::1]:3001', '[::1]:3001'))
 })
 
-t.test('the server\'s own host is the same however a browser or a proxy writes it', async (t) => {
+t.test('the server\'s own host is recognized in every spelling of browsers and proxies', async (t) => {
   for (const [origin, host] of [
     ['https://app.example.', 'app.example'], ['https://app.example', 'app.example.'], ['https://app.example.:8443', 'app.example:8443'],
     ['https://app.example', 'app.example.:443'], ['http://[::1]:3001', '[0:0:0:0:0:0:0:1]:3001'], ['https://[2001:db8::1]', '[2001:DB8::1]:443'],
@@ -30,32 +30,32 @@ t.test('the server\'s own host is the same however a browser or a proxy writes i
   ] as const) t.notOk(allowed(origin, host), `${origin} at ${host}`)
 })
 
-t.test('another host may not', async (t) => {
+t.test('another host may not connect', async (t) => {
   t.notOk(allowed('https://evil.example', 'app.example'))
   t.notOk(allowed('https://app.example.evil.example', 'app.example'))
   t.notOk(allowed('https://sub.app.example', 'app.example'))
   t.notOk(allowed('https://app.example:8443', 'app.example'))
   t.notOk(allowed('http://app.example', 'app.example:443'))
   t.notOk(allowed('http://localhost:5173', 'localhost:3001'))
-  t.notOk(allowed('https://evil.example', 'evil.example@app.example'), 'nor one dressed up as another')
+  t.notOk(allowed('https://evil.example', 'evil.example@app.example'), 'nor a disguised host')
 })
 
-t.test('nor a page without an origin of its own, whatever host the request names', async (t) => {
+t.test('a page with an opaque origin may not connect, whatever the Host header', async (t) => {
   for (const origin of ['null', '', 'file://', 'data:text/html,x', 'about:blank', 'not a url']) {
     for (const host of ['app.example', '', 'null', 'undefined']) t.notOk(allowed(origin, host), `${origin} at ${host}`)
   }
-  t.notOk(allowed('https://app.example', ''), 'nor any page at a server without a name')
+  t.notOk(allowed('https://app.example', ''), 'nor any page if the Host header is empty')
 })
 
-t.test('a listed origin may, and with a star any', async (t) => {
+t.test('a listed origin may connect, and any origin with *', async (t) => {
   t.ok(allowed('https://other.example', 'app.example', 'https://other.example'))
-  t.notOk(allowed('http://other.example', 'app.example', 'https://other.example'), 'its scheme counts')
-  t.notOk(allowed('https://other.example:444', 'app.example', 'https://other.example'), 'and its port')
+  t.notOk(allowed('http://other.example', 'app.example', 'https://other.example'), 'the scheme counts')
+  t.notOk(allowed('https://other.example:444', 'app.example', 'https://other.example'), 'and the port')
   t.ok(allowed('null', 'app.example', '*'))
   t.ok(allowed('https://any.example', 'app.example', '*'))
 })
 
-t.test('origins are written as browsers write them', async (t) => {
+t.test('origins are normalized to the form of browsers', async (t) => {
   t.equal(normalizeOrigin('https://App.Example.com:443/path?query'), 'https://app.example.com')
   t.equal(normalizeOrigin('http://localhost:5173'), 'http://localhost:5173')
   t.equal(normalizeOrigin('https://bücher.example'), 'https://xn--bcher-kva.example')
@@ -68,7 +68,7 @@ t.test('origins are written as browsers write them', async (t) => {
   ]) t.equal(normalizeOrigin(text), undefined, text)
 })
 
-t.test('of a refused page it says what a proxy may have done to the host', async (t) => {
+t.test('the hint for a refused page names the likely mistake of a proxy', async (t) => {
   const hint = (origin: string | undefined, host: string, headers: Record<string, string> = {}): string | undefined =>
     hintFor({ headers: { origin, ...headers }, host })
   const ours = 'https://app.example:8443'

@@ -3,7 +3,7 @@ import * as ws from 'ws'
 import t from 'tap'
 import { stopAfterInvalidFrame } from '../../../lib/fastify/receiver.js'
 
-/** Its types leave it out. */
+/** Not part of the types of ws. */
 const { Receiver } = ws as unknown as { Receiver: new (options: object) => Writable }
 
 /** A frame as a client sends it, with a mask of zeros and ones. */
@@ -20,18 +20,18 @@ function received (chunks: readonly Buffer[]): { messages: string[], errors: str
   receiver.on('message', (data: Buffer) => { messages.push(data.toString()) })
   receiver.on('error', (error: Error) => { errors.push(error.message) })
   const closed = new Promise((resolve) => { receiver.on('close', resolve) })
-  // As while a message is inflated: all of them are written at once, each by itself.
+  // As after the inflation of a message: all buffered chunks are written at once, one by one.
   receiver.cork()
   for (const chunk of chunks) receiver.write(chunk)
   receiver.uncork()
   return { messages, errors, closed }
 }
 
-t.test('messages pass', async (t) => {
+t.test('messages pass through', async (t) => {
   t.same(received([frame(1, Buffer.from('a')), frame(1, Buffer.from('b'))]).messages, ['a', 'b'])
 })
 
-t.test('what is buffered behind an invalid close frame is not read, and throws nothing', async (t) => {
+t.test('bytes buffered behind an invalid close frame are not read, and nothing throws', async (t) => {
   const invalidClose = frame(8, Buffer.from([0x57, 0x58, 1, 2, 3, 4]))
   const { messages, errors, closed } = received([frame(1, Buffer.from('a')), invalidClose, frame(1, Buffer.from('a longer message')), frame(1, Buffer.from('b'))])
   await closed
@@ -39,6 +39,6 @@ t.test('what is buffered behind an invalid close frame is not read, and throws n
   t.same(errors, ['Invalid WebSocket frame: invalid status code 22360'])
 })
 
-t.test('a socket of which ws tells no receiver is left as it is', async (t) => {
+t.test('a socket without a receiver stays unchanged', async (t) => {
   t.doesNotThrow(() => { stopAfterInvalidFrame({} as ws.WebSocket) })
 })

@@ -9,7 +9,7 @@ const request = {
   method: 'GET', url, host: 'app.example', ip: '127.0.0.1', headers: {}, query: { token: 'secret' }, socket: { remotePort: 5 }
 } as unknown as FastifyRequest
 
-/** What is logged by an app whose own serializer says this. */
+/** The log output of an app with this serializer. */
 function logged (said: unknown): unknown {
   const serializers: Record<string, unknown> = { req: () => said }
   const app = { server: {}, log: { [Symbol.for('pino.serializers')]: serializers }, addHook: () => undefined }
@@ -18,20 +18,20 @@ function logged (said: unknown): unknown {
   return req(request)
 }
 
-t.test('our own serializer tells what Fastify\'s does, without the token', async (t) => {
+t.test('redactedRequest has Fastify\'s fields, without the token', async (t) => {
   t.strictSame(redactedRequest(request), {
     method: 'GET', url: shownUrl, host: 'app.example', remoteAddress: '127.0.0.1', remotePort: 5
   })
   const injected = { ...request, socket: undefined } as unknown as FastifyRequest
-  t.match(redactedRequest(injected), { remotePort: undefined }, 'a request without a socket is one too')
+  t.match(redactedRequest(injected), { remotePort: undefined }, 'works for a request without a socket')
 })
 
-t.test('without serializers of the app\'s, as in a logger that is not pino, it is ours', async (t) => {
+t.test('without serializers, as in a logger other than pino, it is redactedRequest', async (t) => {
   const app = { server: {}, log: {}, addHook: () => undefined }
   t.equal(redactRequestLog(app as unknown as FastifyInstance).req, redactedRequest)
 })
 
-t.test('the app\'s own goes on saying what it says, without the token', async (t) => {
+t.test('the output of the app\'s own serializer stays, without the token', async (t) => {
   t.strictSame(logged({ url, path: url, id: 7, nested: null, list: [url] }), {
     url: shownUrl, path: shownUrl, id: 7, nested: null, list: [shownUrl]
   })
@@ -41,12 +41,12 @@ t.test('the app\'s own goes on saying what it says, without the token', async (t
   t.strictSame(logged({ headers: { host: 'app.example', authorization: 'Bearer secret', 'sec-websocket-protocol': 'ai-canvas.token.c2VjcmV0' } }), {
     headers: { host: 'app.example', authorization: '[redacted]', 'sec-websocket-protocol': '[redacted]' }
   })
-  t.strictSame(logged({ headers: { host: 'app.example' } }), { headers: { host: 'app.example' } }, 'and nothing that was not there')
+  t.strictSame(logged({ headers: { host: 'app.example' } }), { headers: { host: 'app.example' } }, 'no field is added')
   t.equal(logged(`GET ${url}`), `GET ${shownUrl}`)
   for (const said of [undefined, null, 5, true]) t.equal(logged(said), said)
 })
 
-t.test('given to an app it serves requests that reach no route', async (t) => {
+t.test('works for requests without a route', async (t) => {
   const { lines, stream } = captureLog()
   const app = Fastify({ logger: { stream, serializers: { req: redactedRequest } } })
   t.teardown(() => app.close())

@@ -7,7 +7,7 @@ function paths (...patterns: string[]): RoutePaths {
   return set
 }
 
-t.test('a URL may be a route\'s', (t) => {
+t.test('a URL may match a route', (t) => {
   const cases: Array<[pattern: string, urls: string[], others: string[]]> = [
     ['/ws', ['/ws', '/ws?x=/y', '/WS', '//ws', '/ws/', '/ws#x', '/ws;x', '/%77s'], ['/', '/wss', '/ws/x', '/x/ws', '/%77', '/ws%2fx', '/ws%']],
     ['/', ['/', '//', '/?x'], ['/x']],
@@ -30,7 +30,7 @@ t.test('a URL may be a route\'s', (t) => {
   t.end()
 })
 
-t.test('of several routes any will do, and of none none', (t) => {
+t.test('any of several routes may match, and nothing matches without routes', (t) => {
   const set = paths()
   t.equal(set.mayMatch('/ws'), false)
   set.add('/ws')
@@ -41,9 +41,9 @@ t.test('of several routes any will do, and of none none', (t) => {
   t.end()
 })
 
-t.test('the longest URL that Node takes is matched in no time', (t) => {
+t.test('the longest URL that Node accepts is matched quickly', (t) => {
   const set = paths('/:a-:b-:c/:d-:e/ws', '/x/:y/*')
-  // What this process computes, whatever else the machine does
+  // CPU time of this process, independent of the machine's load
   const since = process.cpuUsage()
   for (const url of ['/'.repeat(16_000), `/${'-'.repeat(16_000)}`, '/-'.repeat(8000)]) t.equal(set.mayMatch(`${url}!`), false)
   t.ok(process.cpuUsage(since).user < 1_000_000)

@@ -12,7 +12,7 @@ function create (timeoutMs = 1000): { clock: FakeClock, log: ReturnType<typeof f
   return { clock, log, shutdown: new Shutdown({ clock, log, timeoutMs }), given: [] }
 }
 
-t.test('each step gets the time that is left, or its share of it', async (t) => {
+t.test('each step gets the remaining time, or its share of it', async (t) => {
   const { clock, log, shutdown, given } = create()
   shutdown.add(
     { name: 'half', share: 0.5, run: (ms) => { given.push(['half', ms]); return never() } },
@@ -32,10 +32,10 @@ t.test('each step gets the time that is left, or its share of it', async (t) => 
   t.equal(clock.pending, 0)
 })
 
-t.test('a step that keeps its time is awaited to its end', async (t) => {
+t.test('a step with its own timeout is awaited to its end', async (t) => {
   const { clock, log, shutdown } = create()
   let end = (): void => { /* set below */ }
-  shutdown.add({ name: 'sockets', keepsTime: true, run: () => new Promise<void>((resolve) => { end = resolve }) })
+  shutdown.add({ name: 'sockets', hasOwnTimeout: true, run: () => new Promise<void>((resolve) => { end = resolve }) })
   const running = shutdown.run()
   clock.advance(1001)
   end()
@@ -43,7 +43,7 @@ t.test('a step that keeps its time is awaited to its end', async (t) => {
   t.same(log.entries, [])
 })
 
-t.test('a step that throws or rejects skips none, is logged, and the first error is passed on', async (t) => {
+t.test('a failed step is logged, the others still run, and the first error is thrown', async (t) => {
   const { log, shutdown, given } = create()
   const fault = (text: string): Error => new Error(text)
   shutdown.add(

@@ -7,13 +7,13 @@ const offering = (...names: string[]): FastifyRequest => request({ 'sec-websocke
 const encode = (token: string): string => `ai-canvas.token.${Buffer.from(token).toString('base64url')}`
 
 t.test('a token', async (t) => {
-  t.test('comes in the subprotocol, whatever characters it holds', async (t) => {
+  t.test('comes in the subprotocol, with any characters', async (t) => {
     for (const token of ['abc', 'a.b.c', 'with "quotes", commas and spaces', 'ä€🎨', '\0']) {
       t.equal(tokenOf(offering(SUBPROTOCOL, encode(token))), token)
       t.equal(tokenOf(offering(encode(token), SUBPROTOCOL)), token)
     }
     t.equal(tokenOf(request({ 'sec-websocket-protocol': `${SUBPROTOCOL},${encode('abc')}` })), 'abc', 'without spaces too')
-    t.equal(tokenOf(offering('ai-canvas.token.!!!')), undefined, 'what decodes to nothing is none')
+    t.equal(tokenOf(offering('ai-canvas.token.!!!')), undefined, 'one that decodes to nothing is absent')
   })
 
   t.test('comes as a bearer header', async (t) => {
@@ -27,21 +27,21 @@ t.test('a token', async (t) => {
     for (const token of ['', ['a', 'b'], undefined, {}]) t.equal(tokenOf(request({}, { token })), undefined)
   })
 
-  t.test('is absent when none was brought', async (t) => {
+  t.test('is absent if none was sent', async (t) => {
     t.equal(tokenOf(request({})), undefined)
     t.equal(tokenOf({ headers: {} } as FastifyRequest), undefined, 'without a query too: an app may log Node\'s own request')
     t.equal(tokenOf(offering(SUBPROTOCOL, 'other')), undefined)
-    t.equal(tokenOf(offering('ai-canvas.token.')), undefined, 'an empty one is none')
+    t.equal(tokenOf(offering('ai-canvas.token.')), undefined, 'an empty one is absent')
   })
 
-  t.test('is looked for in that order', async (t) => {
+  t.test('is searched in that order', async (t) => {
     t.equal(tokenOf(request({ 'sec-websocket-protocol': encode('first'), authorization: 'Bearer second' }, { token: 'third' })), 'first')
     t.equal(tokenOf(request({ authorization: 'Bearer second' }, { token: 'third' })), 'second')
     t.equal(tokenOf(request({ 'sec-websocket-protocol': 'ai-canvas.token.', authorization: 'Bearer second' })), 'second')
   })
 })
 
-t.test('the subprotocol that is answered is ours, or another, and never a token', async (t) => {
+t.test('the selected subprotocol never carries the token', async (t) => {
   t.equal(chooseSubprotocol(new Set([encode('abc'), SUBPROTOCOL])), SUBPROTOCOL)
   t.equal(chooseSubprotocol(new Set(['other', SUBPROTOCOL])), SUBPROTOCOL)
   t.equal(chooseSubprotocol(new Set([encode('abc'), 'other', 'third'])), 'other')
@@ -89,7 +89,7 @@ t.test('a text for the log', async (t) => {
   t.equal(redactToken('signature eyJ1c2Vy… of user', jwt), 'signature [redacted]… of user')
   const odd = 'pass"word ä'
   for (const form of [odd, JSON.stringify(odd), encodeURIComponent(odd), Buffer.from(odd).toString('base64url')]) {
-    t.notMatch(redactToken(`can't read ${form} here`, odd), /word|cGFzc/, 'however it is written')
+    t.notMatch(redactToken(`can't read ${form} here`, odd), /word|cGFzc/, 'in every encoding')
   }
   t.equal(redactToken('half \ud800 of it', '\ud800'), 'half [redacted] of it', 'even what can\'t be written in UTF-8')
 })
@@ -105,5 +105,5 @@ t.test('anything for the log', async (t) => {
   })
   const cycle: Record<string, unknown> = {}
   cycle.self = cycle
-  t.strictSame(redactDeep(cycle, []), { self: { self: { self: { self: { self: '[redacted]' } } } } }, 'what has no end is cut off')
+  t.strictSame(redactDeep(cycle, []), { self: { self: { self: { self: { self: '[redacted]' } } } } }, 'cycles are cut off')
 })

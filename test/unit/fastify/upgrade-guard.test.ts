@@ -15,7 +15,7 @@ function create (): { clock: FakeClock, guard: UpgradeGuard, socket: () => Duple
   }
 }
 
-t.test('a socket that nobody takes over is destroyed at its deadline, and none that was', (t) => {
+t.test('a socket that no handler takes over in time is destroyed', (t) => {
   const { clock, guard, socket } = create()
   const [orphan, taken, used, again] = [socket(), socket(), socket(), socket()]
   guard.watch(orphan, 1000)
@@ -37,7 +37,7 @@ t.test('a socket that nobody takes over is destroyed at its deadline, and none t
   t.end()
 })
 
-t.test('a socket that has closed or failed is forgotten, and its error is nobody\'s', async (t) => {
+t.test('a closed or failed socket is released, and its error is ignored', async (t) => {
   const { clock, guard, socket } = create()
   const [failing, gone] = [socket(), socket()]
   guard.watch(failing, 1000)
@@ -48,20 +48,20 @@ t.test('a socket that has closed or failed is forgotten, and its error is nobody
   t.same([guard.size, clock.pending], [0, 0])
 })
 
-t.test('a socket that was answered is ended, read, and destroyed if its peer lingers', (t) => {
+t.test('a socket with a plain response is ended, read, and destroyed if the client does not close it', (t) => {
   const { clock, guard, socket } = create()
   const [answered, taken] = [socket(), socket()]
   guard.watch(answered, 1000)
   guard.answered(answered)
   t.same([answered.writableEnded, answered.readableFlowing], [true, true])
   guard.answered(taken)
-  t.equal(taken.writableEnded, false, 'one that it does not own is left alone')
+  t.equal(taken.writableEnded, false, 'a socket that it does not own is unchanged')
   clock.advance(LINGER_MS)
   t.equal(answered.destroyed, true)
   t.end()
 })
 
-t.test('closing waits for sockets until the deadline, and not for those that were taken', async (t) => {
+t.test('close waits for sockets until the timeout, but not for those taken over', async (t) => {
   const { clock, guard, socket } = create()
   await guard.close(500)
   const [orphan, late, used] = [socket(), socket(), socket()]

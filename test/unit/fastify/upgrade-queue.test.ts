@@ -11,7 +11,7 @@ function start (perTurn = 2) {
   return { clock, upgradeQueue, through, come }
 }
 
-t.test('who comes alone goes on at once', (t) => {
+t.test('a single upgrade continues at once', (t) => {
   const { clock, through, come } = start()
   for (const number of [1, 2, 3]) {
     come(number)
@@ -21,24 +21,24 @@ t.test('who comes alone goes on at once', (t) => {
   t.end()
 })
 
-t.test('of many who come at once some go on in each turn, in the order in which they came', (t) => {
+t.test('a limited number of simultaneous upgrades continues in each turn, in order', (t) => {
   const { clock, through, come } = start()
   come(1, 2, 3, 4, 5)
   t.strictSame(through, [1, 2])
   clock.tick()
   t.strictSame(through, [1, 2, 3, 4])
   come(6, 7)
-  t.strictSame(through, [1, 2, 3, 4], 'who waits is not overtaken')
+  t.strictSame(through, [1, 2, 3, 4], 'a waiting upgrade is not overtaken')
   clock.tick()
   t.strictSame(through, [1, 2, 3, 4, 5, 6])
   clock.tick()
   t.strictSame(through, [1, 2, 3, 4, 5, 6, 7])
   come(8)
-  t.equal(through.at(-1), 8, 'there is room beside the last one')
+  t.equal(through.at(-1), 8, 'the turn of the last one has room left')
   t.end()
 })
 
-t.test('when all are through, no turn is asked for any more', (t) => {
+t.test('an empty queue schedules no turn', (t) => {
   const { clock, come } = start()
   come(1, 2, 3)
   for (let turns = 0; turns < 3; turns++) clock.tick()
@@ -48,7 +48,7 @@ t.test('when all are through, no turn is asked for any more', (t) => {
   t.end()
 })
 
-t.test('one that brings others on its way lets them wait', (t) => {
+t.test('an upgrade that adds others makes them wait', (t) => {
   const { clock, upgradeQueue, through, come } = start(1)
   upgradeQueue.pass(() => { come(1) })
   t.strictSame(through, [])
@@ -57,7 +57,7 @@ t.test('one that brings others on its way lets them wait', (t) => {
   t.end()
 })
 
-t.test('who waits goes on in its own async context', (t) => {
+t.test('a waiting upgrade continues in its own async context', (t) => {
   const { clock, upgradeQueue } = start()
   const storage = new AsyncLocalStorage<number>()
   const seen: Array<number | undefined> = []

@@ -7,7 +7,7 @@ import { UpgradeGuard } from '../../../lib/fastify/upgrade-guard.js'
 import { Upgrades } from '../../../lib/fastify/upgrades.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
-t.test('a socket that became a WebSocket lets go of its response, if it has one', async (t) => {
+t.test('a socket that became a WebSocket releases its response, if it has one', async (t) => {
   const guard = new UpgradeGuard({ clock: new FakeClock(), lingerMs: 100 })
   const upgrades = new Upgrades({ server: createServer(), guard, paths: new RoutePaths(), websockets: undefined, hooksTimeoutMs: 100 })
   const socket = new Socket()

@@ -5,7 +5,7 @@ import { aiErrorTypes } from '../../../lib/protocol/codes.js'
 
 const headers = new Headers({ 'x-request-id': 'req_1', 'authorization': 'secret' })
 
-// Anthropic's SDK is no dependency: these have the shape of its errors (`src/core/error.ts` there).
+// Anthropic's SDK is not a dependency. These have the shape of its errors (`src/core/error.ts` there).
 class AnthropicAPIError extends Error {
   readonly status: number | undefined
   readonly headers = headers
@@ -20,13 +20,13 @@ class AnthropicAPIError extends Error {
   }
 }
 
-t.test('what is an error\'s description goes through, with further fields', async (t) => {
+t.test('a description is kept, with further fields', async (t) => {
   t.strictSame(describeError({ message: 'API rate limit exceeded', type: 'rate_limit_error', retryAfter: 5 }),
     { message: 'API rate limit exceeded', type: 'rate_limit_error', retryable: true, retryAfter: 5 })
   t.equal(JSON.stringify(describeError({ type: 't', more: 1, message: 'm' })), '{"type":"t","more":1,"message":"m"}', 'in the app\'s order')
 })
 
-t.test('the app\'s own word on whether a retry makes sense counts, then the table\'s', async (t) => {
+t.test('the app\'s retryable counts first, then the table\'s', async (t) => {
   for (const retryable of [true, false]) t.equal(describeError({ message: 'm', type: 'api_error', retryable }).retryable, retryable)
   t.strictSame(describeError({ message: 'm', type: 'api_error', retryable: 'yes' }), { message: 'm', type: 'api_error', retryable: true })
   t.strictSame(describeError({ message: 'm', type: 'mine', retryable: 1 }), { message: 'm', type: 'mine' })
@@ -34,27 +34,27 @@ t.test('the app\'s own word on whether a retry makes sense counts, then the tabl
   for (const [type, { retryable }] of Object.entries(aiErrorTypes)) t.strictSame(describeError({ message: 'm', type }), { message: 'm', type, retryable })
 })
 
-t.test('what is missing in it is put in', async (t) => {
+t.test('missing fields are added', async (t) => {
   t.strictSame(describeError({ message: 'm' }), { message: 'm', type: 'internal_error', retryable: true })
   t.strictSame(describeError({ type: 't' }), { message: 'unknown error', type: 't' })
   t.strictSame(describeError({ message: 5, type: null, code: 7 }), { message: 'unknown error', type: 'internal_error', retryable: true, code: 7 })
 })
 
-t.test('whatever is thrown has a message and a type', async (t) => {
+t.test('any thrown value gets a message and a type', async (t) => {
   t.strictSame(describeError('failed'), { message: 'failed', type: 'internal_error', retryable: true })
   for (const thrown of [undefined, null, 5, true, Symbol('s'), 1n, () => undefined]) {
     t.strictSame(describeError(thrown), { message: 'unknown error', type: 'internal_error', retryable: true })
   }
 })
 
-t.test('an Error tells its message, and keeps its stack and fields', async (t) => {
+t.test('only the message of an Error is sent, not its stack and fields', async (t) => {
   t.strictSame(describeError(new TypeError('failed', { cause: 'secret' })), { message: 'failed', type: 'internal_error', retryable: true })
   t.strictSame(describeError(Object.assign(new Error(''), { name: '' })), { message: 'unknown error', type: 'internal_error', retryable: true })
   t.strictSame(describeError(new RangeError()), { message: 'RangeError', type: 'internal_error', retryable: true })
   t.strictSame(describeError(Object.assign(new Error('m'), { message: { not: 'text' } })), { message: 'Error', type: 'internal_error', retryable: true })
 })
 
-t.test('an error that holds its status in its response keeps its type', async (t) => {
+t.test('the status is also read from an error\'s response', async (t) => {
   const failed = (fields: object): Error => Object.assign(new Error('Request failed'), fields)
   const rows: Array<[what: string, error: Error, type: string]> = [
     ['axios', failed({ code: 'ERR_BAD_REQUEST', response: { status: 429, data: {} } }), 'rate_limit_error'],
@@ -85,7 +85,7 @@ t.test('errors of OpenAI\'s SDK', async (t) => {
   t.strictSame(generated(429, { message: 'Slow down', type: 'requests', code: 'rate_limit_exceeded' }),
     { message: 'Slow down', type: 'rate_limit_error', retryable: true })
   t.strictSame(describeError(APIError.generate(502, undefined, undefined, headers)),
-    { message: 'the model\'s provider answered with HTTP status 502', type: 'api_error', retryable: true }, 'an answer without a body')
+    { message: 'the model\'s provider answered with HTTP status 502', type: 'api_error', retryable: true }, 'a response without a body')
   t.strictSame(describeError(APIError.generate(502, undefined, '<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>', headers)),
     { message: '502 Bad Gateway', type: 'api_error', retryable: true }, 'a proxy\'s page')
   const statuses: Record<number, string> = {
@@ -104,14 +104,14 @@ t.test('errors of OpenAI\'s SDK', async (t) => {
     529: 'overloaded_error'
   }
   for (const [status, type] of Object.entries(statuses)) t.match(generated(Number(status), { message: 'm' }), { type }, status)
-  t.match(generated(409, { message: 'm', type: 'conflict' }), { type: 'conflict' }, 'of another status its own type')
+  t.match(generated(409, { message: 'm', type: 'conflict' }), { type: 'conflict' }, 'another status: its own type')
   t.match(generated(409, { message: 'm', code: 'conflict_code' }), { type: 'conflict_code' }, 'or its code')
   t.match(generated(409, { message: 'm' }), { type: 'internal_error', retryable: true })
 
   t.strictSame(describeError(new APIUserAbortError()), { message: 'Request was aborted.', type: 'cancelled', retryable: true })
   t.strictSame(describeError(new APIConnectionTimeoutError()), { message: 'Request timed out.', type: 'timeout_error', retryable: true })
   t.strictSame(describeError(new APIConnectionError({ cause: new Error('ECONNREFUSED') })), { message: 'Connection error.', type: 'connection_error', retryable: true })
-  // An error in the middle of a stream comes without a status.
+  // An error during a stream has no status.
   t.strictSame(describeError(new APIError(undefined, { message: 'The server had an error', type: 'server_error' }, undefined, headers)),
     { message: 'The server had an error', type: 'api_error', retryable: true })
 })
@@ -134,8 +134,8 @@ t.test('errors of the AI SDK, and of fetch', async (t) => {
   t.strictSame(describeError(Object.assign(new Error('m'), { type: '', code: '' })), { message: 'm', type: 'internal_error', retryable: true })
 })
 
-t.test('an abort is no failure, and a timeout is one', async (t) => {
+t.test('an abort is cancelled, and a timeout is a failure', async (t) => {
   t.match(describeError(AbortSignal.abort().reason), { type: 'cancelled' })
   t.match(describeError(new DOMException('too late', 'TimeoutError')), { message: 'too late', type: 'timeout_error' })
-  t.match(describeError(Object.assign(new Error('m'), { name: 'TimeoutError', status: 429 })), { type: 'rate_limit_error' }, 'what was answered says more')
+  t.match(describeError(Object.assign(new Error('m'), { name: 'TimeoutError', status: 429 })), { type: 'rate_limit_error' }, 'the status of a response has precedence')
 })

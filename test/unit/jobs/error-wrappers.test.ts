@@ -8,7 +8,7 @@ import { levelsOf } from '../../../lib/jobs/error-levels.js'
 import { oddErrors } from '../../support/odd-errors.js'
 
 const failed = (message: string, fields: object = {}): Error => Object.assign(new Error(message), fields)
-/** A signal of `AbortSignal.timeout()` that was aborted, whose own timer keeps no process alive. */
+/** An aborted signal of `AbortSignal.timeout()`. Its timer does not keep the process alive. */
 async function timedOut (): Promise<AbortSignal> {
   const signal = AbortSignal.timeout(1)
   const alive = setInterval(() => undefined, 1_000)
@@ -19,7 +19,7 @@ async function timedOut (): Promise<AbortSignal> {
 
 const typeOf = (error: unknown): string => describeThrown(error).type
 
-// The AI SDK is no dependency: these have the shape of its errors (`@ai-sdk/provider`, `ai/src/util/retry-error.ts`).
+// The AI SDK is not a dependency. These have the shape of its errors (`@ai-sdk/provider`, `ai/src/util/retry-error.ts`).
 const apiCallError = (message: string, fields: object): Error =>
   failed(message, { name: 'AI_APICallError', url: 'https://secret.example', isRetryable: true, ...fields })
 const retryError = (errors: unknown[]): Error =>
@@ -46,7 +46,7 @@ t.test('an error is found behind the wrappers of SDKs', async (t) => {
   for (const [what, error, told] of rows) t.match(describeThrown(error), told, what)
 })
 
-t.test('the walk is bounded, and survives cycles and whatever can\'t be read', async (t) => {
+t.test('the search is bounded, and handles cycles and unreadable values', async (t) => {
   const cyclic = failed('m')
   Object.assign(cyclic, { cause: cyclic, lastError: { cause: cyclic }, errors: [cyclic] })
   t.strictSame(describeThrown(cyclic), { message: 'm', type: 'internal_error', retryable: true })
@@ -64,7 +64,7 @@ t.test('the walk is bounded, and survives cycles and whatever can\'t be read', a
   }
 })
 
-t.test('a connection that was refused, reset or cut is no internal error', async (t) => {
+t.test('a refused, reset or closed connection is a connection_error', async (t) => {
   const codes = [
     'ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_SOCKET', 'ERR_NETWORK',
     'ERR_STREAM_PREMATURE_CLOSE'
@@ -74,12 +74,12 @@ t.test('a connection that was refused, reset or cut is no internal error', async
     t.equal(typeOf(new TypeError('fetch failed', { cause: failed('m', { code }) })), 'connection_error')
   }
   for (const message of ['fetch failed', 'terminated', 'Failed to fetch']) t.equal(typeOf(new TypeError(message)), 'connection_error')
-  t.equal(typeOf(new Error('terminated')), 'internal_error', 'only fetch means it so')
+  t.equal(typeOf(new Error('terminated')), 'internal_error', 'only for an error of fetch')
   t.equal(typeOf(apiCallError('Cannot connect to API: m', { cause: new TypeError('fetch failed', { cause: failed('m', { code: 'ECONNREFUSED' }) }) })), 'connection_error')
-  t.equal(typeOf(failed('m', { code: 'ENOENT' })), 'ENOENT', 'other codes go through')
+  t.equal(typeOf(failed('m', { code: 'ENOENT' })), 'ENOENT', 'other codes are kept')
 })
 
-t.test('a timeout is a timeout wherever it is, and never a cancel', async (t) => {
+t.test('a timeout is recognized at any level, and is never a cancel', async (t) => {
   const reason = await timedOut()
   const timeouts: unknown[] = [
     reason.reason,
@@ -103,7 +103,7 @@ t.test('a timeout is a timeout wherever it is, and never a cancel', async (t) =>
   for (const error of aborts) t.equal(typeOf(error), 'cancelled')
 })
 
-t.test('the class of an SDK\'s error is a type, unless something inside says more', async (t) => {
+t.test('the class of an SDK\'s error determines the type, unless a nested error is more precise', async (t) => {
   const rows: Array<[name: string, type: string]> = [
     ['ModelRefusalError', 'content_filter'], ['InputGuardrailTripwireTriggered', 'content_filter'], ['ToolOutputGuardrailTripwireTriggered', 'content_filter'],
     ['ModelBehaviorError', 'incomplete'], ['MaxTurnsExceededError', 'incomplete'], ['GraphRecursionError', 'incomplete'], ['ModelAbortError', 'cancelled']
@@ -138,20 +138,20 @@ t.test('the message is the provider\'s sentence', async (t) => {
     ['nothing', failed('---', { name: '' }), 'unknown error', 'internal_error']
   ]
   for (const [what, error, message, type] of rows) t.match(describeError(error), { message, type }, what)
-  t.match(describeError(failed(`${'x'.repeat(70_000)} {"message":"inner"}`)).message, /^x+ \{"message":"inner"\}$/, 'a very long text is searched for no JSON')
+  t.match(describeError(failed(`${'x'.repeat(70_000)} {"message":"inner"}`)).message, /^x+ \{"message":"inner"\}$/, 'a very long text is not searched for JSON')
   let nested = 'the innermost'
   for (let i = 0; i < 10; i++) nested = JSON.stringify({ message: nested })
   t.type(describeError(failed(nested)).message, 'string')
 })
 
-t.test('of something thrown that is no Error the sentence is found too', async (t) => {
+t.test('the sentence is also found in thrown values that are not Errors', async (t) => {
   t.strictSame(describeThrown({ error: { message: 'Overloaded', type: 'overloaded_error' }, headers: 'secret' }), { message: 'Overloaded', type: 'overloaded_error', retryable: true })
   t.strictSame(describeThrown('500 words are too many'), { message: '500 words are too many', type: 'internal_error', retryable: true })
   t.strictSame(describeThrown(''), { message: 'unknown error', type: 'internal_error', retryable: true })
   t.strictSame(describeThrown({ code: 'server_error' }), { message: 'unknown error', type: 'api_error', retryable: true })
 })
 
-/** What the real OpenAI SDK throws for the answer of a real server. */
+/** The error of the real OpenAI SDK for the response of a real server. */
 async function thrownBy (t: Test, answer: RequestListener, options: object = {}): Promise<unknown> {
   const server = createServer(answer)
   server.listen(0, '127.0.0.1')
@@ -177,32 +177,32 @@ t.test('errors of the real SDK against a real server', async (t) => {
     { message: 'Incorrect API key provided', type: 'authentication_error', retryable: false })
   t.strictSame(describeError(await thrownBy(t, json(529, { type: 'error', error: { type: 'overloaded_error', message: 'Overloaded' } }))),
     { message: 'Overloaded', type: 'overloaded_error', retryable: true })
-  t.match(describeError(await thrownBy(t, (request) => { request.socket.destroy() })), { type: 'connection_error' }, 'cut before the answer')
+  t.match(describeError(await thrownBy(t, (request) => { request.socket.destroy() })), { type: 'connection_error' }, 'closed before the response')
   t.match(describeError(await thrownBy(t, (_request, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write('data: {"choices":[]}\n\n', () => { response.destroy() })
-  })), { type: 'connection_error' }, 'cut in the middle')
+  })), { type: 'connection_error' }, 'closed during the response')
   t.match(describeError(await thrownBy(t, () => undefined, { timeout: 50 })), { type: 'timeout_error' }, 'no answer')
-  t.match(describeError(await thrownBy(t, () => undefined, { baseURL: 'http://127.0.0.1:9/v1' })), { type: 'connection_error' }, 'nobody is there')
+  t.match(describeError(await thrownBy(t, () => undefined, { baseURL: 'http://127.0.0.1:9/v1' })), { type: 'connection_error' }, 'no server')
   const fetched = fetch('http://127.0.0.1:9/', { signal: AbortSignal.timeout(5_000) })
   t.match(describeError(await fetched.catch((error: unknown) => error)), { type: 'connection_error' })
   t.match(describeError(await fetch('http://127.0.0.1:9/', { signal: await timedOut() }).catch((error: unknown) => error)), { type: 'timeout_error' })
 })
 
-t.test('what an SDK throws for a response that was cut off is no internal error', async (t) => {
+t.test('an SDK\'s error for a response that ended too early is incomplete', async (t) => {
   const messages = [
     'Did not receive done or success response in stream.', 'Incomplete JSON segment at the end', 'request ended without sending any chunks',
     'missing finish_reason for choice 0'
   ]
   for (const message of messages) {
     t.strictSame(describeThrown(new Error(message)), { message: 'the stream ended before the model was done', type: 'incomplete', retryable: true })
-    t.equal(typeOf(failed(message, { status: 500 })), 'api_error', 'a status says more')
+    t.equal(typeOf(failed(message, { status: 500 })), 'api_error', 'a status has precedence')
   }
   t.equal(typeOf(new Error('the app is missing finish_reason for choice 0')), 'internal_error')
 })
 
 t.test('the sentence of a long message is found in linear time', async (t) => {
-  // A provider may repeat the prompt in its error, so users choose what is in it.
+  // A provider may quote the prompt in its error, so users control its content.
   const message = `Strange prompt${' :'.repeat(30_000)}x {"a":1}`
   t.match(describeThrown(failed(message)), { message: message.slice(0, -' {"a":1}'.length) })
   t.match(describeThrown(failed('Strange prompt : Body: {"a":1}')), { message: 'Strange prompt' })

@@ -8,7 +8,7 @@ function start () {
   return { clock, timers: new SharedTimers(clock), called, call: (name: string) => () => { called.push(`${name} at ${clock.monotonic()}`) } }
 }
 
-t.test('what is due at one time is called together, in order, with one timer', (t) => {
+t.test('callbacks for the same time run together, in order, with one timer', (t) => {
   const { clock, timers, called, call } = start()
   timers.at(20, call('a'))
   timers.at(20, call('b'))
@@ -24,7 +24,7 @@ t.test('what is due at one time is called together, in order, with one timer', (
   t.end()
 })
 
-t.test('one that is cancelled is not called, and the last one takes the timer along', (t) => {
+t.test('a cancelled callback does not run, and the last one cancels the timer', (t) => {
   const { clock, timers, called, call } = start()
   const [a, b] = ['a', 'b'].map((name) => timers.at(20, call(name)))
   a!.cancel()
@@ -34,11 +34,11 @@ t.test('one that is cancelled is not called, and the last one takes the timer al
   timers.at(20, call('c'))
   b!.cancel()
   clock.advance(20)
-  t.same(called, ['c at 20'], 'cancelling twice takes no later one along')
+  t.same(called, ['c at 20'], 'cancelling twice does not affect a later one')
   t.end()
 })
 
-t.test('one that cancels another, and one that is added meanwhile', (t) => {
+t.test('a callback may cancel another one and add a new one', (t) => {
   const { clock, timers, called, call } = start()
   timers.at(20, () => {
     second.cancel()
@@ -51,7 +51,7 @@ t.test('one that cancels another, and one that is added meanwhile', (t) => {
   t.end()
 })
 
-t.test('two who begin at different times are soon due at the same', (t) => {
+t.test('two tasks that start at different times soon share their times', (t) => {
   const { clock, timers } = start()
   clock.advance(3)
   const first = timers.next(-Infinity, 100)
@@ -61,7 +61,7 @@ t.test('two who begin at different times are soon due at the same', (t) => {
   t.end()
 })
 
-t.test('what comes a little late does not move what subscriptions; what comes very late does', (t) => {
+t.test('a small delay does not shift the following times, and a large one does', (t) => {
   const { clock, timers } = start()
   clock.advance(109)
   t.equal(timers.next(100, 100), 200)
@@ -70,7 +70,7 @@ t.test('what comes a little late does not move what subscriptions; what comes ve
   t.end()
 })
 
-t.test('common times are finer for what is done more often, and every time is one for what is always due', (t) => {
+t.test('shared times are closer together for shorter intervals, and any time is one for interval 0', (t) => {
   const { clock, timers } = start()
   clock.advance(7)
   t.equal(timers.next(-Infinity, 25), 32.5)
@@ -80,7 +80,7 @@ t.test('common times are finer for what is done more often, and every time is on
   t.end()
 })
 
-t.test('errors of calculation add up to nothing', (t) => {
+t.test('floating-point errors don\'t add up', (t) => {
   const { clock, timers } = start()
   let due = timers.next(-Infinity, 33)
   const first = due

@@ -8,7 +8,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 const task = { mode: 'generate' }
 
-/** A source that waits until it is given something, and knows how it was closed. */
+/** A source that waits for the test's chunks, and records how it was closed. */
 function waiting () {
   const nobody = (): void => undefined
   const seen = { closed: 0, give: nobody as (chunk: string) => void, finish: nobody, fail: nobody as (error: Error) => void }
@@ -64,7 +64,7 @@ for (const [what, abort] of ways) {
     t.same(await job.chunks.next(), { done: true, value: undefined })
   })
 
-  t.test(`${what} ends the job at once while its reader is busy, who is told when it goes on`, async (t) => {
+  t.test(`${what} ends the job at once while its reader is busy, and the next read throws`, async (t) => {
     const job = start()
     const first = job.chunks.next()
     await turn()
@@ -76,7 +76,7 @@ for (const [what, abort] of ways) {
     await t.rejects(job.chunks.next(), { name: 'AbortError' })
   })
 
-  t.test(`${what} ends a job that nobody reads`, async (t) => {
+  t.test(`${what} ends a job without a reader`, async (t) => {
     const job = start()
     abort(job)
     t.match(job.reporter.ends, [['error', { type: 'cancelled' }]])
@@ -84,7 +84,7 @@ for (const [what, abort] of ways) {
     await t.rejects(job.chunks.next(), { name: 'AbortError' })
   })
 
-  t.test(`${what} before the last answer was taken ends it as cancelled, after it changes nothing`, async (t) => {
+  t.test(`${what} before the last chunk was read ends it as cancelled, and after it changes nothing`, async (t) => {
     const before = start()
     const next = before.chunks.next()
     await turn()
@@ -103,7 +103,7 @@ for (const [what, abort] of ways) {
     t.equal(after.source.closed, 0)
   })
 
-  t.test(`what the source still gives after ${what} is nobody's`, async (t) => {
+  t.test(`chunks after ${what} are ignored`, async (t) => {
     for (const late of ['give', 'finish', 'fail'] as const) {
       const job = start()
       const next = job.chunks.next()
@@ -116,7 +116,7 @@ for (const [what, abort] of ways) {
     }
   })
 
-  t.test(`a reader that leaves after ${what} is not held up by it`, async (t) => {
+  t.test(`a reader can leave without delay after ${what}`, async (t) => {
     const job = start()
     abort(job)
     t.same(await job.chunks.return(undefined), { done: true, value: undefined })
@@ -125,7 +125,7 @@ for (const [what, abort] of ways) {
   })
 }
 
-t.test('a signal that timed out ends the job as a timeout, which its reader is thrown', async (t) => {
+t.test('a signal that timed out ends the job as a timeout, and throws it to the reader', async (t) => {
   const reason = new DOMException('The operation was aborted due to timeout', 'TimeoutError')
   for (const abort of [(job: ReturnType<typeof start>) => { job.caller.abort(reason) }, (job: ReturnType<typeof start>) => { job.reporter.cancel(reason) }]) {
     const job = start()
@@ -135,7 +135,7 @@ t.test('a signal that timed out ends the job as a timeout, which its reader is t
   }
 })
 
-t.test('of two aborts the first counts', async (t) => {
+t.test('the first of two aborts counts', async (t) => {
   const job = start()
   job.reporter.cancel('by the client')
   job.caller.abort('by the caller')
@@ -143,7 +143,7 @@ t.test('of two aborts the first counts', async (t) => {
   t.equal(await job.chunks.next().catch((error: unknown) => error), 'by the client')
 })
 
-t.test('an abort in the very moment in which an answer has come ends the job as cancelled, and nothing follows', async (t) => {
+t.test('an abort in the turn in which a chunk arrives ends the job as cancelled, and nothing follows', async (t) => {
   for (const answer of [
     (source: ReturnType<typeof start>['source']) => { source.give('a') },
     (source: ReturnType<typeof start>['source']) => { source.finish() },
@@ -160,7 +160,7 @@ t.test('an abort in the very moment in which an answer has come ends the job as 
   }
 })
 
-t.test('signals that were aborted before end the job at once, and nothing is read', async (t) => {
+t.test('signals that are already aborted end the job at once, and nothing is read', async (t) => {
   const reporter = fakeReporter()
   reporter.cancel('by the client')
   const { source, seen } = waiting()
@@ -170,7 +170,7 @@ t.test('signals that were aborted before end the job at once, and nothing is rea
   t.equal(await chunks.next().catch((error: unknown) => error), 'by the caller')
 })
 
-t.test('a reason that says nothing becomes an AbortError', async (t) => {
+t.test('an undefined reason becomes an AbortError', async (t) => {
   const job = start()
   job.caller.abort(null)
   t.match(job.reporter.ends, [['error', { type: 'cancelled' }]])
@@ -184,7 +184,7 @@ t.test('a reason that says nothing becomes an AbortError', async (t) => {
   }
 })
 
-t.test('a source that was promised and comes after the abort is closed unread', async (t) => {
+t.test('a promised source that resolves after the abort is closed unread', async (t) => {
   const reporter = fakeReporter()
   const { source, seen } = waiting()
   let come: (there: AsyncIterable<string>) => void = () => undefined
@@ -200,7 +200,7 @@ t.test('a source that was promised and comes after the abort is closed unread', 
   t.equal(reporter.ends.length, 1)
 })
 
-t.test('a promise of a source that rejects after the abort is heard by nobody, and harms nobody', async (t) => {
+t.test('a promised source that rejects after the abort has no effect', async (t) => {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => { unhandled.push(reason) }
   process.on('unhandledRejection', note)
@@ -215,7 +215,7 @@ t.test('a promise of a source that rejects after the abort is heard by nobody, a
   t.same(unhandled, [])
 })
 
-t.test('a report that leads to an abort ends the job once', async (t) => {
+t.test('a report that causes an abort ends the job once', async (t) => {
   const reporter = fakeReporter()
   const progress = reporter.progress.bind(reporter)
   reporter.progress = (each) => {
@@ -227,7 +227,7 @@ t.test('a report that leads to an abort ends the job once', async (t) => {
   t.match(reporter.reports, [['progress', {}], ['error', { type: 'cancelled' }]])
 })
 
-t.test('no listener stays on a signal that outlives the job', async (t) => {
+t.test('no listener stays on the signals after the end', async (t) => {
   const { signal } = new AbortController()
   const chunks = track(fakeReporter(), task, ['a'], { signal }, new SharedTimers(new FakeClock()))
   t.equal(getEventListeners(signal, 'abort').length, 1)

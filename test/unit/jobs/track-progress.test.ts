@@ -9,14 +9,14 @@ import { FakeClock } from '../../support/fake-clock.js'
 function start ({ throttleMs = 100, sendText = true } = {}) {
   const clock = new FakeClock()
   const sent: Array<AIProgress & { delta?: string }> = []
-  let heard = 0
+  let kept = 0
   const progress = new TrackProgress({
-    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { heard++ }
+    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { kept++ }
   })
-  return { clock, sent, progress, get heard () { return heard } }
+  return { clock, sent, progress, get kept () { return kept } }
 }
 
-t.test('the first chunk is told at once', (t) => {
+t.test('the first chunk is reported at once', (t) => {
   const { clock, sent, progress } = start()
   progress.add('abc')
   t.same(sent, [{ chunksReceived: 1, contentLength: 3, delta: 'abc' }])
@@ -24,7 +24,7 @@ t.test('the first chunk is told at once', (t) => {
   t.end()
 })
 
-t.test('chunks inside the throttle are told together, when its time is over', (t) => {
+t.test('chunks within the throttle are reported together, at its end', (t) => {
   const { clock, sent, progress } = start()
   progress.add('a')
   clock.advance(40)
@@ -39,7 +39,7 @@ t.test('chunks inside the throttle are told together, when its time is over', (t
   t.end()
 })
 
-t.test('a chunk after a pause is told at once', (t) => {
+t.test('a chunk after a pause is reported at once', (t) => {
   const { clock, sent, progress } = start()
   progress.add('a')
   clock.advance(100)
@@ -49,7 +49,7 @@ t.test('a chunk after a pause is told at once', (t) => {
   t.end()
 })
 
-t.test('the throttle begins again with a progress that a timer sent', (t) => {
+t.test('the throttle restarts with a progress sent by the timer', (t) => {
   const { clock, sent, progress } = start()
   progress.add('a')
   progress.add('b')
@@ -62,7 +62,7 @@ t.test('the throttle begins again with a progress that a timer sent', (t) => {
   t.end()
 })
 
-t.test('a source that lets no timer fire is told of all the same, and its late timer tells nothing twice', (t) => {
+t.test('a synchronous source is reported without timers, and the late timer reports nothing twice', (t) => {
   const { clock, sent, progress } = start()
   progress.add('a')
   progress.add('b')
@@ -74,18 +74,18 @@ t.test('a source that lets no timer fire is told of all the same, and its late t
   t.end()
 })
 
-t.test('a chunk that is told later is a sign of life now', (t) => {
+t.test('a chunk that is reported later resets the stall timer now', (t) => {
   const endless = start({ throttleMs: Infinity })
   endless.progress.add('a')
-  t.equal(endless.heard, 0, 'a progress is one already')
+  t.equal(endless.kept, 0, 'a progress does it itself')
   endless.progress.add('b')
   endless.progress.add('')
-  t.equal(endless.heard, 2)
+  t.equal(endless.kept, 2)
   t.equal(endless.sent.length, 1)
   t.end()
 })
 
-t.test('the end tells what was not told, and leaves no timer', (t) => {
+t.test('end reports the pending progress, and leaves no timer', (t) => {
   const { clock, sent, progress } = start()
   progress.add('a')
   progress.add('b')
@@ -95,7 +95,7 @@ t.test('the end tells what was not told, and leaves no timer', (t) => {
   t.end()
 })
 
-t.test('the end tells nothing twice', (t) => {
+t.test('end reports nothing twice', (t) => {
   const { sent, progress } = start()
   progress.end()
   t.same(sent, [])
@@ -116,7 +116,7 @@ t.test('chunks without text count', (t) => {
   t.end()
 })
 
-t.test('without sending, the text is counted all the same', (t) => {
+t.test('with sendText: false, the text is still counted', (t) => {
   const { sent, progress } = start({ sendText: false })
   progress.add('👋')
   progress.end('a')
@@ -125,7 +125,7 @@ t.test('without sending, the text is counted all the same', (t) => {
   t.end()
 })
 
-t.test('no throttle: one progress for each chunk; an endless one: the first and the rest', (t) => {
+t.test('throttle 0 sends one progress per chunk, and Infinity one for the first chunk and one for the rest', (t) => {
   const none = start({ throttleMs: 0 })
   for (const text of 'abc') none.progress.add(text)
   t.equal(none.sent.length, 3)
@@ -149,7 +149,7 @@ t.test('half a surrogate pair waits for its other half', (t) => {
   t.end()
 })
 
-t.test('half a surrogate pair that stays alone goes with the end', (t) => {
+t.test('an unpaired surrogate at the end is sent with the end', (t) => {
   const { sent, progress } = start()
   progress.add('\ud83d')
   progress.end()
@@ -157,7 +157,7 @@ t.test('half a surrogate pair that stays alone goes with the end', (t) => {
   t.end()
 })
 
-t.test('however the text is cut and time passes: all of it is told, once, in whole characters, never too often', (t) => {
+t.test('for any chunks and times, the text is sent once, in whole characters, never too often', (t) => {
   const text = fc.string({ unit: fc.constantFrom('a', 'é', '👋') })
   const steps = fc.array(fc.record({ units: fc.nat(4), wait: fc.nat(150) }))
   fc.assert(fc.property(text, steps, (text, steps) => {

@@ -6,7 +6,7 @@ import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter } from '../../support/fake-reporter.js'
 
-/** The chunks of a text, cut anywhere: in the middle of a surrogate pair, or of a character's bytes. */
+/** The chunks of a text, split anywhere, even inside a surrogate pair or the bytes of a character. */
 const shapes = {
   strings: (text: string, cuts: readonly number[]) => cut(text, cuts),
   bytes: (text: string, cuts: readonly number[]) => cut(Buffer.from(text), cuts),

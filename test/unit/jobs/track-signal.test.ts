@@ -12,7 +12,7 @@ function start<T> (source: TrackableSource<T>, options: TrackOptions<T> = {}) {
   return { reporter, chunks: track(reporter, {}, source, options, new SharedTimers(new FakeClock())) }
 }
 
-/** A model whose stream never comes to an end, and which notes its signal and whether it was closed. */
+/** A model with an endless stream that records its signal and whether it was closed. */
 function model () {
   const seen: { signal?: AbortSignal, closed: number, aborted: number } = { closed: 0, aborted: 0 }
   const stream = {
@@ -63,7 +63,7 @@ t.test('a function is called once, at once, with a signal that a normal end does
   }
 })
 
-t.test('what a function throws, or rejects with, ends the job and is thrown to the reader', async (t) => {
+t.test('an error or rejection of the function ends the job and is thrown to the reader', async (t) => {
   const unhandled = watchRejections(t)
   const broken = Object.assign(new Error('no such model'), { status: 404 })
   for (const source of [() => { throw broken }, () => Promise.reject(broken)]) {
@@ -73,10 +73,10 @@ t.test('what a function throws, or rejects with, ends the job and is thrown to t
     t.same(reporter.ends, [['error', broken]])
     await t.rejects(chunks.next(), broken)
     t.match(await chunks.next(), { done: true })
-    t.equal(getEventListeners(signal, 'abort').length, 0, 'and nobody listens to the signal any more')
+    t.equal(getEventListeners(signal, 'abort').length, 0, 'no listener is left on the signal')
   }
   const { reporter } = start((() => undefined) as unknown as () => string[])
-  t.match(reporter.ends, [['error', { name: 'TypeError', message: /the job needs a stream/ }]], 'one that returns no stream')
+  t.match(reporter.ends, [['error', { name: 'TypeError', message: /the job needs a stream/ }]], 'a function that returns no stream')
   t.same(unhandled, [])
 })
 
@@ -100,7 +100,7 @@ t.test('every way to end the job early reaches the model, with the reason', asyn
   }
 })
 
-t.test('what text throws closes the stream, and so does a reader in the middle of a chunk', async (t) => {
+t.test('an error of text closes the stream, and so does a reader that leaves during a chunk', async (t) => {
   const broken = new Error('broken')
   let signal: AbortSignal | undefined
   const ask = (given: AbortSignal): string[] => {
@@ -115,7 +115,7 @@ t.test('what text throws closes the stream, and so does a reader in the middle o
   t.equal(signal!.aborted, false, 'but not after its end')
 })
 
-t.test('the signal aborts while the stream is still on its way, which is closed when it comes', async (t) => {
+t.test('the signal aborts while the stream is pending, and the stream is closed when it arrives', async (t) => {
   const { seen, ask, stream } = model()
   let come: (there: typeof stream) => void = () => undefined
   const { reporter, chunks } = start((signal) => {
@@ -143,7 +143,7 @@ t.test('a model that rejects because it was aborted changes nothing', async (t) 
   t.same(unhandled, [])
 })
 
-t.test('a job that is cancelled already asks no model', async (t) => {
+t.test('for a cancelled job, the function is not called', async (t) => {
   let asked = 0
   const { reporter, chunks } = start(() => {
     asked++
@@ -167,7 +167,7 @@ t.test('an abort while the function runs ends the job, and closes what it return
   await t.rejects(chunks.next(), { name: 'AbortError' })
 })
 
-t.test('a source\'s own abort and controller are used when it is left, and never after its end or its error', async (t) => {
+t.test('a source\'s own abort and controller are called when the reader leaves, and never after its end or error', async (t) => {
   const make = (work: () => Generator<string>) => {
     const controller = new AbortController()
     let aborted = 0
@@ -188,7 +188,7 @@ t.test('a source\'s own abort and controller are used when it is left, and never
   for (const each of [ended, failed]) t.same([each.count(), each.controller.signal.aborted], [0, false])
 })
 
-t.test('what a source throws while it is aborted is passed on for the log, and stops nothing', async (t) => {
+t.test('an error of a source during its abort is logged, and stops nothing', async (t) => {
   const unhandled = watchRejections(t)
   const broken = new Error('broken')
   const fail = (): never => { throw broken }
@@ -216,7 +216,7 @@ t.test('what a source throws while it is aborted is passed on for the log, and s
   t.same(unhandled, [])
 })
 
-t.test('a getter that throws at the end does not make a failure of it', async (t) => {
+t.test('a getter that throws at the end does not fail the job', async (t) => {
   const source = Object.defineProperty(['a'], 'controller', { get: () => { throw new Error('broken') } })
   const { reporter, chunks } = start(source)
   t.same(await readAll(chunks), ['a'])
@@ -224,7 +224,7 @@ t.test('a getter that throws at the end does not make a failure of it', async (t
   t.match(reporter.warnings, [{ message: 'the stream of a job threw while it was being aborted', err: { message: 'broken' } }])
 })
 
-t.test('no listener stays on the caller\'s signal, however the job ends', async (t) => {
+t.test('no listener stays on the caller\'s signal after any end', async (t) => {
   const { signal } = new AbortController()
   await t.rejects(start(null as unknown as string[], { signal }).chunks.next(), TypeError)
   await readAll(start(() => ['a'], { signal }).chunks)

@@ -5,7 +5,7 @@ import type { ChatCompletionChunk } from 'openai/resources'
 import t from 'tap'
 import { TrackSource, type AISource } from '../../../lib/jobs/track-source.js'
 
-/** Everything that a source still gives, read as the tracker reads it. */
+/** Reads the remaining chunks of a source, as the tracker does. */
 async function readAll<T> (source: AISource<T>): Promise<T[]> {
   const opened = new TrackSource(source)
   const chunks: T[] = []
@@ -16,7 +16,7 @@ async function readAll<T> (source: AISource<T>): Promise<T[]> {
   }
 }
 
-/** An async generator that tells how it was left. */
+/** An async generator that records how it ended. */
 async function* watched (left: string[]): AsyncGenerator<string, void> {
   try {
     yield 'a'
@@ -26,7 +26,7 @@ async function* watched (left: string[]): AsyncGenerator<string, void> {
   }
 }
 
-/** A `ReadableStream` as older browsers have it: it can't be iterated. */
+/** A `ReadableStream` without an async iterator, as in older browsers. */
 function plainStream<T> (stream: ReadableStream<T>): ReadableStream<T> {
   Object.defineProperty(stream, Symbol.asyncIterator, { value: undefined })
   return stream
@@ -43,17 +43,17 @@ t.test('every kind of source is read', async (t) => {
   t.same(await readAll({ fullStream: watched([]) }), ['a', 'b'])
 })
 
-t.test('promises among the chunks of an iterable are waited for', async (t) => {
+t.test('promises among the chunks of an iterable are awaited', async (t) => {
   t.same(await readAll([Promise.resolve('a'), 'b']), ['a', 'b'])
   await t.rejects(readAll([Promise.reject(new Error('broken'))]), { message: 'broken' })
 })
 
-t.test('what is there at once is answered at once', (t) => {
+t.test('a synchronous source is read synchronously', (t) => {
   t.same(new TrackSource(['a']).read(), { done: false, value: 'a' })
   t.end()
 })
 
-t.test('what is no stream is refused with what to do', (t) => {
+t.test('a value that is not a stream throws an error that names the fix', (t) => {
   const none: Array<[unknown, string]> = [[null, 'null'], [undefined, 'undefined'], [7, 'number'], [{ choices: [] }, 'object'], [{ fullStream: 7 }, 'object']]
   for (const [source, name] of none) {
     t.throws(() => new TrackSource(source as never), {
@@ -65,7 +65,7 @@ t.test('what is no stream is refused with what to do', (t) => {
   t.end()
 })
 
-t.test('what a source throws when it is opened or read is thrown, and it is not closed then', (t) => {
+t.test('errors of opening or reading a source are rethrown, and it is not closed then', (t) => {
   const broken = new Error('broken')
   t.throws(() => new TrackSource({ [Symbol.asyncIterator]: () => { throw broken } }), broken)
   const returned: string[] = []
@@ -77,7 +77,7 @@ t.test('what a source throws when it is opened or read is thrown, and it is not 
   t.end()
 })
 
-t.test('closing an iterator returns it, once', async (t) => {
+t.test('close calls the iterator\'s return, once', async (t) => {
   const left: string[] = []
   const opened = new TrackSource(watched(left))
   await opened.read()
@@ -87,7 +87,7 @@ t.test('closing an iterator returns it, once', async (t) => {
   t.same(left, ['left'])
 })
 
-t.test('closing what is at its end does nothing', async (t) => {
+t.test('close does nothing after the end', async (t) => {
   let returned = 0
   const iterator = { next: () => Promise.resolve({ done: true as const, value: undefined }), return: () => { returned++ } }
   const opened = new TrackSource({ [Symbol.asyncIterator]: () => iterator } as unknown as AsyncIterable<string>)
@@ -96,7 +96,7 @@ t.test('closing what is at its end does nothing', async (t) => {
   t.equal(returned, 0)
 })
 
-t.test('closing an iterator that can\'t be returned, or that fails then, does no harm', async (t) => {
+t.test('close handles an iterator without return, or whose return fails', async (t) => {
   const next = () => ({ done: false, value: 'a' })
   const returns = [undefined, () => { throw new Error('broken') }, () => Promise.reject(new Error('broken')), () => new Promise(() => undefined)]
   const unhandled: unknown[] = []
@@ -126,7 +126,7 @@ t.test('a ReadableStream that fails is unlocked', async (t) => {
   t.equal(stream.locked, false)
 })
 
-t.test('a ReadableStream is cancelled with the reason and unlocked, in the middle of a read too', async (t) => {
+t.test('a ReadableStream is cancelled with the reason and unlocked, even during a read', async (t) => {
   const cancelled: unknown[] = []
   const stream = new ReadableStream<string>({ cancel: (reason) => { cancelled.push(reason) } })
   const opened = new TrackSource(stream)
@@ -137,14 +137,14 @@ t.test('a ReadableStream is cancelled with the reason and unlocked, in the middl
   t.match(await reading, { done: true })
 })
 
-t.test('a ReadableStream that someone else reads is refused', (t) => {
+t.test('a locked ReadableStream throws', (t) => {
   const stream = new Blob(['ab']).stream()
   stream.getReader()
   t.throws(() => new TrackSource(stream), TypeError)
   t.end()
 })
 
-t.test('a Node stream is destroyed in the middle of a read', async (t) => {
+t.test('a Node stream is destroyed during a read', async (t) => {
   const stream = new Readable({ read: () => undefined })
   const opened = new TrackSource<unknown>(stream)
   const reading = opened.read() as Promise<unknown>
@@ -153,7 +153,7 @@ t.test('a Node stream is destroyed in the middle of a read', async (t) => {
   await t.rejects(reading)
 })
 
-t.test('an SDK\'s stream is aborted in the middle of a read', (t) => {
+t.test('an SDK\'s stream is aborted during a read', (t) => {
   const controller = new AbortController()
   const stream = { controller, [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => undefined) }) }
   const opened = new TrackSource(stream)
@@ -163,7 +163,7 @@ t.test('an SDK\'s stream is aborted in the middle of a read', (t) => {
   t.end()
 })
 
-t.test('an SDK\'s stream that ends quietly because it was aborted did not end well', async (t) => {
+t.test('an SDK\'s stream that ends silently after an abort throws', async (t) => {
   const controller = new AbortController()
   const stream = Object.assign(watched([]), { controller })
   const opened = new TrackSource(stream)
@@ -175,12 +175,12 @@ t.test('an SDK\'s stream that ends quietly because it was aborted did not end we
   const late = new AbortController()
   const reason = new DOMException('too late', 'TimeoutError')
   late.abort(reason)
-  await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'and the cause says why')
-  await t.rejects(readAll(Object.assign(watched([]), { cancelled: true })), { name: 'AbortError' }, 'an SDK without a controller says it itself')
+  await t.rejects(readAll(Object.assign(watched([]), { controller: late })), { name: 'AbortError', cause: reason }, 'the cause is the reason')
+  await t.rejects(readAll(Object.assign(watched([]), { cancelled: true })), { name: 'AbortError' }, 'an SDK without a controller has a flag')
   t.same(await readAll(Object.assign(watched([]), { cancelled: 'never' })), ['a', 'b'])
 })
 
-/** An SDK's stream that had one chunk, and then failed, before anybody asked for the chunk. */
+/** An SDK's stream that had one chunk and then failed, before the chunk was read. */
 async function failedEarly (): Promise<TrackSource<ChatCompletionChunk>> {
   const chunk = { id: '1', object: 'chat.completion.chunk', created: 1, model: 'm', choices: [{ index: 0, delta: { content: 'a' }, finish_reason: null }] }
   const { readable, writable } = new TransformStream<string, Uint8Array>({ transform: (line, controller) => { controller.enqueue(Buffer.from(line)) } })
@@ -194,27 +194,27 @@ async function failedEarly (): Promise<TrackSource<ChatCompletionChunk>> {
   return source
 }
 
-t.test('an error that an SDK hides when nobody waited for it ends the reading, too', async (t) => {
+t.test('an error between two reads, which the SDK hides, is thrown too', async (t) => {
   const source = await failedEarly()
   t.match(await source.read(), { done: false, value: { choices: [{ delta: { content: 'a' } }] } })
   await t.rejects(Promise.resolve(source.read()), { message: 'broken' })
   t.ok(source.isOver)
 })
 
-t.test('a source\'s fields of these names that mean something else are left alone', async (t) => {
+t.test('fields of these names with another meaning are ignored', async (t) => {
   for (const fields of [{ errored: true }, { errored: true, done: true }, { errored: null, done: () => { throw new Error('not asked') } }]) {
     t.same(await readAll(Object.assign(watched([]), fields)), ['a', 'b'])
   }
 })
 
-t.test('a source\'s field of the same name that is no controller is left alone', async (t) => {
+t.test('a field named controller that is not one is ignored', async (t) => {
   for (const controller of [undefined, {}, 'pad', { signal: {} }]) {
     t.same(await readAll(Object.assign(watched([]), { controller })), ['a', 'b'])
     new TrackSource(Object.assign(watched([]), { controller })).close(undefined)
   }
 })
 
-t.test('what is asynchronous where it can\'t be fails with a TypeError, and its rejection is nobody\'s', async (t) => {
+t.test('a promise where a value is required throws a TypeError, and its rejection is handled', async (t) => {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => { unhandled.push(reason) }
   process.on('unhandledRejection', note)

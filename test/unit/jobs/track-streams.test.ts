@@ -20,7 +20,7 @@ async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-/** The answer of OpenAI's API to a request for a stream; without an end it stays open. */
+/** A streamed response of OpenAI's API. Without an end it stays open. */
 function answer (chunks: readonly object[], end = 'data: [DONE]\n\n') {
   const events = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('') + end
   let isCancelled = false
@@ -38,7 +38,7 @@ function openAIStream (response: Response): Stream<object> {
   return Stream.fromSSEResponse<object>(response, new AbortController())
 }
 
-/** As fetch does it: the signal that aborts the request ends its body. */
+/** As in fetch, the signal that aborts the request ends its body. */
 function tieBody (response: Response, controller: AbortController): Response {
   const body = response.body!.pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal: controller.signal })
   return new Response(body)
@@ -57,7 +57,7 @@ for (const name of well) {
 
 for (const name of ['openai-responses-failed', 'openai-responses-error', 'anthropic-error', 'ai-sdk-5-error', 'ai-sdk-5-ui-error', 'ai-sdk-5-abort']) {
   const { about, text, chunks } = readStream(name)
-  t.test(`a failure that is told in a chunk is no completion: ${about}`, async (t) => {
+  t.test(`a failure reported in a chunk fails the job: ${about}`, async (t) => {
     const job = start(chunks)
     t.same(await readAll(job.chunks), chunks)
     t.equal(job.reporter.text, text)
@@ -65,7 +65,7 @@ for (const name of ['openai-responses-failed', 'openai-responses-error', 'anthro
   })
 }
 
-t.test('the OpenAI SDK\'s own stream, also as the promise that its methods answer', async (t) => {
+t.test('the OpenAI SDK\'s own stream, also as the promise that its methods return', async (t) => {
   const { text, chunks } = readStream('openai-chat-azure')
   const job = start(Promise.resolve(openAIStream(answer(chunks).response)))
   t.same(await readAll(job.chunks), chunks)
@@ -82,7 +82,7 @@ t.test('the OpenAI SDK\'s stream helper', async (t) => {
   t.equal(job.reporter.text, text)
 })
 
-t.test('an error in the middle of the OpenAI SDK\'s stream keeps its kind', async (t) => {
+t.test('an error during the OpenAI SDK\'s stream keeps its type', async (t) => {
   const failed = { error: { message: 'The server is overloaded', type: 'server_error' } }
   const { reporter, chunks } = start(openAIStream(answer([...readStream('openai-compatible').chunks.slice(0, 1), failed]).response))
   await t.rejects(readAll(chunks), { message: 'The server is overloaded' })
@@ -90,7 +90,7 @@ t.test('an error in the middle of the OpenAI SDK\'s stream keeps its kind', asyn
   t.match(reporter.ends, [['error', { type: 'server_error' }]])
 })
 
-t.test('a cancel ends the OpenAI SDK\'s request, though its stream waits for the model', async (t) => {
+t.test('a cancel aborts the OpenAI SDK\'s request while its stream waits for the model', async (t) => {
   const controller = new AbortController()
   const { response, isCancelled } = answer(readStream('openai-compatible').chunks.slice(0, 1), '')
   const { reporter, chunks } = start(Stream.fromSSEResponse<object>(tieBody(response, controller), controller))
@@ -104,7 +104,7 @@ t.test('a cancel ends the OpenAI SDK\'s request, though its stream waits for the
   t.match(reporter.ends, [['error', { type: 'cancelled' }]])
 })
 
-t.test('a reader that leaves ends the OpenAI SDK\'s request', async (t) => {
+t.test('a reader that leaves aborts the OpenAI SDK\'s request', async (t) => {
   const controller = new AbortController()
   const { response, isCancelled } = answer(readStream('openai-compatible').chunks.slice(0, 1), '')
   const { chunks } = start(Stream.fromSSEResponse<object>(tieBody(response, controller), controller))
@@ -116,7 +116,7 @@ t.test('a reader that leaves ends the OpenAI SDK\'s request', async (t) => {
   t.equal(isCancelled(), true)
 })
 
-t.test('the OpenAI SDK ends an aborted stream quietly; half a text is not taken for the whole', async (t) => {
+t.test('the OpenAI SDK ends an aborted stream silently, and the job still fails', async (t) => {
   const controller = new AbortController()
   const { response } = answer(readStream('openai-compatible').chunks.slice(0, 1), '')
   const { reporter, chunks } = start(Stream.fromSSEResponse<object>(tieBody(response, controller), controller))
@@ -128,7 +128,7 @@ t.test('the OpenAI SDK ends an aborted stream quietly; half a text is not taken 
   t.match(reporter.ends, [['error', { name: 'AbortError' }]])
 })
 
-t.test('the AI SDK\'s streamText answer, and its textStream', async (t) => {
+t.test('the result of the AI SDK\'s streamText, and its textStream', async (t) => {
   const { text, chunks } = readStream('ai-sdk-5')
   const streams = () => ReadableStream.from(chunks)
   const answered = { get fullStream () { return streams() }, textStream: ReadableStream.from(['Héllo ', '👋']) }
@@ -141,7 +141,7 @@ t.test('the AI SDK\'s streamText answer, and its textStream', async (t) => {
   t.equal(texts.reporter.text, text)
 })
 
-t.test('the types of the chunks are known', async (t) => {
+t.test('the types of the chunks are inferred', async (t) => {
   const strings: string[] = await readAll(start(ReadableStream.from(['a'])).chunks)
   const bytes: Uint8Array[] = await readAll(start(ReadableStream.from([Uint8Array.of(97)]), { text: (chunk) => String(chunk.length) }).chunks)
   const objects: Array<{ token: string }> = await readAll(start(Promise.resolve([{ token: 'a' }]), { text: ({ token }) => token }).chunks)

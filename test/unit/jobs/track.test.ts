@@ -10,7 +10,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 const task = { prompt: 'Create a React component', mode: 'generate', targetFile: 'src/Component.tsx' }
 
-/** A tracked job; after the test nothing of it is left: one end, and no timer. */
+/** A tracked job. Checks after the test that it has one end and no timer. */
 function start<T> (t: Test, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = {}) {
   const clock = new FakeClock()
   const reporter = fakeReporter()
@@ -23,7 +23,7 @@ function start<T> (t: Test, source: AISource<T> | PromiseLike<AISource<T>>, opti
   return { clock, reporter, chunks }
 }
 
-/** A source that gives what it is told to, and tells what is asked of it. */
+/** A source whose chunks the test controls. It records the calls. */
 function handSource () {
   const asked: string[] = []
   let answer: { resolve: (result: IteratorResult<string>) => void, reject: (error: unknown) => void } | undefined
@@ -47,7 +47,7 @@ function handSource () {
   }
 }
 
-/** No promise may be rejected without someone who hears it. */
+/** Fails on unhandled rejections. */
 function watchRejections (t: Test): void {
   const unhandled: unknown[] = []
   const note = (reason: unknown): void => { unhandled.push(reason) }
@@ -68,7 +68,7 @@ async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {
 const DONE = { done: true, value: undefined }
 const cancelled = (message: string) => ['error', { message, type: 'cancelled' }]
 
-t.test('chunks pass through as they are, and the job ends with the documented result', async (t) => {
+t.test('chunks pass through unchanged, and the job ends with the documented result', async (t) => {
   const given = [{ a: 1 }, Buffer.from('a'), 'é', undefined]
   const { reporter, chunks } = start(t, given)
   const read = await readAll(chunks)
@@ -77,7 +77,7 @@ t.test('chunks pass through as they are, and the job ends with the documented re
   t.same(reporter.progresses, [{ chunksReceived: 1, contentLength: 0 }, { chunksReceived: 4, contentLength: 2 }])
 })
 
-t.test('what the task does not say is left out of the result', async (t) => {
+t.test('fields absent from the task are absent from the result', async (t) => {
   const reporter = fakeReporter()
   await readAll(track(reporter, { prompt: 'x' }, [], {}, new SharedTimers(new FakeClock())))
   t.same(reporter.reports, [['complete', { contentLength: 0, chunks: 0 }]])
@@ -104,7 +104,7 @@ t.test('text: true sends the text as it grows', async (t) => {
   ])
 })
 
-t.test('by default progress is told each 100 ms at most, and the last always; the chunks do not wait for that', async (t) => {
+t.test('by default, progress is sent at most every 100 ms and at the end, and chunks are not delayed', async (t) => {
   const hand = handSource()
   const { clock, reporter, chunks } = start(t, hand.source)
   let passed = ''
@@ -112,7 +112,7 @@ t.test('by default progress is told each 100 ms at most, and the last always; th
     const next = chunks.next()
     await turn()
     hand.give(chunk)
-    // In the very turn in which it came.
+    // In the same turn.
     passed += String((await next).value)
     clock.advance(40)
   }
@@ -133,7 +133,7 @@ t.test('a function reads the text of chunks of any shape, and sends it', async (
   t.match(reporter.ends, [['complete', { contentLength: 2 }]])
 })
 
-t.test('sendText: false counts the text and keeps it here', async (t) => {
+t.test('sendText: false counts the text without sending it', async (t) => {
   const { reporter, chunks } = start(t, [{ token: 'a' }, { token: 'é' }], { text: ({ token }) => token, sendText: false })
   await readAll(chunks)
   t.equal(reporter.text, '')
@@ -147,13 +147,13 @@ t.test('half a character at the end of bytes is counted and sent', async (t) => 
   t.match(reporter.ends, [['complete', { contentLength: 2 }]])
 })
 
-t.test('result makes the result from the one that would be sent', async (t) => {
+t.test('result gets the default result and returns the one to send', async (t) => {
   const { reporter, chunks } = start(t, ['a'], { result: (result) => ({ ...result, model: 'm' }) })
   await readAll(chunks)
   t.same(reporter.ends, [['complete', { mode: 'generate', contentLength: 1, chunks: 1, targetFile: 'src/Component.tsx', model: 'm' }]])
 })
 
-t.test('what result or text throws ends the job as an error and is thrown; the source is closed', async (t) => {
+t.test('an error of result or text fails the job, is rethrown, and closes the source', async (t) => {
   const broken = new Error('broken')
   const fail = (): never => { throw broken }
   const first = start(t, ['a'], { result: fail })
@@ -170,7 +170,7 @@ t.test('what result or text throws ends the job as an error and is thrown; the s
   t.same(hand.asked, ['next', 'return'])
 })
 
-t.test('a text or result function that returns a promise, as an async one does, ends the job as an error, and its rejection is nobody\'s', async (t) => {
+t.test('an async text or result function fails the job, and its rejection is handled', async (t) => {
   watchRejections(t)
   const rejects = (): never => Promise.reject(new Error('late')) as never
   for (const options of [{ text: rejects }, { result: rejects }]) {
@@ -180,7 +180,7 @@ t.test('a text or result function that returns a promise, as an async one does, 
   }
 })
 
-t.test('nothing is read before it is asked for, nor ahead', async (t) => {
+t.test('chunks are read only on demand, never ahead', async (t) => {
   const hand = handSource()
   const { chunks } = start(t, hand.source)
   await turn()
@@ -194,7 +194,7 @@ t.test('nothing is read before it is asked for, nor ahead', async (t) => {
   await chunks.return()
 })
 
-t.test('reads that are asked for together are answered in order, one at a time', async (t) => {
+t.test('concurrent reads are answered in order, one at a time', async (t) => {
   const hand = handSource()
   const { chunks } = start(t, hand.source)
   const both = Promise.all([chunks.next(), chunks.next()])
@@ -207,7 +207,7 @@ t.test('reads that are asked for together are answered in order, one at a time',
   await chunks.return()
 })
 
-t.test('what the source throws is reported after the last progress, and thrown unchanged', async (t) => {
+t.test('an error of the source is reported after the last progress, and rethrown unchanged', async (t) => {
   for (const thrown of [new Error('broken'), 'broken', { message: 'broken', type: 'internal_error', secret: 1 }]) {
     const source = function* () {
       yield 'a'
@@ -222,19 +222,19 @@ t.test('what the source throws is reported after the last progress, and thrown u
   }
 })
 
-t.test('what can\'t be a source ends the job, also when nobody reads', async (t) => {
+t.test('an invalid source ends the job, even without a reader', async (t) => {
   const { reporter, chunks } = start(t, null as unknown as string[])
   t.match(reporter.ends, [['error', { name: 'TypeError', message: /^the job needs a stream .* not null: .*stream: true/ }]])
   await t.rejects(chunks.next(), TypeError)
   t.same(await chunks.next(), DONE)
 })
 
-t.test('a promise of a source is waited for', async (t) => {
+t.test('a promise of a source is awaited', async (t) => {
   const { chunks } = start(t, Promise.resolve(['a', 'b']))
   t.same(await readAll(chunks), ['a', 'b'])
 })
 
-t.test('a promise of a source that rejects ends the job, also when nobody reads', async (t) => {
+t.test('a promise of a source that rejects ends the job, even without a reader', async (t) => {
   watchRejections(t)
   const refused = Object.assign(new Error('Rate limit exceeded'), { status: 429 })
   const { reporter, chunks } = start(t, Promise.reject<string[]>(refused))
@@ -243,12 +243,12 @@ t.test('a promise of a source that rejects ends the job, also when nobody reads'
   await t.rejects(chunks.next(), refused)
 })
 
-t.test('a reader of a promise that rejects is thrown its reason', async (t) => {
+t.test('a rejected promise of a source throws its reason to the reader', async (t) => {
   const { chunks } = start(t, Promise.reject<string[]>(new Error('refused')))
   await t.rejects(readAll(chunks), { message: 'refused' })
 })
 
-t.test('a thenable that throws, or answers nothing to then, is a promise all the same', async (t) => {
+t.test('a thenable whose then throws or returns nothing counts as a promise', async (t) => {
   const broken: PromiseLike<string[]> = { then: () => { throw new Error('broken') } }
   await t.rejects(readAll(start(t, broken).chunks), { message: 'broken' })
   const bare = { then: (done: (source: string[]) => void) => { done(['a']) } } as unknown as PromiseLike<string[]>
@@ -272,7 +272,7 @@ t.test('a reader that leaves ends the job as cancelled and closes the source', a
   t.same(await chunks.next(), DONE)
 })
 
-t.test('a reader that throws leaves too, and meets its own error', async (t) => {
+t.test('a reader that throws leaves too, and gets its own error', async (t) => {
   const { reporter, chunks } = start(t, ['a', 'b'])
   const write = async () => {
     for await (const chunk of chunks) throw new Error(`no room for ${chunk}`)
@@ -305,7 +305,7 @@ t.test('a reader can leave while it waits for a chunk', async (t) => {
   t.same(hand.asked, ['next', 'return'])
 })
 
-t.test('a Node stream made of it that is destroyed ends the job', async (t) => {
+t.test('destroying a Node stream made from the chunks ends the job', async (t) => {
   const { reporter, chunks } = start(t, handSource().source)
   const stream = Readable.from(chunks)
   stream.resume()
@@ -315,7 +315,7 @@ t.test('a Node stream made of it that is destroyed ends the job', async (t) => {
   t.same(reporter.ends, [cancelled('its reader left before the end')])
 })
 
-t.test('a source that hangs or throws when it is closed neither holds up its reader nor hides its error', async (t) => {
+t.test('a source that hangs or throws on close neither delays the reader nor hides its error', async (t) => {
   watchRejections(t)
   for (const close of [() => new Promise(() => undefined), () => { throw new Error('broken') }, () => Promise.reject(new Error('broken'))]) {
     const source = { next: () => Promise.resolve({ done: false, value: 'a' }), return: close, [Symbol.asyncIterator]: () => source }
@@ -334,13 +334,13 @@ t.test('a reader that leaves after the end changes nothing', async (t) => {
   t.match(reporter.ends, [['complete', {}]])
 })
 
-t.test('a source that answers something else than results fails with a TypeError', async (t) => {
+t.test('a source whose next returns no iterator results fails with a TypeError', async (t) => {
   const { reporter, chunks } = start(t, { [Symbol.iterator]: () => ({ next: () => undefined }) } as unknown as string[])
   await t.rejects(readAll(chunks), TypeError)
   t.match(reporter.ends, [['error', TypeError]])
 })
 
-t.test('a failure that was told in a chunk ends the job as an error, whatever comes after it', async (t) => {
+t.test('a failure reported in a chunk fails the job, whatever follows', async (t) => {
   const told = { type: 'error', error: { message: 'Overloaded', type: 'overloaded_error' } }
   const failed = ['error', { message: 'Overloaded', type: 'overloaded_error', retryable: true }]
 

@@ -3,11 +3,11 @@ import t, { type Test } from 'tap'
 import type { AIOutcome } from '../../../lib/manager/ai-run.js'
 import { createFarServer, createServer, type TestServer } from '../../support/server.js'
 
-/** Rejections that nobody observed, in any of the tests. */
+/** Unhandled rejections of all tests in this file. */
 const unhandled: unknown[] = []
 process.on('unhandledRejection', (reason) => { unhandled.push(reason) })
 
-/** A model that says what the test tells it to, until its signal aborts. */
+/** A model whose output the test controls, until its signal aborts. */
 function model () {
   let give: (text: string) => void = () => undefined
   let finish: () => void = () => undefined
@@ -40,7 +40,7 @@ function model () {
   }
 }
 
-/** A job that has said "One " and goes on. */
+/** A running job that has streamed "One ". */
 async function running (t: Test, server: TestServer, options: Parameters<TestServer['manager']['runAI']>[3] = {}) {
   const peer = await server.connect({ sessionId: 's' })
   const { source, ...hand } = model()
@@ -53,7 +53,7 @@ async function running (t: Test, server: TestServer, options: Parameters<TestSer
   return { peer, run, ...hand, get outcome () { return outcome } }
 }
 
-t.test('a job that nobody reads runs to its end, and says how it ended', async (t) => {
+t.test('runAI reads the stream to its end and resolves with the outcome', async (t) => {
   const server = createServer()
   const job = await running(t, server)
   await job.say('two')
@@ -65,17 +65,17 @@ t.test('a job that nobody reads runs to its end, and says how it ended', async (
   t.equal(job.signals[0]!.aborted, false)
 })
 
-t.test('without an id of its own it has the server\'s, and without a source that is a function it reads that one', async (t) => {
+t.test('runAI generates an id if none is given, and accepts a stream as well as a function', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   for (const source of [['a', 'b'], Promise.resolve(['a', 'b']), new Blob(['ab']).stream()]) {
     const { jobId, text, status } = await server.manager.runAI<unknown>('s', { mode: 'm' }, source as string[])
-    t.match(peer.take(), [{ type: 'ai_start', jobId }, {}, {}].slice(0, 1), 'the id is the one that the subscribers know')
+    t.match(peer.take(), [{ type: 'ai_start', jobId }, {}, {}].slice(0, 1), 'subscribers get the same id')
     t.same([text, status], ['ab', 'complete'])
   }
 })
 
-t.test('the text is collected whether it is read with a function, sent, counted, or not asked for', async (t) => {
+t.test('the outcome has the text with every value of the options text and sendText', async (t) => {
   const server = createServer()
   const chunk = { choices: [{ index: 0, delta: { content: 'Hello ' } }] }
   const rows: Array<[options: object, chunks: unknown[], text: string, sent: string]> = [
@@ -99,7 +99,7 @@ t.test('the text is collected whether it is read with a function, sent, counted,
   }
 })
 
-t.test('of a text that is too long the newest is kept', async (t) => {
+t.test('only the end of a long text is kept', async (t) => {
   const server = createServer({ jobs: { maxTextUnits: 16 } })
   const pieces = Array.from({ length: 100 }, (_, index) => `${index} `)
   const whole = pieces.join('')
@@ -108,7 +108,7 @@ t.test('of a text that is too long the newest is kept', async (t) => {
   t.ok(whole.endsWith(outcome.text) && outcome.text.length > 8 && outcome.text.length <= 16)
 })
 
-t.test('the option result makes the result, and what it throws is how the job ended', async (t) => {
+t.test('the option result replaces the result, and its error is the outcome', async (t) => {
   const server = createServer()
   t.match(await server.manager.runAI('s', {}, ['a'], { result: (result) => ({ ...result, model: 'm' }) }), { status: 'complete', result: { chunks: 1, model: 'm' } })
   const broken = new Error('broken')
@@ -117,7 +117,7 @@ t.test('the option result makes the result, and what it throws is how the job en
   })
 })
 
-t.test('a result that can\'t be sent is a failure, to the app as to the subscribers', async (t) => {
+t.test('a result that can\'t be sent is a failure for the app and for subscribers', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   for (const result of [{ total: 1n }, 7 as never, null as never]) {
@@ -127,7 +127,7 @@ t.test('a result that can\'t be sent is a failure, to the app as to the subscrib
   }
 })
 
-t.test('a model that fails is an outcome, with what it threw', async (t) => {
+t.test('the outcome of a failed model has its error', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   const broken = Object.assign(new Error('slow down'), { status: 429 })
@@ -147,7 +147,7 @@ t.test('a model that fails is an outcome, with what it threw', async (t) => {
   t.match(await server.manager.runAI('s', {}, 7 as never), { status: 'error', error: { message: /^the job needs a stream/ }, cause: TypeError })
 })
 
-t.test('a cancel is an outcome, and stops the model', async (t) => {
+t.test('a cancel stops the model and resolves with an outcome', async (t) => {
   const caller = new AbortController()
   const reason = new Error('the user has left')
   const ways: Record<string, [cancel: (server: TestServer) => unknown, message: string]> = {
@@ -169,7 +169,7 @@ t.test('a cancel is an outcome, and stops the model', async (t) => {
   }
 })
 
-t.test('what can only be a mistake in the app is a rejection, for which no model is asked and no job begins', async (t) => {
+t.test('invalid arguments reject, without calling the source or starting a job', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   const rows: Array<[run: (ask: () => string[]) => Promise<unknown>, code: string]> = [
@@ -195,7 +195,7 @@ t.test('what can only be a mistake in the app is a rejection, for which no model
   t.match(await server.manager.runAI('s', {}, ask, null as never), { status: 'complete' }, 'null is no options')
 })
 
-t.test('options that can\'t be used are a rejection, and a job that has begun ends', async (t) => {
+t.test('invalid options reject, and end a job that has started', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   const broken = new Error('it can\'t be read')
@@ -206,7 +206,7 @@ t.test('options that can\'t be used are a rejection, and a job that has begun en
   t.match(peer.take(), [{ type: 'ai_start' }, { type: 'ai_error', error: { type: 'internal_error' } }])
 })
 
-t.test('a close in the middle stops the model: the outcome and the subscribers say interrupted', async (t) => {
+t.test('closing the server stops the model: the outcome and subscribers get interrupted', async (t) => {
   const server = createServer()
   const job = await running(t, server)
   await server.manager.close()
@@ -216,7 +216,7 @@ t.test('a close in the middle stops the model: the outcome and the subscribers s
   t.match(job.peer.take(), [{ type: 'ai_error', jobId: 'j', error: (outcome as { error: object }).error }], 'once')
 })
 
-t.test('after the close no model is asked, and a stream that is there is closed', async (t) => {
+t.test('after close, a source function is not called and an existing stream is closed', async (t) => {
   const server = createServer()
   await server.manager.close()
   let asked = 0
@@ -227,7 +227,7 @@ t.test('after the close no model is asked, and a stream that is there is closed'
   t.equal(controller.signal.aborted, true)
 })
 
-t.test('a run that has ended is not held, nor touched by the close', async (t) => {
+t.test('a run that has ended is released, and close does not change it', async (t) => {
   const server = createServer()
   const hand = model()
   const run = server.manager.runAI('s', {}, hand.source)
@@ -238,7 +238,7 @@ t.test('a run that has ended is not held, nor touched by the close', async (t) =
   t.equal(hand.signals[0]!.aborted, false)
 })
 
-t.test('a stall is no end: the job goes on when the model does', async (t) => {
+t.test('a stalled job continues when the model does', async (t) => {
   const server = createServer({ jobs: { stallAfterMs: 1_000 } })
   const job = await running(t, server)
   server.clock.advance(1_000)
@@ -254,10 +254,10 @@ t.test('a stall is no end: the job goes on when the model does', async (t) => {
   const stalled = await running(t, silent)
   silent.clock.advance(1_000)
   await silent.manager.close()
-  t.match(await stalled.run, { status: 'error', text: 'One ', error: { type: 'interrupted' } }, 'or else the close ends it')
+  t.match(await stalled.run, { status: 'error', text: 'One ', error: { type: 'interrupted' } }, 'otherwise close ends it')
 })
 
-t.test('a broker that fails, or that never answers, changes nothing for the app', async (t) => {
+t.test('the outcome does not depend on a broker that fails or never answers', async (t) => {
   for (const answer of ['fails', 'never answers'] as const) {
     const server = createFarServer()
     const run = server.manager.runAI('s', {}, ['a', 'b'], { text: true })
@@ -271,7 +271,7 @@ t.test('a broker that fails, or that never answers, changes nothing for the app'
   }
 })
 
-t.test('many runs at once keep apart', async (t) => {
+t.test('concurrent runs don\'t mix', async (t) => {
   const server = createServer()
   const outcomes = await Promise.all(Array.from({ length: 20 }, (_, index) => {
     return server.manager.runAI('s', {}, async function* () {
@@ -285,7 +285,7 @@ t.test('many runs at once keep apart', async (t) => {
   t.equal(new Set(outcomes.map(({ jobId }) => jobId)).size, 20)
 })
 
-t.test('what a stream throws when it is aborted is logged with its job', async (t) => {
+t.test('an error that a stream throws on abort is logged with its job', async (t) => {
   const server = createServer()
   const broken = new Error('broken')
   const source = Object.assign((async function* () { yield await new Promise<string>(() => undefined) })(), { abort: () => { throw broken } })
@@ -296,7 +296,7 @@ t.test('what a stream throws when it is aborted is logged with its job', async (
   t.match(server.log.entries.at(-1), { level: 'warn', fields: { err: broken, sessionId: 's', jobId: 'j' } })
 })
 
-t.test('none of these runs, awaited or not, became an unhandled rejection', async (t) => {
+t.test('no run of these tests caused an unhandled rejection', async (t) => {
   await turn()
   t.same(unhandled, [])
 })

@@ -1,11 +1,11 @@
 import t from 'tap'
 import { createServer } from '../../support/server.js'
 
-/** The broker's timer, which looks for what has expired as long as it keeps anything. */
+/** The broker's expiry timer, which runs as long as it keeps messages. */
 const BROKERS_OWN = 1
 
 t.test('a batcher', async (t) => {
-  t.test('sends what there is once in an interval, as one message', async (t) => {
+  t.test('sends the waiting messages once per interval, as one message', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
@@ -24,7 +24,7 @@ t.test('a batcher', async (t) => {
     t.match(peer.take(), [{ messages: [{ line: 3 }] }])
   })
 
-  t.test('takes an interval of one\'s own', async (t) => {
+  t.test('uses the given interval', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     server.manager.createBatcher('s', { intervalMs: 500 }).push({})
@@ -34,7 +34,7 @@ t.test('a batcher', async (t) => {
     t.equal(peer.take().length, 1)
   })
 
-  t.test('takes no interval that is none', async (t) => {
+  t.test('rejects an invalid interval', async (t) => {
     const { manager } = createServer()
     for (const intervalMs of [0, -1, NaN, null as never, 'soon' as never]) {
       t.throws(() => manager.createBatcher('s', { intervalMs }), {
@@ -43,7 +43,7 @@ t.test('a batcher', async (t) => {
     }
   })
 
-  t.test('does not wait with a batch that has grown large, and may have no interval at all', async (t) => {
+  t.test('sends a large batch at once, also without an interval', async (t) => {
     for (const intervalMs of [100, Infinity]) {
       const server = createServer()
       const peer = await server.connect({ sessionId: 's' })
@@ -56,7 +56,7 @@ t.test('a batcher', async (t) => {
       for (let line = 0; line < 7; line++) batcher.push({ line, text })
       t.match(peer.take().map(({ messages }) => (messages as object[]).length), [3, 3])
       batcher.push({ text: text.repeat(4) })
-      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [2], 'and counts anew with each')
+      t.match(peer.take().map(({ messages }) => (messages as object[]).length), [2], 'and the count restarts with each batch')
       t.equal(server.clock.pending, BROKERS_OWN)
       batcher.push({ last: true })
       t.equal(server.clock.pending, intervalMs === Infinity ? BROKERS_OWN : BROKERS_OWN + 1)
@@ -65,12 +65,12 @@ t.test('a batcher', async (t) => {
     }
   })
 
-  t.test('can be told not to wait', async (t) => {
+  t.test('sends at once on flush', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
     batcher.flush()
-    t.strictSame(peer.take(), [], 'nothing is not sent')
+    t.strictSame(peer.take(), [], 'an empty batch is not sent')
     batcher.push({ line: 1 })
     batcher.flush()
     t.match(peer.take(), [{ messages: [{ line: 1 }] }])
@@ -79,7 +79,7 @@ t.test('a batcher', async (t) => {
     t.strictSame(peer.take(), [])
   })
 
-  t.test('writes a message down when it gets it', async (t) => {
+  t.test('serializes a message when it is pushed', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
@@ -90,7 +90,7 @@ t.test('a batcher', async (t) => {
     t.match(peer.take(), [{ messages: [{ line: 1 }] }])
   })
 
-  t.test('refuses what can\'t be sent at once, and keeps the rest', async (t) => {
+  t.test('throws at once for a message that can\'t be sent, and keeps the others', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
@@ -103,7 +103,7 @@ t.test('a batcher', async (t) => {
     t.match(peer.take(), [{ messages: [{ line: 1 }] }])
   })
 
-  t.test('sends what is left when it is closed, and takes nothing more', async (t) => {
+  t.test('sends the waiting messages on close, and then throws', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
@@ -127,7 +127,7 @@ t.test('a batcher', async (t) => {
     t.equal(server.clock.pending, BROKERS_OWN)
   })
 
-  t.test('is in order with everything else of its session', async (t) => {
+  t.test('keeps the order with other messages of its session', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const batcher = server.manager.createBatcher('s')
@@ -138,7 +138,7 @@ t.test('a batcher', async (t) => {
     t.strictSame(peer.take().map(({ type }) => type), ['ai_start', 'batch_update', 'ai_complete'])
   })
 
-  t.test('of an odd session name sends JSON all the same', async (t) => {
+  t.test('sends valid JSON for unusual session ids', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: '"},{\\' })
     const batcher = server.manager.createBatcher('"},{\\')

@@ -11,7 +11,7 @@ const entries = (ids: readonly string[]): object[] => ids.map((sessionId) => ({ 
 const subscribe = (ids: readonly string[]): object => ({ type: 'subscribe', sessions: entries(ids) })
 const idsOf = (messages: readonly Message[], type: string): unknown[] => messages.filter((message) => message.type === type).map(({ sessionId }): unknown => sessionId)
 
-t.test('one subscribe follows many sessions, and each is answered by itself', async (t) => {
+t.test('one subscribe joins many sessions, with one reply for each', async (t) => {
   const server = createServer({ authorize: (_identity, { sessionId }) => sessionId !== 'theirs' })
   const peer = await server.connect({ sessionId: 'z' })
   const answers = peer.ask(subscribe(['a', 'theirs', 'b']))
@@ -24,7 +24,7 @@ t.test('one subscribe follows many sessions, and each is answered by itself', as
   t.strictSame(peer.connection.sessionIds, ['z', 'a', 'b'])
 })
 
-t.test('each entry says where the client is in its session', async (t) => {
+t.test('each entry has its own recovery position', async (t) => {
   const server = createServer()
   const { epoch } = await server.manager.broadcastToSession('a', { type: 'note', n: 1 })
   await server.manager.broadcastToSession('a', { type: 'note', n: 2 })
@@ -39,7 +39,7 @@ t.test('each entry says where the client is in its session', async (t) => {
   ])
 })
 
-t.test('one unsubscribe leaves many sessions, and each is answered by itself', async (t) => {
+t.test('one unsubscribe leaves many sessions, with one reply for each', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   peer.ask(subscribe(['a', 'b', 'c']))
@@ -49,7 +49,7 @@ t.test('one unsubscribe leaves many sessions, and each is answered by itself', a
   t.strictSame(peer.connection.sessionIds, ['b'])
 })
 
-t.test('of several entries for one session the last one counts, and it is answered once', async (t) => {
+t.test('the last of several entries for one session counts, with one reply', async (t) => {
   const server = createServer()
   const { epoch } = await server.manager.broadcastToSession('a', { type: 'note' })
   const peer = await server.connect()
@@ -60,7 +60,7 @@ t.test('of several entries for one session the last one counts, and it is answer
   t.strictSame(peer.connection.sessionIds, ['b'])
 })
 
-t.test('nothing of a batch that can\'t be meant is carried out, and one error says what to do', async (t) => {
+t.test('an invalid batch has no effect, and one error names the fix', async (t) => {
   const isArray = /"sessions" must be an array such as \[.*\], with at least one entry and at most 3: send further ones in another message$/
   const bad: Array<[what: string, fields: object, code: string, message: RegExp]> = [
     ['null', { sessions: null }, 'invalid_message', isArray],
@@ -89,7 +89,7 @@ t.test('nothing of a batch that can\'t be meant is carried out, and one error sa
   }
 })
 
-t.test('an entry without a valid id is refused by itself, and the others are carried out', async (t) => {
+t.test('an entry with an invalid id is refused, and the others succeed', async (t) => {
   const server = createServer({ limits: { burst: Infinity } })
   const hasId = (at: number): RegExp => new RegExp(`^entry ${at} of "sessions" has no id that is a string of 1 to 256 .*: such an array is \\[`)
   const bad: Array<[entry: unknown, sessionId: string | undefined]> = [
@@ -112,7 +112,7 @@ t.test('an entry without a valid id is refused by itself, and the others are car
   t.match(peer.ask({ type: 'unsubscribe', sessions: entries(['mine']) }), [{ code: 'invalid_session_id', request: 'unsubscribe' }])
 })
 
-t.test('an entry that decides nothing costs a message, so that lists are no amplifier', async (t) => {
+t.test('an entry answered without authorize counts as a message, so that lists can\'t amplify', async (t) => {
   const { hook } = handHook<[Identity, Action], boolean>()
   const server = createServer({ authorize: hook, limits: { burst: 10 } })
   const leaving = await server.connect()
@@ -125,7 +125,7 @@ t.test('an entry that decides nothing costs a message, so that lists are no ampl
   t.match(asking.transport.closedWith, { code: 4001 })
 })
 
-t.test('each refused entry costs a message, so that a list of them is no amplifier', async (t) => {
+t.test('each refused entry counts as a message, so that lists can\'t amplify', async (t) => {
   const server = createServer({ limits: { burst: 10 } })
   const peer = await server.connect()
   const answers = peer.ask({ type: 'subscribe', sessions: Array.from({ length: 200 }, () => null) })
@@ -134,14 +134,14 @@ t.test('each refused entry costs a message, so that a list of them is no amplifi
   t.match(peer.transport.closedWith, { code: 4001 })
 })
 
-t.test('without a limit a batch may hold any number', async (t) => {
+t.test('without a limit, a batch may have any number of entries', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: Infinity } })
   const peer = await server.connect()
   t.equal(idsOf(peer.ask(subscribe(names(1_000))), 'subscribed').length, 1_000)
   t.match(peer.ask(subscribe([])), [{ code: 'invalid_message', message: /with at least one entry: send/ }])
 })
 
-t.test('entries for which there is no room are refused one by one, and those that are followed already may be asked for again', async (t) => {
+t.test('entries past the session limit are refused one by one, and existing subscriptions may be repeated', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: 3 } })
   const peer = await server.connect({ sessionId: 'a' })
   peer.ask(subscribe(['b']))
@@ -151,7 +151,7 @@ t.test('entries for which there is no room are refused one by one, and those tha
   ])
 })
 
-t.test('a page that shows the next sessions before it leaves the last ones is not refused if it leaves first on the wire', async (t) => {
+t.test('a page that swaps its sessions stays within the limit if it unsubscribes first', async (t) => {
   const server = createServer()
   const peer = await server.connect()
   peer.ask(subscribe(names(250, 'old')))
@@ -160,7 +160,7 @@ t.test('a page that shows the next sessions before it leaves the last ones is no
   t.equal(peer.transport.closedWith, undefined)
 })
 
-t.test('a batch costs one message', async (t) => {
+t.test('a batch counts as one message', async (t) => {
   const server = createServer({ limits: { burst: 4, messagesPerSecond: 1 } })
   const peer = await server.connect()
   for (let i = 0; i < 2; i++) {
@@ -172,7 +172,7 @@ t.test('a batch costs one message', async (t) => {
   t.equal(peer.transport.closedWith?.code, 4001, 'and is not free')
 })
 
-t.test('each entry that is refused for lack of room costs a message, and nothing after the last one is handled', async (t) => {
+t.test('each entry past the session limit counts as a message, and none is handled after the rate limit', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: 20, burst: 10, messagesPerSecond: 1 } })
   const peer = await server.connect()
   peer.ask(subscribe(names(20)))
@@ -183,7 +183,7 @@ t.test('each entry that is refused for lack of room costs a message, and nothing
   t.equal(peer.transport.closedWith?.code, 4001)
 })
 
-t.test('a single request that is refused for lack of room is not one of the free ones', async (t) => {
+t.test('a single subscribe past the session limit is not free', async (t) => {
   const server = createServer({ limits: { sessionsPerConnection: 2, burst: 3, messagesPerSecond: 1 } })
   const peer = await server.connect()
   for (let i = 0; i < 2; i++) peer.send({ type: 'subscribe', sessionId: `s${i}` })
@@ -193,7 +193,7 @@ t.test('a single request that is refused for lack of room is not one of the free
   t.equal(peer.transport.closedWith?.code, 4001)
 })
 
-t.test('a batch that is being decided is given up by another one', async (t) => {
+t.test('an unsubscribe cancels a pending batch', async (t) => {
   const { hook, calls } = handHook<[Identity, Action], boolean>()
   const server = createServer({ authorize: hook })
   const peer = await server.connect()
@@ -205,7 +205,7 @@ t.test('a batch that is being decided is given up by another one', async (t) => 
   t.strictSame(peer.connection.sessionIds, ['c'])
 })
 
-t.test('a connection that is closed in the middle of a batch is asked about no further session', async (t) => {
+t.test('authorize is not called for the rest of a batch after the connection closes', async (t) => {
   const asked: string[] = []
   const server = createServer({
     authorize: (_identity, { sessionId }) => {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { createServer, type TestServer } from '../../support/server.js'
 import type { Message } from '../../support/ws-client.js'
 
-// The state of a job goes for want of room, and then the job goes on, stalls, and goes on after all.
+// The state of a job is evicted, and then the job continues, stalls, and continues again.
 
 const STALL_MS = 10_000
 
@@ -16,14 +16,14 @@ async function start () {
 
 let greedy = 0
 
-/** The results of others take all the room there is. Then there is some again. */
+/** Fills the history with the results of other sessions, and then frees it again. */
 async function press (server: TestServer): Promise<void> {
   for (let n = 0; n < 4_500; n++) await server.manager.notifyAIComplete(`greedy ${greedy++}`, {})
   for (let n = 0; n < 3; n++) await server.manager.notifyAIProgress(`busy ${n}`, { note: 'x'.repeat(2_500) })
   for (let n = 0; n < 3; n++) await server.manager.notifyAIComplete(`busy ${n}`, {})
 }
 
-/** What somebody is told who comes with a position, holding so much of the text. */
+/** Messages that a client gets when it subscribes with a position and with part of the text. */
 async function told (server: TestServer, since?: { epoch: string, seq: number }, held = 0): Promise<Message[]> {
   const peer = await server.connect({ sessionId: 's', request: { since, have: new Map([['j', held]]) } })
   const messages = peer.transport.texts.map((text) => JSON.parse(text) as Message)
@@ -34,7 +34,7 @@ async function told (server: TestServer, since?: { epoch: string, seq: number },
 const STALLED = { type: 'ai_error', error: { type: 'stalled' } }
 const GONE = { type: 'ai_progress', progress: { delta: '', offset: 5, truncated: true } }
 
-t.test('who lacks text that is gone is told so, also when the job has stalled meanwhile', async (t) => {
+t.test('a client that lacks evicted text is told so, even if the job has stalled meanwhile', async (t) => {
   const { server, job, epoch } = await start()
   await job.progress({ chunksReceived: 1, delta: 'Hello' })
   await press(server)
@@ -44,7 +44,7 @@ t.test('who lacks text that is gone is told so, also when the job has stalled me
   t.match(await told(server, { epoch, seq: 1 }, 2), [{ recovered: true, replaying: 2 }, GONE, STALLED])
   const [, progress, end] = await told(server, { epoch, seq: 1 }, 5)
   t.match(end, STALLED)
-  t.strictSame(progress!.progress, { chunksReceived: 1 }, 'who lacks nothing is told of no gap')
+  t.strictSame(progress!.progress, { chunksReceived: 1 }, 'a client with the whole text gets no gap')
 })
 
 for (const isFollowed of [true, false]) {
@@ -55,7 +55,7 @@ for (const isFollowed of [true, false]) {
     t.match(reader.take().at(-1), STALLED)
     if (!isFollowed) reader.leave(1006)
     await press(server)
-    t.match(await told(server, { epoch, seq: 1 }, 5), [{ recovered: false, reason: 'expired', replaying: 0 }], 'no progress without its end')
+    t.match(await told(server, { epoch, seq: 1 }, 5), [{ recovered: false, reason: 'expired', replaying: 0 }], 'no progress is replayed without its end')
     t.match(await told(server), [{ reason: 'new', replaying: 0 }])
 
     t.match(await job.progress({ chunksReceived: 2, delta: ', world' }), { dropped: 'ended' })
@@ -67,7 +67,7 @@ for (const isFollowed of [true, false]) {
   })
 }
 
-t.test('and one whose text began only then begins it at its beginning', async (t) => {
+t.test('a text that starts after the eviction starts at offset 0', async (t) => {
   const { server, reader, job } = await start()
   await job.progress({ chunksReceived: 1 })
   server.clock.advance(STALL_MS)
@@ -78,7 +78,7 @@ t.test('and one whose text began only then begins it at its beginning', async (t
   t.match(reader.take(), [{ type: 'ai_progress', progress: { delta: 'Hello', offset: 0 } }, { type: 'ai_complete', supersedes: true }])
 })
 
-t.test('what really ended is forgotten, and the room of all is free again in time', async (t) => {
+t.test('jobs that ended are forgotten, and all memory is released in time', async (t) => {
   const { server, job } = await start()
   await job.progress({ chunksReceived: 1, delta: 'Hello' })
   server.clock.advance(STALL_MS)

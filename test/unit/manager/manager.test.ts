@@ -6,7 +6,7 @@ import type { Receipt } from '../../../lib/manager/notifier.js'
 import { turn } from '../../support/hand-broker.js'
 import { createFarServer, createServer } from '../../support/server.js'
 
-/** Every way to tell a session or everyone something, with a body that can be chosen. */
+/** Every method that sends a message, with a given body. */
 const ways: Record<string, (manager: WebSocketManager, body: never) => Promise<Receipt>> = {
   notifyAIStart: (manager, body) => manager.notifyAIStart('s', body),
   notifyAIProgress: (manager, body) => manager.notifyAIProgress('s', body),
@@ -17,7 +17,7 @@ const ways: Record<string, (manager: WebSocketManager, body: never) => Promise<R
   broadcast: (manager, body) => manager.broadcast(body)
 }
 
-t.test('what is told of a job arrives as documented', async (t) => {
+t.test('the messages of a job are as documented', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 'session_123' })
   const timestamp = new Date(server.clock.now()).toISOString()
@@ -27,7 +27,7 @@ t.test('what is told of a job arrives as documented', async (t) => {
   void manager.notifyAIComplete('session_123', { mode: 'generate', contentLength: 5000, chunks: 100, targetFile: 'src/Component.tsx' })
   void manager.notifyAIError('session_123', { message: 'API rate limit exceeded', type: 'rate_limit_error' })
   const [first, , , second] = peer.take().map(({ jobId }) => jobId as string)
-  t.not(first, second, 'an end without a start is a job of its own')
+  t.not(first, second, 'an end without a start is a separate job')
   t.strictSame(peer.transport.texts.slice(1), [
     `{"type":"ai_start","sessionId":"session_123","task":{"prompt":"Create a React component","mode":"generate","targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":1}`,
     `{"type":"ai_progress","sessionId":"session_123","progress":{"chunksReceived":25,"contentLength":1250},"timestamp":"${timestamp}","jobId":"${first!}"}`,
@@ -53,7 +53,7 @@ t.test('fields of the app\'s own pass through', async (t) => {
   ])
 })
 
-t.test('what is no text is no text of a job, and what is inherited is not said', async (t) => {
+t.test('a delta that is not a string is ignored, and inherited fields are not sent', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   const { manager } = server
@@ -62,7 +62,7 @@ t.test('what is no text is no text of a job, and what is inherited is not said',
   t.strictSame(peer.take().map(({ progress }) => progress as unknown), [...Array<object>(4).fill({ chunksReceived: 1 }), { chunksReceived: 2 }])
 })
 
-t.test('an Error is told by its message and type, and nothing else of it', async (t) => {
+t.test('only the message and type of an Error are sent', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   void server.manager.notifyAIError('s', Object.assign(new Error('too many'), { status: 429, headers: { authorization: 'secret' } }))
@@ -71,7 +71,7 @@ t.test('an Error is told by its message and type, and nothing else of it', async
 })
 
 t.test('broadcasts', async (t) => {
-  t.test('go to a session, and say which', async (t) => {
+  t.test('go to a session, with its id', async (t) => {
     const server = createServer()
     const [inside, outside] = [await server.connect({ sessionId: 's' }), await server.connect({ sessionId: 'x' })]
     t.match(await server.manager.broadcastToSession('s', { type: 'note', sessionId: 's' }), { seq: 1, recipients: 1 })
@@ -80,11 +80,11 @@ t.test('broadcasts', async (t) => {
     t.match(await server.manager.broadcastToSession('s', { type: 'batch_update', messages: [1, 2] }), { seq: 2, recipients: 1 })
     const [batch] = inside.take()
     t.match(batch, { type: 'batch_update', sessionId: 's', messages: [1, 2] })
-    t.notOk('seq' in batch!, 'a batch is as fleeting as what it collects')
+    t.notOk('seq' in batch!, 'a batch is ephemeral, like its messages')
     t.strictSame(outside.take(), [])
   })
 
-  t.test('go to a user, whatever sessions that one follows', async (t) => {
+  t.test('go to a user, whatever sessions its clients are subscribed to', async (t) => {
     const server = createServer()
     const tabs = [await server.connect({ userId: 'u' }), await server.connect({ userId: 'u', sessionId: 's' })]
     const other = await server.connect({ userId: 'v', sessionId: 's' })
@@ -98,7 +98,7 @@ t.test('broadcasts', async (t) => {
     t.strictSame(other.take(), [])
   })
 
-  t.test('go to everyone, without a number', async (t) => {
+  t.test('go to all clients, without a sequence number', async (t) => {
     const server = createServer()
     const peers = [await server.connect({ userId: 'u' }), await server.connect({ sessionId: 's' }), await server.connect()]
     t.match(await server.manager.broadcast({ type: 'news' }), { seq: 0, recipients: 3 })
@@ -109,7 +109,7 @@ t.test('broadcasts', async (t) => {
   })
 })
 
-t.test('receipts tell where a message is in its stream, and how many got it', async (t) => {
+t.test('receipts have the position of a message and the number of recipients', async (t) => {
   const server = createServer()
   await server.connect({ sessionId: 's' })
   await server.connect({ sessionId: 's' })
@@ -120,10 +120,10 @@ t.test('receipts tell where a message is in its stream, and how many got it', as
   t.type(jobId, 'string')
   t.strictSame(await manager.notifyAIProgress('s', {}), { epoch, seq: 1, recipients: 2, jobId }, 'progress is not numbered')
   t.strictSame(await manager.notifyAIComplete('s', {}), { epoch, seq: 2, recipients: 2, jobId })
-  t.match(await manager.notifyAIStart('nobody', {}), { seq: 1, recipients: 0 }, 'nobody follows, which is no error')
+  t.match(await manager.notifyAIStart('nobody', {}), { seq: 1, recipients: 0 }, 'no subscribers is not an error')
 })
 
-t.test('everything goes out in the order of the calls, direct answers too', async (t) => {
+t.test('messages and replies are sent in the order of the calls', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's', userId: 'u' })
   const { manager } = server
@@ -137,7 +137,7 @@ t.test('everything goes out in the order of the calls, direct answers too', asyn
   t.strictSame(peer.take().map(({ type }) => type), ['ai_start', 'pong', 'a', 'ai_progress', 'b', 'unsubscribed'])
 })
 
-t.test('only progress gives way to newer progress of its session when a reader is behind', async (t) => {
+t.test('for a slow consumer, only progress is replaced by newer progress of its session', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   peer.ask({ type: 'subscribe', sessionId: 'x' })
@@ -161,7 +161,7 @@ t.test('only progress gives way to newer progress of its session when a reader i
 
 const unsendable = { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 
-t.test('what can\'t be sent is told to the caller, and nothing of it is sent', async (t) => {
+t.test('a message that can\'t be serialized rejects, and nothing is sent', async (t) => {
   const cycle: AppMessage = { type: 'note', message: 'm' }
   cycle.self = cycle
   const unwritable: Record<string, object> = {
@@ -192,7 +192,7 @@ t.test('what can\'t be sent is told to the caller, and nothing of it is sent', a
   }
 })
 
-t.test('a toJSON decides what is sent, as JSON.stringify would have it', async (t) => {
+t.test('toJSON decides what is sent, as in JSON.stringify', async (t) => {
   class Note {
     readonly #text = 'hello'
     toJSON (): object { return { type: 'note', message: this.#text } }
@@ -207,7 +207,7 @@ t.test('a toJSON decides what is sent, as JSON.stringify would have it', async (
   }
 })
 
-t.test('a toJSON that answers no object is no message', async (t) => {
+t.test('a toJSON that returns no object makes the message invalid', async (t) => {
   const bodies: Record<string, object> = {
     'a Date': new Date(0),
     'nothing': { type: 'note', toJSON: () => undefined },
@@ -229,14 +229,14 @@ t.test('a toJSON that answers no object is no message', async (t) => {
   for (const body of Object.values(bodies)) await server.manager.notifyAIError('s', body as never)
   t.strictSame(peer.take().map(({ error }) => error as unknown), [
     '1970-01-01T00:00:00.000Z', 'unknown error', 'text', 'unknown error', 'unknown error'
-  ].map((message) => ({ message, type: 'internal_error', retryable: true })), 'but of a failure it is told that it failed')
+  ].map((message) => ({ message, type: 'internal_error', retryable: true })), 'but the failure itself is reported')
 
   let asked = 0
   const late = { type: 'note', get toJSON () { return asked++ < 1 ? undefined : () => 'text' } }
   await t.rejects(server.manager.broadcast(late as never), { code: 'AICW_ERR_NOT_SERIALIZABLE', message: /does not return an object/ })
 })
 
-t.test('what a toJSON returns is not asked for a toJSON of its own, as JSON.stringify would not', async (t) => {
+t.test('toJSON is called once, as in JSON.stringify', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   const twice = (fields: object): object => ({ toJSON: () => ({ ...fields, toJSON: () => 5 }) })
@@ -246,7 +246,7 @@ t.test('what a toJSON returns is not asked for a toJSON of its own, as JSON.stri
   t.match(peer.take(), [{ error: { message: 'm', type: 't' } }, { result: { chunks: 1 } }, { type: 'note' }])
 })
 
-t.test('options that can\'t be read are told in the promise, and null is none', async (t) => {
+t.test('unreadable options reject, and null counts as no options', async (t) => {
   const { manager } = createServer()
   const odd = { get jobId (): string { throw new Error('no') }, get durable (): boolean { throw new Error('no') } }
   const broken = { code: 'AICW_ERR_INVALID_OPTION', message: /can't be read: no/ }
@@ -259,28 +259,28 @@ t.test('options that can\'t be read are told in the promise, and null is none', 
   await t.rejects(manager.broadcastToSession('s', { type: 'note' }, odd), broken)
   await t.rejects(manager.broadcastToUser('u', { type: 'note' }, odd), broken)
   const job = manager.startAI('s', {}, odd)
-  t.match(await job.started, { jobId: job.jobId }, 'a job that was given no id that can be read has one of its own')
+  t.match(await job.started, { jobId: job.jobId }, 'a job without a readable id gets a generated one')
   const none = null as never
   t.match(await manager.notifyAIStart('s', {}, none), { recipients: 0 })
   t.match(await manager.broadcastToUser('u', { type: 'note' }, none), { seq: 1 })
   t.match(await manager.startAI('s', {}, none).started, { recipients: 0 })
 })
 
-t.test('an Error\'s toJSON is not asked, because some tell everything', async (t) => {
+t.test('the toJSON of an Error is not called, because some reveal everything', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   await server.manager.notifyAIError('s', Object.assign(new Error('failed'), { toJSON: () => ({ message: 'm', authorization: 'secret' }) }))
   t.strictSame(peer.take()[0]!.error, { message: 'failed', type: 'internal_error', retryable: true })
 })
 
-t.test('a toJSON can\'t smuggle in what the server says', async (t) => {
+t.test('toJSON can\'t set the server\'s fields', async (t) => {
   const { manager } = createServer()
   await t.rejects(manager.broadcast({ type: 'note', toJSON: () => ({ type: 'ai_complete' }) }), { code: 'AICW_ERR_INVALID_MESSAGE' })
   await t.rejects(manager.broadcast({ type: 'note', toJSON: () => ({ type: 'note', seq: 7 }) }), { code: 'AICW_ERR_INVALID_MESSAGE' })
   await t.rejects(manager.broadcast({ type: 'note', toJSON: () => ({}) }), { code: 'AICW_ERR_INVALID_MESSAGE' })
 })
 
-t.test('what is no message is told to the caller', async (t) => {
+t.test('an invalid message rejects', async (t) => {
   const { manager } = createServer()
   for (const body of [null, undefined, 'text', 5, true, [], Symbol('s'), () => undefined]) {
     for (const [name, tell] of Object.entries(ways)) {
@@ -295,7 +295,7 @@ t.test('what is no message is told to the caller', async (t) => {
     'what JSON leaves out is not there')
 })
 
-t.test('types and fields of the server\'s own are not the app\'s to use', async (t) => {
+t.test('reserved types and fields reject', async (t) => {
   const { manager } = createServer()
   for (const type of ['connection', 'pong', 'subscribed', 'unsubscribed', 'error', 'ai_start', 'ai_progress', 'ai_complete', 'ai_error']) {
     await t.rejects(manager.broadcast({ type }), { code: 'AICW_ERR_INVALID_MESSAGE', message: new RegExp(`"${type}".*notifyAI`) })
@@ -303,12 +303,12 @@ t.test('types and fields of the server\'s own are not the app\'s to use', async 
   for (const field of ['seq', 'userSeq', 'epoch', 'replayed']) {
     await t.rejects(manager.broadcast({ type: 'note', [field]: undefined }), { code: 'AICW_ERR_INVALID_MESSAGE', message: new RegExp(`"${field}"`) })
   }
-  await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: 'x' }), { code: 'AICW_ERR_INVALID_MESSAGE', message: /another one than/ })
+  await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: 'x' }), { code: 'AICW_ERR_INVALID_MESSAGE', message: /differs from the session/ })
   await t.rejects(manager.broadcastToSession('s', { type: 'note', sessionId: null }), { code: 'AICW_ERR_INVALID_MESSAGE' })
   await manager.broadcastToSession('s', { type: 'note', sessionId: undefined })
 })
 
-t.test('ids that can\'t be ids are told to the caller', async (t) => {
+t.test('invalid ids reject', async (t) => {
   const { manager } = createServer()
   for (const value of [undefined, null, '', 5, {}, ['s'], Symbol('s'), 'a\nb', '\ud800', 'x'.repeat(257)]) {
     const id = value as never
@@ -342,7 +342,7 @@ t.test('not awaiting is safe', async (t) => {
   t.equal(server.manager.getMetrics().failed, 2 * Object.keys(ways).length + 2 + 1, 'and each is counted, the one in the place of an end too')
 })
 
-t.test('a broker that fails is told to the caller', async (t) => {
+t.test('a failure of the broker rejects', async (t) => {
   const server = createFarServer()
   const receipt = server.manager.notifyAIStart('s', {})
   server.broker.fail('publish session:s')
@@ -365,6 +365,6 @@ t.test('after close', async (t) => {
   await server.manager.revoke('u')
   t.equal(peer.transport.closedWith, undefined)
   t.strictSame(peer.take(), [])
-  await t.rejects(server.manager.notifyAIStart('s', null as never), { code: 'AICW_ERR_INVALID_MESSAGE' }, 'a mistake is still one')
+  await t.rejects(server.manager.notifyAIStart('s', null as never), { code: 'AICW_ERR_INVALID_MESSAGE' }, 'invalid arguments still reject')
   t.equal(new errors.InvalidMessage('x') instanceof TypeError, true)
 })

@@ -11,7 +11,7 @@ function types (messages: readonly Message[]): string[] {
 }
 
 t.test('cancel against complete', async (t) => {
-  t.test('complete first: nobody is left to be cancelled, and the signal stays quiet', async (t) => {
+  t.test('complete first: the job can\'t be cancelled, and its signal does not abort', async (t) => {
     const server = createServer({ allowCancel: true })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -23,7 +23,7 @@ t.test('cancel against complete', async (t) => {
     t.equal(job.signal.aborted, false)
   })
 
-  t.test('cancel first, but the job completes before it hears of it: one end, the first', async (t) => {
+  t.test('cancel first, but the job completes before its signal aborts: only the first end counts', async (t) => {
     const server = createServer({ allowCancel: true })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -37,7 +37,7 @@ t.test('cancel against complete', async (t) => {
     t.ok(server.logged.includes('info: a notification was dropped'))
   })
 
-  t.test('a complete that the broker has not answered yet: the cancel\'s end is refused by the broker', async (t) => {
+  t.test('a complete in flight: the broker drops the end of the cancel', async (t) => {
     const server = createFarServer({ allowCancel: true })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -53,7 +53,7 @@ t.test('cancel against complete', async (t) => {
 })
 
 t.test('stall against a last chunk', async (t) => {
-  t.test('the chunk comes first: the job lives on', async (t) => {
+  t.test('the chunk comes first: the job continues', async (t) => {
     const server = createServer({ jobs: { stallAfterMs: 1_000 } })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {})
@@ -66,7 +66,7 @@ t.test('stall against a last chunk', async (t) => {
     t.match(peer.take(), [{ type: 'ai_error', error: { type: 'stalled' } }])
   })
 
-  t.test('the stall comes first: the chunk is dropped, its text is not, and the real end takes the presumed one\'s place', async (t) => {
+  t.test('the stall comes first: the chunk\'s progress is dropped, its text is kept, and the real end replaces the presumed one', async (t) => {
     const server = createServer({ jobs: { stallAfterMs: 1_000 } })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {})
@@ -96,7 +96,7 @@ t.test('stall against a last chunk', async (t) => {
     await job.progress({ chunksReceived: 1, delta: 'It took its time' })
     t.match((await server.connect({ sessionId: 's' })).transport.texts.map((text) => JSON.parse(text) as Message), [
       { type: 'connection' }, { type: 'ai_progress', progress: { delta: 'It took its time', offset: 0 } }, { type: 'ai_error' }
-    ], 'the end is the last thing that a late reader hears')
+    ], 'the end is the last message of a late subscriber')
     await job.complete({})
     t.match(peer.take(), [
       { type: 'ai_start' }, { type: 'ai_error' },
@@ -105,7 +105,7 @@ t.test('stall against a last chunk', async (t) => {
     ])
   })
 
-  t.test('text that comes when what the job left is no longer kept is not taken for the whole', async (t) => {
+  t.test('text that arrives after the job\'s state was evicted is not mistaken for the whole text', async (t) => {
     const server = createServer({ jobs: { stallAfterMs: 1_000 }, bounds: { ttlMs: 1_000 } })
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {})
@@ -118,7 +118,7 @@ t.test('stall against a last chunk', async (t) => {
     await job.complete({})
     t.match(peer.take(), [
       { type: 'ai_progress', progress: { delta: ' and end', offset: 5 } }, { type: 'ai_complete', supersedes: true }
-    ], 'but put where it belongs')
+    ], 'but gets its true offset')
   })
 })
 
@@ -133,7 +133,7 @@ t.test('close against complete', async (t) => {
     t.strictSame(types(peer.take()), ['ai_start', 'ai_complete'])
   })
 
-  t.test('close first: the job was interrupted, and what comes after reaches nobody', async (t) => {
+  t.test('close first: the job was interrupted, and later reports are not sent', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     const job = server.manager.startAI('s', {})
@@ -143,7 +143,7 @@ t.test('close against complete', async (t) => {
     t.match(peer.take(), [{ type: 'ai_start' }, { type: 'ai_error', error: { type: 'interrupted' }, jobId: job.jobId }])
   })
 
-  t.test('a job that started in the very moment is interrupted too', async (t) => {
+  t.test('a job whose start is in flight is interrupted too', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     void server.manager.notifyAIStart('s', {})
@@ -151,7 +151,7 @@ t.test('close against complete', async (t) => {
     t.strictSame(types(peer.take()), ['ai_start', 'ai_error'])
   })
 
-  t.test('also when the broker takes its time with both', async (t) => {
+  t.test('also with a slow broker', async (t) => {
     const server = createFarServer()
     const peer = await server.connect({ sessionId: 's' })
     void server.manager.notifyAIStart('s', {}, { jobId: 'runs' })
@@ -170,7 +170,7 @@ t.test('close against complete', async (t) => {
   })
 })
 
-t.test('a job ends while a reader\'s join is under way', async (t) => {
+t.test('a job ends while a join is in flight', async (t) => {
   for (const [when, answerFirst] of [['after the broker\'s answer', true], ['before the broker\'s answer', false]] as const) {
     t.test(when, async (t) => {
       const server = createFarServer()
@@ -202,7 +202,7 @@ t.test('a job ends while a reader\'s join is under way', async (t) => {
   }
 })
 
-t.test('while a join is under way', async (t) => {
+t.test('while a join is in flight', async (t) => {
   const setups: Record<string, { does: (server: ReturnType<typeof createFarServer>) => unknown, told: object }> = {
     'something is published': {
       does: (server) => {
@@ -244,7 +244,7 @@ t.test('while a join is under way', async (t) => {
   }
 })
 
-t.test('a replay that waits for a slow reader is what was announced, whatever is published meanwhile', async (t) => {
+t.test('a replay to a slow consumer is the announced one, whatever is published meanwhile', async (t) => {
   const server = createServer()
   void server.manager.notifyAIStart('s', {}, { jobId: 'j' })
   void server.manager.notifyAIProgress('s', { chunksReceived: 1, delta: 'a' }, { jobId: 'j' })
@@ -268,7 +268,7 @@ t.test('a replay that waits for a slow reader is what was announced, whatever is
   t.equal(reader.text('j'), 'abc')
 })
 
-t.test('a reader drops in the middle of a replay, again and again, and gets the rest each time', async (t) => {
+t.test('a client that disconnects repeatedly during a replay gets the rest each time', async (t) => {
   const server = createServer()
   const reader = new Reader()
   const take = (texts: readonly string[]): void => { for (const text of texts) reader.take(JSON.parse(text) as Message) }
@@ -283,7 +283,7 @@ t.test('a reader drops in the middle of a replay, again and again, and gets the 
   for (let n = 1; n <= 20; n++) await server.manager.broadcastToSession('s', { type: 'note', n })
   for (let times = 0; times < 20; times++) {
     const peer = await come()
-    // The greeting and one message of the past arrive; the rest is lost with the connection.
+    // The `connection` message and one replayed message arrive; the rest is lost with the connection.
     take(peer.transport.texts.slice(0, 2))
     peer.leave(1006)
     reader.view('session:s').replaying = 0
@@ -294,13 +294,13 @@ t.test('a reader drops in the middle of a replay, again and again, and gets the 
   t.same(reader.view('session:s').messages.map(({ n }) => n as number), Array.from({ length: 20 }, (_, at) => at + 1))
 })
 
-t.test('a reader that had received nothing yet misses nothing', async (t) => {
+t.test('a client that had received nothing yet misses nothing', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's', userId: 'u' })
   const { epoch, seq, user } = JSON.parse(peer.transport.texts[0]!) as Message & { user: Message }
   t.match([seq, user.seq], [0, 0])
   peer.leave(1006)
-  t.equal(server.broker.bytes, 0, 'to follow keeps nothing')
+  t.equal(server.broker.bytes, 0, 'a subscription alone keeps nothing')
   await server.manager.broadcastToSession('s', { type: 'note' })
   await server.manager.broadcastToUser('u', { type: 'mail' })
   const back = await server.connect({
@@ -312,7 +312,7 @@ t.test('a reader that had received nothing yet misses nothing', async (t) => {
   t.match(missed, [{ type: 'mail', userSeq: 1 }, { type: 'note', seq: 1 }])
 })
 
-t.test('two connections of one user each recover from where they were', async (t) => {
+t.test('two connections of one user each recover from their own position', async (t) => {
   const server = createServer()
   const tabs = [await server.connect({ userId: 'u' }), await server.connect({ userId: 'u' })]
   const { epoch } = (JSON.parse(tabs[0]!.transport.texts[0]!) as Message & { user: Message }).user as Message & { epoch: string }
@@ -329,7 +329,7 @@ t.test('two connections of one user each recover from where they were', async (t
   }
 })
 
-t.test('a handshake that vanishes while the broker is asked gives up its place at once', async (t) => {
+t.test('a handshake that disconnects while the join is in flight no longer counts', async (t) => {
   const server = createFarServer({ limits: { connectionsPerUser: 1 } })
   const gone = server.arrive()
   const first = server.handshakes.accept(gone, server.admitted({ userId: 'u', sessionId: 's' }))
@@ -340,7 +340,7 @@ t.test('a handshake that vanishes while the broker is asked gives up its place a
   const second = server.handshakes.accept(server.arrive(), server.admitted({ userId: 'u', sessionId: 's' }))
   server.broker.answer()
   await first
-  t.type(await second, 'object', 'the next connection of the same user is let in')
+  t.type(await second, 'object', 'the next connection of the same user is admitted')
   t.equal(server.hub.count('user:u'), 1)
   void server.manager.broadcastToUser('u', { type: 'mail' })
   server.broker.answer()

@@ -2,7 +2,7 @@ import t from 'tap'
 import { forgetManager, getWebSocketManager, rememberManager } from '../../../lib/manager/registry.js'
 import { createServer } from '../../support/server.js'
 
-t.test('the one manager that is open is found, and with none or several an error says what to do', async (t) => {
+t.test('getWebSocketManager returns the only open manager, and throws for none or several', async (t) => {
   const [{ manager: first }, { manager: second }] = [createServer(), createServer()]
   t.throws(getWebSocketManager, { code: 'AICW_ERR_NO_MANAGER', message: /await app\.register\(aiCanvasWs\)/ })
   rememberManager(first)

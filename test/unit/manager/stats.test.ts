@@ -7,7 +7,7 @@ t.test('the snapshot', async (t) => {
     t.strictSame(createServer().manager.getStats(), { totalConnections: 0, activeConnections: 0, clients: [] })
   })
 
-  t.test('shows each client as documented, without ids that it has not', async (t) => {
+  t.test('shows each client as documented, without absent ids', async (t) => {
     const server = createServer()
     const full = await server.connect({ userId: 'u', sessionId: 'a' })
     const bare = await server.connect()
@@ -21,10 +21,10 @@ t.test('the snapshot', async (t) => {
       ]
     })
     full.ask({ type: 'unsubscribe', sessionId: 'b' })
-    t.equal(server.manager.getStats().clients[0]!.sessionId, 'a', 'the latest that it still follows')
+    t.equal(server.manager.getStats().clients[0]!.sessionId, 'a', 'the latest current subscription')
   })
 
-  t.test('counts as active who is open and alive', async (t) => {
+  t.test('counts connections that are open and alive as active', async (t) => {
     const server = createServer()
     const silent = await server.connect()
     const closing = await server.connect()
@@ -39,7 +39,7 @@ t.test('the snapshot', async (t) => {
     t.equal(server.manager.getStats().activeConnections, 2)
   })
 
-  t.test('lists only those that are asked for, and counts all', async (t) => {
+  t.test('lists only selected clients, and counts all', async (t) => {
     const server = createServer({ authorize: () => new Promise(() => undefined) })
     const [a, b, c] = [
       await server.connect({ userId: 'u', sessionId: 's' }), await server.connect({ userId: 'v', sessionId: 's' }), await server.connect({ userId: 'u' })
@@ -51,7 +51,7 @@ t.test('the snapshot', async (t) => {
       return clients.map(({ id }) => id)
     }
     t.strictSame(listed({}), [a, b, c].map(({ connection }) => connection.id))
-    t.strictSame(listed({ sessionId: 's' }), [a.connection.id, b.connection.id], 'not who is only on the way')
+    t.strictSame(listed({ sessionId: 's' }), [a.connection.id, b.connection.id], 'without pending subscriptions')
     t.strictSame(listed({ userId: 'u' }), [a.connection.id, c.connection.id])
     t.strictSame(listed({ userId: 'u', sessionId: 's' }), [a.connection.id])
     t.strictSame(listed({ limit: 2 }), [a.connection.id, b.connection.id])
@@ -93,14 +93,14 @@ t.test('the metrics', async (t) => {
     peer.ask('nonsense')
     peer.ask('nonsense')
     peer.ask({ type: 'shout' })
-    server.counters.returned++
+    server.counters.reconnects++
     t.match(server.manager.getMetrics(), {
       totalConnections: 2, activeConnections: 2, messagesSent: 8, messagesReceived: 4, reconnectAttempts: 1,
       errors: { invalid_json: 2, unknown_type: 1 }
     })
   })
 
-  t.test('tell what waits, and what became of it', async (t) => {
+  t.test('count waiting, collapsed and dropped messages', async (t) => {
     const server = createServer()
     const peer = await server.connect({ sessionId: 's' })
     peer.transport.stalled = true
@@ -123,7 +123,7 @@ t.test('the metrics', async (t) => {
   })
 })
 
-t.test('of a broker that keeps its messages elsewhere there is nothing to count here', async (t) => {
+t.test('history metrics are zero if the broker keeps its messages elsewhere', async (t) => {
   const { connections, pool, counters } = createServer()
   t.match(metrics({ connections, pool, counters, broker: {} }), {
     historyBytes: 0, evicted: { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }

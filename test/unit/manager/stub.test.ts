@@ -30,7 +30,7 @@ t.test('an error always has its message and its type, cut if they are long, betw
   t.end()
 })
 
-t.test('text can be put into the stub of a progress', (t) => {
+t.test('text can be inserted into the stub of a progress', (t) => {
   for (const progress of [{ chunksReceived: 2, log: long }, { log: long }]) {
     const { body, textAt } = stubOf({ type: 'ai_progress', sessionId: 's', timestamp }, 'progress', progress)
     const comma = body[textAt! - 1] === '{' ? '' : ','
@@ -39,7 +39,7 @@ t.test('text can be put into the stub of a progress', (t) => {
   t.end()
 })
 
-t.test('what can\'t be read is left out', (t) => {
+t.test('unreadable fields are left out', (t) => {
   const result = {
     get bad () { throw new Error('no') },
     at: Object.assign(new Date(0), { toJSON: () => { throw new Error('no') } }),
@@ -53,7 +53,7 @@ t.test('what can\'t be read is left out', (t) => {
   t.end()
 })
 
-t.test('however much there is, a stub is small, fits its schema, and says that it is one', (t) => {
+t.test('a stub of any report is small, valid, and marked as truncated', (t) => {
   const schemas = { ai_start: ['task', AIStarted], ai_progress: ['progress', AIProgressed], ai_complete: ['result', AICompleted], ai_error: ['error', AIFailed] } as const
   const type = fc.constantFrom(...Object.keys(schemas) as Array<keyof typeof schemas>)
   const value = fc.dictionary(fc.string({ maxLength: 400 }), fc.oneof(fc.string({ unit: 'binary', maxLength: 600 }), fc.double(), fc.boolean(), fc.constant(null)), { maxKeys: 60, size: 'max' })

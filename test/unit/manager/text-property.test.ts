@@ -29,7 +29,7 @@ const calm: fc.Arbitrary<Step> = fc.oneof(
 const step: fc.Arbitrary<Step> = fc.oneof({ weight: 20, arbitrary: calm }, { weight: 1, arbitrary: fc.constant<Step>({ does: 'stalled' }) })
 const pressing: fc.Arbitrary<Step> = fc.oneof({ weight: 20, arbitrary: calm }, { weight: 1, arbitrary: fc.constant<Step>({ does: 'press' }) })
 
-/** Characters of every width; a producer cuts them anywhere, and may end in the middle of one. */
+/** Characters of every width. A producer splits them anywhere, and may end in the middle of one. */
 const text = fc.tuple(fc.string({ unit: fc.constantFrom('a', 'é', '漢', '👋', '\u0000', '"', '👩‍👩‍👧'), minLength: 1, maxLength: 80, size: 'max' }), fc.constantFrom('', '\ud83d', '\udc4b'))
   .map((parts) => parts.join(''))
 
@@ -55,7 +55,7 @@ function drop (tab: Tab, part: number): void {
   tab.reader.view('session:s').replaying = 0
 }
 
-/** A producer says the whole text in pieces, while its readers come and go; in the end all are there. */
+/** A producer streams a text while clients connect and disconnect. At the end all are connected. */
 async function run (server: TestServer, whole: string, steps: readonly Step[]): Promise<Tab[]> {
   const tabs = Array.from({ length: READERS }, (): Tab => ({ reader: new Reader(), peer: undefined, hasLost: false }))
   const job = server.manager.startAI('s', {}, { jobId: 'j' })
@@ -84,7 +84,7 @@ async function run (server: TestServer, whole: string, steps: readonly Step[]): 
         take(tab, peer.take())
         break
       case 'lose':
-        // A client that mislaid the end of a text: the next piece shows it a gap, and it asks.
+        // A client that lost the end of a text: the next delta shows it a gap, and it resubscribes.
         tab!.hasLost = true
         for (const held of tab!.reader.texts.values()) held.text = held.text.slice(0, Math.floor(held.text.length * each.fraction))
         break
@@ -104,7 +104,7 @@ async function run (server: TestServer, whole: string, steps: readonly Step[]): 
       if (tab.peer !== undefined) drop(tab, 1)
       await come(server, tab)
     }
-    // Who mislaid the very last piece sees no gap, and has to ask.
+    // A client that lost the very last delta sees no gap, and has to resubscribe.
     if (!tab.hasLost) continue
     tab.peer!.send({ type: 'subscribe', sessionId: 's', have: tab.reader.have })
     take(tab, tab.peer!.take())
@@ -112,7 +112,7 @@ async function run (server: TestServer, whole: string, steps: readonly Step[]): 
   return tabs
 }
 
-t.test('every reader\'s text is the producer\'s, whatever happens on the way', async () => {
+t.test('every client has the producer\'s text, despite disconnects and losses', async () => {
   await fc.assert(fc.asyncProperty(text, fc.array(step, { maxLength: 60, size: 'max' }), async (whole, steps) => {
     for (const { reader } of await run(createServer(), whole, steps)) {
       assert.equal(reader.text('j'), whole)
@@ -121,16 +121,16 @@ t.test('every reader\'s text is the producer\'s, whatever happens on the way', a
   }), { numRuns: 300, interruptAfterTimeLimit: 8_000 })
 })
 
-t.test('past its bound the text is the producer\'s newest, and who lacks the beginning was told', async (t) => {
+t.test('past the limit, clients have the end of the text, and are told if they lack the beginning', async (t) => {
   let truncated = 0
   await fc.assert(fc.asyncProperty(text, fc.array(pressing, { maxLength: 60, size: 'max' }), async (whole, steps) => {
     const server = createServer({ bounds: { maxTextUnits: 16, maxTotalBytes: 100_000 } })
     for (const { reader } of await run(server, whole, steps)) {
       const held = reader.texts.get('j')
-      // One that came after the text had gone has none of it.
+      // A client that subscribed after the text was evicted has none of it.
       if (held === undefined) continue
       assert.equal(held.text, whole.slice(held.start, held.start + held.text.length))
-      if (held.start + held.text.length < whole.length) assert.equal(held.text, '', 'what is held is whole, or it was told')
+      if (held.start + held.text.length < whole.length) assert.equal(held.text, '', 'the text is complete, or marked as truncated')
       assert.equal(held.truncated, held.start > 0)
       if (held.truncated) truncated++
     }

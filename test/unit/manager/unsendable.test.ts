@@ -10,7 +10,7 @@ revoked.revoke()
 const NOT_SERIALIZABLE = 'AICW_ERR_NOT_SERIALIZABLE'
 const INVALID_MESSAGE = 'AICW_ERR_INVALID_MESSAGE'
 
-/** Ends that JSON can't hold, and what is none. */
+/** Ends that JSON can't represent, and invalid ends. */
 const ends: Record<string, [value: unknown, code: string]> = {
   'a BigInt': [{ n: 1n }, NOT_SERIALIZABLE],
   'a cycle': [cycle, NOT_SERIALIZABLE],
@@ -30,12 +30,12 @@ const ends: Record<string, [value: unknown, code: string]> = {
   'a number': [7, INVALID_MESSAGE],
   'a function': [() => 7, INVALID_MESSAGE]
 }
-/** What is an error's description all the same. */
+/** Unusual but valid descriptions of errors. */
 const describable = new Set(['null', 'nothing', 'a text', 'an array', 'a number', 'a function', 'a toJSON that answers a text', 'chunks that can\'t be read'])
 
 const unsendable = { message: 'the job has ended, but its result can\'t be written as JSON', type: 'internal_error' }
 
-t.test('an end that can\'t be sent ends the job all the same, once, and rejects', async (t) => {
+t.test('an end that can\'t be sent still ends the job, once, and rejects', async (t) => {
   for (const [what, [value, code]] of Object.entries(ends)) {
     for (const name of ['notifyAIComplete', 'notifyAIError', 'complete', 'error'] as const) {
       if (name.toLowerCase().includes('error') && describable.has(what)) continue
@@ -47,7 +47,7 @@ t.test('an end that can\'t be sent ends the job all the same, once, and rejects'
         : job[name as 'complete'](value as never)
       t.match(peer.take(), [{ type: 'ai_start' }, { type: 'ai_error', jobId: job.jobId, error: unsendable }], `${name}: ${what}`)
       await t.rejects(ended, { code })
-      t.strictSame(await job.complete({}), { epoch: job.jobId && (await job.started).epoch, seq: 2, recipients: 0, dropped: 'ended' }, 'and nothing comes after it')
+      t.strictSame(await job.complete({}), { epoch: job.jobId && (await job.started).epoch, seq: 2, recipients: 0, dropped: 'ended' }, 'nothing follows it')
       t.equal(server.notifier.watched('s', job.jobId), undefined)
       t.equal(await server.manager.cancelAI('s'), false)
       t.same(peer.take(), [])
@@ -57,7 +57,7 @@ t.test('an end that can\'t be sent ends the job all the same, once, and rejects'
   }
 })
 
-t.test('it needs neither a start nor a job\'s id, and is not told twice where the job has ended', async (t) => {
+t.test('it needs neither a start nor a job id, and a job that has ended is not ended twice', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   await t.rejects(server.manager.notifyAIComplete('s', { n: 1n }))
@@ -75,7 +75,7 @@ t.test('it needs neither a start nor a job\'s id, and is not told twice where th
   t.same(peer.take(), [])
 })
 
-t.test('where the broker does not take that either, the job ends as stalled', async (t) => {
+t.test('if the broker fails then too, the job ends as stalled', async (t) => {
   const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   const job = server.manager.startAI('s', {})
@@ -97,7 +97,7 @@ t.test('a tracked job whose result can\'t be sent has one end', async (t) => {
     const peer = await server.connect({ sessionId: 's' })
     let text = ''
     for await (const chunk of server.manager.trackAI('s', {}, ['a', 'b'], { result: () => value as never })) text += chunk
-    t.equal(text, 'ab', 'its reader has all of it')
+    t.equal(text, 'ab', 'the reader has the whole text')
     await turn()
     t.match(peer.take().slice(-1), [{ type: 'ai_error', error: unsendable }], what)
     t.equal(peer.transport.texts.filter((each) => /"ai_(?:complete|error)"/.test(each)).length, 1)

@@ -19,7 +19,7 @@ function create (onStall: (id: string, watchdog: Watchdog) => void = () => undef
   return { clock, watchdog, stalled }
 }
 
-t.test('a job of which nothing is heard has stalled, once', async (t) => {
+t.test('a job without reports stalls, once', async (t) => {
   const { clock, watchdog, stalled } = create()
   watchdog.keepAlive('s', 'j')
   clock.advance(999)
@@ -31,7 +31,7 @@ t.test('a job of which nothing is heard has stalled, once', async (t) => {
   t.equal(clock.pending, 0)
 })
 
-t.test('each is watched for itself, with one timer for all', async (t) => {
+t.test('jobs are watched independently, with one timer for all', async (t) => {
   const { clock, watchdog, stalled } = create()
   watchdog.keepAlive('s', 'a')
   clock.advance(400)
@@ -48,7 +48,7 @@ t.test('each is watched for itself, with one timer for all', async (t) => {
   t.same(stalled, ['s/b', 'x/a', 's/a'])
 })
 
-t.test('one can be heard of without a report, as often as it likes', async (t) => {
+t.test('keepAlive resets the stall timer, any number of times', async (t) => {
   const { clock, watchdog, stalled } = create()
   t.equal(watchdog.find('s', 'a'), undefined)
   watchdog.keepAlive('s', 'a')
@@ -57,19 +57,19 @@ t.test('one can be heard of without a report, as often as it likes', async (t) =
   for (let i = 0; i < 9; i++) {
     clock.advance(300)
     job.keepAlive()
-    t.ok(clock.pending <= 1, 'no timer of its own')
+    t.ok(clock.pending <= 1, 'no separate timer')
   }
   t.same(stalled, ['s/b'])
   clock.advance(999)
   t.equal(stalled.length, 1)
   clock.advance(1)
-  t.same(stalled, ['s/b', 's/a'], 'exactly so long after it was last heard of')
+  t.same(stalled, ['s/b', 's/a'], 'exactly the stall timeout after its last sign of life')
   t.equal(watchdog.find('s', 'a'), undefined)
   job.keepAlive()
-  t.equal(clock.pending, 0, 'who has stalled is not watched again for that')
+  t.equal(clock.pending, 0, 'a stalled job is no longer watched')
 })
 
-t.test('one that ended is not watched any more', async (t) => {
+t.test('a job that ended is no longer watched', async (t) => {
   const { clock, watchdog, stalled } = create()
   watchdog.keepAlive('s', 'j')
   watchdog.ended('s', 'j')
@@ -79,7 +79,7 @@ t.test('one that ended is not watched any more', async (t) => {
   t.equal(clock.pending, 0)
 })
 
-t.test('one that is heard of again while others are found to have stalled is watched on', async (t) => {
+t.test('a job that reports while others are found stalled stays watched', async (t) => {
   const { clock, watchdog, stalled } = create((id, dog) => { if (id === 'a' && stalled.length === 1) dog.keepAlive('s', 'a') })
   watchdog.keepAlive('s', 'a')
   watchdog.keepAlive('s', 'b')
@@ -91,7 +91,7 @@ t.test('one that is heard of again while others are found to have stalled is wat
   t.equal(clock.pending, 0)
 })
 
-t.test('stopped, it tells which are left, and nothing stalls any more', async (t) => {
+t.test('stop returns the running jobs, and nothing stalls afterwards', async (t) => {
   const { clock, watchdog, stalled } = create()
   t.same(watchdog.stop(), [])
   watchdog.keepAlive('s', 'a')
@@ -103,7 +103,7 @@ t.test('stopped, it tells which are left, and nothing stalls any more', async (t
   t.same(stalled, [])
 })
 
-t.test('chunks are signs of life of a tracked job, however seldom its progress is told', async (t) => {
+t.test('chunks keep a tracked job alive, however rarely its progress is sent', async (t) => {
   for (const throttleMs of [5_000, Infinity]) {
     const server = createServer({ jobs: { stallAfterMs: 1_000 } })
     const peer = await server.connect({ sessionId: 's' })
@@ -122,13 +122,13 @@ t.test('chunks are signs of life of a tracked job, however seldom its progress i
     t.notOk(messages.some(({ type }) => type === 'ai_error'), 'it did not count as stalled')
     t.equal(progresses.map(({ delta }) => delta).join(''), text)
     t.equal(progresses.at(-1)!.offset + progresses.at(-1)!.delta.length, text.length)
-    if (throttleMs === Infinity) t.same(progresses.map(({ offset }) => offset), [0, 1], 'one for the first, and one for the rest')
+    if (throttleMs === Infinity) t.same(progresses.map(({ offset }) => offset), [0, 1], 'one for the first chunk, and one for the rest')
     server.clock.advance(5_000)
-    t.same(peer.take(), [], 'nothing comes after its end')
+    t.same(peer.take(), [], 'nothing follows its end')
   }
 })
 
-t.test('a tracked job whose chunks stop coming has stalled, also with a throttle that is longer', async (t) => {
+t.test('a tracked job stalls when its chunks stop, even with a longer throttle', async (t) => {
   const server = createServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   let go: (chunk: string) => void = () => undefined
@@ -151,10 +151,10 @@ t.test('a tracked job whose chunks stop coming has stalled, also with a throttle
   t.equal((await stream.next()).done, true)
   t.match(peer.take(), [
     { type: 'ai_progress', progress: { delta: 'two three', offset: 4 } }, { type: 'ai_complete', supersedes: true }
-  ], 'and its real end comes after all')
+  ], 'and its real end follows')
 })
 
-t.test('a handle says that its job still runs, without a message', async (t) => {
+t.test('keepAlive of a handle sends no message', async (t) => {
   const server = createServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   const job = server.manager.startAI('s', {})
@@ -171,10 +171,10 @@ t.test('a handle says that its job still runs, without a message', async (t) => 
   broken.keepAlive()
   await t.rejects(broken.started)
   broken.keepAlive()
-  t.equal(server.notifier.watched('s', broken.jobId), undefined, 'what never began is not watched')
+  t.equal(server.notifier.watched('s', broken.jobId), undefined, 'a job that could not start is not watched')
 })
 
-t.test('by default that is ten minutes, however the job was begun', async (t) => {
+t.test('the default stall timeout is ten minutes for every kind of job', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })
   void server.manager.notifyAIStart('s', {}, { jobId: 'started' })
@@ -187,7 +187,7 @@ t.test('by default that is ten minutes, however the job was begun', async (t) =>
   t.match(peer.take(), ['started', 'progressed', 'handled', 'tracked'].map((jobId) => ({ type: 'ai_error', jobId, error: { type: 'stalled' } })))
 })
 
-t.test('a stall that could not be reported is reported again, more and more seldom, until it could', async (t) => {
+t.test('a failed report of a stall is repeated with growing delays until it succeeds', async (t) => {
   const clock = new FakeClock()
   const at: number[] = []
   let fails = true
@@ -213,11 +213,11 @@ t.test('a stall that could not be reported is reported again, more and more seld
     clock.advance(1_000)
     await turn()
   }
-  t.equal(at.length, tries + 1, 'and then no more')
+  t.equal(at.length, tries + 1, 'and then never again')
   t.equal(clock.pending, 0)
 })
 
-t.test('a report of a stall that throws, or is never answered, is made again too', async (t) => {
+t.test('a report of a stall that throws or is never answered is repeated too', async (t) => {
   for (const onStall of [() => { throw new Error('no') }, () => new Promise<void>(() => undefined)]) {
     const clock = new FakeClock()
     let tries = 0
@@ -238,11 +238,11 @@ t.test('a report of a stall that throws, or is never answered, is made again too
     watchdog.stop()
     clock.advance(60_000)
     await turn()
-    t.equal(clock.pending, 0, 'stopped, it is not')
+    t.equal(clock.pending, 0, 'not after stop')
   }
 })
 
-t.test('a job that is heard of while its stall is reported is watched as any other', async (t) => {
+t.test('a job that reports while its stall is in flight is watched as usual', async (t) => {
   const clock = new FakeClock()
   const at: number[] = []
   let fail: (error: Error) => void = () => undefined
@@ -268,7 +268,7 @@ t.test('a job that is heard of while its stall is reported is watched as any oth
   t.same(at, [10_000, 10_000, 25_000])
 })
 
-t.test('a report that failed does not wait for the next job to be due', async (t) => {
+t.test('a failed report does not wait until the next job is due', async (t) => {
   const clock = new FakeClock()
   const at: string[] = []
   const watchdog = new Watchdog({
@@ -289,7 +289,7 @@ t.test('a report that failed does not wait for the next job to be due', async (t
   t.equal(clock.pending, 0)
 })
 
-t.test('a job ends as stalled although the broker was away when that was to be told', async (t) => {
+t.test('a stalled job ends even if the broker was down at first', async (t) => {
   const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   const job = server.manager.startAI('s', {})
@@ -311,7 +311,7 @@ t.test('a job ends as stalled although the broker was away when that was to be t
   t.same(server.broker.waiting, [], 'once')
 })
 
-t.test('an end that the broker did not take ends as stalled', async (t) => {
+t.test('a job whose end the broker rejected ends as stalled', async (t) => {
   for (const end of ['complete', 'error'] as const) {
     const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
     const peer = await server.connect({ sessionId: 's' })
@@ -327,7 +327,7 @@ t.test('an end that the broker did not take ends as stalled', async (t) => {
     await turn()
     t.match(peer.take(), [{ type: 'ai_error', jobId: job.jobId, error: { type: 'stalled' } }], end)
   }
-  // As a worker reports, which only knows the end; and it is not known either whether a start was taken.
+  // Like a worker that reports only the end. Whether the broker accepted a start is unknown too.
   const server = createFarServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   void server.manager.notifyAIComplete('s', {}, { jobId: 'ended' })
@@ -341,7 +341,7 @@ t.test('an end that the broker did not take ends as stalled', async (t) => {
   t.match(peer.take(), [{ jobId: 'ended', error: { type: 'stalled' } }, { jobId: 'started', error: { type: 'stalled' } }])
 })
 
-t.test('closed, the server tells of its jobs again while there is time, and of each for itself', async (t) => {
+t.test('close repeats failed reports of interrupted jobs until its timeout, each independently', async (t) => {
   const server = createFarServer({ closeTimeoutMs: 2_000 })
   const peer = await server.connect({ sessionId: 's' })
   server.manager.startAI('s', {}, { jobId: 'a' })
@@ -366,13 +366,13 @@ t.test('closed, the server tells of its jobs again while there is time, and of e
   t.equal(isClosed, true)
 })
 
-t.test('closed, the server gives up in time', async (t) => {
+t.test('close gives up at its timeout', async (t) => {
   for (const answers of ['failed', 'never'] as const) {
     const server = createFarServer({ closeTimeoutMs: 2_000 })
     server.manager.startAI('s', {}, { jobId: 'a' })
     server.broker.answer()
     await turn()
-    // One report that the broker never answers does not keep the job from being told of.
+    // A report that the broker never answers does not prevent the report of the interruption.
     void server.manager.broadcast({ type: 'hangs' })
     server.broker.calls.splice(0)
     const closed = server.manager.close()
@@ -388,13 +388,13 @@ t.test('closed, the server gives up in time', async (t) => {
       await turn()
     }
     t.equal(isClosed, true)
-    t.equal(await closed, TIMED_OUT, 'and says so, for the log')
+    t.equal(await closed, TIMED_OUT, 'and returns that, for the log')
     if (answers === 'failed') t.ok(tries > 3 && tries < 8, `${tries} tries`)
     else t.equal(tries, 1)
   }
 })
 
-t.test('a tracked job whose reader walks away stalls, and its source is closed', async (t) => {
+t.test('a tracked job whose reader stops reading stalls, and its source is closed', async (t) => {
   const server = createServer({ jobs: { stallAfterMs: 1_000 } })
   const peer = await server.connect({ sessionId: 's' })
   const controller = new AbortController()
@@ -413,9 +413,9 @@ t.test('a tracked job whose reader walks away stalls, and its source is closed',
   server.clock.advance(1)
   t.match(peer.take().map(({ type }) => type), ['ai_start', 'ai_progress', 'ai_error'])
   await turn()
-  t.equal(controller.signal.aborted, true, 'the request to the model is ended')
+  t.equal(controller.signal.aborted, true, 'the request to the model is aborted')
   t.equal(isReleased, true)
-  await t.rejects(stream.next(), { code: 'AICW_ERR_STALLED' }, 'who reads on after all does not take half for the whole')
+  await t.rejects(stream.next(), { code: 'AICW_ERR_STALLED' }, 'a reader that continues gets an error instead of a partial text')
   t.match(await stream.next(), { done: true })
   server.clock.advance(10_000)
   t.same(peer.take(), [])
