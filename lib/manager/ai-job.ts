@@ -1,5 +1,4 @@
 import { bound } from '../util/async-context.js'
-import type { CancellableJob } from '../connections/cancellations.js'
 import type { JobReporter } from '../jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult } from '../protocol/messages.js'
 import type { Notifier, Receipt } from './notifier.js'
@@ -9,7 +8,7 @@ import type { WatchedJob } from './watchdog.js'
  * Handle of a job that was started with `wsManager.startAI`. A job has one end, and reports after it are dropped. The methods
  * never throw. They return a promise of the report's receipt, which you need not await.
  */
-export class AIJob implements JobReporter, CancellableJob {
+export class AIJob implements JobReporter {
   readonly sessionId: string
   readonly jobId: string
   /** Receipt of the start. Rejects if the start was invalid or could not be sent. */
