@@ -238,8 +238,8 @@ t.test('a front-end project without Fastify runs the client and the hooks', asyn
   t.equal(stdout, 'idle function\n')
 })
 
-t.test('README\'s bundle for a plain page is a script that needs nothing else', async (t) => {
-  const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'README.md'), 'utf8'))![1]!
+t.test('the documented bundle for a plain page is a script that needs nothing else', async (t) => {
+  const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'lib/client/README.md'), 'utf8'))![1]!
   await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
   const script = await readFile(join(app, 'ai-canvas.js'), 'utf8')
   // As much of a browser as it needs to dial, and nothing of Node.js
