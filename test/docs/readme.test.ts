@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
+import { act, cleanup, createElement, fireEvent, loadComponents, network, render, waitFor } from './components.js'
 import { Page } from './markdown.js'
 import { runSnippet } from './snippets.js'
-import { anyPort, BROWSER } from './stage.js'
+import { anyPort, APP, BROWSER, FOLLOW, messagesOf, REPORT } from './stage.js'
 
 const page = new Page('README.md')
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -19,12 +20,66 @@ t.test('the file that the agent is asked to document is there', async (t) => {
   t.ok(existsSync(new URL(`../../${task.targetFile}`, import.meta.url)))
 })
 
-t.test('the quick start runs: the page logs that the job is done', async (t) => {
-  const [server, browser] = page.below('Quick start')
-  const output = await runSnippet(t, `${BROWSER}${anyPort(server!)}\nlistening(app)\n${browser!}\n
-    await once(ws, 'message')
-    await app.inject({ method: 'POST', url: '/work' })
+t.test('the README is a front door', async (t) => {
+  t.ok(page.text.split('\n').length < 250)
+  const questions = [...page.text.matchAll(/^\*\*(\d+)\. [^*]+\?\*\* /gm)].map(([, number]) => Number(number))
+  t.same(questions, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+})
+
+t.test('the figures are those of the benchmark', async (t) => {
+  const rows = new Page('test/bench/README.md').table('Results')
+  for (const name of ['fan-out', 'fan-out-10']) {
+    const { median } = rows.find(({ row, 'ratio of': ratio }) => row === name && ratio === 'server CPU: ours / socket.io')!
+    t.match(page.text, Number(median).toFixed(2), name)
+  }
+})
+
+t.test('the quick start runs: a page and a client log that the job is done', async (t) => {
+  const [server, client, browser] = page.below('Quick start')
+  const output = await runSnippet(t, `${BROWSER}${anyPort(server!)}\nlistening(app)\n${browser!}\n${client!}
+    await Promise.all([once(ws, 'message'), new Promise((resolve) => client.on('open', resolve))])
+    const done = new Promise((resolve) => client.on('ai_complete', resolve))
+    const { statusCode } = await app.inject({ method: 'POST', url: '/work' })
+    await done
+    client.close()
     await app.close()
-    if (ws.readyState !== WS.CLOSED) await once(ws, 'close')`)
-  t.equal(output, 'done { contentLength: 5000 }\n')
+    if (ws.readyState !== WS.CLOSED) await once(ws, 'close')
+    console.log(statusCode)`)
+  const lines = output.trim().split('\n')
+  t.equal(lines.filter((line) => line === 'done { contentLength: 16, chunks: 3 }').length, 2)
+  t.match(lines, [/^\d+$/], 'its progress')
+  t.equal(lines.at(-1), '202')
+})
+
+t.test('a job is reported in three lines', async (t) => {
+  const [report] = page.below('Ten things people ask first')
+  t.match(await messagesOf(t, `${APP}await app.register(aiCanvasWs)${FOLLOW}${report!}${REPORT}`), [
+    { type: 'ai_start', task: { prompt: 'Render the film' } },
+    { type: 'ai_progress', progress: { chunksReceived: 25, contentLength: 1250 } },
+    { type: 'ai_complete', result: { chunks: 100, contentLength: 5000 } }
+  ])
+})
+
+t.test('the component of the quick start works', async (t) => {
+  const [component] = page.below('Quick start', 'tsx')
+  const { Job } = await loadComponents<'Job'>(t, component!)
+  const { container, getByText } = render(createElement(Job, { sessionId: 'my_session' }))
+  t.match(container.textContent, 'connecting')
+  await act(async () => {
+    network.socket.admit()
+    network.socket.say(
+      { type: 'subscribed', sessionId: 'my_session', epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0 },
+      { type: 'ai_start', sessionId: 'my_session', task: {}, timestamp: 't', jobId: 'j', seq: 1 },
+      { type: 'ai_progress', sessionId: 'my_session', progress: { chunksReceived: 1, contentLength: 5, delta: 'Once ', offset: 0 }, timestamp: 't', jobId: 'j' }
+    )
+  })
+  await waitFor(() => { if (container.textContent !== 'processingOnce Stop') throw new Error(container.textContent) })
+  t.equal(container.querySelector('section')?.getAttribute('aria-busy'), 'true')
+  fireEvent.click(getByText('Stop'))
+  t.match(network.socket.sent.at(-1), { type: 'cancel', sessionId: 'my_session', jobId: 'j' })
+  await act(async () => {
+    network.socket.say({ type: 'ai_error', sessionId: 'my_session', error: { message: 'stopped', type: 'cancelled' }, timestamp: 't', jobId: 'j', seq: 2 })
+  })
+  t.equal(container.querySelector('[role=alert]')?.textContent, 'stopped')
+  cleanup()
 })
