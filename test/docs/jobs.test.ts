@@ -1,17 +1,43 @@
+import { defaults } from 'ai-canvas-ws'
 import t from 'tap'
-import { Page } from './markdown.js'
-import { propertiesOf, runSnippet } from './snippets.js'
+import { namesIn, Page } from './markdown.js'
+import { documentedDefaultsOf, propertiesOf, runSnippet } from './snippets.js'
 import { APP, FOLLOW, modelFor } from './stage.js'
 
 const page = new Page('lib/jobs/README.md')
 
 t.test('the table of an outcome names every field', async (t) => {
   const names = ['AICompletion', 'AIFailure'].flatMap((name) => propertiesOf('lib/manager/ai-run.ts', name))
-  t.same(page.table('Running a job').map(({ field }) => field).sort(), [...new Set(names)].sort())
+  t.same(page.table('The outcome').map(({ field }) => field).sort(), [...new Set(names)].sort())
+})
+
+t.test('the table of options names every option, with its default', async (t) => {
+  const rows = page.table('Options')
+  const names = [...propertiesOf('lib/manager/manager.ts', 'JobOptions'), ...propertiesOf('lib/jobs/track.ts', 'TrackOptions')]
+  t.same(rows.map(({ option }) => option), names, 'in the order of the code')
+  const documented = documentedDefaultsOf('lib/jobs/track.ts', 'TrackOptions')
+  for (const name of ['throttleMs', 'text']) t.equal(rows.find(({ option }) => option === name)?.default, documented[name], name)
+})
+
+t.test('the table of the handle names all that it has', async (t) => {
+  const names = page.table('Without a stream').flatMap(({ handle }) => namesIn(handle).map((name) => /^\w+/.exec(name)![0]))
+  t.same(names.sort(), propertiesOf('lib/manager/ai-job.ts', 'AIJob').filter((name) => !['onceStalled', 'warn', 'stall', 'cancel'].includes(name)).sort(), 'but for what is internal')
+})
+
+t.test('the defaults in the text are those of the code', async (t) => {
+  const { history: { maxMessages, maxBytes, ttlMs, endTtlMs, maxTotalBytes }, jobs: { stallAfterMs } } = defaults
+  const text = page.text.replaceAll('\n', ' ')
+  for (const part of [
+    `${maxMessages.toLocaleString('en')} messages or ${maxBytes / 2 ** 20} MiB per session`, `for ${ttlMs / 60_000} minutes`, `for ${endTtlMs / 3_600_000} hours`,
+    `${maxTotalBytes / 2 ** 20} MiB in total`, `that is ${maxTotalBytes / 16 / 2 ** 20} MiB`, `${maxTotalBytes / 8 / 2 ** 20} MiB by default`,
+    `for ${stallAfterMs / 60_000} minutes (\`jobs.stallAfterMs\`)`
+  ]) t.match(text, part)
 })
 
 t.test('the blocks about a job in the background run: the page hears of its end, also of a cancel', async (t) => {
-  const [server, browser, reasons, awaited] = page.below('Running a job')
+  const [server, browser] = page.below('Running a job')
+  const [reasons] = page.below('The result')
+  const [awaited] = page.below('The outcome')
   const listen = `
     await app.register(aiCanvasWs, { allowCancel: true })
     ${server!}

@@ -31,7 +31,9 @@ t.test('the stats are what the route answers', async (t) => {
 })
 
 t.test('the blocks about sending run', async (t) => {
-  const [report, error, batch] = page.below('Sending')
+  const [report] = page.below('Sending')
+  const [error] = page.below('Errors of a job')
+  const [batch] = page.below('Batching')
   const [receipt] = page.below('Receipts')
   const messages = await messagesOf(t, `${APP}
     await app.register(aiCanvasWs)
