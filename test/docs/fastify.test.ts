@@ -93,7 +93,7 @@ t.test('the block with tokens runs: in the subprotocol, in the query, and withou
 })
 
 t.test('the block about revoking runs', async (t) => {
-  const [revoke] = page.below('Security').filter((text) => text.includes('revoke'))
+  const [revoke] = page.below('Revoking access')
   t.same(await messagesOf(t, `${APP}await app.register(aiCanvasWs)${FOLLOW}${revoke!}${REPORT}`), [])
 })
 

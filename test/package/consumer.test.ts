@@ -95,6 +95,13 @@ t.test('an app runs it, with nothing but what it declares', async (t) => {
   })
 })
 
+t.test('an app in CommonJS runs it, as the page about options says', async (t) => {
+  const [, code] = /^```js\n([^`]*)```$/m.exec(await readFile(join(root, 'lib/fastify/README.md'), 'utf8'))!
+  await writeFile(join(app, 'app.cjs'), code!)
+  const { stdout } = await run(process.execPath, ['app.cjs'], { cwd: app })
+  t.equal(stdout, 'function\n')
+})
+
 t.test('its types hold in an app that checks everything, declarations included', async (t) => {
   await writeFile(join(app, 'types.ts'), `
     import Fastify, { type FastifyInstance } from 'fastify'
