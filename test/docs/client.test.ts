@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { defaults as clientDefaults } from '../../lib/client/options.js'
 import { targetUrl } from '../../lib/client/target.js'
@@ -30,6 +31,17 @@ t.test('the table of the client names all that it has', async (t) => {
   t.same(members.sort(), propertiesOf('lib/client/client.ts', 'Client').sort())
   const { '': metrics } = client.find((row) => row['method or property'] === 'metrics')!
   t.same(namesIn(metrics).sort(), propertiesOf('lib/client/client.ts', 'ClientMetrics').sort())
+})
+
+t.test('the tables of a job and of a session\'s jobs name every field', async (t) => {
+  t.same(page.table('The shape of a job').map(({ field }) => field), propertiesOf('lib/client/jobs.ts', 'JobView'))
+  t.same(page.table('The shape of a session\'s jobs').map(({ field }) => field), propertiesOf('lib/client/jobs.ts', 'JobsSnapshot'))
+})
+
+t.test('the table of errors names every code of the client', async (t) => {
+  const source = readFileSync(new URL('../../lib/client/errors.ts', import.meta.url), 'utf8')
+  const codes = /ClientErrorCode = ErrorCode([^]*?)\n\n/.exec(source)![1]!.match(/\w+/g)
+  t.same(page.table('Errors of the client').map(({ code }) => code), codes)
 })
 
 t.test('the sizes that it gives are those that are held, and were measured', async (t) => {
