@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t from 'tap'
-import { act, cleanup, createElement, fireEvent, loadComponents, network, render, waitFor } from './components.js'
 import { Page } from './markdown.js'
 import { runSnippet } from './snippets.js'
 import { anyPort, APP, BROWSER, FOLLOW, messagesOf, REPORT } from './stage.js'
@@ -58,28 +57,4 @@ t.test('a job is reported in three lines', async (t) => {
     { type: 'ai_progress', progress: { chunksReceived: 25, contentLength: 1250 } },
     { type: 'ai_complete', result: { chunks: 100, contentLength: 5000 } }
   ])
-})
-
-t.test('the component of the quick start works', async (t) => {
-  const [component] = page.below('Quick start', 'tsx')
-  const { Job } = await loadComponents<'Job'>(t, component!)
-  const { container, getByText } = render(createElement(Job, { sessionId: 'my_session' }))
-  t.match(container.textContent, 'connecting')
-  await act(async () => {
-    network.socket.admit()
-    network.socket.say(
-      { type: 'subscribed', sessionId: 'my_session', epoch: 'e', seq: 0, recovered: false, reason: 'new', replaying: 0 },
-      { type: 'ai_start', sessionId: 'my_session', task: {}, timestamp: 't', jobId: 'j', seq: 1 },
-      { type: 'ai_progress', sessionId: 'my_session', progress: { chunksReceived: 1, contentLength: 5, delta: 'Once ', offset: 0 }, timestamp: 't', jobId: 'j' }
-    )
-  })
-  await waitFor(() => { if (container.textContent !== 'processingOnce Stop') throw new Error(container.textContent) })
-  t.equal(container.querySelector('section')?.getAttribute('aria-busy'), 'true')
-  fireEvent.click(getByText('Stop'))
-  t.match(network.socket.sent.at(-1), { type: 'cancel', sessionId: 'my_session', jobId: 'j' })
-  await act(async () => {
-    network.socket.say({ type: 'ai_error', sessionId: 'my_session', error: { message: 'stopped', type: 'cancelled' }, timestamp: 't', jobId: 'j', seq: 2 })
-  })
-  t.equal(container.querySelector('[role=alert]')?.textContent, 'stopped')
-  cleanup()
 })

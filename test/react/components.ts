@@ -2,7 +2,7 @@ import { pathToFileURL } from 'node:url'
 import type { FunctionComponent } from 'react'
 import type { Test } from 'tap'
 import ts from 'typescript'
-import { page as network } from '../react/dom.js'
+import { page as network } from './dom.js'
 
 // Components of a page's blocks, in a page of jsdom. The test is the other end of its network.
 
