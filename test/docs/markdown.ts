@@ -49,6 +49,13 @@ export class Page {
     return language === undefined ? found : found.filter((block) => block.language === language)
   }
 
+  /** The texts of the blocks of one language below a heading. Throws where there is none. */
+  below (heading: string, language = 'ts'): string[] {
+    const found = this.blocks(language).filter((block) => block.heading === heading).map(({ text }) => text)
+    if (found.length === 0) throw new Error(`no ${language} block below "${heading}"`)
+    return found
+  }
+
   /** The first table below a heading. A cell's backticks are taken off when they are around the whole of it. */
   table (heading: string): Table {
     const lines = this.#outsideOfBlocks()
@@ -78,4 +85,9 @@ function headingOf (line: string): string | undefined {
 
 function cellsOf (row: string): string[] {
   return row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll('\\|', '|').replace(/^`([^`]*)`$/, '$1'))
+}
+
+/** The names in a cell that lists some. */
+export function namesIn (cell = ''): string[] {
+  return cell.replaceAll('`', '').split(', ')
 }

@@ -201,7 +201,7 @@ for (const kind of proxies) {
       t.ok(requests.match(/\/ws\b/g)!.length >= 4, 'all of them are logged')
       t.notOk(requests.includes(TOKEN) || requests.includes(inSubprotocol))
       t.notOk(rest.includes(inSubprotocol))
-      t.equal(rest.includes(TOKEN), kind.name === 'nginx', 'the error log that the README warns of')
+      t.equal(rest.includes(TOKEN), kind.name === 'nginx', 'the error log that the page warns of')
     })
 
     t.test('what is no WebSocket is told so', { buffered: true }, async (t) => {

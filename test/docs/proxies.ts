@@ -11,7 +11,7 @@ import { caddy, haproxy, nginx, type RealPart } from '../support/real-parts.js'
 import { until } from '../support/until.js'
 import { Page } from './markdown.js'
 
-// The configurations of the README's chapter about proxies, run by the real programs. Of a block only addresses, paths and,
+// The configurations of the chapter about proxies in lib/fastify/README.md, run by the real programs. Of a block only addresses, paths and,
 // where a test asks for it, the idle timeout are filled in.
 
 /** The host of the blocks, as a browser knows it. */
@@ -38,7 +38,7 @@ export interface ProxyKind extends RealPart {
   readonly accessLog?: string
 }
 
-const page = new Page('README.md')
+const page = new Page('lib/fastify/README.md')
 
 /** The text of the chapter. */
 export const chapter = page.text.split('\n## ').find((text) => text.startsWith('Behind a proxy'))!

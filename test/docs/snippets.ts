@@ -30,13 +30,13 @@ const GLOBALS = `
 `
 
 /**
- * Returns what the compiler reports about the blocks, by name: `line-41.ts:3 message`. They are checked as strictly as the
- * code, with a browser's types, as if they were in `folder`.
+ * Returns what the compiler reports about the blocks, by name: `line-41.ts:3 message`. A name that ends with `.tsx` is a block
+ * with JSX. Blocks are checked as strictly as the code, with a browser's types, as if they were in `folder`.
  */
 export async function typeErrors (blocks: ReadonlyMap<string, string>, folder = 'test/docs'): Promise<string[]> {
   const directory = mkdtempSync(`${root}${folder}/.snippets-`)
   try {
-    const files = new Map([...blocks].map(([name, text]) => [`${name}.ts`, text])).set('globals.d.ts', GLOBALS)
+    const files = new Map([...blocks].map(([name, text]) => [name.endsWith('.tsx') ? name : `${name}.ts`, text])).set('globals.d.ts', GLOBALS)
     for (const [name, text] of files) writeFileSync(`${directory}/${name}`, text)
     writeFileSync(`${directory}/tsconfig.json`, JSON.stringify({ extends: `${root}tsconfig.json`, compilerOptions, files: [...files.keys()], include: [] }))
     const { stdout, stderr, code = 0 }: { stdout: string, stderr: string, code?: number } = await promisify(execFile)('env', [...NODE, TSC, '-p', directory, '--pretty', 'false'], { timeout: 300_000 })

@@ -7,7 +7,7 @@ import { Wscat } from '../support/wscat.js'
 import { Page } from './markdown.js'
 import { meets } from './transcript.js'
 
-const session = new Page('README.md').blocks('text').find(({ heading, text }) => heading === 'Reconnecting' && text.startsWith('$ '))
+const session = new Page('lib/jobs/README.md').blocks('text').find(({ heading, text }) => heading === 'Reconnecting' && text.startsWith('$ '))
 
 t.test('the session at the terminal goes as printed: the client is killed in the middle of a job, and finds it again', async (t) => {
   let say: (...texts: string[]) => void = () => undefined

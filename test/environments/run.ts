@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { startServer } from './server.js'
 
 // `npm run environments`: packs this package, installs it beside other runtimes and test runners from npm, in a folder of
-// its own, and runs `smoke.mjs` in each of them against a real server. README.md has the table of what came out.
+// its own, and runs `smoke.mjs` in each of them against a real server. lib/client/README.md has a table of the results.
 
 const ROOT = join(import.meta.dirname, '../..')
 const PACKAGES = [

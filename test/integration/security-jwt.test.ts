@@ -11,7 +11,7 @@ const SECRET = 'a secret of this test, long enough'
 
 interface Claims { sub: string, exp: number }
 
-/** The app of the README's chapter on security, with all its log lines. `unit` is the unit of `exp`, in ms. */
+/** The app of the chapter on security in lib/fastify/README.md, with all its log lines. `unit` is the unit of `exp`, in ms. */
 async function start (t: Test, unit = 1000): Promise<StartedApp & { lines: Line[], sign: (claims: object) => string }> {
   const { lines, stream } = captureLog()
   let app: FastifyInstance | undefined

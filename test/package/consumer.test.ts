@@ -95,6 +95,13 @@ t.test('an app runs it, with nothing but what it declares', async (t) => {
   })
 })
 
+t.test('an app in CommonJS runs it, as the page about options says', async (t) => {
+  const [, code] = /^```js\n([^`]*)```$/m.exec(await readFile(join(root, 'lib/fastify/README.md'), 'utf8'))!
+  await writeFile(join(app, 'app.cjs'), code!)
+  const { stdout } = await run(process.execPath, ['app.cjs'], { cwd: app })
+  t.equal(stdout, 'function\n')
+})
+
 t.test('its types hold in an app that checks everything, declarations included', async (t) => {
   await writeFile(join(app, 'types.ts'), `
     import Fastify, { type FastifyInstance } from 'fastify'
@@ -238,8 +245,8 @@ t.test('a front-end project without Fastify runs the client and the hooks', asyn
   t.equal(stdout, 'idle function\n')
 })
 
-t.test('README\'s bundle for a plain page is a script that needs nothing else', async (t) => {
-  const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'README.md'), 'utf8'))![1]!
+t.test('the documented bundle for a plain page is a script that needs nothing else', async (t) => {
+  const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'lib/client/README.md'), 'utf8'))![1]!
   await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
   const script = await readFile(join(app, 'ai-canvas.js'), 'utf8')
   // As much of a browser as it needs to dial, and nothing of Node.js

@@ -10,7 +10,7 @@ const LIB = fileURLToPath(new URL('../../lib/', import.meta.url))
 /** What is promised, in bytes. The hooks' are those that they add to the client. */
 export const bounds = { client: 8 * KB, react: 2 * KB }
 
-/** Clients of others, and what a page imports that uses one. README.md compares with them. */
+/** Clients of others, and what a page imports that uses one. lib/client/README.md compares with them. */
 export const others: ReadonlyArray<readonly [name: string, version: string, entry: string]> = [
   ['socket.io-client', '4.8.4', 'export { io } from "socket.io-client"'],
   ['centrifuge', '5.8.0', 'export { Centrifuge } from "centrifuge"'],

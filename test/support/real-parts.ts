@@ -44,7 +44,7 @@ const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew
 function proxy (name: string, program: string, debianPackage = program): RealPart {
   return {
     name,
-    neededFor: `the configuration that the README shows for ${name}`,
+    neededFor: `the configuration that lib/fastify/README.md shows for ${name}`,
     debianPackage,
     service: program,
     find: () => [...(process.env.PATH ?? '').split(':'), ...PLACES].map((place) => `${place}/${program}`).find((path) => existsSync(path))
