@@ -1,0 +1,5 @@
+import t from 'tap'
+import { connect, open } from '../../support/ws-client.js'
+import { jobMessages } from '../support/job-messages.js'
+import { launch } from '../../browser/support/browser.js'
+import { post, startRecipe, whyNot } from './support.js'
