@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 import { NOT_MEASURED } from '../../support/child.js'
+import { until } from '../../support/until.js'
 import { areRecipesInstalled, areRecipesOutdated, isCopyOutdated, RECIPES } from '../../support/recipes.js'
 
 /** Why the recipes are not run, or false. For the option `skip` of a test. */
@@ -37,11 +38,15 @@ function commandOf (name: string, script: string): string[] {
 }
 
 export interface Program {
+  /** Everything that it wrote, and what of that went to stdout. */
   readonly output: string
+  readonly stdout: string
   readonly ended: Promise<Ended>
   readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>
   /** Resolves with the first line of stdout that matches, also one that was written before. Rejects when there is none to come. */
   readonly line: (pattern: RegExp) => Promise<RegExpExecArray>
+  /** Resolves when its stdout matches, for a program that does not write in lines. */
+  readonly wrote: (pattern: RegExp) => Promise<void>
 }
 
 /** Runs a recipe's script. Only what is in `env` differs from a new terminal. */
@@ -49,15 +54,19 @@ export function runRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, {
   return runProgram(t, process.execPath, [...commandOf(name, script), ...args], name, env)
 }
 
-function runProgram (t: Test, command: string, args: string[], name: string, env: NodeJS.ProcessEnv = {}): Program {
+export function runProgram (t: Test, command: string, args: string[], name: string, env: NodeJS.ProcessEnv = {}): Program {
   const inherited = Object.entries(process.env).filter(([key]) => !/^(?:NODE_OPTIONS|NODE_ENV|PORT|.*_API_KEY|.*_BASE_URL)$/.test(key))
   const child = spawn(command, args, { cwd: `${RECIPES}${name}`, env: { ...Object.fromEntries(inherited), ...NOT_MEASURED, ...env } })
   let output = ''
+  let stdout = ''
   let isOver = false
   const lines: string[] = []
   const wake = new Set<() => void>()
   child.stderr.setEncoding('utf8').on('data', (text: string) => { output += text })
-  child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text
+    stdout += text
+  })
   createInterface(child.stdout).on('line', (line) => {
     lines.push(line)
     for (const look of wake) look()
@@ -74,8 +83,13 @@ function runProgram (t: Test, command: string, args: string[], name: string, env
   t.teardown(() => stop())
   return {
     get output () { return output },
+    get stdout () { return stdout },
     ended,
     stop,
+    wrote: (pattern) => until(() => {
+      if (isOver && !pattern.test(stdout)) throw new Error(`${name} ended without ${pattern}: ${output}`)
+      return pattern.test(stdout)
+    }),
     line: (pattern) => new Promise((resolve, reject) => {
       const look = (): void => {
         const match = lines.map((line) => pattern.exec(line)).find((match) => match !== null)
