@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint'
 // observes and a type that lies. Layout is left to the eye of the reviewer.
 export default defineConfig(
   globalIgnores([
-    '**/dist/', '.tap/', 'coverage/',
+    '**/dist/', '.tap/', 'coverage/', 'examples/*/.next/', 'examples/*/next-env.d.ts',
     // The document's examples as they stand there.
     'test/react/documented.tsx'
   ]),
@@ -28,6 +28,8 @@ export default defineConfig(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }]
     }
   },
+  // Scripts for a browser have no types.
+  { files: ['examples/*/public/**/*.js'], extends: [tseslint.configs.disableTypeChecked] },
   {
     files: ['test/**/*.ts'],
     rules: {
