@@ -25,6 +25,7 @@ function commandOf (recipe: string, script: string): Command {
     ...process.env,
     PATH: `${join(RECIPES, recipe, 'node_modules/.bin')}:${join(RECIPES, 'node_modules/.bin')}:${process.env.PATH ?? ''}`,
     NODE_OPTIONS: '',
+    NO_COLOR: '1',
     NEXT_TELEMETRY_DISABLED: '1',
     ...NOT_MEASURED
   }
@@ -38,8 +39,10 @@ export function runRecipeScript (recipe: string, script: string): void {
   if (status !== 0) throw new Error(`"npm run ${script}" of ${recipe} ended with ${status}: ${stdout}${stderr}`)
 }
 
+interface Given { readonly more?: readonly string[], readonly given?: NodeJS.ProcessEnv }
+
 /** Starts a script of a recipe that listens, on any free port. Ended with the test. */
-export async function startRecipeServer (t: Test, recipe: string, script: string, given: NodeJS.ProcessEnv = {}): Promise<RecipeServer> {
+export async function startRecipeServer (t: Test, recipe: string, script: string, { more = [], given = {} }: Given = {}): Promise<RecipeServer> {
   const { program, args, env } = commandOf(recipe, script)
   let port = '0'
   let child: ChildProcessWithoutNullStreams
@@ -52,7 +55,7 @@ export async function startRecipeServer (t: Test, recipe: string, script: string
       return (await exit)[0]
     },
     async start () {
-      child = spawn(program, args, { cwd: join(RECIPES, recipe), env: { ...env, PORT: port, ...given } })
+      child = spawn(program, [...args, ...more], { cwd: join(RECIPES, recipe), env: { ...env, PORT: port, ...given } })
       server.url = await listening(child)
       port = new URL(server.url).port
     }
