@@ -1,4 +1,4 @@
-import { useState, type FormEvent } from 'react'
+import { useState, type SubmitEvent } from 'react'
 import { useAIWebSocket } from 'ai-canvas-ws/react'
 import { startJob } from './start-job'
 
@@ -17,7 +17,7 @@ export function Job ({ sessionId }: { sessionId: string }) {
   // Without a connection nobody knows whether the job still runs
   const isRunning = isConnected && aiStatus === 'processing'
 
-  async function submit (event: FormEvent) {
+  async function submit (event: SubmitEvent) {
     event.preventDefault()
     setFailure(await startJob(sessionId, prompt))
   }
