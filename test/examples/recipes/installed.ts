@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 /** The folder of the recipes. They have a lock file of their own. */
 export const RECIPES = fileURLToPath(new URL('../../../examples/', import.meta.url))
 
-export function areRecipesInstalled (): boolean {
+function areRecipesInstalled (): boolean {
   return existsSync(`${RECIPES}node_modules/.package-lock.json`)
 }
 
