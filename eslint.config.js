@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint'
 // observes and a type that lies. Layout is left to the eye of the reviewer.
 export default defineConfig(
   globalIgnores([
-    '**/dist/', '.tap/', 'coverage/', '**/.snippets-*/',
+    '**/dist/', '.tap/', 'coverage/', '**/.snippets-*/', '**/.next/', '**/next-env.d.ts',
     // The document's examples as they stand there.
     'test/react/documented.tsx',
     // Without their dependencies the recipes have no types: npm run setup.
@@ -32,13 +32,17 @@ export default defineConfig(
     }
   },
   {
-    files: ['examples/recipes/**/*.ts'],
+    files: ['examples/recipes/**/*.{ts,tsx}'],
     rules: {
       // As the users of a framework write it, in as few lines as can be.
       'no-console': 'off',
       '@typescript-eslint/require-await': 'off'
     }
   },
+  // Only vue-tsc knows the types of a .vue file.
+  { files: ['examples/recipes/vue/src/main.ts'], rules: { '@typescript-eslint/no-unsafe-argument': 'off' } },
+  // Scripts for a browser have no types.
+  { files: ['examples/recipes/*/public/**/*.js'], extends: [tseslint.configs.disableTypeChecked] },
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
-import { areRecipesInstalled, areRecipesOutdated, installRecipes, isCopyOutdated, RECIPES, renewCopy } from './support/recipes.js'
+import { areRecipesInstalled, areRecipesOutdated, installRecipes, RECIPES, renewCopy } from './support/recipes.js'
 import { areSdksInstalled, areSdksOutdated, realParts, SDKS, type RealPart } from './support/real-parts.js'
 
 // Brings the programs that tests talk to and npm does not: `npm run setup`. Where it can't, it says what to install, and
@@ -48,9 +48,9 @@ if (!areSdksInstalled()) {
   if (process.env.CI === 'true') process.exitCode = 1
 }
 
-// So do the dependencies of the recipes in `examples`, and a copy of this package.
+// So do the dependencies of the recipes in `examples/recipes`, and a copy of this package.
 if (areRecipesOutdated()) installRecipes()
-else if (isCopyOutdated()) renewCopy()
+else renewCopy()
 if (!areRecipesInstalled()) {
   process.stdout.write(`The dependencies of the recipes are missing (the examples are run): run "npm run build", then "npm ci" in ${RECIPES}\n`)
   if (process.env.CI === 'true') process.exitCode = 1

@@ -15,7 +15,7 @@ t.test('the answer comes at once, and a client that comes after the end has the 
   const late = await jobMessages(await connect(t, target))
   t.match(late.at(-1), { type: 'ai_complete', replayed: 'snapshot' })
   t.equal((await post(`${url}/reports`, {})).status, 400)
-  for (const path of ['/ai-canvas-ws/index.js', '/ai-canvas-ws/server/manager.js', '/server.ts', '/ai-canvas-ws/client/../index.js']) {
+  for (const path of ['/ai-canvas-ws/index.js', '/ai-canvas-ws/manager/manager.js', '/server.ts', '/ai-canvas-ws/client/../index.js']) {
     t.equal((await fetch(url + path)).status, 404, `${path} is not served`)
   }
 })
@@ -34,7 +34,7 @@ t.test('a page that is opened in the middle, in the end, and over a restart', { 
   await page.getByText('there is no such report').waitFor()
   await recipe.stop()
 
-  const slow = await startRecipe(t, 'background-job', { WORDS_PER_SECOND: '2', PORT: recipe.port })
+  await recipe.start({ WORDS_PER_SECOND: '2' })
   await page.goto(await report())
   await page.getByText('This is').waitFor()
   await page.getByRole('button', { name: 'Stop' }).click()
@@ -43,9 +43,9 @@ t.test('a page that is opened in the middle, in the end, and over a restart', { 
 
   await page.goto(await report())
   await page.getByText('This is').waitFor()
-  await slow.stop()
+  await recipe.stop()
   await page.getByText('reconnecting').waitFor()
-  await startRecipe(t, 'background-job', { PORT: recipe.port })
+  await recipe.start()
   await page.getByText(/no longer|lost/).waitFor()
   t.equal(await page.getByRole('button', { name: 'Stop' }).isVisible(), false)
 })

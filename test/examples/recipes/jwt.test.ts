@@ -1,7 +1,8 @@
 import { createHmac } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { until } from '../../support/until.js'
 import { connect, open } from '../../support/ws-client.js'
-import { post, runRecipe, startRecipe, whyNot, type Recipe } from './support.js'
+import { post, runRecipe, startRecipe, whyNot, type Program, type Recipe } from './support.js'
 
 const SECRET = 'a secret of this test, long enough'
 
@@ -91,4 +92,18 @@ t.test('a connection ends with its token', { skip }, async (t) => {
   const recipe = await start(t, { TOKEN_SECONDS: '2' })
   const client = await connect(t, recipe.ws, { protocols: protocolsOf(await login(recipe, 'user_1')) })
   t.match(await client.closed, { code: 4002 })
+})
+
+t.test('its client logs in, and comes back with a new token', { skip }, async (t) => {
+  const server = await start(t, { TOKEN_SECONDS: '2' })
+  const follow = (LOGIN_PASSWORD: string): Program =>
+    runRecipe(t, 'jwt', { SERVER: server.url, LOGIN_PASSWORD }, { script: 'follow', args: ['user_1:draft'] })
+  const client = follow('sesame')
+  await client.wrote(/"type":"connection"/)
+  await post(`${server.url}/count`, { sessionId: 'user_1:draft', text: 'two words' }, bearer(await login(server, 'user_1')))
+  await client.line(/"type":"ai_complete".*"words":2/)
+  await client.wrote(/(?:"type":"connection"[^]*){2}/)
+  await client.stop()
+  const refused = follow('guess')
+  await until(() => refused.output.includes('the login failed with 401'))
 })

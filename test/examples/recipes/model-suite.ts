@@ -31,7 +31,7 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
     const unfinished = wires.cancel!
     const provider = await startProvider({ ...wires['error-401']!, next: { ...unfinished, next: { ...unfinished, next: wires.happy! } } })
     all.teardown(() => { provider.close() })
-    let recipe = await startRecipe(all, name, env(provider.url))
+    const recipe = await startRecipe(all, name, env(provider.url))
     const follow = (sessionId: string): Promise<TestClient> => connect(all, `${recipe.ws}?sessionId=${sessionId}`)
     const ask = (sessionId: string): Promise<Answer> => post(`${recipe.url}/ask`, { sessionId, prompt: 'Hello' })
 
@@ -73,7 +73,7 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
       await hasText
       const lost = next('ai_error')
       await recipe.stop()
-      recipe = await startRecipe(all, name, { ...env(provider.url), PORT: recipe.port })
+      await recipe.start()
       t.match(await lost, { error: { type: 'lost' } })
     })
 

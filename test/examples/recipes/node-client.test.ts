@@ -33,7 +33,7 @@ t.test('a job that a restart of the server ended is lost', { skip }, async (t) =
   const client = follow(t, recipe.ws, await begin(recipe.url))
   await client.wrote(/This is/)
   await recipe.stop()
-  await startRecipe(t, 'background-job', { PORT: recipe.port })
+  await recipe.start()
   t.match(await client.ended, { code: 1, output: /lost: / })
 })
 

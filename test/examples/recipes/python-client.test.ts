@@ -60,7 +60,7 @@ t.test('a job that a restart of the server ended is lost', { skip: noPython || w
   const client = follow(t, recipe.ws, await begin(recipe, 'the sea'))
   await client.line(/"text": "This is/)
   await recipe.stop()
-  await server(t, { PORT: recipe.port })
+  await recipe.start()
   t.match(await client.ended, { code: 1 })
   t.match(eventsOf(client).slice(-2), [{ event: 'gap', reason: 'restarted' }, { event: 'lost', status: 'lost', error: { type: 'lost' } }])
 })

@@ -13,28 +13,15 @@ export function whyNot (): string | false {
   return (areRecipesOutdated() || isCopyOutdated()) && 'what the recipes have installed is outdated: npm run setup'
 }
 
-export interface Recipe {
-  /** Where it listens, `http://127.0.0.1:<port>`. */
-  readonly url: string
-  /** The same for a WebSocket on `/ws`. */
-  readonly ws: string
-  readonly port: string
-  /** Everything that it wrote so far. */
-  readonly output: string
-  readonly ended: Promise<Ended>
-  /** Resolves when the process has ended. SIGKILL unless another signal is given: the recipes have no signal handlers. */
-  readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>
-}
-
 interface Ended { code: number | null, signal: NodeJS.Signals | null, output: string }
 
-/** The command of a recipe's script. Run by this Node.js: npm and the command of tsx would stand between it and our signals. */
+/** The command of a recipe's script. npm, and the command of tsx, would stand between the program and our signals. */
 function commandOf (name: string, script: string): string[] {
-  const { scripts } = JSON.parse(readFileSync(`${RECIPES}${name}/package.json`, 'utf8')) as { scripts: Record<string, string> }
-  const [program, ...args] = (scripts[script] ?? '').split(' ')
-  if (program === 'tsx') return ['--import=tsx', ...args]
-  if (program === 'node') return args
-  throw new Error(`${name}: the script "${script}" must run tsx or node`)
+  const { scripts } = JSON.parse(readFileSync(`${RECIPES}${name}/package.json`, 'utf8')) as { scripts: Record<string, string | undefined> }
+  const [program, ...args] = scripts[script]?.split(' ') ?? []
+  if (program === undefined) throw new Error(`${name} has no script "${script}"`)
+  if (program === 'tsx') return [process.execPath, '--import=tsx', ...args]
+  return [program === 'node' ? process.execPath : program, ...args]
 }
 
 export interface Program {
@@ -49,14 +36,39 @@ export interface Program {
   readonly wrote: (pattern: RegExp) => Promise<void>
 }
 
-/** Runs a recipe's script. Only what is in `env` differs from a new terminal. */
-export function runRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, { script = 'start', args = [] }: { script?: string, args?: string[] } = {}): Program {
-  return runProgram(t, process.execPath, [...commandOf(name, script), ...args], name, env)
+interface Script {
+  /** Of the recipe's package.json. @default 'start' */
+  readonly script?: string
+  /** More arguments for it. */
+  readonly args?: readonly string[]
 }
 
-export function runProgram (t: Test, command: string, args: string[], name: string, env: NodeJS.ProcessEnv = {}): Program {
-  const inherited = Object.entries(process.env).filter(([key]) => !/^(?:NODE_OPTIONS|NODE_ENV|PORT|.*_API_KEY|.*_BASE_URL)$/.test(key))
-  const child = spawn(command, args, { cwd: `${RECIPES}${name}`, env: { ...Object.fromEntries(inherited), ...NOT_MEASURED, ...env } })
+/** Runs a recipe's script. Only what is in `env` differs from a new terminal. */
+export function runRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, { script = 'start', args = [] }: Script = {}): Program {
+  const [program = '', ...given] = commandOf(name, script)
+  return runProgram(t, program, [...given, ...args], name, env)
+}
+
+/** Runs the recipe's script `build`. */
+export async function buildRecipe (t: Test, name: string): Promise<void> {
+  const { code, output } = await runRecipe(t, name, {}, { script: 'build' }).ended
+  if (code !== 0) throw new Error(`"npm run build" of ${name} ended with ${code}: ${output}`)
+}
+
+const ofThisTerminal = (key: string): boolean => /^(?:NODE_OPTIONS|NODE_ENV|FORCE_COLOR|PORT|.*_API_KEY|.*_BASE_URL)$/.test(key)
+
+export function runProgram (t: Test, command: string, args: readonly string[], name: string, env: NodeJS.ProcessEnv = {}): Program {
+  const child = spawn(command, args, {
+    cwd: `${RECIPES}${name}`,
+    env: {
+      ...Object.fromEntries(Object.entries(process.env).filter(([key]) => !ofThisTerminal(key))),
+      PATH: [`${RECIPES}${name}/node_modules/.bin`, `${RECIPES}node_modules/.bin`, process.env.PATH].join(':'),
+      NO_COLOR: '1',
+      NEXT_TELEMETRY_DISABLED: '1',
+      ...NOT_MEASURED,
+      ...env
+    }
+  })
   let output = ''
   let stdout = ''
   let isOver = false
@@ -104,12 +116,37 @@ export function runProgram (t: Test, command: string, args: string[], name: stri
   }
 }
 
+/** A server of a recipe. */
+export interface Recipe {
+  /** Where it listens, such as `http://127.0.0.1:<port>`. */
+  readonly url: string
+  /** The same for a WebSocket on `/ws`. */
+  readonly ws: string
+  /** Everything that it wrote since it was started. */
+  readonly output: string
+  /** Ends it, by SIGKILL unless another signal is given: a crash. Resolves when the process has ended. */
+  readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>
+  /** Starts it again, on the same port, with these changes of its environment. */
+  readonly start: (changes?: NodeJS.ProcessEnv) => Promise<void>
+}
+
 /** Starts a recipe's server as its README does, on a free port unless `env` has a `PORT`. Stopped when the test ends. */
-export async function startRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}): Promise<Recipe> {
-  const program = runRecipe(t, name, { PORT: '0', ...env })
-  const [, port = ''] = await program.line(/Server listening at http:\/\/127\.0\.0\.1:(\d+)/)
-  const url = `http://127.0.0.1:${port}`
-  return { url, ws: `${url.replace('http', 'ws')}/ws`, port, ended: program.ended, stop: program.stop, get output () { return program.output } }
+export async function startRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, script: Script = {}): Promise<Recipe> {
+  const given: NodeJS.ProcessEnv = { PORT: '0', ...env }
+  let program = runRecipe(t, name, given, script)
+  const listening = async (): Promise<string> => (await program.line(/http:\/\/(?:127\.0\.0\.1|localhost):\d+/))[0]
+  const url = await listening()
+  return {
+    url,
+    ws: `${url.replace('http', 'ws')}/ws`,
+    get output () { return program.output },
+    stop: (signal) => program.stop(signal),
+    async start (changes) {
+      Object.assign(given, { PORT: new URL(url).port }, changes)
+      program = runRecipe(t, name, given, script)
+      await listening()
+    }
+  }
 }
 
 export interface Answer { status: number, body: Record<string, unknown> }
