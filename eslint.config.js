@@ -39,6 +39,8 @@ export default defineConfig(
       '@typescript-eslint/require-await': 'off'
     }
   },
+  // A runner awaits its tests itself.
+  { files: ['examples/recipes/testing/test/**'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
   // Only vue-tsc knows the types of a .vue file.
   { files: ['examples/recipes/vue/src/main.ts'], rules: { '@typescript-eslint/no-unsafe-argument': 'off' } },
   // Scripts for a browser have no types.

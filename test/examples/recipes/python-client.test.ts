@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { layLine, type Line } from '../../browser/support/line.js'
 import { startApp } from '../../support/app.js'
 import { pythonWebsockets } from '../../support/real-parts.js'
+import { until } from '../../support/until.js'
 import { post, runProgram, startRecipe, whyNot, type Program, type Recipe } from './support.js'
 
 const python = pythonWebsockets.find()
@@ -98,4 +99,41 @@ t.test('a text whose beginning is no longer kept goes on from there', { skip: no
   await job.error({ message: 'no', type: 'api_error' })
   t.match(await client.ended, { code: 1 })
   t.match(eventsOf(client).at(-1), { event: 'error', status: 'error', error: { type: 'api_error' } })
+})
+
+t.test('it asks again while the server cannot decide, and has the whole text after a gap', { skip: noPython }, async (t) => {
+  let isAway = true
+  let asked = 0
+  const { app, origin } = await startApp(t, {
+    history: { maxMessages: 2 },
+    authorize: () => {
+      asked += 1
+      if (isAway) throw new Error('the database is away')
+      return true
+    }
+  })
+  const line = await layLine(t, Number(new URL(origin).port))
+  const client = follow(t, through(line), 's')
+  await until(() => asked > 2)
+  isAway = false
+  const job = app.wsManager.startAI('s', {})
+  await job.progress({ delta: 'Once ' })
+  await client.line(/"text": "Once "/)
+
+  isAway = true
+  const before = asked
+  line.cut()
+  await until(() => asked > before)
+  for (const delta of ['upon ', 'a ', 'time']) {
+    await job.progress({ delta })
+    await app.wsManager.broadcastToSession('s', { type: 'note' })
+  }
+  isAway = false
+  await client.line(/"text": "Once upon a time"/)
+  await job.complete({})
+  t.match(await client.ended, { code: 0 })
+  const events = eventsOf(client)
+  t.match(events.filter(({ event }) => event === 'gap'), [{ reason: 'expired' }])
+  t.match(events.at(-1), { event: 'complete', text: 'Once upon a time' })
+  t.same(events.filter(({ event }) => event === 'lost' || event === 'refused'), [])
 })

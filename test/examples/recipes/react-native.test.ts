@@ -30,9 +30,9 @@ const STUBS: Readonly<Record<string, string>> = {
 
 const stubs = (server: string): Plugin => ({
   name: 'stubs',
-  setup ({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:react-native|@react-native-community\/netinfo|\.\/server)$/ }, ({ path }) => ({ path, namespace: 'stub' }))
-    onLoad({ filter: /.*/, namespace: 'stub' }, ({ path }) => ({ contents: STUBS[path] ?? `export const SERVER = '${server}'` }))
+  setup (bundle) {
+    bundle.onResolve({ filter: /^(?:react-native|@react-native-community\/netinfo|\.\/server)$/ }, ({ path }) => ({ path, namespace: 'stub' }))
+    bundle.onLoad({ filter: /.*/, namespace: 'stub' }, ({ path }) => ({ contents: STUBS[path] ?? `export const SERVER = '${server}'` }))
   }
 })
 
