@@ -133,7 +133,7 @@ t.test('it asks again while the server cannot decide, and has the whole text aft
   await job.complete({})
   t.match(await client.ended, { code: 0 })
   const events = eventsOf(client)
-  t.match(events.filter(({ event }) => event === 'gap'), [{ reason: 'expired' }])
+  t.match(events.filter(({ event }) => event === 'gap'), [{ reason: 'overflow' }])
   t.match(events.at(-1), { event: 'complete', text: 'Once upon a time' })
   t.same(events.filter(({ event }) => event === 'lost' || event === 'refused'), [])
 })
