@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
@@ -5,9 +6,11 @@ import tseslint from 'typescript-eslint'
 // observes and a type that lies. Layout is left to the eye of the reviewer.
 export default defineConfig(
   globalIgnores([
-    '**/dist/', 'docs/', '.tap/', 'coverage/', '**/.snippets-*/',
+    '**/dist/', 'docs/', '.tap/', 'coverage/', '**/.snippets-*/', '**/.next/', '**/next-env.d.ts',
     // The document's examples as they stand there.
-    'test/react/documented.tsx'
+    'test/react/documented.tsx',
+    // Without their dependencies the recipes have no types: npm run setup.
+    ...existsSync(`${import.meta.dirname}/examples/recipes/node_modules`) ? [] : ['examples/recipes/']
   ]),
   {
     files: ['**/*.ts', '**/*.tsx', '**/*.js'],
@@ -28,6 +31,20 @@ export default defineConfig(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }]
     }
   },
+  {
+    files: ['examples/recipes/**/*.{ts,tsx}'],
+    rules: {
+      // As the users of a framework write it, in as few lines as can be.
+      'no-console': 'off',
+      '@typescript-eslint/require-await': 'off'
+    }
+  },
+  // A runner awaits its tests itself.
+  { files: ['examples/recipes/testing/test/**'], rules: { '@typescript-eslint/no-floating-promises': 'off' } },
+  // Only vue-tsc knows the types of a .vue file.
+  { files: ['examples/recipes/vue/src/main.ts'], rules: { '@typescript-eslint/no-unsafe-argument': 'off' } },
+  // Scripts for a browser have no types.
+  { files: ['examples/recipes/*/public/**/*.js'], extends: [tseslint.configs.disableTypeChecked] },
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { areRecipesInstalled, renewCopy } from './support/recipes.js'
 
 // `npm run check`: the static checks. The linter takes as long as all others together, and runs beside them.
 
@@ -17,6 +18,8 @@ async function passes (script: string): Promise<boolean> {
   return code === 0
 }
 
+// Before the linter reads its types.
+if (areRecipesInstalled()) renewCopy()
 const outcomes = await Promise.all(CHAINS.map(async (scripts) => {
   for (const script of scripts) if (!await passes(script)) return false
   return true

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 import { stripAll } from './loader/strip.mjs'
+import { areRecipesInstalled, renewCopy } from './support/recipes.js'
 import { TapLog } from './support/tap-log.js'
 
 // `npm test`: runs tap, and ends with one plain line that says how it went. Arguments go to tap:
@@ -20,6 +21,8 @@ if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availab
 
 // Here, once: otherwise each test file's process would load the compiler.
 await stripAll()
+// The recipes run the package as it is built.
+if (areRecipesInstalled()) renewCopy()
 const { code, results } = process.stdout.isTTY ? await drawn() : await plain()
 process.stdout.write(`${closingLine(results, code === 0)}\n`)
 process.exitCode = code ?? 1

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, rmSync, writeFileSync } from 'node:fs'
+import { areRecipesInstalled, areRecipesOutdated, installRecipes, RECIPES, renewCopy } from './support/recipes.js'
 import { areSdksInstalled, areSdksOutdated, realParts, SDKS, type RealPart } from './support/real-parts.js'
 
 // Brings the programs that tests talk to and npm does not: `npm run setup`. Where it can't, it says what to install, and
@@ -44,6 +45,14 @@ if (absent.length > 0 && existsSync('/etc/debian_version') && process.getuid?.()
 if (areSdksOutdated()) spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: SDKS, stdio: 'inherit' })
 if (!areSdksInstalled()) {
   process.stdout.write(`The SDKs of the model providers are missing (jobs over their streams): run "npm ci" in ${SDKS}\n`)
+  if (process.env.CI === 'true') process.exitCode = 1
+}
+
+// So do the dependencies of the recipes in `examples/recipes`, and a copy of this package.
+if (areRecipesOutdated()) installRecipes()
+else renewCopy()
+if (!areRecipesInstalled()) {
+  process.stdout.write(`The dependencies of the recipes are missing (the examples are run): run "npm run build", then "npm ci" in ${RECIPES}\n`)
   if (process.env.CI === 'true') process.exitCode = 1
 }
 

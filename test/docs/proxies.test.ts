@@ -12,7 +12,7 @@ import aiCanvasWs, { defaults, type AiCanvasWsOptions } from 'ai-canvas-ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { captureLog, type Line } from '../support/log.js'
 import { open as openRaw, type Message } from '../support/ws-client.js'
-import { certificate, chapter, HOST, proxies, startProxy, type Proxy, type ProxyKind } from './proxies.js'
+import { certificate, chapter, HOST, page, proxies, startProxy, type Proxy, type ProxyKind } from './proxies.js'
 
 t.jobs = proxies.length
 
@@ -309,6 +309,10 @@ t.test('of the two forms of a proxy in Vite, the long one passes the host on', {
     t.equal(await client.next().then(() => 'in', async () => (await client.closed).code), expected)
   }
   t.match(refusals(), [{ host: `127.0.0.1:${port}`, hint: /changed the Host header/ }])
+})
+
+t.test('the README quotes the files', async (t) => {
+  for (const { language, block } of proxies) t.same(page.blocks(language).map(({ heading, text }) => [heading, `${text}\n`]), [['Behind a proxy', block]], language)
 })
 
 t.test('the timeouts that the blocks give are longer than the heartbeat', async (t) => {

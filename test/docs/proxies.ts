@@ -8,11 +8,12 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { selfSigned } from '../support/certificate.js'
 import { caddy, haproxy, nginx, type RealPart } from '../support/real-parts.js'
+import { RECIPES } from '../support/recipes.js'
 import { until } from '../support/until.js'
 import { Page } from './markdown.js'
 
-// The configurations of the chapter about proxies in lib/fastify/README.md, run by the real programs. Of a block only addresses, paths and,
-// where a test asks for it, the idle timeout are filled in.
+// Runs the configurations of examples/recipes/proxies, which lib/fastify/README.md quotes, with the real programs. Replaces only
+// addresses, paths and, if a test asks for it, the idle timeout.
 
 /** The host of the blocks, as a browser knows it. */
 export const HOST = 'app.example.com'
@@ -30,6 +31,8 @@ interface Filling {
 
 export interface ProxyKind extends RealPart {
   readonly block: string
+  /** How the README marks its language. */
+  readonly language: string
   /** Its whole configuration: the filled block, and what keeps the program inside its directory and on the loopback interface. */
   readonly configure: (block: string, filling: Filling) => string
   readonly file: string
@@ -38,21 +41,18 @@ export interface ProxyKind extends RealPart {
   readonly accessLog?: string
 }
 
-const page = new Page('lib/fastify/README.md')
+export const page = new Page('lib/fastify/README.md')
 
 /** The text of the chapter. */
 export const chapter = page.text.split('\n## ').find((text) => text.startsWith('Behind a proxy'))!
 
-function blockOf (language: string): string {
-  const [block, ...others] = page.blocks(language).filter(({ heading }) => heading === 'Behind a proxy')
-  if (block === undefined || others.length > 0) throw new Error(`not one ${language} block below "Behind a proxy"`)
-  return block.text
-}
+const blockOf = (file: string): string => readFileSync(`${RECIPES}proxies/${file}`, 'utf8')
 
 export const proxies: readonly ProxyKind[] = [
   {
     ...nginx,
-    block: blockOf('nginx'),
+    block: blockOf('nginx.conf'),
+    language: 'nginx',
     file: 'nginx.conf',
     args: (file) => ['-e', 'stderr', '-c', file],
     accessLog: 'ws.log',
@@ -71,14 +71,16 @@ export const proxies: readonly ProxyKind[] = [
   },
   {
     ...haproxy,
-    block: blockOf('haproxy'),
+    block: blockOf('haproxy.cfg'),
+    language: 'haproxy',
     file: 'haproxy.cfg',
     args: (file) => ['-db', '-f', file],
     configure: (block, { port }) => `${replaced(block, 'bind :443', `bind 127.0.0.1:${port}`)}\n`
   },
   {
     ...caddy,
-    block: blockOf('caddyfile'),
+    block: blockOf('Caddyfile'),
+    language: 'caddyfile',
     file: 'Caddyfile',
     args: (file) => ['run', '--adapter', 'caddyfile', '--config', file],
     configure: (block, { port, sparePort }) => replaced(block, `${HOST} {`, `${HOST}:${port} {`)

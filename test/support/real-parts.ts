@@ -17,7 +17,7 @@ export interface RealPart {
 /** Debian's own comes last in the PATH of many who have several. */
 const PYTHONS = ['python3', '/usr/bin/python3']
 
-const pythonWebsockets: RealPart = {
+export const pythonWebsockets: RealPart = {
   name: 'Python with websockets',
   neededFor: 'a client that is not JavaScript inflates what the server deflates',
   debianPackage: 'python3-websockets',

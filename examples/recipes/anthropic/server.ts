@@ -1,0 +1,31 @@
+import Anthropic from '@anthropic-ai/sdk'
+import aiCanvasWs from 'ai-canvas-ws'
+import Fastify from 'fastify'
+
+const { ANTHROPIC_MODEL = 'claude-sonnet-4-5' } = process.env
+const anthropic = new Anthropic()
+
+// Pages of this host only. They may stop a job, because there are no users yet who own one.
+const app = Fastify({ logger: true })
+await app.register(aiCanvasWs, { origins: [], allowCancel: true })
+
+const schema = {
+  body: {
+    type: 'object',
+    required: ['sessionId', 'prompt'],
+    properties: {
+      sessionId: { type: 'string', minLength: 1, maxLength: 256 },
+      prompt: { type: 'string', minLength: 1, maxLength: 10_000 }
+    }
+  }
+}
+
+app.post<{ Body: { sessionId: string, prompt: string } }>('/ask', { schema }, async (request, reply) => {
+  const { sessionId, prompt } = request.body
+  void app.wsManager.runAI(sessionId, { prompt }, (signal) => anthropic.messages.create({
+    model: ANTHROPIC_MODEL, max_tokens: 4096, messages: [{ role: 'user', content: prompt }], stream: true
+  }, { signal }), { text: true })
+  return reply.code(202).send({ sessionId })
+})
+
+await app.listen({ port: Number(process.env.PORT ?? 3001) })

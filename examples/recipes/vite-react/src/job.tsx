@@ -1,0 +1,39 @@
+import { useState, type SubmitEvent } from 'react'
+import { useAIWebSocket } from 'ai-canvas-ws/react'
+import { startJob } from './start-job'
+
+const CONNECTION = {
+  idle: 'Connecting',
+  connecting: 'Connecting',
+  connected: 'Connected',
+  waiting: 'Connection lost, reconnecting',
+  closed: 'Not connected: reload the page'
+}
+
+export function Job ({ sessionId }: { sessionId: string }) {
+  const { state, isConnected, aiStatus, aiText, aiError, cancel } = useAIWebSocket(sessionId)
+  const [prompt, setPrompt] = useState('A result always arrives: in a late tab, after a lost connection, and when the server restarts.')
+  const [failure, setFailure] = useState('')
+  // Without a connection nobody knows whether the job still runs
+  const isRunning = isConnected && aiStatus === 'processing'
+
+  async function submit (event: SubmitEvent) {
+    event.preventDefault()
+    setFailure(await startJob(sessionId, prompt))
+  }
+
+  return (
+    <>
+      <h1>Vite and React</h1>
+      <p role="status">{CONNECTION[state]}</p>
+      <form onSubmit={(event) => { void submit(event) }}>
+        <label>Prompt <input value={prompt} onChange={({ target }) => { setPrompt(target.value) }} /></label>
+        <button disabled={isRunning}>Start</button>
+        <button type="button" disabled={!isRunning} onClick={() => { cancel() }}>Stop</button>
+      </form>
+      {isRunning && <progress aria-label="The job runs" />}
+      <p role="region" aria-label="Text">{aiText}</p>
+      <p role="alert">{failure || aiError?.message}</p>
+    </>
+  )
+}
