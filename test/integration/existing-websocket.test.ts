@@ -93,7 +93,7 @@ t.test('options for ws can\'t be given twice', async (t) => {
   t.teardown(() => app.close())
   await app.register(fastifyWebsocket)
   await t.rejects(async () => app.register(aiCanvasWs, { websocket: { maxPayload: 1024 } }), {
-    code: 'AICW_ERR_INVALID_OPTION', message: /option "websocket" can't be given here .* pass it there as \{ options \}/
+    code: 'AICW_ERR_INVALID_OPTION', message: /option "websocket" can't be used .* pass it there as \{ options \}/
   })
 })
 

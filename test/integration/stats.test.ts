@@ -150,7 +150,7 @@ t.test('with authenticate the response contains no ids, unless the app guards th
   t.same(await stats(), { status: 200, body: { totalConnections: 1, activeConnections: 1, clients: [{ isAlive: true, state: 1 }] } })
   t.same((await stats('?limit=0')).body, { totalConnections: 1, activeConnections: 1, clients: [] })
   for (const query of ['?userId=u1', '?sessionId=s1', '?userId=nobody']) {
-    t.match(await stats(query), { status: 403, body: { statusCode: 403, error: 'Forbidden', message: /stats: \{ preHandler \}/ } })
+    t.match(await stats(query), { status: 403, body: { statusCode: 403, error: 'Forbidden', message: /stats to \{ preHandler \}/ } })
   }
 
   const guarded = await start(t, { ...secured, stats: { preHandler: (_request, _reply, done) => { done() } } })

@@ -10,13 +10,13 @@ const REASONS: FinishReasons = {
   TIMEOUT: 'error'
 }
 
-/** Events of calls are left out: the AI SDK has some of the same name. */
+/** Without the events of tool calls, because the AI SDK has some with the same name. */
 const EVENTS: ReadonlySet<unknown> = new Set([
   'message-start', 'content-start', 'content-delta', 'content-end', 'tool-plan-delta', 'citation-start', 'citation-end', 'message-end'
 ])
 
 /**
- * Version 2 of Cohere's chat, from their SDK (camelCase) or from the wire (snake_case). Thinking, plans for tools, calls and
+ * Cohere's chat, version 2, from its SDK (camelCase) or from the wire (snake_case). Thinking, tool plans, tool calls and
  * citations are not text. https://docs.cohere.com/reference/chat-stream
  */
 export const cohere: StreamProtocol = {
@@ -27,7 +27,7 @@ export const cohere: StreamProtocol = {
 }
 
 function readEvent ({ type, delta }: Fields, report: StreamReport): string {
-  // Content that begins, too, brings text.
+  // The start of a content part carries text, too.
   if (type === 'content-delta' || type === 'content-start') return stringOf(fieldsOf(fieldsOf(fieldsOf(delta).message).content).text)
   if (type === 'message-start') report.begin()
   if (type === 'message-end') finish(fieldsOf(delta), report)

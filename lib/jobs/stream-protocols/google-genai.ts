@@ -5,7 +5,7 @@ const FILTERS = [
   'SAFETY', 'RECITATION', 'LANGUAGE', 'BLOCKLIST', 'PROHIBITED_CONTENT', 'SPII', 'IMAGE_SAFETY', 'IMAGE_PROHIBITED_CONTENT', 'IMAGE_RECITATION', 'ESCALATION',
   'MODEL_ARMOR'
 ]
-/** The model's answer could not be used, or the account may not have one. */
+/** Reasons that mean that the model's answer can't be used, or that the account may not get one. */
 const ERRORS = [
   'MALFORMED_FUNCTION_CALL', 'MALFORMED_RESPONSE', 'UNEXPECTED_TOOL_CALL', 'TOO_MANY_TOOL_CALLS', 'MISSING_THOUGHT_SIGNATURE', 'NO_IMAGE',
   'PUP_LIMITED_DISABLED'
@@ -13,17 +13,17 @@ const ERRORS = [
 const REASONS: FinishReasons = {
   STOP: 'stop',
   MAX_TOKENS: 'length',
-  // A further request continues it.
+  // A further request continues the answer.
   CONTINUATION: 'pause',
   ...Object.fromEntries(FILTERS.map((reason) => [reason, 'content_filter'])),
   ...Object.fromEntries(ERRORS.map((reason) => [reason, 'error']))
 }
-/** Google says `STOP` where the model asks for tools, too. */
+/** Google also sends `STOP` if the model calls tools. */
 const REASONS_OF_CALLS: FinishReasons = { ...REASONS, STOP: 'tool_calls' }
 
 /**
- * Google's Gemini, from `@google/genai` or from the wire. Of several candidates the first is the text. Thoughts, code, its
- * output and calls of functions are not text. A prompt that was blocked is a failure.
+ * Google's Gemini, from `@google/genai` or from the wire. The text is that of the first candidate. Thoughts, code, its output
+ * and function calls are not text. A blocked prompt is a failure.
  * https://ai.google.dev/api/generate-content#v1beta.GenerateContentResponse
  */
 export const googleGenai: StreamProtocol = {
@@ -53,14 +53,14 @@ class Response {
     const candidate = firstCandidate(arrayOf(candidates))
     const text = this.#textOf(fieldsOf(candidate.content))
     if (typeof candidate.finishReason === 'string') this.#finish(candidate)
-    // Each chunk holds the counts so far.
+    // Each chunk contains the counts so far.
     if (this.#isFinished && usageMetadata !== undefined) this.#noteUsage(fieldsOf(usageMetadata))
     return text
   }
 
   /**
-   * The stream goes on with another response: after one that is finished where the SDK called the functions by itself,
-   * otherwise where it resumed the one before, and sums the counts.
+   * Starts the next response of the stream. If the previous one has finished, the SDK called the functions itself, and the
+   * counts add up. Otherwise the SDK resumed the previous one.
    */
   #continue (id: unknown): void {
     this.#id = id
@@ -75,7 +75,7 @@ class Response {
   }
 
   #textOf ({ role, parts }: Fields): string {
-    // What the SDK sends to the model: the results of its functions.
+    // The SDK's own message to the model: the results of its functions.
     if (role === 'user') return ''
     let text = ''
     for (const part of arrayOf(parts)) {
@@ -99,7 +99,7 @@ class Response {
   }
 }
 
-/** Other lists of candidates are of the app's. */
+/** Other lists of candidates are the app's own. */
 function isCandidate (value: unknown): boolean {
   const { content, finishReason } = fieldsOf(value)
   return isObject(content) || typeof finishReason === 'string'

@@ -2,13 +2,13 @@ import { addUsage, modelMessageOf, readMessage } from './langchain-message.js'
 import { fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
-/** A graph that waits for a person. */
+/** Sent by a graph that waits for a person. */
 export const INTERRUPT = '__interrupt__'
 export const INTERRUPTED: FinishReasons = { interrupt: 'pause' }
 
 /**
- * LangChain's `streamEvents`, version v2 (and v1). Each model's own events are the text; chains, parsers and graphs emit the
- * same again. https://docs.langchain.com/oss/javascript/langchain/streaming
+ * LangChain's `streamEvents`, versions v2 and v1. The text comes from the models' own events. Chains, parsers and graphs
+ * repeat it, so their events are ignored. https://docs.langchain.com/oss/javascript/langchain/streaming
  */
 export const langChainEvents: StreamProtocol = {
   name: 'LangChain events',
@@ -22,10 +22,10 @@ export const langChainEvents: StreamProtocol = {
 
 class RunEvents {
   readonly #report: StreamReport
-  /** The runs of models whose text has come in pieces. */
+  /** Model runs whose text arrived in pieces. */
   readonly #streamed = new Set<unknown>()
   #isFirst = true
-  /** The run whose end is the end of all: the one that began first. Undefined where the events of that are filtered out. */
+  /** The outermost run, which starts first and ends last. Undefined if its events are filtered out. */
   #root: unknown
 
   constructor (report: StreamReport) {
@@ -61,7 +61,7 @@ class RunEvents {
       case 'on_chain_stream':
         if (fieldsOf(chunk)[INTERRUPT] !== undefined) this.#report.finish('interrupt', INTERRUPTED)
         return ''
-      // A tool's error is the model's to handle. What the run itself fails with is thrown.
+      // The model handles a tool's error. An error of the run itself is thrown.
       default: return ''
     }
   }

@@ -2,7 +2,7 @@ import { openaiResponses } from './openai-responses.js'
 import { arrayOf, fieldsOf, stringOf, type Fields } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
-/** LangChain passes on the words of each provider. */
+/** LangChain passes on each provider's own reasons. */
 const REASONS: FinishReasons = {
   stop: 'stop', length: 'length', content_filter: 'content_filter', tool_calls: 'tool_calls', function_call: 'tool_calls', error: 'error', // OpenAI, Mistral, Groq, Ollama
   end_turn: 'stop', stop_sequence: 'stop', max_tokens: 'length', model_context_window_exceeded: 'length', tool_use: 'tool_calls', // Anthropic, Bedrock
@@ -11,18 +11,18 @@ const REASONS: FinishReasons = {
   PROHIBITED_CONTENT: 'content_filter', SPII: 'content_filter', MALFORMED_FUNCTION_CALL: 'error',
   COMPLETE: 'stop', STOP_SEQUENCE: 'stop', TOOL_CALL: 'tool_calls', ERROR: 'error', ERROR_TOXIC: 'content_filter' // Cohere
 }
-/** A role that the provider did not tell makes a message `generic`. The names of classes are those of the serialised form. */
+/** A message without a role is `generic`. The class names are those of the serialized form. */
 const MODEL_TYPES: ReadonlySet<unknown> = new Set(['ai', 'generic', 'AIMessage', 'AIMessageChunk', 'ChatMessage', 'ChatMessageChunk'])
 const OTHER_TYPES: ReadonlySet<unknown> = new Set(['human', 'system', 'developer', 'tool', 'function', 'remove', 'user'])
 
-/** Whether it is a message of LangChain's, of any role, or a chunk of one: an instance, or in its serialised form. */
+/** Whether a value is a LangChain message of any role, or a chunk of one: an instance, or the serialized form. */
 export function isMessage (value: unknown): boolean {
   const { lc, id, type, content } = fieldsOf(value)
   if (lc === 1) return arrayOf(id)[1] === 'messages'
   return content !== undefined && (MODEL_TYPES.has(type) || OTHER_TYPES.has(type))
 }
 
-/** Returns the fields of a message of a model's, or of a chunk of one. Undefined for anything else. */
+/** Returns the fields of a model's message, or of a chunk of one. Returns undefined for anything else. */
 export function modelMessageOf (value: unknown): Fields | undefined {
   const fields = fieldsOf(value)
   const isSerialised = fields.lc === 1
@@ -31,10 +31,10 @@ export function modelMessageOf (value: unknown): Fields | undefined {
   return OTHER_TYPES.has(message.role) ? undefined : message
 }
 
-/** Returns the text of a model's message, or of a chunk of one, and reports why the model finished. Its usage is not read. */
+/** Returns the text of a model's message, or of a chunk of one, and reports the finish reason. Does not read the usage. */
 export function readMessage (message: Fields, report: StreamReport): string {
   const metadata = fieldsOf(message.response_metadata)
-  // Of several choices (`n`) the first is the text.
+  // If there are several choices (`n`), the text is that of the first.
   if (typeof metadata.completion === 'number' && metadata.completion > 0) return ''
   const extra = fieldsOf(message.additional_kwargs)
   readFinish(message, metadata, extra, report)
@@ -47,7 +47,7 @@ export function readMessage (message: Fields, report: StreamReport): string {
   return extra.audio === undefined ? '' : stringOf(fieldsOf(extra.audio).transcript)
 }
 
-/** Adds a message's usage to what was noted before. LangChain's own sum of several chunks is made in the same way. */
+/** Adds a message's usage to the total, in the same way as LangChain adds up chunks. */
 export function addUsage (message: Fields, report: StreamReport): void {
   if (message.usage_metadata === undefined) return
   const { input_tokens, output_tokens, total_tokens } = fieldsOf(message.usage_metadata)
@@ -59,7 +59,7 @@ function readFinish (message: Fields, metadata: Fields, extra: Fields, report: S
   if (typeof status === 'string' && metadata.object === 'response') {
     openaiResponses.open(report)({ type: `response.${status}`, response: { ...metadata, usage: undefined } })
   } else if (typeof metadata.id === 'string' && metadata.model_provider === 'openai' && Array.isArray(message.content)) {
-    // A response of OpenAI's begins. LangChain drops the event of one that failed, so nothing but the missing end tells of it.
+    // An OpenAI response starts. LangChain drops the event of a failed one, so only the missing end shows the failure.
     report.begin()
   } else {
     report.finish(metadata.finish_reason ?? metadata.finishReason ?? metadata.stop_reason ?? metadata.stopReason ?? metadata.done_reason ?? extra.stop_reason, REASONS)

@@ -2,14 +2,14 @@ import { addUsage, isMessage, modelMessageOf, readMessage } from './langchain-me
 import type { StreamProtocol } from './protocol.js'
 
 /**
- * What `.stream()` of LangChain's models emits: chunks of a model's message. A chain that ends with a parser emits what the
- * parser makes of them, such as strings. https://docs.langchain.com/oss/javascript/langchain/models#stream
+ * The output of `.stream()` of LangChain's models: chunks of a message. A chain that ends with a parser emits the parser's
+ * output instead, such as strings. https://docs.langchain.com/oss/javascript/langchain/models#stream
  */
 export const langChain: StreamProtocol = {
   name: 'LangChain',
   recognises: (chunk) => modelMessageOf(chunk) !== undefined,
   open: (report) => {
-    // There is no last chunk, except in a stream of OpenAI responses.
+    // Only a stream of OpenAI responses has a last chunk.
     report.complete()
     return (chunk) => {
       const message = modelMessageOf(chunk)

@@ -5,20 +5,20 @@ import type { StreamReport } from './report.js'
 
 const MODES: ReadonlySet<unknown> = new Set(['messages', 'updates', 'values', 'custom', 'debug', 'tasks', 'checkpoints', 'tools'])
 
-/** So many channels of an update are asked whether they hold messages. */
+/** Maximum number of channels of an update that are searched for messages. */
 const MAX_CHANNELS = 20
 
 /**
- * What `.stream()` of a LangGraph graph emits, in the modes `messages`, `updates` and `values`, in several of them
- * (`[mode, data]`), and with `subgraphs` (`[namespace, mode, data]`). A message is text once, however many modes, nodes and
- * subgraphs tell of it. Other modes add no text. https://docs.langchain.com/oss/javascript/langgraph/streaming
+ * The output of `.stream()` of a LangGraph graph: in the modes `messages`, `updates` and `values`, in several modes
+ * (`[mode, data]`), and with `subgraphs` (`[namespace, mode, data]`). A message adds its text once, even if several modes,
+ * nodes and subgraphs emit it. Other modes add no text. https://docs.langchain.com/oss/javascript/langgraph/streaming
  */
 export const langGraph: StreamProtocol = {
   name: 'LangGraph',
   recognises: isGraphChunk,
   open: (report) => {
     const graph = new GraphMessages(report)
-    // There is no last chunk, except in a stream of OpenAI responses.
+    // Only a stream of OpenAI responses has a last chunk.
     report.complete()
     return (chunk) => graph.read(chunk)
   },
@@ -32,19 +32,19 @@ function isGraphChunk (chunk: unknown): boolean {
   return chunk.length === 2 && fieldsOf(second) === second && (MODES.has(first) || isMessage(first))
 }
 
-/** Whether it is the whole state: its messages are values of its own. */
+/** Whether a value is the whole state, which contains the messages directly. */
 function isState (chunk: Fields): boolean {
   return isMessage(arrayOf(chunk.messages)[0])
 }
 
-/** Whether it is what a node did: `{ node: { messages } }`. Its first key tells. */
+/** Whether a value is a node's update, `{ node: { messages } }`. Checks only the first key. */
 function isUpdate (chunk: Fields): boolean {
   for (const node in chunk) return node === INTERRUPT || hasMessages(fieldsOf(chunk[node]))
   return false
 }
 
 function hasMessages (update: Fields): boolean {
-  // The keys of bytes are their indices.
+  // A byte array has its indices as keys.
   if (ArrayBuffer.isView(update)) return false
   let channels = 0
   for (const channel in update) {
@@ -57,7 +57,7 @@ function hasMessages (update: Fields): boolean {
 
 class GraphMessages {
   readonly #report: StreamReport
-  /** By its id: whether a message came in pieces. Without an id the message itself is the key. */
+  /** Messages that arrived in pieces, by id, or by the message itself if it has no id. */
   readonly #streamed = new Map<unknown, boolean>()
   #hasState = false
 
@@ -75,7 +75,7 @@ class GraphMessages {
     return first === 'updates' || first === 'values' ? this.#readWhole(fieldsOf(second), first) : ''
   }
 
-  /** A chunk of a message, or a whole one that was not streamed. */
+  /** Reads a chunk of a message, or a whole message that was not streamed. */
   #readPiece (value: unknown): string {
     const message = modelMessageOf(value)
     if (message === undefined) return ''
@@ -92,7 +92,7 @@ class GraphMessages {
       return ''
     }
     if (mode === 'updates') return Object.values(chunk).map((update) => this.#readUpdate(update)).join('')
-    // The state before the run: the conversation until now.
+    // The state before the run: the conversation so far.
     if (!this.#hasState) this.#eachMessage(chunk, (key) => { if (!this.#streamed.has(key)) this.#streamed.set(key, false) })
     this.#hasState = true
     return this.#readMessages(chunk)

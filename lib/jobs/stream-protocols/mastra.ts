@@ -4,10 +4,10 @@ import type { FinishReasons, StreamReport } from './report.js'
 
 const REASONS: FinishReasons = {
   ...aiSdkReasons,
-  // A processor of the agent stopped it.
+  // A processor stopped the agent.
   tripwire: 'error',
   retry: 'error',
-  // How a workflow ends.
+  // The ends of a workflow.
   success: 'stop',
   bailed: 'stop',
   failed: 'error',
@@ -17,13 +17,13 @@ const REASONS: FinishReasons = {
 }
 
 /**
- * Mastra: the `fullStream` of `agent.stream()`, of an agent network, and of a workflow. Most of its types are the AI SDK's;
- * their fields are in a `payload`. What a tool or an agent that is a tool writes is no text of the run.
+ * Mastra: the `fullStream` of `agent.stream()`, of an agent network and of a workflow. Most types are the AI SDK's, with their
+ * fields in a `payload`. The output of tools, and of agents used as tools, is not text of the run.
  * https://mastra.ai/reference/streaming/ChunkType
  */
 export const mastra: StreamProtocol = {
   name: 'Mastra',
-  // Apps have events of a type and a payload, too. Mastra says where each chunk is from.
+  // Events of an app may have a type and a payload, too. Mastra's chunks also name their origin.
   recognises: ({ type, payload, from, runId }) => typeof payload === 'object' && payload !== null && typeof type === 'string' && typeof from === 'string' && runId !== undefined,
   open: (report) => {
     let stepError: unknown
@@ -32,7 +32,7 @@ export const mastra: StreamProtocol = {
       switch (chunk.type) {
         case 'text-delta':
         case 'routing-agent-text-delta': return stringOf(payload.text)
-        // Chunks of an agent, inside a network's and a workflow's.
+        // An agent's chunks, nested in those of a network or a workflow.
         case 'agent-execution-event-text-delta': return stringOf(fieldsOf(payload.payload).text)
         case 'workflow-step-output': return textOfNested(fieldsOf(payload.output))
         case 'workflow-step-result':
@@ -51,7 +51,7 @@ export const mastra: StreamProtocol = {
           report.fail(payload.error)
           return ''
         case 'tripwire':
-          // With `retry` the model is asked again.
+          // With `retry`, the model is called again.
           if (payload.retry !== true) report.fail(blocked(payload.reason))
           return ''
         case 'abort':

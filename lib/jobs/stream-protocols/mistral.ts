@@ -11,8 +11,8 @@ const REASONS: FinishReasons = {
 }
 
 /**
- * Mistral's chat, agents and code completions, as their SDK gives them: a chunk's `data` is like OpenAI's, in camelCase. On
- * the wire it is OpenAI's own. Of several choices the first is the text; thinking and references are none.
+ * Mistral's chat, agents and code completions, from its SDK: a chunk's `data` is OpenAI's chunk in camelCase. The wire format is
+ * OpenAI's. The text is that of the first choice. Thinking and references are not text.
  * https://docs.mistral.ai/api/#tag/chat
  */
 export const mistral: StreamProtocol = {

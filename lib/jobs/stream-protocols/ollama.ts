@@ -5,12 +5,12 @@ const REASONS: FinishReasons = {
   stop: 'stop',
   length: 'length'
 }
-/** Ollama says `stop` where the model asks for tools, too. */
+/** Ollama also sends `stop` if the model calls tools. */
 const REASONS_OF_CALLS: FinishReasons = { ...REASONS, stop: 'tool_calls' }
 
 /**
- * Ollama's chat and generate, from their SDK or from the wire, which is lines of JSON. Thinking and calls of tools are no
- * text. https://docs.ollama.com/api/chat
+ * Ollama's chat and generate, from its SDK or from the wire, which is lines of JSON. Thinking and tool calls are not text.
+ * https://docs.ollama.com/api/chat
  */
 export const ollama: StreamProtocol = {
   name: 'Ollama',
@@ -22,7 +22,7 @@ export const ollama: StreamProtocol = {
   missingEnd: 'incomplete'
 }
 
-/** State of the model's answer that is being streamed. */
+/** State of the current answer of the model. */
 class Answer {
   readonly #report: StreamReport
   #isDone = false

@@ -3,12 +3,12 @@ import { openaiResponses } from './openai-responses.js'
 import { arrayOf, fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { StreamReport } from './report.js'
 
-/** The run waits for a person. */
+/** Sent by a run that waits for a person. */
 const APPROVAL = 'tool_approval_requested'
 
 /**
- * The events of `run(agent, input, { stream: true })` of `@openai/agents`. The models' own events are the text; the items of
- * the run hold the same again. https://openai.github.io/openai-agents-js/guides/streaming/
+ * The events of `run(agent, input, { stream: true })` of `@openai/agents`. The text comes from the models' own events. The
+ * run's items repeat it, so they are ignored. https://openai.github.io/openai-agents-js/guides/streaming/
  */
 export const openaiAgents: StreamProtocol = {
   name: 'OpenAI agents',
@@ -24,12 +24,12 @@ export const openaiAgents: StreamProtocol = {
   missingEnd: 'incomplete'
 }
 
-/** What a run has of each call of a model: events common to all, and those of the provider. */
+/** Reads the events of one model call: those common to all providers, and the provider's own. */
 class ModelEvents {
   readonly #report: StreamReport
   readonly #readChat
   readonly #readResponse
-  /** Whether the provider's events are known: then the common ones hold the same text. */
+  /** Whether the provider's events are known. If so, the common ones repeat the same text. */
   #isKnown = false
   #hasText = false
 
@@ -66,13 +66,13 @@ class ModelEvents {
 
   #readDone ({ usage, output }: Fields): string {
     const { inputTokens, outputTokens, totalTokens } = fieldsOf(usage)
-    // Zeros stand for counts that the host did not send.
+    // Zero means that the host did not send the count.
     if (inputTokens !== 0 || outputTokens !== 0) this.#report.setUsage({ input: inputTokens, output: outputTokens, total: totalTokens })
     this.#report.complete()
     return this.#hasText ? '' : arrayOf(output).flatMap((item) => arrayOf(fieldsOf(item).content)).map((part) => this.#readPart(fieldsOf(part))).join('')
   }
 
-  /** Reads a part of a whole message, which a model sends that does not stream. */
+  /** Reads a part of a whole message, from a model that does not stream. */
   #readPart ({ type, text, refusal }: Fields): string {
     if (type === 'refusal') this.#report.refuse()
     return type === 'output_text' ? stringOf(text) : type === 'refusal' ? stringOf(refusal) : ''

@@ -4,18 +4,18 @@ import type { FinishReasons, StreamReport } from './report.js'
 const REASONS: FinishReasons = {
   stop: 'stop',
   length: 'length',
-  // Mistral's: the context of the model is full.
+  // Mistral's reason for a full context.
   model_length: 'length',
   content_filter: 'content_filter',
   tool_calls: 'tool_calls',
   function_call: 'tool_calls',
-  // Gateways send it, with the error in the choice or in the chunk.
+  // Sent by gateways, with the error in the choice or in the chunk.
   error: 'error'
 }
 
 /**
  * OpenAI's chat completions and legacy completions, and the many hosts that send the same chunks (Groq, gateways, local
- * servers). Of several choices (`n`) the first is the text. https://platform.openai.com/docs/api-reference/chat-streaming
+ * servers). The text is that of the first choice. https://platform.openai.com/docs/api-reference/chat-streaming
  */
 export const openaiChat: StreamProtocol = {
   name: 'OpenAI chat completions',
@@ -28,10 +28,10 @@ export const openaiChat: StreamProtocol = {
   missingEnd: 'unknown'
 }
 
-/** State of the completion that is being streamed. */
+/** State of the current completion. */
 class Completion {
   readonly #report: StreamReport
-  /** Undefined until it is finished. */
+  /** Undefined until the completion has finished. */
   #finishedId: unknown
 
   constructor (report: StreamReport) {
@@ -80,7 +80,7 @@ function textOfDelta ({ content, refusal, audio }: Fields, report: StreamReport)
   return textOfParts(content)
 }
 
-/** Mistral's models send content in parts where they think. */
+/** Mistral's models send content in parts while they think. */
 function textOfParts (content: unknown): string {
   return arrayOf(content).map((part) => fieldsOf(part).type === 'text' ? stringOf(fieldsOf(part).text) : '').join('')
 }

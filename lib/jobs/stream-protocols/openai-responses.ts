@@ -1,26 +1,26 @@
 import { arrayOf, fieldsOf, stringOf, type Fields, type StreamProtocol } from './protocol.js'
 import type { FinishReasons, StreamReport } from './report.js'
 
-/** `status` of a response, and the reason of one that is incomplete. */
+/** The `status` of a response, and the reasons of an incomplete one. */
 const REASONS: FinishReasons = {
   completed: 'stop',
   max_output_tokens: 'length',
   max_messages: 'length',
   content_filter: 'content_filter',
-  // A successor of the response goes on.
+  // Another response continues this one.
   steered: 'pause',
   failed: 'error',
   cancelled: 'cancelled'
 }
 
 const TOOL_CALLS: FinishReasons = { ...REASONS, completed: 'tool_calls' }
-/** Items that the app has to answer. The provider's own tools are called within the response. */
+/** Items that the app has to answer. The provider runs its own tools within the response. */
 const TOOL_CALL = /^(?:function_call|custom_tool_call|computer_call|local_shell_call|shell_call|apply_patch_call|mcp_approval_request)$/
 
 /** OpenAI's responses. https://platform.openai.com/docs/api-reference/responses-streaming */
 export const openaiResponses: StreamProtocol = {
   name: 'OpenAI responses',
-  // An app's own types may begin like that, too.
+  // Types of an app's own events may have the same prefix.
   recognises: ({ type, sequence_number, response, item_id }) => typeof type === 'string' && type.startsWith('response.') &&
     (typeof sequence_number === 'number' || typeof item_id === 'string' || fieldsOf(response) === response),
   open: (report) => (event) => readEvent(event, report),
@@ -49,7 +49,7 @@ function readEvent (event: Fields, report: StreamReport): string | undefined {
     case 'response.cancelled':
       readEnd(stringOf(event.type).slice('response.'.length), fieldsOf(event.response), report)
       return ''
-    // An `error` event is not of the response, and is read as one of any protocol.
+    // An `error` event is not part of the response. It is read like that of any protocol.
     default: return openaiResponses.recognises(event) ? '' : undefined
   }
 }
@@ -58,7 +58,7 @@ function readEnd (type: string, response: Fields, report: StreamReport): void {
   const { input_tokens, output_tokens, total_tokens } = fieldsOf(response.usage)
   report.setUsage({ input: input_tokens, output: output_tokens, total: total_tokens })
   const asksForTools = arrayOf(response.output).some((item) => TOOL_CALL.test(stringOf(fieldsOf(item).type)))
-  // The last event of a failed response is `response.failed`; the status says it in those of others.
+  // A failed response ends with `response.failed`. Other last events carry the outcome in `status`.
   const status = type === 'completed' ? stringOf(response.status) || type : type
   const reason = status === 'incomplete' ? fieldsOf(response.incomplete_details).reason ?? status : status
   report.finish(reason, asksForTools ? TOOL_CALLS : REASONS, response.error ?? undefined)
