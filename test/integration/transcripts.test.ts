@@ -150,9 +150,10 @@ t.test('use case 3: a page learns of the end of a background job that it started
     })
   })
   const { call, next } = recorder()
+  const responses: Array<Promise<Response>> = []
   const { context, sockets } = browser(t, origin, {
     console: { log: call },
-    fetch: (path: string, init: RequestInit) => { void fetch(originOf(app, 'http') + path, init).then(({ status }) => { t.equal(status, 200) }) },
+    fetch: (path: string, init: RequestInit) => { responses.push(fetch(originOf(app, 'http') + path, init)) },
     fetchGeneratedDocumentation: () => { call('fetched') }
   })
   run(documentedCode('Background Processing Notifications'), context)
@@ -161,4 +162,5 @@ t.test('use case 3: a page learns of the end of a background job that it started
   const { sessionId, prompt } = JSON.parse(body as string) as { sessionId: string, prompt: string }
   t.match(await app.wsManager.notifyAIComplete(sessionId, { summary: prompt }), { recipients: 1 })
   t.same([await next(), await next()], [['Background task completed!'], ['fetched']])
+  t.same((await Promise.all(responses)).map(({ status }) => status), [200])
 })
