@@ -308,7 +308,7 @@ function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<st
   return new Set(origins.map((text: unknown) => {
     const origin = typeof text === 'string' ? normalizeOrigin(text) : undefined
     if (origin !== undefined) return origin
-    throw new errors.InvalidOption('origins', `contains the invalid value ${JSON.stringify(text)}: write an origin as "https://app.example.com", "https://*.example.com" for subdomains, or "*" for any`)
+    throw new errors.InvalidOption('origins', `contains ${typeof text === 'string' ? `the invalid value ${JSON.stringify(text)}` : `a value of type ${typeof text}`}: write an origin as "https://app.example.com", "https://*.example.com" for subdomains, or "*" for any`)
   }))
 }
 
@@ -349,8 +349,10 @@ function checkObject (name: string, value: object | undefined, rule = 'must be a
 const brokerMethods = ['open', 'publish', 'join', 'leave', 'currentJob', 'control', 'close'] as const satisfies Array<keyof Broker>
 
 function checkBroker (broker: Broker | undefined): Broker | undefined {
-  const given: Partial<Broker> | undefined = broker
-  if (given === undefined || brokerMethods.every((name) => typeof given[name] === 'function')) return broker
+  if (broker === undefined) return undefined
+  // JavaScript may pass null.
+  const given = Object(broker) as Partial<Broker>
+  if (brokerMethods.every((name) => typeof given[name] === 'function')) return broker
   throw new errors.InvalidOption('broker', `must be a Broker: an object with ${brokerMethods.join(', ')}`)
 }
 

@@ -1,4 +1,7 @@
+import assert from 'node:assert/strict'
+import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
+import fc from 'fast-check'
 import t from 'tap'
 import { defaults, resolveOptions, type ResolvedOptions } from '../../lib/options.js'
 import { documentedCode } from '../support/documented.js'
@@ -148,7 +151,7 @@ t.test('an invalid value throws an error that names the option and the valid val
     ...['authenticate', 'onMessage', 'onCancel'].flatMap((name) => [null, true, 'x', {}].map((value): [string, RegExp, object] => [name, aFunction, { [name]: value }])),
     ...[null, false, 'all', {}].map((value): [string, RegExp, object] => ['authorize', /must be a function, or true/, { authorize: value }]),
     ...['https://a.example', {}, 5].map((value): [string, RegExp, object] => ['origins', /must be an array of origins such as "https:/, { origins: value }]),
-    ...['a.example', 'null', '', 'file:///tmp', 5, null].map((value): [string, RegExp, object] => ['origins', /write an origin as "https:.*or "\*" for any/, { origins: [value] }]),
+    ...['a.example', 'null', '', 'file:///tmp', 5, null, 5n, Symbol('https://a.example'), Object.create(null)].map((value): [string, RegExp, object] => ['origins', /write an origin as "https:.*or "\*" for any/, { origins: [value] }]),
     ...Object.keys(defaults.limits).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`limits.${name}`, number, { limits: { [name]: value } }])),
     ...Object.keys(defaults.delivery).flatMap((name) => [0, -1, NaN, '5'].map((value): [string, RegExp, object] => [`delivery.${name}`, number, { delivery: { [name]: value } }])),
     ...[-1, NaN, '5'].map((value): [string, RegExp, object] => ['history.maxMessages', /must be 0 or a number above 0/, { history: { maxMessages: value } }]),
@@ -167,10 +170,23 @@ t.test('an invalid value throws an error that names the option and the valid val
       ['websocket', /must be an object/, { websocket: value }]
     ]),
     ...[-1, NaN, '64kb'].map((value): [string, RegExp, object] => ['websocket.maxPayload', /must be a number of bytes, or 0 for no limit/, { websocket: { maxPayload: value } }]),
-    ...['redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, currentJob, control, close/, { broker: value }])
+    ...[null, 'redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, currentJob, control, close/, { broker: value }])
   ]
   for (const [option, fix, options] of wrong) {
-    const error = t.throws(() => resolve(options), { code: 'AICW_ERR_INVALID_OPTION', message: fix, statusCode: 500 }, JSON.stringify(options)) as Error
+    const error = t.throws(() => resolve(options), { code: 'AICW_ERR_INVALID_OPTION', message: fix, statusCode: 500 }, inspect(options)) as Error
     t.ok(error.message.startsWith(`option "${option}" `), error.message)
   }
+})
+
+t.test('any value of any option is accepted, or throws an error of this package', async () => {
+  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
+    'onCancel', 'limits', 'delivery', 'history', 'jobs', 'broker', 'websocket']
+  const value = fc.anything({ withBigInt: true, withNullPrototype: true, withDate: true, withMap: true, withSparseArray: true, withTypedArray: true })
+  fc.assert(fc.property(fc.constantFrom(...names), value, (name, given) => {
+    try {
+      resolve({ [name]: given })
+    } catch (error) {
+      assert.match(String((error as { code?: unknown }).code), /^AICW_ERR_/)
+    }
+  }), { numRuns: 2_000 })
 })
