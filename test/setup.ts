@@ -3,8 +3,8 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { areRecipesInstalled, areRecipesOutdated, installRecipes, RECIPES, renewCopy } from './support/recipes.js'
 import { areSdksInstalled, areSdksOutdated, realParts, SDKS, type RealPart } from './support/real-parts.js'
 
-// Brings the programs that tests talk to and npm does not: `npm run setup`. Where it can't, it says what to install, and
-// fails only where nobody is there to read that.
+// `npm run setup`: installs the programs that the tests need and npm does not bring. Otherwise it prints what to install. It fails
+// only in CI.
 
 const missing = (): RealPart[] => realParts.filter((part) => part.find() === undefined)
 
@@ -41,18 +41,18 @@ if (absent.length > 0 && existsSync('/etc/debian_version') && process.getuid?.()
   if (services.length > 0) spawnSync('systemctl', ['disable', '--quiet', ...services])
 }
 
-// The SDKs come from npm, apart from this package's own dependencies.
+// The SDKs have a package.json of their own, so that `npm ci` stays quick.
 if (areSdksOutdated()) spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: SDKS, stdio: 'inherit' })
 if (!areSdksInstalled()) {
   process.stdout.write(`The SDKs of the model providers are missing (jobs over their streams): run "npm ci" in ${SDKS}\n`)
   if (process.env.CI === 'true') process.exitCode = 1
 }
 
-// So do the dependencies of the recipes in `examples/recipes`, and a copy of this package.
+// So have the recipes, which also need a copy of this package.
 if (areRecipesOutdated()) installRecipes()
 else renewCopy()
 if (!areRecipesInstalled()) {
-  process.stdout.write(`The dependencies of the recipes are missing (the examples are run): run "npm run build", then "npm ci" in ${RECIPES}\n`)
+  process.stdout.write(`The dependencies of the recipes are missing (tests of the recipes): run "npm run build", then "npm ci" in ${RECIPES}\n`)
   if (process.env.CI === 'true') process.exitCode = 1
 }
 

@@ -66,7 +66,7 @@ export function areSdksInstalled (): boolean {
   return existsSync(INSTALLED)
 }
 
-/** Whether what is installed is older than the lock file. */
+/** Whether the installed packages are older than the lock file. */
 export function areSdksOutdated (): boolean {
   return !areSdksInstalled() || statSync(INSTALLED).mtimeMs < statSync(`${SDKS}package-lock.json`).mtimeMs
 }

@@ -9,33 +9,33 @@ export const RECIPES = fileURLToPath(new URL('../../examples/recipes/', import.m
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const INSTALLED = `${RECIPES}node_modules/.package-lock.json`
 
-/** This package as the recipes have it: packed and copied, so that there is one Fastify and one React. */
+/** The recipes' copy of this package. It is a copy and not a link, so that there is one Fastify and one React. */
 const COPY = `${RECIPES}node_modules/ai-canvas-ws/`
-/** Says from which sources the copy was built. */
+/** File with the digest of the sources that the copy was built from. */
 const STAMP = `${COPY}.sources`
 
 export function areRecipesInstalled (): boolean {
   return existsSync(INSTALLED)
 }
 
-/** Whether what is installed is older than the lock file. */
+/** Whether the installed packages are older than the lock file. */
 export function areRecipesOutdated (): boolean {
   return !areRecipesInstalled() || statSync(INSTALLED).mtimeMs < statSync(`${RECIPES}package-lock.json`).mtimeMs
 }
 
-/** Whether the recipes have another `lib` than this one. */
+/** Whether the copy was built from other sources than today's. */
 export function isCopyOutdated (): boolean {
   return !existsSync(STAMP) || readFileSync(STAMP, 'utf8') !== digestOfSources()
 }
 
-/** Installs what the lock file says. npm packs a folder without its `prepack` script, so the package is built first. */
+/** Installs the packages of the lock file. npm packs a folder without running `prepack`, so this builds the package first. */
 export function installRecipes (): void {
   build()
   spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: RECIPES, stdio: 'inherit' })
   if (areRecipesInstalled()) writeFileSync(STAMP, digestOfSources())
 }
 
-/** Gives the recipes this `lib`, in a few seconds, unless they have it. */
+/** Builds the package and updates the copy, if it is outdated. Takes a few seconds. */
 export function renewCopy (): void {
   if (!isCopyOutdated()) return
   build()

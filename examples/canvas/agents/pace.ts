@@ -55,7 +55,7 @@ function rate ({ text, hasEnded }: ReadAhead, leftMs: number): number {
   return Math.min(QUICKEST, Math.max(SLOWEST, leftMs <= 0 ? QUICKEST : text.length * 1000 / leftMs))
 }
 
-/** Returns the first words of a text: those that begin within this number of characters. */
+/** Returns the words of a text that begin within this number of characters. */
 function words (text: string, length: number): string {
   WORD.lastIndex = 0
   let end = 0

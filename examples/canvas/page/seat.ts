@@ -2,7 +2,7 @@ import { createClient, type Client } from 'ai-canvas-ws/client'
 import { createNetwork, type Network } from './network.js'
 import { keepTimeline, type Timeline } from './timeline.js'
 
-/** One subscriber of the session: a connection of its own, its simulated network and its timeline. */
+/** One subscriber of the session, with its connection, its simulated network and its timeline. */
 export interface Seat extends Person {
   readonly client: Client
   readonly network: Network

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 
 const { OPENAI_MODEL = 'gpt-5-mini' } = process.env
 
-// Pages of this host only. They may stop a job, because there are no users yet who own one.
+// Only pages of this host may connect. There is no login, so every subscriber of a job may also stop it.
 const app = Fastify({ logger: true })
 await app.register(aiCanvasWs, { origins: [], allowCancel: true })
 

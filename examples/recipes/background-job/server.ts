@@ -16,7 +16,7 @@ await app.register(fastifyStatic, { root: import.meta.dirname, serve: false })
 const dist = dirname(dirname(fileURLToPath(import.meta.resolve('ai-canvas-ws/client'))))
 await app.register(fastifyStatic, { root: dist, prefix: '/ai-canvas-ws/', decorateReply: false, allowedPath: (path) => /^\/(?:client|protocol)\/.+\.js$/.test(path) })
 
-/** Stands for a model: put the call of your SDK in its place. */
+/** Stands in for a model: replace it with a call of your SDK. */
 async function * writeReport (topic: string, signal: AbortSignal): AsyncGenerator<string> {
   const words = `This is a report about ${topic}. It is written in the background, while nobody has to wait for it.`.split(/(?<= )/)
   for (const word of words) {
@@ -28,7 +28,7 @@ async function * writeReport (topic: string, signal: AbortSignal): AsyncGenerato
 const schema = { body: { type: 'object', required: ['topic'], properties: { topic: { type: 'string', minLength: 1, maxLength: 200 } } } }
 
 app.post<{ Body: { topic: string } }>('/reports', { schema }, async ({ body: { topic } }, reply) => {
-  // Nobody can guess it, and so nobody else can follow the session.
+  // A random id: nobody else can guess it and subscribe to the session.
   const id = randomUUID()
   void app.wsManager.runAI(id, { mode: 'report', prompt: topic }, (signal) => writeReport(topic, signal), { text: true })
   return reply.code(202).header('location', `/reports/${id}`).send({ id, page: `/reports/${id}` })

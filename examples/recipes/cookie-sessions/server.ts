@@ -55,7 +55,7 @@ const loginSchema = {
 app.post<{ Body: { userId: string, password: string } }>('/login', { schema: loginSchema }, async (request, reply) => {
   const { userId, password } = request.body
   if (!isPassword(password)) return reply.code(401).send({ message: 'unknown user, or wrong password' })
-  // A new id, so that one that somebody planted before the login is worth nothing (session fixation).
+  // A new session id, so that an id planted before the login is useless (session fixation).
   await request.session.regenerate()
   request.session.userId = userId
   return { userId }
@@ -64,7 +64,7 @@ app.post<{ Body: { userId: string, password: string } }>('/login', { schema: log
 app.post('/logout', async (request, reply) => {
   const { userId } = request.session
   await request.session.destroy()
-  // Connections outlive the cookie with which they were opened.
+  // Open connections outlive the cookie.
   if (userId !== undefined) await app.wsManager.revoke(userId)
   return reply.code(204).send()
 })

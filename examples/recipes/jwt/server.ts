@@ -4,7 +4,7 @@ import aiCanvasWs, { redactedRequest } from 'ai-canvas-ws'
 import Fastify from 'fastify'
 
 const { JWT_SECRET = '', LOGIN_PASSWORD = '', TOKEN_SECONDS = '900', PORT = '3001' } = process.env
-// There is no default: everyone who knows the secret can sign a token for any user.
+// No default: everyone who knows the secret can sign a token for any user.
 if (JWT_SECRET.length < 32) throw new Error('JWT_SECRET must have at least 32 characters: make one with "openssl rand -hex 32"')
 if (LOGIN_PASSWORD === '') throw new Error('LOGIN_PASSWORD is not set: give the password that every user of this example shares')
 
@@ -23,7 +23,7 @@ await app.register(fastifyJwt, {
 await app.register(aiCanvasWs, {
   authenticate: (_request, { token }) => {
     if (token === undefined) return false
-    // It throws for a token that is forged or expired. That refuses the client, too.
+    // Throws if the token is forged or expired. Throwing refuses the client, too.
     const { sub, exp } = app.jwt.verify<Claims>(token)
     return { userId: sub, expiresAt: exp * 1000 }
   },

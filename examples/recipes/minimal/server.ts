@@ -3,7 +3,7 @@ import aiCanvasWs from 'ai-canvas-ws'
 import Fastify from 'fastify'
 
 const app = Fastify({ logger: true })
-// Without `origins`, pages of every website could connect. An empty list allows those of this server's own host.
+// Without `origins`, pages of every website could connect. An empty list allows only pages of this server's host.
 await app.register(aiCanvasWs, { origins: [] })
 
 const schema = {

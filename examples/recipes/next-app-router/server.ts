@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 
 const app = Fastify({ logger: true, forceCloseConnections: true })
 
-// Only pages of the Next.js server may connect. There is no login here, so whoever follows a job may stop it too.
+// Only pages of the Next.js server may connect. There is no login, so every subscriber of a job may also stop it.
 await app.register(aiCanvasWs, { origins: [process.env.PAGE_ORIGIN ?? 'http://localhost:3000'], allowCancel: true })
 
 const body = {
@@ -19,7 +19,7 @@ app.post<{ Body: { sessionId: string, prompt: string } }>('/jobs', { schema: { b
   return reply.code(202).send({ sessionId })
 })
 
-/** Stands for a language model: repeats the prompt, word by word. Return the stream of your provider's SDK instead. */
+/** Stands in for a language model: repeats the prompt, word by word. Return the stream of your provider's SDK instead. */
 async function * model (prompt: string, signal: AbortSignal): AsyncGenerator<string> {
   for (const word of prompt.split(/(?<=\s)/)) {
     await pause(100, undefined, { signal })

@@ -5,7 +5,7 @@ const { AI_CANVAS_URL = 'ws://localhost:3001/ws', TOKEN } = process.env
 const [sessionId] = process.argv.slice(2)
 if (sessionId === undefined) throw new Error('usage: npm start -- <session>')
 
-// Node.js has a WebSocket of its own since version 22. That of ws says why a connection failed.
+// Node.js has a global WebSocket since version 22. The one of ws reports why a connection failed.
 const client = createClient({ url: AI_CANVAS_URL, getToken: () => TOKEN, WebSocket })
 const started = new Set<string>()
 let written = 0

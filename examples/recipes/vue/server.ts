@@ -6,9 +6,9 @@ import Fastify from 'fastify'
 
 const app = Fastify({ logger: true, forceCloseConnections: true })
 
-// Only this server's own pages may connect. There is no login here, so whoever follows a job may stop it too.
+// Only this server's own pages may connect. There is no login, so every subscriber of a job may also stop it.
 await app.register(aiCanvasWs, { origins: [], allowCancel: true })
-// The built page. While you develop, Vite serves the page, and passes /api and /ws on to here.
+// The built page. During development, Vite serves the page and proxies /api and /ws to this server.
 await app.register(fastifyStatic, { root: join(import.meta.dirname, 'dist') })
 
 const body = {
@@ -22,7 +22,7 @@ app.post<{ Body: { sessionId: string, prompt: string } }>('/api/jobs', { schema:
   return reply.code(202).send({ sessionId })
 })
 
-/** Stands for a language model: repeats the prompt, word by word. Return the stream of your provider's SDK instead. */
+/** Stands in for a language model: repeats the prompt, word by word. Return the stream of your provider's SDK instead. */
 async function * model (prompt: string, signal: AbortSignal): AsyncGenerator<string> {
   for (const word of prompt.split(/(?<=\s)/)) {
     await pause(100, undefined, { signal })

@@ -10,12 +10,12 @@ import { areRecipesInstalled, areRecipesOutdated, isCopyOutdated, RECIPES } from
 /** Why the recipes are not run, or false. For the option `skip` of a test. */
 export function whyNot (): string | false {
   if (!areRecipesInstalled()) return 'the recipes are not installed: npm run setup'
-  return (areRecipesOutdated() || isCopyOutdated()) && 'what the recipes have installed is outdated: npm run setup'
+  return (areRecipesOutdated() || isCopyOutdated()) && 'the packages of the recipes are outdated: npm run setup'
 }
 
 interface Ended { code: number | null, signal: NodeJS.Signals | null, output: string }
 
-/** The command of a recipe's script. npm, and the command of tsx, would stand between the program and our signals. */
+/** Returns the command of a recipe's script. Run through npm or the tsx command, the program would not get our signals. */
 function commandOf (name: string, script: string): string[] {
   const { scripts } = JSON.parse(readFileSync(`${RECIPES}${name}/package.json`, 'utf8')) as { scripts: Record<string, string | undefined> }
   const [program, ...args] = scripts[script]?.split(' ') ?? []
@@ -25,25 +25,25 @@ function commandOf (name: string, script: string): string[] {
 }
 
 export interface Program {
-  /** Everything that it wrote, and what of that went to stdout. */
+  /** The whole output, and its part on stdout. */
   readonly output: string
   readonly stdout: string
   readonly ended: Promise<Ended>
   readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>
-  /** Resolves with the first line of stdout that matches, also one that was written before. Rejects when there is none to come. */
+  /** Resolves with the first matching line of stdout, past or future. Rejects if the program ends without one. */
   readonly line: (pattern: RegExp) => Promise<RegExpExecArray>
-  /** Resolves when its stdout matches, for a program that does not write in lines. */
+  /** Resolves when stdout matches, for programs that do not write whole lines. */
   readonly wrote: (pattern: RegExp) => Promise<void>
 }
 
 interface Script {
-  /** Of the recipe's package.json. @default 'start' */
+  /** Script of the recipe's package.json. @default 'start' */
   readonly script?: string
   /** More arguments for it. */
   readonly args?: readonly string[]
 }
 
-/** Runs a recipe's script. Only what is in `env` differs from a new terminal. */
+/** Runs a recipe's script as in a new terminal, with `env` added. */
 export function runRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, { script = 'start', args = [] }: Script = {}): Program {
   const [program = '', ...given] = commandOf(name, script)
   return runProgram(t, program, [...given, ...args], name, env)
@@ -122,15 +122,15 @@ export interface Recipe {
   readonly url: string
   /** The same for a WebSocket on `/ws`. */
   readonly ws: string
-  /** Everything that it wrote since it was started. */
+  /** Output since the last start. */
   readonly output: string
-  /** Ends it, by SIGKILL unless another signal is given: a crash. Resolves when the process has ended. */
+  /** Ends the process with a signal. Resolves when it has ended. @default 'SIGKILL', like a crash */
   readonly stop: (signal?: NodeJS.Signals) => Promise<Ended>
-  /** Starts it again, on the same port, with these changes of its environment. */
+  /** Starts the server again on the same port, with these changes to its environment. */
   readonly start: (changes?: NodeJS.ProcessEnv) => Promise<void>
 }
 
-/** Starts a recipe's server as its README does, on a free port unless `env` has a `PORT`. Stopped when the test ends. */
+/** Starts a recipe's server as its README does, on a free port unless `env` has a `PORT`. The end of the test stops it. */
 export async function startRecipe (t: Test, name: string, env: NodeJS.ProcessEnv = {}, script: Script = {}): Promise<Recipe> {
   const given: NodeJS.ProcessEnv = { PORT: '0', ...env }
   let program = runRecipe(t, name, given, script)

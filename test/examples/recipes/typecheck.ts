@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { areRecipesInstalled, RECIPES, renewCopy } from '../../support/recipes.js'
 
-// The last part of `npm run typecheck`: the recipes, against the types of the package as it is built. Those with a page or a screen
-// bring the type checker of their framework.
+// The last part of `npm run typecheck`: checks the recipes against the types of the built package. Recipes with a page or a screen
+// use the type checker of their framework.
 
 if (areRecipesInstalled()) {
   renewCopy()

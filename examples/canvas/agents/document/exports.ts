@@ -95,7 +95,7 @@ function isOwn (declaration: ts.Declaration, { root, file }: Program): boolean {
   return source === file || (isBelow(root, source.fileName) && !source.fileName.includes('/node_modules/'))
 }
 
-/** The file's own exports in source order, then those of `export *`. */
+/** Exports of the file in source order, followed by those of `export *`. */
 function position (symbol: ts.Symbol, file: ts.SourceFile): number {
   const here = symbol.declarations?.find((declaration) => declaration.getSourceFile() === file)
   return here?.pos ?? Number.MAX_SAFE_INTEGER

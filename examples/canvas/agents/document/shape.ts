@@ -85,7 +85,7 @@ function variableText (node: ts.VariableDeclaration, checker: ts.TypeChecker): s
   return node.initializer === undefined ? name : valueText(name, node.initializer, checker, ' = ')
 }
 
-/** In `export const { a } = options` the name has no statement of its own. */
+/** In `export const { a } = options`, the name is only a part of the statement. */
 function bindingText (node: ts.BindingElement, checker: ts.TypeChecker): string {
   const type = inferred(checker.getTypeAtLocation(node), checker)
   return `${keywordOf(node)} ${printed(node.name)}${type === undefined ? '' : `: ${type}`}`
