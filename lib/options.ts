@@ -79,13 +79,13 @@ export interface History {
   /**
    * Bytes kept in total, including the texts of running jobs. One message may take 1/16 of it. One session or user may take 1/8
    * of it, including the state of its jobs. A larger start or end of a job is kept in a short form, marked as `truncated`. If
-   * the total is exceeded, messages of the largest session are evicted first, then those of the least recently used one.
+   * the total is exceeded, the largest session loses data first, then the least recently used one.
    * @default 67_108_864 (64 MiB)
    */
   maxTotalBytes: number
   /**
-   * Sessions and users for which anything is kept. Those with subscribers don't count. Those with a running job have a limit of
-   * their own, of the same size. @default 100_000
+   * Sessions and users for which anything is kept. Those with subscribers don't count. If they have a running job, as many again
+   * are kept. @default 100_000
    */
   maxStreams: number
 }
@@ -93,7 +93,8 @@ export interface History {
 /** Limits on jobs. */
 export interface Jobs {
   /**
-   * How long a job may go without a report, in milliseconds. After it, the job ends with an `ai_error` of type `stalled`.
+   * How long a job may go without a report or a call of `keepAlive`, in milliseconds. After it, the job ends with an `ai_error` of
+   * type `stalled`.
    * @default 600_000 (10 minutes)
    */
   stallAfterMs: number

@@ -100,7 +100,7 @@ export class Client<App extends { type: string } = AppMessage> {
     return this.#socket.state
   }
 
-  /** Why the client is not connected. Undefined while it is connected, and before and during the first attempt. */
+  /** Why the client is not connected. Undefined before the first attempt, and while connecting or connected. */
   get reason (): StateReason | undefined {
     return this.#socket.reason
   }

@@ -8,7 +8,7 @@ import type { ErrorCode } from '../protocol/codes.js'
  * - `token_failed`: `getToken` threw, rejected or returned an invalid value. The thrown error is the `cause`.
  * - `token_too_large`: a warning before an attempt. The server or a proxy may refuse a header of the token's size.
  * - `queue_full`: more than `maxQueuedMessages` messages were sent without a connection.
- * - `not_sent`: queued messages were dropped, because the client stopped reconnecting.
+ * - `not_sent`: messages were not sent: the client was closed or gave up, or the component was unmounted.
  * - `closed`: the client is closed.
  * - `no_url`, `no_websocket`: outside a browser, the option `url` or `WebSocket` is missing.
  * - `invalid_option`: an option is unknown or has a value of the wrong type. `createClient` throws it.

@@ -104,7 +104,7 @@ export class Jobs {
     return held.length === 0 ? undefined : Object.fromEntries(held.map(({ view, end }) => [view.jobId, end]))
   }
 
-  /** Applies a message. If `mayJump` is set, accepts a text that begins after a gap. */
+  /** Applies a message. If `allowGap` is set, accepts a text that begins after a gap. */
   apply (message: JobMessage, allowGap: boolean): Outcome {
     const { type, jobId = '', timestamp } = message
     // Without ids, every start begins another job.

@@ -50,7 +50,7 @@ export interface ClientOptions<App extends { type: string } = AppMessage> {
   /** The maximum delay between attempts, in milliseconds. @default 30000 */
   maxReconnectIntervalMs?: number | null | undefined
   /**
-   * The number of failed attempts in a row after which the client gives up. Attempts while offline don't count. 0 means no
+   * The maximum number of reconnect attempts in a row before the client gives up. Attempts while offline don't count. 0 means no
    * reconnect attempts. @default 10
    */
   maxReconnectAttempts?: number | null | undefined

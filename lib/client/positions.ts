@@ -52,7 +52,7 @@ export class Position {
     return hadPosition && reason !== 'new' ? reason : undefined
   }
 
-  /** Advances by one message, numbered or not. For a `gap` the position stays; `jump` then skips what is missing. */
+  /** Advances by one message, numbered or not. For a `gap` the position stays; `skipTo` then skips what is missing. */
   advance (seq: number | undefined): Verdict {
     if (this.#snapshotLeft > 0 && (seq === undefined || seq <= this.#head)) return this.#advanceSnapshot(seq)
     // A message from after the head means that the snapshot is complete.

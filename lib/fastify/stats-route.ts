@@ -13,7 +13,7 @@ export type StatsRouteOptions = Pick<RouteShorthandOptions,
 const ClientStatsSchema = Type.Object({
   id: Type.Optional(Type.String()),
   userId: Type.Optional(Type.String()),
-  sessionId: Type.Optional(Type.String({ description: 'the session that it subscribed to last' })),
+  sessionId: Type.Optional(Type.String({ description: 'the latest of the sessions that it is subscribed to' })),
   isAlive: Type.Boolean({ description: 'whether the client has sent anything since the last ping' }),
   state: Type.Integer({ minimum: 0, maximum: 3, description: '0 connecting, 1 open, 2 closing, 3 closed' })
 })

@@ -14,7 +14,7 @@ import { Watchdog, type WatchedJob } from './watchdog.js'
 
 /** Result of a notification. */
 export interface Receipt {
-  /** Epoch of the session's or user's stream. It changes when the stream loses its history. Absent after the app was closed. */
+  /** Epoch of the session's or user's stream. It changes when the numbering begins anew, such as after a restart. Absent after the app was closed. */
   epoch?: string
   /**
    * Sequence number in the stream. For an unnumbered message, the number of the latest one. Absent after the app was closed.

@@ -11,7 +11,7 @@ import type { Counters } from '../connections/counters.js'
 export interface ClientStats {
   id: string
   userId?: string
-  /** The session that it subscribed to last. */
+  /** The latest of the sessions that it is subscribed to. */
   sessionId?: string
   /** Whether the client has sent anything since the last ping. */
   isAlive: boolean

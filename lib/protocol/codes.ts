@@ -4,7 +4,7 @@
  * - `never`: stay closed, because a new connection would be closed in the same way.
  * - `soon`: reconnect at once, with a little jitter so that the clients of a whole server do not reconnect together.
  * - `backoff`: reconnect with the client's usual exponential backoff.
- * - `later`: the server has no capacity now, so reconnect after the longest backoff delay.
+ * - `later`: the server has no capacity now, so begin at the longest backoff delay.
  * - `fresh-token`: get a new token and reconnect once. After a second close of this kind, stay closed.
  */
 export type Reconnect = 'never' | 'soon' | 'backoff' | 'later' | 'fresh-token'

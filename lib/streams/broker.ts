@@ -154,7 +154,7 @@ export interface Joined extends Position {
   /**
    * The publications that bring the subscriber up to date, in order. After a recovery these are the durable ones after
    * `since`. Otherwise they are the snapshot: the start of each running job, and the job end that came last. Both include
-   * the newest progress of each running job, with its text from the beginning.
+   * the newest progress of each running job, with its text from the beginning, and, before a job's end, the job's whole text.
    */
   readonly replay: readonly Publication[]
 }

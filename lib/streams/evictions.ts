@@ -54,6 +54,6 @@ export class Evictions {
 
   #flush (evicted: Evicted): void {
     this.#sinceLog = undefined
-    this.#log.warn({ evicted }, 'history is full: messages for late clients were evicted')
+    this.#log.warn({ evicted }, 'history is full: data for late clients was evicted')
   }
 }

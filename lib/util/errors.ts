@@ -21,7 +21,7 @@ export const errors = {
   Stalled: createError('AICW_ERR_STALLED',
     'the job has stalled: its stream was not read for longer than jobs.stallAfterMs, so its source was closed; read it sooner, or raise that option', 500),
   BrokerAnswer: createError('AICW_ERR_BROKER_ANSWER',
-    'the broker\'s %s returned a value that violates the Broker contract: %s', 500),
+    'the broker\'s %s violates the Broker contract: %s', 500),
   BatcherClosed: createError('AICW_ERR_BATCHER_CLOSED',
     'this batcher is closed: create a new one with wsManager.createBatcher(sessionId)', 500)
 } as const

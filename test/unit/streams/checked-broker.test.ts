@@ -75,7 +75,7 @@ t.test('a result that violates the contract is treated like a rejection', async 
           t.equal(server.hub.count('session:s'), 0, 'no subscription remains')
         }
         if (!what.includes('read')) {
-          t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} returned`) } } })
+          t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} violates the Broker contract: `) } } })
         }
         if (method === 'join') await t.rejects(server.connect({ sessionId: 's' }), Error, 'a new connection is refused')
         if (method === 'control') await t.rejects(server.manager.revoke('u'))
