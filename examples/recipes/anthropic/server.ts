@@ -14,7 +14,7 @@ const schema = {
     type: 'object',
     required: ['sessionId', 'prompt'],
     properties: {
-      sessionId: { type: 'string', minLength: 1, maxLength: 256 },
+      sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' },
       prompt: { type: 'string', minLength: 1, maxLength: 10_000 }
     }
   }
@@ -28,4 +28,5 @@ app.post<{ Body: { sessionId: string, prompt: string } }>('/ask', { schema }, as
   return reply.code(202).send({ sessionId })
 })
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
 await app.listen({ port: Number(process.env.PORT ?? 3001) })

@@ -8,8 +8,9 @@ import Fastify from 'fastify'
 
 const WORDS_PER_SECOND = Number(process.env.WORDS_PER_SECOND ?? 10)
 
-const app = Fastify({ logger: true })
-await app.register(aiCanvasWs, { origins: [], allowCancel: true })
+const app = Fastify({ logger: true, forceCloseConnections: true })
+// The stats route would show the session ids to everyone.
+await app.register(aiCanvasWs, { origins: [], allowCancel: true, stats: false })
 
 // The page, and the client that it imports: the package's own modules, which need no bundler.
 await app.register(fastifyStatic, { root: import.meta.dirname, serve: false })
@@ -36,4 +37,5 @@ app.post<{ Body: { topic: string } }>('/reports', { schema }, async ({ body: { t
 
 app.get('/reports/:id', async (_request, reply) => reply.sendFile('report.html'))
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
 await app.listen({ port: Number(process.env.PORT ?? 3001) })

@@ -79,4 +79,5 @@ app.post<{ Body: { text: string } }>('/count', { schema: workSchema }, async ({ 
   return { words }
 })
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
 await app.listen({ port: Number(PORT) })

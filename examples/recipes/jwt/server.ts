@@ -58,7 +58,7 @@ const countSchema = {
   body: {
     type: 'object',
     required: ['sessionId', 'text'],
-    properties: { sessionId: { type: 'string', minLength: 1, maxLength: 256 }, text: { type: 'string' } }
+    properties: { sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' }, text: { type: 'string' } }
   }
 }
 
@@ -73,4 +73,5 @@ app.post<{ Body: { sessionId: string, text: string } }>('/count', { schema: coun
   return { words }
 })
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
 await app.listen({ port: Number(PORT) })

@@ -7,7 +7,7 @@ const app = Fastify({ logger: true })
 await app.register(aiCanvasWs, { origins: [] })
 
 const schema = {
-  querystring: { type: 'object', required: ['sessionId'], properties: { sessionId: { type: 'string', minLength: 1, maxLength: 256 } } },
+  querystring: { type: 'object', required: ['sessionId'], properties: { sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' } } },
   body: { type: 'string' }
 }
 
@@ -17,11 +17,12 @@ app.post<{ Querystring: { sessionId: string }, Body: string }>('/digest', { sche
   const lines = body.split(/(?<=\n)/)
   for (const [index, line] of lines.entries()) {
     hash.update(line)
-    void job.progress({ chunksReceived: index + 1 })
+    if (index % 1000 === 0) void job.progress({ chunksReceived: index + 1 })
   }
   const digest = hash.digest('hex')
   await job.complete({ mode: 'digest', contentLength: body.length, chunks: lines.length, digest })
   return { digest }
 })
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close())
 await app.listen({ port: Number(process.env.PORT ?? 3001) })

@@ -5,12 +5,13 @@ import Fastify from 'fastify'
 const app = Fastify({ logger: true, forceCloseConnections: true })
 
 // Only pages of the Next.js server may connect. There is no login, so every subscriber of a job may also stop it.
-await app.register(aiCanvasWs, { origins: [process.env.PAGE_ORIGIN ?? 'http://localhost:3000'], allowCancel: true })
+// The stats route would show the session ids to everyone.
+await app.register(aiCanvasWs, { origins: [process.env.PAGE_ORIGIN ?? 'http://localhost:3000'], allowCancel: true, stats: false })
 
 const body = {
   type: 'object',
   required: ['sessionId', 'prompt'],
-  properties: { sessionId: { type: 'string', minLength: 1, maxLength: 256 }, prompt: { type: 'string', maxLength: 10_000 } }
+  properties: { sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' }, prompt: { type: 'string', maxLength: 10_000 } }
 }
 // Next.js asks for the jobs: see app/jobs/[sessionId]/actions.ts
 app.post<{ Body: { sessionId: string, prompt: string } }>('/jobs', { schema: { body } }, (request, reply) => {

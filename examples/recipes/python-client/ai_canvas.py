@@ -151,7 +151,8 @@ class Client:
             if rule == "fresh-token":
                 continue
             longest = min(30.0, self._backoff_s * 2 ** attempt)
-            if rule == "soon":
+            # If that fails, the client continues with the usual delays.
+            if rule == "soon" and connected:
                 longest = min(1.0, longest)
             wait = 30.0 if rule == "later" else 0.0
             await asyncio.sleep(wait + random.uniform(0, longest))

@@ -7,14 +7,15 @@ import Fastify from 'fastify'
 const app = Fastify({ logger: true, forceCloseConnections: true })
 
 // Only this server's own pages may connect. There is no login, so every subscriber of a job may also stop it.
-await app.register(aiCanvasWs, { origins: [], allowCancel: true })
+// The stats route would show the session ids to everyone.
+await app.register(aiCanvasWs, { origins: [], allowCancel: true, stats: false })
 // The built page. During development, Vite serves the page and proxies /api and /ws to this server.
 await app.register(fastifyStatic, { root: join(import.meta.dirname, 'dist') })
 
 const body = {
   type: 'object',
   required: ['sessionId', 'prompt'],
-  properties: { sessionId: { type: 'string', minLength: 1, maxLength: 256 }, prompt: { type: 'string', maxLength: 10_000 } }
+  properties: { sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' }, prompt: { type: 'string', maxLength: 10_000 } }
 }
 app.post<{ Body: { sessionId: string, prompt: string } }>('/api/jobs', { schema: { body } }, (request, reply) => {
   const { sessionId, prompt } = request.body

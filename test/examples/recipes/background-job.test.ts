@@ -15,7 +15,7 @@ t.test('the answer comes at once, and a client that comes after the end has the 
   const late = await jobMessages(await connect(t, target))
   t.match(late.at(-1), { type: 'ai_complete', replayed: 'snapshot' })
   t.equal((await post(`${url}/reports`, {})).status, 400)
-  for (const path of ['/ai-canvas-ws/index.js', '/ai-canvas-ws/manager/manager.js', '/server.ts', '/ai-canvas-ws/client/../index.js']) {
+  for (const path of ['/api/ws/stats', '/ai-canvas-ws/index.js', '/ai-canvas-ws/manager/manager.js', '/server.ts', '/ai-canvas-ws/client/../index.js']) {
     t.equal((await fetch(url + path)).status, 404, `${path} is not served`)
   }
 })

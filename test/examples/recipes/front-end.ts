@@ -55,6 +55,7 @@ export function testFrontEnd ({ name, open }: FrontEnd): void {
     const { page, context } = await openTab(t, browser, url)
     const first = new RecipePage(page)
     await says(first.connection, 'Connected')
+    t.equal((await fetch(`${server.url}/api/ws/stats`)).status, 404, 'the stats route would show the session ids')
 
     await t.test('a job runs to its end, and a late tab has its text', async (t) => {
       await first.ask(SHORT)

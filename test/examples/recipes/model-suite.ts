@@ -29,7 +29,7 @@ async function untilText (client: TestClient): Promise<void> {
 export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world', result = { finishReason: 'stop' } }: ModelRecipe): void {
   t.test(name, { skip: whyNot() }, async (all) => {
     const unfinished = wires.cancel!
-    const provider = await startProvider({ ...wires['error-401']!, next: { ...unfinished, next: { ...unfinished, next: wires.happy! } } })
+    const provider = await startProvider({ ...wires['error-401']!, next: { ...unfinished, next: { ...unfinished, next: { ...unfinished, next: wires.happy! } } } })
     all.teardown(() => { provider.close() })
     const recipe = await startRecipe(all, name, env(provider.url))
     const follow = (sessionId: string): Promise<TestClient> => connect(all, `${recipe.ws}?sessionId=${sessionId}`)
@@ -37,6 +37,7 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
 
     all.test('it refuses pages of other hosts, and requests that lack something', async (t) => {
       t.match(await post(`${recipe.url}/ask`, { sessionId: '', prompt: 'Hello' }), { status: 400 })
+      t.match(await post(`${recipe.url}/ask`, { sessionId: '\u0000', prompt: 'Hello' }), { status: 400 }, 'no id of a session')
       t.match(await post(`${recipe.url}/ask`, { sessionId: 's' }), { status: 400 })
       t.match(await open(t, recipe.ws, { origin: 'https://evil.example' }).closed, { code: 4501 })
     })
@@ -48,7 +49,7 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
       await client.sync()
     })
 
-    all.test('a cancel closes the request to the provider, and everyone is told', async (t) => {
+    all.test('a cancel closes the request to the provider and reaches all subscribers', async (t) => {
       const first = await follow('cancelled')
       await ask('cancelled')
       await untilText(first)
@@ -58,6 +59,18 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
       second.send({ type: 'cancel', sessionId: 'cancelled' })
       await closed
       for (const each of [first, second]) t.match(await each.nextOf('ai_error'), { error: { type: 'cancelled' } })
+    })
+
+    all.test('a server that is stopped ends its jobs first, and the request to the provider', async (t) => {
+      const client = await follow('stopped')
+      await ask('stopped')
+      await untilText(client)
+      const closed = once(provider.open!, 'close')
+      const stopped = recipe.stop('SIGTERM')
+      t.match(await client.nextOf('ai_error'), { error: { type: 'interrupted' } })
+      await closed
+      t.match(await stopped, { code: 0 })
+      await recipe.start()
     })
 
     all.test('a job that a restart ended is shown as lost', async (t) => {

@@ -18,17 +18,18 @@ const CONNECTION = {
 
 const client = createClient()
 const jobs = client.jobStore(sessionId)
+let requestError = ''
 
 function render () {
   const job = jobs.getSnapshot().latest
-  // Without a connection nobody knows whether the job still runs
+  // Without a connection, the page can't know whether the job still runs
   const isRunning = client.state === 'connected' && job?.status === 'processing'
   connection.textContent = CONNECTION[client.state]
   running.hidden = !isRunning
   start.disabled = isRunning
   stop.disabled = !isRunning
   text.textContent = job?.text ?? ''
-  failure.textContent = job?.error?.message ?? ''
+  failure.textContent = requestError || (job?.error?.message ?? '')
 }
 
 client.on('state', render)
@@ -42,9 +43,10 @@ form.addEventListener('submit', async (event) => {
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify({ sessionId, prompt: prompt.value })
     })
-    if (!response.ok) failure.textContent = `The server answered ${response.status}`
+    requestError = response.ok ? '' : `The server answered ${response.status}`
   } catch {
-    failure.textContent = 'The server cannot be reached'
+    requestError = 'The server cannot be reached'
   }
+  render()
 })
 stop.addEventListener('click', () => { client.cancel(sessionId) })

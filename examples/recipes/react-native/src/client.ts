@@ -4,10 +4,10 @@ import { AppState } from 'react-native'
 import { SERVER } from './server'
 
 /** One connection for the whole app. */
-export const client = createClient({ url: `${SERVER}/ws` })
+export const client = createClient({ url: `${SERVER}/ws`, maxReconnectAttempts: Infinity })
 
-// The system suspends an app in the background, and its sockets die without a close. What is missed meanwhile comes with the
-// next connection
+// The system suspends an app in the background, and its sockets die without a close. The next connection brings
+// the messages that it missed
 AppState.addEventListener('change', (state) => {
   if (state === 'background') client.close()
   if (state === 'active') client.connect()

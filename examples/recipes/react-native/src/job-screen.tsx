@@ -20,7 +20,7 @@ function Job ({ sessionId }: { sessionId: string }) {
   const { state, isConnected, aiStatus, aiText, aiError, cancel } = useAIWebSocket(sessionId)
   const [prompt, setPrompt] = useState('')
   const [failure, setFailure] = useState('')
-  // Without a connection nobody knows whether the job still runs
+  // Without a connection, the page can't know whether the job still runs
   const isRunning = isConnected && aiStatus === 'processing'
 
   return (

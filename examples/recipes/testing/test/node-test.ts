@@ -3,7 +3,7 @@ import test from 'node:test'
 import { build } from '../app.js'
 import { follow } from './follow.js'
 
-test('the session is told of the work, also late', async () => {
+test('subscribers receive the job, late ones included', async () => {
   const app = await build()
   const client = await follow(app, 's')
   const response = await app.inject({ method: 'POST', url: '/work' })

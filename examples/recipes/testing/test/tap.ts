@@ -2,7 +2,7 @@ import t from 'tap'
 import { build } from '../app.js'
 import { follow } from './follow.js'
 
-t.test('the session is told of the work, also late', async (t) => {
+t.test('subscribers receive the job, late ones included', async (t) => {
   const app = await build()
   const client = await follow(app, 's')
   const response = await app.inject({ method: 'POST', url: '/work' })

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { build } from '../app.js'
 import { follow } from './follow.js'
 
-test('the session is told of the work, also late', async () => {
+test('subscribers receive the job, late ones included', async () => {
   const app = await build()
   const client = await follow(app, 's')
   const response = await app.inject({ method: 'POST', url: '/work' })

@@ -14,7 +14,7 @@ export function Job ({ sessionId }: { sessionId: string }) {
   const { state, isConnected, aiStatus, aiText, aiError, cancel } = useAIWebSocket(sessionId)
   const [prompt, setPrompt] = useState('A result always arrives: in a late tab, after a lost connection, and when the server restarts.')
   const [failure, setFailure] = useState('')
-  // Without a connection nobody knows whether the job still runs
+  // Without a connection, the page can't know whether the job still runs
   const isRunning = isConnected && aiStatus === 'processing'
 
   async function submit (event: SubmitEvent) {

@@ -16,12 +16,12 @@ export function Job ({ sessionId, url }: { sessionId: string, url: string }) {
   const { state, isConnected, aiStatus, aiText, aiError, cancel } = useAIWebSocket(sessionId, { url })
   const [prompt, setPrompt] = useState('A result always arrives: in a late tab, after a lost connection, and when the server restarts.')
   const [failure, setFailure] = useState('')
-  // Without a connection nobody knows whether the job still runs
+  // Without a connection, the page can't know whether the job still runs
   const isRunning = isConnected && aiStatus === 'processing'
 
   async function submit (event: SubmitEvent) {
     event.preventDefault()
-    setFailure(await startJob(sessionId, prompt))
+    setFailure(await startJob(sessionId, prompt).catch(() => 'The server cannot be reached'))
   }
 
   return (
