@@ -18,8 +18,8 @@ t.test('the table of the hooks\' options names every option', async (t) => {
 
 t.test('the table of the hooks names all that they return', async (t) => {
   const [plain, ai] = page.table('React hooks')
-  t.same(namesIn(plain!.gives).sort(), propertiesOf('lib/react/use-websocket.ts', 'UseWebSocket').sort())
-  t.same(namesIn(ai!.gives).sort(), propertiesOf('lib/react/use-ai-websocket.ts', 'UseAIWebSocket').sort())
+  t.same(namesIn(plain!.returns).sort(), propertiesOf('lib/react/use-websocket.ts', 'UseWebSocket').sort())
+  t.same(namesIn(ai!.returns).sort(), propertiesOf('lib/react/use-ai-websocket.ts', 'UseAIWebSocket').sort())
 })
 
 t.test('the size that it gives is the one that is held', async (t) => {
