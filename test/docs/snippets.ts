@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
@@ -54,13 +54,12 @@ const NODE = ['-u', 'NODE_OPTIONS', process.execPath]
 const TSC = `${root}node_modules/typescript-7/bin/tsc`
 const compilerOptions = { lib: ['es2024', 'dom', 'dom.iterable', 'esnext.disposable'], rootDir: root, moduleDetection: 'force', noUnusedLocals: false }
 
-const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as { config: unknown }
-const { options } = ts.parseJsonConfigFileContent(config, { ...ts.sys, readDirectory: () => [] }, root)
-
 /** The files that a program has read. The next program shares them: most of the time goes into parsing. */
 const parsed = new Map<string, ts.SourceFile>()
 
+/** A program of our own sources alone: the names and comments of our properties need no types of packages, nor of the DOM, which take seconds to read. */
 function programOf (path: string): ts.Program {
+  const options: ts.CompilerOptions = { lib: ['lib.es5.d.ts'], types: [], jsx: ts.JsxEmit.ReactJSX, target: ts.ScriptTarget.ESNext }
   const host = ts.createCompilerHost(options)
   const onDisk = { ...host }
   host.getSourceFile = (path, languageVersion) => {
@@ -68,6 +67,11 @@ function programOf (path: string): ts.Program {
     if (file !== undefined) parsed.set(path, file)
     return file
   }
+  host.resolveModuleNameLiterals = (literals, from) => literals.map(({ text }) => {
+    const stem = text.startsWith('.') ? fileURLToPath(new URL(text.replace(/\.js$/, ''), `file://${from}`)) : undefined
+    const extension = [ts.Extension.Ts, ts.Extension.Tsx].find((extension) => stem !== undefined && existsSync(stem + extension))
+    return { resolvedModule: extension && { resolvedFileName: stem! + extension, extension } }
+  })
   return ts.createProgram([path], options, host)
 }
 

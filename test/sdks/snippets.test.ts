@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
-import { transform } from 'esbuild'
 import t from 'tap'
 import { Page } from '../docs/markdown.js'
 import { typeErrors } from '../docs/snippets.js'
+import { strip } from '../loader/strip.mjs'
+import { NOT_MEASURED, RUN_TYPESCRIPT } from '../support/child.js'
 import { SDKS } from '../support/real-parts.js'
 import { startProvider } from './provider.js'
-import type { Wire, Wires } from './scenario.js'
+import type { Wire } from './scenario.js'
 import { sdks } from './sdks.js'
 import { NODE, whyNot } from './run.js'
 
@@ -31,37 +32,38 @@ const wireOf: Readonly<Record<string, readonly string[]>> = {
 /** As a user's installation has it. Of the AI SDK, several versions are installed here. */
 const ALIASES: ReadonlyArray<readonly [RegExp, string]> = [[/from 'ai'/, 'from \'ai-7\''], [/from '@ai-sdk\/openai'/, 'from \'ai-sdk-openai-7\'']]
 
-/** Loaded before any SDK: each request goes to the local provider, whatever the SDK's address is. */
-const REDIRECT = `
+/**
+ * What is around a snippet: the app, and how its job ended. Each request goes to the local provider, whatever the SDK's address
+ * is. The snippet runs twice, so that its SDK is loaded once: until its end, and with a cancel.
+ */
+const BEFORE = `
 const { fetch } = globalThis
 globalThis.fetch = (input, init) => {
   const { pathname, search } = new URL(input.url ?? input)
   const url = process.env.PROVIDER + pathname + search
   return fetch(typeof input === 'string' || input instanceof URL ? url : new Request(url, input), init)
 }
-`
-
-/** What is around a snippet: the app, and how its job ended. */
-const BEFORE = `
-import Fastify from 'fastify'
-import WebSocket from 'ws'
-import aiCanvasWs from '${new URL('../../lib/index.ts', import.meta.url).href}'
-const app = Fastify()
+const { default: Fastify } = await import('fastify')
+const { default: WebSocket } = await import('ws')
+const { default: aiCanvasWs } = await import('${new URL('../../lib/index.ts', import.meta.url).href}')
+const app = Fastify({ forceCloseConnections: true })
 await app.register(aiCanvasWs)
 const address = await app.listen({ host: '127.0.0.1', port: 0 })
-const client = new WebSocket(address.replace('http', 'ws') + '/ws?sessionId=s')
-await new Promise((resolve) => client.once('open', resolve))
-const [sessionId, prompt] = ['s', 'Hello']
-let outcome
 const runAI = app.wsManager.runAI.bind(app.wsManager)
+const prompt = 'Hello'
+for (const sessionId of JSON.parse(process.env.SESSIONS)) {
+const client = new WebSocket(address.replace('http', 'ws') + '/ws?sessionId=' + sessionId)
+await new Promise((resolve) => client.once('open', resolve))
+let outcome
 app.wsManager.runAI = (id, task, source, options) => outcome = runAI(id, task, source, { ...options, sendText: true, result: (result) => result })
 client.on('message', (data) => {
-  if (process.env.CANCEL && String(data).includes('"delta"')) app.wsManager.cancelAI(sessionId)
+  if (sessionId === 'cancelled' && String(data).includes('"delta"')) app.wsManager.cancelAI(sessionId)
 })
 `
 const AFTER = `
 const { status, text, error, result } = await outcome
 console.log('OUTCOME ' + JSON.stringify({ status, text, error, finishReason: result?.finishReason }))
+}
 await app.close()
 process.exit()
 `
@@ -72,20 +74,29 @@ function aliased (snippet: string): string {
   return ALIASES.reduce((text, [from, to]) => text.replace(from, to), snippet)
 }
 
-/** Runs a snippet, and returns how its job ended. */
-async function run (snippet: string, wire: Wire, isCancelled: boolean): Promise<{ status: string, requestIsOpen: boolean }> {
+/** Imports of a snippet, as they are called within a block. */
+function dynamic (code: string): string {
+  return code.replaceAll(/^import (\w+) from ('[^']+')/gm, 'const { default: $1 } = await import($2)')
+    .replaceAll(/^import (\{[^}]+\}) from ('[^']+')/gm, (_, names: string, from: string) => `const ${names.replaceAll(' as ', ': ')} = await import(${from})`)
+}
+
+interface Outcome {
+  readonly status: string
+  readonly text?: string
+}
+
+/** Runs a snippet once per session, and returns how its jobs ended, and whether the last one's request is still open. */
+async function run (snippet: string, wire: Wire, sessions: readonly string[]): Promise<{ outcomes: Outcome[], requestIsOpen: boolean }> {
   const provider = await startProvider(wire)
-  // Its imports come first in a module.
-  const { code } = await transform(`${BEFORE}\n${aliased(snippet)}\n${AFTER}`, { loader: 'ts', format: 'esm' })
+  const code = dynamic(await strip(`${BEFORE}\n${aliased(snippet)}\n${AFTER}`))
   const env = {
-    ...process.env, ...Object.fromEntries(KEYS.map((key) => [key, 'test'])), PROVIDER: provider.url, OPENAI_AGENTS_DISABLE_TRACING: '1', ...(isCancelled && { CANCEL: '1' })
+    ...process.env, ...NOT_MEASURED, ...Object.fromEntries(KEYS.map((key) => [key, 'test'])), PROVIDER: provider.url, SESSIONS: JSON.stringify(sessions), OPENAI_AGENTS_DISABLE_TRACING: '1'
   }
-  const args = [`--import=data:text/javascript,${encodeURIComponent(REDIRECT)}`, '--import=tsx', '--input-type=module', '--eval', code]
-  const { stdout } = await promisify(execFile)(NODE, args, { cwd: SDKS, env, timeout: 120_000 })
+  const { stdout } = await promisify(execFile)(NODE, [...RUN_TYPESCRIPT, '--input-type=module', '--eval', code], { cwd: SDKS, env, timeout: 120_000 })
   const requestIsOpen = provider.open !== undefined && !provider.open.closed
   provider.close()
-  const outcome = /^OUTCOME (.*)$/m.exec(stdout)?.[1] ?? '{}'
-  return { ...JSON.parse(outcome) as { status: string }, requestIsOpen }
+  const outcomes = [...stdout.matchAll(/^OUTCOME (.*)$/gm)].map(([, outcome]) => JSON.parse(outcome!) as Outcome)
+  return { outcomes, requestIsOpen }
 }
 
 t.setTimeout(600_000)
@@ -103,11 +114,12 @@ for (const { heading, text, line } of blocks) {
   t.test(`${heading}, line ${line}`, { skip: whyNot() }, async (t) => {
     if (name === undefined) {
       t.equal(heading, 'Any other stream', 'every other snippet names the SDK whose provider it asks')
-      t.match(await run(text, { body: [] }, false), { status: 'complete', text: 'Once upon a time' })
+      t.match((await run(text, { body: [] }, ['whole'])).outcomes, [{ status: 'complete', text: 'Once upon a time' }])
       return
     }
-    const wires: Wires = sdks.find((sdk) => sdk.name === name)!.wires
-    t.match(await run(text, wires.happy!, false), { status: 'complete', text: 'Héllo 👋 world' })
-    t.match(await run(text, wires.cancel!, true), { status: 'cancelled', requestIsOpen: false }, 'and a cancel reaches the model')
+    const { happy, cancel } = sdks.find((sdk) => sdk.name === name)!.wires
+    const { outcomes, requestIsOpen } = await run(text, { ...happy!, next: cancel! }, ['whole', 'cancelled'])
+    t.match(outcomes, [{ status: 'complete', text: 'Héllo 👋 world' }, { status: 'cancelled' }])
+    t.notOk(requestIsOpen, 'the cancel reached the model')
   })
 }
