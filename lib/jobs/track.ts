@@ -274,7 +274,7 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
     this.#hasEnded = true
     this.#thrown = thrown
     for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort)
-    this.#progress.end()
+    this.#progress.end(this.#reader.release())
     report()
     if (isPromise(this.#source) || this.#source?.isOver === false) this.#controller?.abort(reason)
     void andThen(this.#source, (source) => { source?.close(reason) })

@@ -45,6 +45,12 @@ export class StreamReader<T> {
     return this.#textOf === undefined ? rest : ''
   }
 
+  /** Returns the text that was held back, of a stream that ended early. */
+  release (): string {
+    const rest = this.#wire?.release() ?? ''
+    return this.#textOf === undefined ? rest : ''
+  }
+
   /** Whether the stream had no objects: only strings or bytes, or nothing. */
   get isTextOnly (): boolean {
     return this.#firstObject === undefined

@@ -43,14 +43,18 @@ export class WireText {
    * Ends the text, at the end of the stream or before an object. Returns the held-back text. Half a character becomes U+FFFD.
    */
   end (): string {
-    const text = this.#add(this.#decoder?.decode() ?? '')
+    return this.#add(this.#decoder?.decode() ?? '') + this.release()
+  }
+
+  /** Returns the held-back text, of a stream that ended early. Half a character stays out. */
+  release (): string {
     // The last line may have no line end.
-    if (this.#format !== 'undecided') return this.#format === 'text' ? text : text + this.#add('\n\n')
+    if (this.#format !== 'undecided') return this.#format === 'text' ? '' : this.#add('\n\n')
     const held = this.#held
     this.#held = ''
     const format = this.#beginning?.add('\n\n')
     this.#beginning = undefined
-    if (format !== 'events' && format !== 'lines') return text + held
+    if (format !== 'events' && format !== 'lines') return held
     this.#format = format
     return this.#readLines(withoutMark(held) + '\n\n')
   }
