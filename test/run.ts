@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { createInterface } from 'node:readline'
 import { stripAll } from './loader/strip.mjs'
+import { groupedTests } from './support/groups.js'
 import { areRecipesInstalled, renewCopy } from './support/recipes.js'
 import { TapLog } from './support/tap-log.js'
 
@@ -18,6 +19,8 @@ if (process.env.CI === 'true') args.push('--fail-skip', '--fail-todo')
 
 // Many tests wait for a deadline or a browser: one job more than there are processors fills that time.
 if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 1}`)
+
+if (args.every((arg) => arg.startsWith('-'))) args.push(...groupedTests())
 
 // Here, once: otherwise each test file's process would load the compiler.
 await stripAll()
@@ -56,7 +59,7 @@ async function plain (): Promise<Run> {
 function closingLine (results: string, passed: boolean): string {
   const totals = /^# \{ (.*) \}$/m.exec(results)?.[1] ?? ''
   const count = (name: string): number => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0)
-  const files = results.match(/^(?:not )?ok \d+ - /gm)?.length ?? 0
+  const files = results.match(/^(?: {4})?(?:not )?ok \d+ - test\/\S+\.test\.tsx?\b/gm)?.length ?? 0
   const seconds = Math.round(Number(/^# time=([\d.]+)ms$/m.exec(results)?.[1] ?? 0) / 1000)
   const why = passed || count('fail') > 0 ? '' : ', coverage is not complete, or nothing ran'
   return `${passed ? 'PASS' : 'FAIL'}: ${count('total')} assertions in ${files} files, ${count('pass')} passed, ${

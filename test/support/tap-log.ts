@@ -1,15 +1,27 @@
+const GROUPS = '.tap/groups/'
+
 /**
  * Shortens the TAP of a whole run to one line per test file. Below a file follows what failed in it, with the diff, and what
- * was skipped. Everything that is not about a test file stays, such as the table of missing coverage.
+ * was skipped. Everything that is not about a test file stays, such as the table of missing coverage. The files of a group
+ * are subtests of it. The group itself gets no line, unless it fails.
  */
 export class TapLog {
   /** The lines of the present file that are worth showing if it fails. */
   #details: string[] = []
   /** Whether the YAML block of a failed file follows. */
   #inDiagnostic = false
+  #inGroup = false
 
   /** Takes one line of TAP and returns the lines to print. */
   take (line: string): string[] {
+    if (line.startsWith(`# Subtest: ${GROUPS}`)) this.#inGroup = true
+    if (!this.#inGroup) return this.#takeOfFile(line)
+    if (line.startsWith('    ')) return line.startsWith('    # ') ? [] : this.#takeOfFile(line.slice(4))
+    this.#inGroup = !/^(?:not )?ok /.test(line)
+    return /^(?:ok |# Subtest: )/.test(line) ? [] : this.#takeOfFile(line)
+  }
+
+  #takeOfFile (line: string): string[] {
     if (this.#inDiagnostic && line.startsWith('  ')) {
       this.#inDiagnostic = line !== '  ...'
       return [line]

@@ -70,6 +70,60 @@ ok 2 - test/b.test.ts # time=10ms
   ])
 })
 
+t.test('each file of a group is a line', async (t) => {
+  t.same(shorten(`# Subtest: .tap/groups/unit-1.test.mjs
+    # Subtest: test/a.test.ts
+        # Subtest: it works
+            not ok 1 - should be equal
+              ---
+              diff: |
+                -1
+              ...
+            1..1
+        not ok 1 - it works # time=1.1ms
+        1..1
+    not ok 1 - test/a.test.ts # time=1000ms
+      ---
+      tapCaught: something
+      ...
+    # Subtest: test/b.test.ts
+        ok 1 - should be equal
+    ok 2 - test/b.test.ts # time=10ms
+    1..2
+    # failed 1 of 2 tests
+    # time=1010ms
+not ok 1 - .tap/groups/unit-1.test.mjs # time=1010ms
+  ---
+  exitCode: 1
+  ...
+
+# Subtest: .tap/groups/unit-2.test.mjs
+    # Subtest: test/c.test.ts
+        ok 1 - should be equal
+    ok 1 - test/c.test.ts # time=2000ms
+ok 2 - .tap/groups/unit-2.test.mjs # time=2000ms
+ok 3 - test/d.test.ts # time=1000ms
+`), [
+    'FAIL    1.0 s  test/a.test.ts',
+    '        not ok 1 - should be equal',
+    '          ---',
+    '          diff: |',
+    '            -1',
+    '          ...',
+    '    not ok 1 - it works # time=1.1ms',
+    '  ---',
+    '  tapCaught: something',
+    '  ...',
+    'ok      0.0 s  test/b.test.ts',
+    'FAIL    1.0 s  .tap/groups/unit-1.test.mjs',
+    '  ---',
+    '  exitCode: 1',
+    '  ...',
+    'ok      2.0 s  test/c.test.ts',
+    'ok      1.0 s  test/d.test.ts'
+  ])
+})
+
 t.test('what is about no file is shown: missing coverage, and the totals', async (t) => {
   const end = [
     'File      | % Stmts | % Branch | % Funcs | % Lines | Uncovered Line #s',

@@ -1,0 +1,35 @@
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const FOLDER = '.tap/groups'
+
+/** Folders whose files share processes. Files elsewhere change what is global, or are few and long. */
+const SHARED = ['test/docs', 'test/examples/canvas', 'test/integration', 'test/sdks', 'test/unit']
+
+/** More files would make too few processes for several jobs. */
+const FILES_PER_GROUP = 8
+
+/**
+ * Returns the paths of all tests, for tap: of those that need a process of their own, and of groups that share one. To start a
+ * process takes longer than most files need for their tests. The longest come first.
+ */
+export function groupedTests (): string[] {
+  const files = readdirSync(`${ROOT}test`, { recursive: true, encoding: 'utf8' })
+    .filter((path) => /\.test\.tsx?$/.test(path) && !path.includes('node_modules')).map((path) => `test/${path}`).sort()
+  const alone = files.filter((file) => !SHARED.some((folder) => file.startsWith(`${folder}/`)))
+  rmSync(ROOT + FOLDER, { recursive: true, force: true })
+  mkdirSync(ROOT + FOLDER, { recursive: true })
+  return [...alone, ...SHARED.flatMap((folder) => groupsOf(folder, files.filter((file) => file.startsWith(`${folder}/`))))]
+}
+
+function groupsOf (folder: string, files: readonly string[]): string[] {
+  const count = Math.ceil(files.length / FILES_PER_GROUP)
+  return Array.from({ length: count }, (_, index) => {
+    const path = `${FOLDER}/${folder.replace('test/', '').replace('/', '-')}-${index + 1}.test.mjs`
+    // Every count-th file: neighbours are often long for the same reason.
+    const group = files.filter((_file, at) => at % count === index)
+    writeFileSync(ROOT + path, `import { runGroup } from '../../test/loader/group.mjs'\n\nawait runGroup(${JSON.stringify(group, null, 2)})\n`)
+    return path
+  })
+}
