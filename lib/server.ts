@@ -94,6 +94,7 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
   /** The broker's interface to this process. */
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),
+    restarted: (stream) => { subscriptions.restarted(stream) },
     control: (message) => {
       if (message.type === 'cancel') return cancellations.cancelLocally(message.sessionId, message.jobId)
       const { userId, sessionId } = message

@@ -108,10 +108,12 @@ export class Subscriptions {
       }
       return true
     }
+    const isReply = isKnown('subscribed', message)
+    // The server has lost history of the user's own messages.
+    if (isReply && message.user) this.#emitGap(undefined, this.#user.apply(message.user))
     if (sessionId === undefined) return userSeq === undefined || this.#advanceUser(userSeq)
     // Messages of a session may still arrive after `unsubscribe` was sent.
     if (!session?.isRequested || session.unsubscribing > 0) return false
-    const isReply = isKnown('subscribed', message)
     if (!session.isWanted) {
       // If a new subscriber comes before the `unsubscribe` is sent, a `subscribe` recovers the messages that were ignored.
       session.isDue = true

@@ -1,7 +1,8 @@
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { JoinedStream, Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
-import type { Cancelling, ConnectionEstablished, ConnectionLimits, Pong, ProtocolError, Subscribed, Unsubscribed } from '../protocol/messages.js'
+import type { Cancelling, ConnectionEstablished, ConnectionLimits, Pong, ProtocolError, SessionSubscribed, Unsubscribed, UserSubscribed } from '../protocol/messages.js'
+import type { Stream } from '../streams/broker.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
 import type { RateLimitSettings } from './rate-limit.js'
@@ -22,6 +23,8 @@ export function connectionLimits ({ sessionsPerConnection, messagesPerSecond, bu
   const limits = { sessions: Math.ceil(sessionsPerConnection), messagesPerSecond, burst, messageBytes: bytes > 0 ? bytes : Infinity }
   return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== Infinity))
 }
+
+const SESSION = 'session:'
 
 /** Identifies the client's message that an error answers. */
 export type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
@@ -57,7 +60,13 @@ export class Replies {
   subscribed (sessionId: string, joined: JoinedStream | undefined): string {
     return JSON.stringify({
       type: 'subscribed', sessionId, timestamp: this.#timestamp(), ...(joined && position(joined))
-    } satisfies Loose<Subscribed>)
+    } satisfies Loose<SessionSubscribed>)
+  }
+
+  /** Returns the message about a stream whose history was lost, as JSON text. The hub's `restart` sends it. */
+  restarted (stream: Stream, joined: JoinedStream): string {
+    if (stream.startsWith(SESSION)) return this.subscribed(stream.slice(SESSION.length), joined)
+    return JSON.stringify({ type: 'subscribed', timestamp: this.#timestamp(), user: position(joined) } satisfies Loose<UserSubscribed>)
   }
 
   unsubscribed (connection: Connection, sessionId?: string, reason?: 'revoked'): void {

@@ -9,6 +9,7 @@ import type { ConnectionRegistry } from './connection-registry.js'
 import type { Action, Identity } from './identity.js'
 import type { Logger } from '../util/logger.js'
 import type { Replies } from './replies.js'
+import type { Stream } from '../streams/broker.js'
 
 /** Hook that decides what a client may do, or true to allow everything. See the option `authorize`. */
 export type Authorize = true | ((identity: Identity, action: Action) => MaybePromise<boolean>)
@@ -130,6 +131,23 @@ export class Subscriptions {
     if (!connection.subscriptions.has(sessionId)) return
     this.#leave(connection, sessionId)
     this.#options.replies.unsubscribed(connection, sessionId, 'revoked')
+  }
+
+  /**
+   * Sends all subscribers of a stream their new position and a snapshot, because the broker has lost history of it. If it can't
+   * be joined, disconnects them: their clients connect again later.
+   */
+  restarted (stream: Stream): void {
+    // Its messages are neither numbered nor kept.
+    if (stream === 'all') return
+    const { hub, replies, connections, log } = this.#options
+    log.warn({ stream }, 'the broker has lost history of a stream: its subscribers get a snapshot')
+    void tryThen(() => hub.restart(stream, (joined) => replies.restarted(stream, joined)), () => undefined, (err) => {
+      log.error({ err, stream }, 'the broker could not join a stream again: its subscribers are disconnected')
+      for (const connection of connections.values()) {
+        if (hub.isSubscribed(connection.subscriber, stream)) connections.close(connection, 'overCapacity')
+      }
+    })
   }
 
   /** Makes one call of `authorize` for `count` requests. `request` is the newest of them. Each gets an answer. */

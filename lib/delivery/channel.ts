@@ -81,6 +81,11 @@ export class Channel {
     return arrived
   }
 
+  /** Discards the publications that pending joins have collected. */
+  discardArrived (): void {
+    for (const arrived of this.#joining?.values() ?? []) arrived.length = 0
+  }
+
   isJoining (subscriber: Subscriber, arrived: Entry[]): boolean {
     return this.#joining?.get(subscriber) === arrived
   }

@@ -1,6 +1,6 @@
 import type { Broker, Joined, Position, Publication, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
-import { all, tryThen, type MaybePromise } from '../util/maybe-promise.js'
+import { all, andThen, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { Channel, type Batch, type Entry, type Subscriber } from './channel.js'
 import type { DeflateSettings, Frame } from './frame.js'
 import { Framing, type HeldTexts } from './framing.js'
@@ -60,6 +60,8 @@ export class Hub {
   #batches: Batch[] = []
   #queued: Subscriber[] = []
   #order = 0
+  /** How often the broker has lost history. A join that was pending meanwhile begins again. */
+  #restarts = 0
   #willFlush = false
 
   constructor ({ broker, clock, deflate }: HubOptions) {
@@ -82,7 +84,7 @@ export class Hub {
    */
   join (subscriber: Subscriber, requests: readonly JoinRequest[], makeReply: MakeJoinReply): MaybePromise<void> {
     const joins = requests.map((request) => this.#beginJoin(subscriber, request))
-    return tryThen(() => all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (results) => {
+    return tryThen(() => this.#ask(requests), (results) => {
       const joined = new Map<Stream, JoinedStream & { readonly frames: Replay }>()
       joins.forEach((join, at) => {
         const { channel: { stream }, have } = join
@@ -106,17 +108,45 @@ export class Hub {
     })
   }
 
+  /**
+   * Joins a stream again for all its subscribers, because the broker has lost history of it. Each gets what was delivered before,
+   * then the message that `makeReply` returns, a snapshot, and what was published in the meantime.
+   *
+   * @throws The broker's error, if it can't join the stream. Then its subscribers get nothing more: disconnect them.
+   */
+  restart (stream: Stream, makeReply: (joined: JoinedStream) => string): MaybePromise<void> {
+    this.#restarts++
+    const channel = this.#channels.get(stream)
+    if (channel === undefined) return
+    channel.discardArrived()
+    const joins = [...channel.subscribers].map((subscriber) => {
+      this.#unsubscribe(subscriber, channel)
+      return { subscriber, join: { channel, have: undefined, arrived: channel.beginJoin(subscriber) } }
+    })
+    return andThen(this.#ask([{ stream }]), ([result]) => {
+      for (const { subscriber, join } of joins) {
+        if (result === undefined || !isPending(subscriber, join)) continue
+        const joined = { ...result, recovered: false, reason: 'restarted' } as const
+        const frames = this.#framing.replay(stream, joined.replay, 'snapshot', undefined)
+        this.send(subscriber, makeReply({ ...joined, replaying: frames.messages, replayBytes: frames.bytes }))
+        this.#completeJoin(subscriber, join, joined, frames)
+      }
+      this.#deleteIfEmpty(channel)
+    })
+  }
+
+  /** Whether a connection is subscribed to the stream, or is about to be. */
+  isSubscribed (subscriber: Subscriber, stream: Stream): boolean {
+    const channel = this.#channels.get(stream)
+    return channel !== undefined && (channel.subscribers.has(subscriber) || subscriber.joining?.has(channel) === true)
+  }
+
   /** Unsubscribes from a stream. Publications delivered before are still sent; the rest of a replay is not. */
   leave (subscriber: Subscriber, stream: Stream): void {
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
     channel.endJoin(subscriber)
-    for (const [replay, ofChannel] of subscriber.replays ?? []) if (ofChannel === channel) replay.stop()
-    if (channel.subscribers.has(subscriber)) {
-      this.#queueDue(subscriber)
-      channel.subscribers.delete(subscriber)
-      subscriber.channels = subscriber.channels.filter((other) => other !== channel)
-    }
+    if (channel.subscribers.has(subscriber)) this.#unsubscribe(subscriber, channel)
     this.#deleteIfEmpty(channel)
   }
 
@@ -195,6 +225,22 @@ export class Hub {
       writeQueue(subscriber)
     }
     for (const { channel } of batches) channel.endFlush()
+  }
+
+  /** Joins streams at the broker. Does it again if history was lost meanwhile, because the results may describe what is gone. */
+  #ask (requests: readonly JoinRequest[]): MaybePromise<readonly Joined[]> {
+    const restarts = this.#restarts
+    return andThen(all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (results) => {
+      return this.#restarts === restarts ? results : this.#ask(requests)
+    })
+  }
+
+  /** Ends a subscription. Publications delivered before are still sent. */
+  #unsubscribe (subscriber: Subscriber, channel: Channel): void {
+    for (const [replay, ofChannel] of subscriber.replays ?? []) if (ofChannel === channel) replay.stop()
+    this.#queueDue(subscriber)
+    channel.subscribers.delete(subscriber)
+    subscriber.channels = subscriber.channels.filter((other) => other !== channel)
   }
 
   #beginJoin (subscriber: Subscriber, { stream, have }: JoinRequest): PendingJoin {

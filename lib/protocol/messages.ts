@@ -90,12 +90,21 @@ export const ConnectionEstablished = Type.Object({
 
 export const Pong = Type.Object({ type: Type.Literal('pong'), timestamp: Timestamp }, open)
 
-export const Subscribed = Type.Object({
+/** The reply to `subscribe`. Also sent without a request, with the reason `restarted`, if the server has lost history. */
+export const SessionSubscribed = Type.Object({
   type: Type.Literal('subscribed'),
   sessionId: Id,
   timestamp: Timestamp,
-  ...Type.Partial(Type.Object(position)).properties
+  ...Type.Partial(Type.Object(position)).properties,
+  user: absent
 }, open)
+
+/** Sent without a request if the server has lost history of the user's own messages. */
+export const UserSubscribed = Type.Object({
+  type: Type.Literal('subscribed'), sessionId: absent, timestamp: Timestamp, user: Type.Object(position)
+}, open)
+
+export const Subscribed = Type.Union([SessionSubscribed, UserSubscribed])
 
 export const Unsubscribed = Type.Object({
   type: Type.Literal('unsubscribed'),
@@ -210,7 +219,7 @@ export const BatchUpdate = Type.Object({
 }, open)
 
 export const ServerMessage = Type.Union([
-  ConnectionEstablished, Pong, Subscribed, Unsubscribed, Cancelling, LargeMessage, ProtocolError,
+  ConnectionEstablished, Pong, ...Subscribed.anyOf, Unsubscribed, Cancelling, LargeMessage, ProtocolError,
   AIStarted, AIProgressed, AICompleted, AIFailed, BatchUpdate
 ])
 
@@ -224,6 +233,8 @@ export type ClientMessage = Static<typeof ClientMessage>
 export type ConnectionLimits = Static<typeof ConnectionLimits>
 export type ConnectionEstablished = Static<typeof ConnectionEstablished>
 export type Pong = Static<typeof Pong>
+export type SessionSubscribed = Static<typeof SessionSubscribed>
+export type UserSubscribed = Static<typeof UserSubscribed>
 export type Subscribed = Static<typeof Subscribed>
 export type Unsubscribed = Static<typeof Unsubscribed>
 export type LargeMessage = Static<typeof LargeMessage>

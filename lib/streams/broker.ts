@@ -170,10 +170,17 @@ export type ControlMessage =
  */
 export type ControlResult = boolean | 'failed'
 
-/** What the server provides to its broker. Neither method throws or rejects. */
+/** What the server provides to its broker. No method throws or rejects. */
 export interface BrokerNode {
   /** Delivers a publication to this node's subscribers and returns how many there are. */
   deliver (stream: Stream, publication: Publication): number
+  /**
+   * Reports that a joined stream has lost messages that were delivered to this node: its store came back empty, or without its
+   * latest messages. The positions of connected subscribers are then ahead of the stream, and the next end would look like a
+   * duplicate to them. The node joins the stream again and sends each subscriber its new position and a snapshot. Call it before
+   * the first delivery of the new epoch.
+   */
+  restarted (stream: Stream): void
   /** Carries out a control message on this node. May take as long as the app's own hooks do. */
   control (message: ControlMessage): MaybePromise<ControlResult>
 }

@@ -40,6 +40,7 @@ export class CheckedBroker implements Broker {
         this.#onFault(new errors.BrokerAnswer('deliver', fault))
         return 0
       },
+      restarted: (stream) => { node.restarted(stream) },
       control: (message) => node.control(message)
     })
   }

@@ -1,5 +1,4 @@
 import { Value } from '@sinclair/typebox/value'
-import type { TSchema } from '@sinclair/typebox'
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import type { ClientOptions } from 'ws'
@@ -31,7 +30,7 @@ export interface Scene {
   readonly before?: (started: StartedApp, t: Test) => Promise<unknown>
 }
 
-const serverSchemas = new Map<string, TSchema>(ServerMessage.anyOf.map((schema) => [schema.properties.type.const, schema]))
+const serverTypes = new Set<string>(ServerMessage.anyOf.map(({ properties }) => properties.type.const))
 
 export async function play (t: Test, transcript: string, scene: Scene, deeds: Readonly<Record<string, Deed>>): Promise<void> {
   const [first, ...lines] = transcript.split('\n')
@@ -86,8 +85,7 @@ async function step (t: Test, line: string, stage: Stage, deeds: Readonly<Record
 /** Checks that a message matches a line of a transcript, in which `…` stands for any text, and its schema. */
 export function meets (t: Test, actual: Message, expected: Message, line: string): void {
   t.strictSame(actual, filled(expected, actual), line)
-  const schema = serverSchemas.get(actual.type)
-  if (schema !== undefined) t.ok(Value.Check(schema, actual), `its schema allows ${actual.type}`)
+  if (serverTypes.has(actual.type)) t.ok(Value.Check(ServerMessage, actual), `its schema allows ${actual.type}`)
 }
 
 function filled (expected: unknown, actual: unknown): unknown {

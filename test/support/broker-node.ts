@@ -11,12 +11,18 @@ export class FakeNode implements BrokerNode {
   result: ControlResult = true
   readonly deliveries: Delivery[] = []
   readonly controls: ControlMessage[] = []
+  readonly restarts: Stream[] = []
   #wake: Array<() => void> = []
 
   deliver (stream: Stream, publication: Publication): number {
     this.deliveries.push({ stream, publication })
     this.#stir()
     return this.subscribers
+  }
+
+  restarted (stream: Stream): void {
+    this.restarts.push(stream)
+    this.#stir()
   }
 
   /** A `cancel` returns a promise, as the contract allows. */

@@ -39,7 +39,11 @@ export class Room<B extends Broker = MemoryBroker> {
     // Without a broker of the test's own, B is its default.
     this.broker = options.broker ?? memoryBroker(this.clock) as unknown as B
     this.hub = new Hub({ broker: this.broker, clock: this.clock, deflate: options.deflate })
-    void this.broker.open({ deliver: (stream, publication) => this.hub.deliver(stream, publication), control: () => false })
+    void this.broker.open({
+      deliver: (stream, publication) => this.hub.deliver(stream, publication),
+      restarted: (stream) => { void this.restart(stream) },
+      control: () => false
+    })
     this.pool = new OutboxPool({
       maxOutboxBytes: options.maxOutboxBytes ?? 1024 * 1024,
       maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,
@@ -64,6 +68,11 @@ export class Room<B extends Broker = MemoryBroker> {
     return this.hub.join(subscriber, names.map((name) => ({ stream: streamOf(name) })), (joined) => {
       return `hello ${[...joined].map(([stream, { seq }]) => `${stream.slice('session:'.length)}:${seq}`).join(' ')}`
     })
+  }
+
+  /** Joins a stream again for all guests, greeted with its name and position: `again a:0`. */
+  restart (stream: Stream): MaybePromise<void> {
+    return this.hub.restart(stream, ({ seq, recovered, reason }) => `again ${stream.slice('session:'.length)}:${seq} ${recovered} ${reason}`)
   }
 
   leave ({ subscriber }: Guest, name: string): void {

@@ -75,7 +75,7 @@ t.test('any input gets one valid reply, and the connection\'s state matches the 
       const [answer] = answers
       if (answers.length !== 1 || !Value.Check(ServerMessage, answer)) return false
       if (answer.type === 'error' && answer.request !== requestIn(bytes, odds === 0, answer.code)) return false
-      if (answer.type === 'subscribed') seen.add(answer.sessionId)
+      if (answer.type === 'subscribed') seen.add(answer.sessionId!)
       conclude(followed, answer)
       if (!isTrue(followed, server, peer, seen) || peer.connection.subscriptions.size !== followed.size) return false
     }

@@ -7,13 +7,13 @@ import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 // While the first text may be the beginning of a wire format, it is held back. A stream that ends early must not lose it.
 
 /** The ways in which a stream ends early, after its chunks were read. */
-const endings: Record<string, (reporter: FakeReporter, reader: AsyncIterator<unknown>) => unknown> = {
-  'it fails': (_reporter, reader) => reader.next().catch(() => undefined),
-  'it is cancelled': (reporter) => { reporter.cancel() },
-  'its reader leaves': (_reporter, reader) => reader.return?.()
+const endings = {
+  'it fails': (_reporter: FakeReporter, reader: AsyncIterator<unknown>) => reader.next().catch(() => undefined),
+  'it is cancelled': (reporter: FakeReporter) => { reporter.cancel() },
+  'its reader leaves': (_reporter: FakeReporter, reader: AsyncIterator<unknown>) => reader.return?.()
 }
 
-async function textOf (chunks: ReadonlyArray<string | Uint8Array>, end: typeof endings[string]): Promise<FakeReporter> {
+async function textOf (chunks: ReadonlyArray<string | Uint8Array>, end: (reporter: FakeReporter, reader: AsyncIterator<unknown>) => unknown): Promise<FakeReporter> {
   const reporter = fakeReporter()
   const source = async function* (): AsyncGenerator<string | Uint8Array> {
     yield* chunks
@@ -21,7 +21,7 @@ async function textOf (chunks: ReadonlyArray<string | Uint8Array>, end: typeof e
   }
   const reader = track(reporter, {}, source(), { text: true }, new SharedTimers(new FakeClock()))
   for (const chunk of chunks) t.same((await reader.next()).value, chunk)
-  await end!(reporter, reader)
+  await end(reporter, reader)
   return reporter
 }
 

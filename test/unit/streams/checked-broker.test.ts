@@ -109,6 +109,7 @@ t.test('a valid result is passed on unchanged', async (t) => {
 t.test('errors that reach no caller are reported: a leave that throws, and an invalid publication', async (t) => {
   const faults: unknown[] = []
   const delivered: unknown[] = []
+  const restarts: string[] = []
   let node: BrokerNode | undefined
   const inner = {
     open: (given: BrokerNode) => { node = given },
@@ -120,8 +121,11 @@ t.test('errors that reach no caller are reported: a leave that throws, and an in
       delivered.push(args)
       return 3
     },
+    restarted: (stream) => { restarts.push(stream) },
     control: () => true
   })
+  node!.restarted('session:s')
+  t.same(restarts, ['session:s'])
   t.equal(node!.deliver('all', publication), 3)
   t.same(delivered, [['all', publication]])
   t.equal(node!.deliver('all', { body: 7 } as never), 0)
