@@ -7,6 +7,7 @@ import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/mess
 import type { Cancellations } from '../connections/cancellations.js'
 import type { Counters } from '../connections/counters.js'
 import type { Logger } from '../util/logger.js'
+import { progressBody } from '../protocol/json.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import { checkId, readCount, readError, readOption, readProgress } from './report-values.js'
 import { stubOf } from './stub.js'
@@ -213,12 +214,9 @@ export class Notifier {
       }
       case 'ai_progress': {
         const { delta, chunksReceived, progress } = readProgress(report.progress)
-        const head = `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${serialize(progress)}`
-        return [`${head},"timestamp":"${timestamp}"}`, {
+        return [progressBody(sessionId, timestamp, serialize(progress)), {
           durable: false,
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
-          // Position of the closing brace, after the last field of `progress`.
-          textAt: head.length - 1,
           delta,
           stub: () => stubOf({ type, sessionId, timestamp }, 'progress', progress)
         }]

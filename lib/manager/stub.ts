@@ -1,4 +1,5 @@
 import type { Stub } from '../streams/broker.js'
+import { shortBody, type ReportHead, type ReportPart } from '../protocol/json.js'
 
 /** A high surrogate at the end of a string, left over when a cut splits the pair. */
 const HALF_AT_END = /[\ud800-\udbff]$/
@@ -7,11 +8,8 @@ const HALF_AT_END = /[\ud800-\udbff]$/
 const MAX_STRING_UNITS = 256
 const MAX_FIELDS_UNITS = 2_048
 
-/** Name of the field that holds a report's object. */
-type Part = 'task' | 'progress' | 'result' | 'error'
-
-/** Fields that are written first, so that they fit in any case. */
-const FIRST: Record<Part, readonly string[]> = {
+/** Fields that are chosen first, so that they fit in any case. */
+const FIRST: Record<ReportPart, readonly string[]> = {
   task: ['mode', 'targetFile', 'prompt'],
   progress: ['chunksReceived', 'contentLength'],
   result: ['mode', 'contentLength', 'chunks', 'targetFile'],
@@ -19,29 +17,29 @@ const FIRST: Record<Part, readonly string[]> = {
 }
 
 /**
- * Returns the short form of a report on a job, for a report that is too large to keep: its small fields and
- * `"truncated": true`. Numbers, booleans, null, dates and short strings are small. Longer strings are left out. An error's
- * `message` and `type` are shortened instead, because every error has them. Never throws.
+ * Returns the body of a report's short form, for a report that is too large to keep: its small fields and `"truncated": true`.
+ * Numbers, booleans, null, dates and short strings are small. Longer strings are left out. An error's `message` and `type` are
+ * shortened instead, because every error has them. Never throws.
  */
-export function stubOf (report: { type: string, sessionId: string, timestamp: string }, part: Part, value: object): Stub {
-  const { type, sessionId, timestamp } = report
-  const head = `{"type":${JSON.stringify(type)},"sessionId":${JSON.stringify(sessionId)},"${part}":{${smallFields(part, value)}`
-  return {
-    body: `${head}},"timestamp":${JSON.stringify(timestamp)},"truncated":true}`,
-    ...(part === 'progress' && { textAt: head.length })
-  }
+export function stubOf (head: ReportHead, part: ReportPart, value: object): Stub {
+  return { body: shortBody(head, part, smallFields(part, value)) }
 }
 
-function smallFields (part: Part, value: object): string {
-  const fields: string[] = []
+type Small = string | number | boolean | null
+
+function smallFields (part: ReportPart, value: object): object {
+  const fields: Array<[name: string, value: Small]> = []
   let room = MAX_FIELDS_UNITS
   for (const name of new Set([...FIRST[part], ...namesOf(value)])) {
-    const text = serializeField(name, value, part === 'error' && FIRST.error.includes(name))
-    if (text === undefined || text.length > room) continue
-    room -= text.length
-    fields.push(text)
+    const field = smallField(name, value, part === 'error' && FIRST.error.includes(name))
+    if (field === undefined) continue
+    const { length } = JSON.stringify({ [name]: field })
+    if (length > room) continue
+    room -= length
+    fields.push([name, field])
   }
-  return fields.join(',')
+  // Unlike an assignment, this makes a field of the name `__proto__` too.
+  return Object.fromEntries(fields)
 }
 
 /** Returns the own enumerable names, as JSON.stringify does. Returns none if a proxy throws. */
@@ -53,19 +51,20 @@ function namesOf (value: object): string[] {
   }
 }
 
-/** Returns a field as JSON if it is small. Returns undefined if the app's getter, or an invalid date, throws. */
-function serializeField (name: string, value: object, isCut: boolean): string | undefined {
+/** Returns a field if it is small, a date as its string. Returns undefined if the app's getter, or an invalid date, throws. */
+function smallField (name: string, value: object, isCut: boolean): Small | undefined {
   try {
     if (!Object.hasOwn(value, name) || name.length > MAX_STRING_UNITS) return undefined
     const field: unknown = value[name as keyof typeof value]
-    const text = typeof field === 'string' && isCut ? field.slice(0, MAX_STRING_UNITS).replace(HALF_AT_END, '') : field
-    return isSmall(text) ? `${JSON.stringify(name)}:${JSON.stringify(text)}` : undefined
+    const json: unknown = field instanceof Date ? field.toJSON() : field
+    const short: unknown = typeof json === 'string' && isCut ? json.slice(0, MAX_STRING_UNITS).replace(HALF_AT_END, '') : json
+    return isSmall(short) ? short : undefined
   } catch {
     return undefined
   }
 }
 
-function isSmall (value: unknown): boolean {
+function isSmall (value: unknown): value is Small {
   if (typeof value === 'string') return value.length <= MAX_STRING_UNITS
-  return typeof value === 'number' || typeof value === 'boolean' || value === null || value instanceof Date
+  return typeof value === 'number' || typeof value === 'boolean' || value === null
 }

@@ -11,7 +11,6 @@ export class KeptPublication implements Publication {
   readonly seq: number | undefined
   readonly jobId: string | undefined
   readonly supersedes: boolean | undefined
-  readonly textAt: number | undefined
   readonly text: TextSpan | undefined
   /** Replaces the publication when there is no room for all of it. Made in advance, because the message object is not kept. */
   readonly stub: KeptPublication | undefined
@@ -20,14 +19,13 @@ export class KeptPublication implements Publication {
   readonly bytes: number
 
   constructor (message: Message, revision: number, seq: number | undefined, bytes: number, stub?: KeptPublication) {
-    const { body, durable, jobId, supersedes, textAt, text } = message
+    const { body, durable, jobId, supersedes, text } = message
     this.body = body
     this.durable = durable
     this.revision = revision
     this.seq = seq
     this.jobId = jobId
     this.supersedes = supersedes
-    this.textAt = textAt
     this.text = text
     this.stub = stub
     this.bytes = stub === undefined ? bytes : bytes + stub.bytes

@@ -4,7 +4,6 @@ import type { KeptPublication } from './kept-publication.js'
 export interface Progress {
   readonly body: string
   readonly revision: number
-  readonly textAt?: number | undefined
   readonly stub?: KeptPublication | undefined
 }
 
@@ -25,7 +24,6 @@ const EMPTY = Buffer.alloc(0)
  */
 export class LatestProgress implements Progress {
   revision = 0
-  textAt: number | undefined
   stub: KeptPublication | undefined
   #buffer = EMPTY
   #length = 0
@@ -34,7 +32,7 @@ export class LatestProgress implements Progress {
     this.write(progress)
   }
 
-  write ({ body, revision, textAt, stub }: Progress): void {
+  write ({ body, revision, stub }: Progress): void {
     const length = Buffer.byteLength(body)
     const capacity = this.#buffer.length
     const fits = length <= capacity && capacity <= (length + STEP_BYTES) * SHRINK_ABOVE
@@ -43,7 +41,6 @@ export class LatestProgress implements Progress {
     this.#buffer = buffer
     this.#length = length
     this.revision = revision
-    this.textAt = textAt
     this.stub = stub
   }
 

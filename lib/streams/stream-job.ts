@@ -81,8 +81,8 @@ export class StreamJob extends Job {
   get wholeProgress (): Publication | undefined {
     const { id: jobId, progress, text: source } = this
     if (progress === undefined) return undefined
-    const { body, revision, textAt } = progress
-    return { body, durable: false, revision, jobId, textAt, text: source && { source, from: 0, to: source.end } }
+    const { body, revision } = progress
+    return { body, durable: false, revision, jobId, text: source && { source, from: 0, to: source.end } }
   }
 
   /** The newest progress with all of the kept text, if there is any. */

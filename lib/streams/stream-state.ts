@@ -96,7 +96,7 @@ export class StreamState {
   }
 
   #accept (body: string, options: PublishOptions): Accepted {
-    const { durable, job: transition, textAt, delta, stub } = options
+    const { durable, job: transition, delta, stub } = options
     if (transition === undefined) return { publications: [this.#addMessage(body, durable)] }
     this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#handleForgotten(job) })
     const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
@@ -108,7 +108,7 @@ export class StreamState {
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#createPublication({ body, durable: false, jobId, textAt, text: this.#appendText(job, delta) }, stub)
+      const latest = this.#createPublication({ body, durable: false, jobId, text: this.#appendText(job, delta) }, stub)
       const kept = this.#keepable(latest)
       if (kept !== undefined) job.keepProgress(kept)
       this.#updateBytes(job)
@@ -293,19 +293,18 @@ export class StreamState {
     text.append('', true)
     if (text.end === publishedEnd) return undefined
     job.publishedEnd = text.end
-    const { body, textAt } = progress
-    return this.#createPublication({ body, durable: false, jobId, textAt, text: { source: text, from: publishedEnd, to: text.end } })
+    return this.#createPublication({ body: progress.body, durable: false, jobId, text: { source: text, from: publishedEnd, to: text.end } })
   }
 
   /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
-  #keepLateText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
+  #keepLateText (job: StreamJob, body: string, { delta, stub }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
       // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision
-      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
+      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id }, revision, undefined, stub))
     }
     this.#updateBytes(job)
   }

@@ -22,9 +22,9 @@ function withStub (event: Transition['event'], jobId: string, name = `stub of ${
   let asked = 0
   const stub = (): Stub => {
     asked++
-    return { body: `{"name":"${name}"}`, ...(event === 'progress' && { textAt: 1 }) }
+    return { body: `{"name":"${name}"}` }
   }
-  return { ...report(event, { jobId }), ...(event === 'progress' && { textAt: 1 }), stub, asked: () => asked }
+  return { ...report(event, { jobId }), stub, asked: () => asked }
 }
 
 function namesOf (joined: Joined): string[] {
