@@ -54,7 +54,7 @@ export class Framing {
   /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
   #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
     const { durable, text, revision, jobId } = publication
-    if (durable && mark === 'missed') return this.#missedFrame(stream, publication)
+    if (durable && mark === 'missed') return this.#recoveryFrame(stream, publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
     const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
       addition: additionOf(stream, publication, mark), deflate: this.#deflate
@@ -75,12 +75,12 @@ export class Framing {
   }
 
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
-  #missedFrame (stream: Stream, publication: Publication): Frame {
-    if (!(publication.made instanceof Frame)) {
+  #recoveryFrame (stream: Stream, publication: Publication): Frame {
+    if (!(publication.recoveryFrame instanceof Frame)) {
       const addition = additionOf(stream, publication, 'missed')
-      publication.made = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
+      publication.recoveryFrame = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
     }
-    return publication.made as Frame
+    return publication.recoveryFrame as Frame
   }
 }
 

@@ -98,7 +98,7 @@ export interface Publication {
    * The frame for subscribers that missed this publication. The delivery layer builds it once and stores it here. The broker
    * never reads it.
    */
-  made?: unknown
+  recoveryFrame?: unknown
 }
 
 /** A range of a job's text, in UTF-16 units. */

@@ -1,7 +1,7 @@
 import type { Publication, Stub, TextSpan } from './broker.js'
 
 /** The fields of a publication that do not depend on its place in the stream. */
-export type Message = Omit<Publication, 'revision' | 'seq' | 'made'>
+export type Message = Omit<Publication, 'revision' | 'seq' | 'recoveryFrame'>
 
 /** A publication that can be kept. It is a class so that the very many instances share one hidden class in V8. */
 export class KeptPublication implements Publication {
@@ -14,7 +14,7 @@ export class KeptPublication implements Publication {
   readonly text: TextSpan | undefined
   /** Replaces the publication when there is no room for all of it. Made in advance, because the message object is not kept. */
   readonly stub: KeptPublication | undefined
-  made: unknown = undefined
+  recoveryFrame: unknown = undefined
   /** Upper estimate of the memory that it takes while it is kept, including its stub. Computed once. */
   readonly bytes: number
 

@@ -61,14 +61,14 @@ t.test('a missed message is framed once for all reconnecting clients', (t) => {
   comeBack(room, subscriber, [{ stream: streamOf('a') }])
   room.publish('a', note('one'), durable)
   room.clock.tick()
-  const made = new Set<unknown>()
+  const frames = new Set<unknown>()
   for (const guest of [room.enter(), room.enter()]) {
     comeBack(room, guest, [{ stream: streamOf('a'), since }])
     room.clock.tick()
     t.strictSame(sent(guest), ['session:a 1, 1 recovered', 'one 1'])
-    made.add(room.broker.join(streamOf('a'), since).replay[0]?.made)
+    frames.add(room.broker.join(streamOf('a'), since).replay[0]?.recoveryFrame)
   }
-  t.strictSame([...made].map((frame) => frame instanceof Frame), [true])
+  t.strictSame([...frames].map((frame) => frame instanceof Frame), [true])
   t.end()
 })
 
