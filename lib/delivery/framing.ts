@@ -34,7 +34,7 @@ export class Framing {
     const { body, durable, text, jobId } = publication
     const addition = additionOf(stream, publication)
     if (durable) return new Frame(body, { addition, deflate: this.#deflate })
-    return new Frame(text === undefined ? body : withText(publication, text, text.from), {
+    return new Frame(text === undefined ? body : withText(body, text, text.from), {
       addition,
       deflate: this.#deflate,
       // Both names may contain any character, so the length marks where the stream's name ends.
@@ -53,25 +53,25 @@ export class Framing {
 
   /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
   #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
-    const { durable, text, revision, jobId } = publication
+    const { body, durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#recoveryFrame(stream, publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
-    const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
+    const make = (body: string, span?: TextSpan): Frame => new Frame(span === undefined ? body : withText(body, span, from), {
       addition: additionOf(stream, publication, mark), deflate: this.#deflate
     })
-    if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(publication))
-    if (text === undefined) return make(publication)
+    if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(body))
+    if (text === undefined) return make(body)
     // A piece before the last one does not change while the text grows, so any revision will do.
     const name = JSON.stringify([stream, jobId, from, to ?? text.to])
     return this.#shared.frame(mark, name, text.source, to === undefined ? revision : undefined, () => {
-      if (to === undefined) return make(publication, text)
-      return make(publication.body.length > MAX_REPEATED_BODY ? this.#textOnly(stream, publication) : publication, { ...text, to })
+      if (to === undefined) return make(body, text)
+      return make(body.length > MAX_REPEATED_BODY ? this.#emptyProgress(stream) : body, { ...text, to })
     })
   }
 
-  /** Returns the progress without any field but its text. */
-  #textOnly (stream: Stream, publication: Publication): Publication {
-    return { ...publication, body: progressBody(stream.slice(stream.indexOf(':') + 1), this.#timestamp(), '{}') }
+  /** Returns the body of a progress without fields, for a piece of text. */
+  #emptyProgress (stream: Stream): string {
+    return progressBody(stream.slice(stream.indexOf(':') + 1), this.#timestamp(), '{}')
   }
 
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
@@ -90,6 +90,6 @@ function additionOf (stream: Stream, publication: Publication, mark: Mark = 'liv
 }
 
 /** Returns the body of a progress with its text from an offset on. */
-function withText ({ body }: Publication, { source, to }: TextSpan, from: number): string {
+function withText (body: string, { source, to }: TextSpan, from: number): string {
   return from >= to ? body : insertText(body, source.slice(from, to))
 }
