@@ -99,7 +99,7 @@ t.test('a valid result is passed on unchanged', async (t) => {
   const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
   t.equal(broker.bytes, 7)
   t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
-  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
   t.same(new CheckedBroker({ evicted } as unknown as Broker, () => undefined).evicted, evicted)
   t.same(new CheckedBroker({} as Broker, () => undefined).evicted, { ...evicted, messages: 0 })
   t.equal(broker.close(), undefined)

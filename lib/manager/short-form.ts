@@ -1,10 +1,9 @@
-import type { Stub } from '../streams/broker.js'
 import { shortBody, type ReportHead, type ReportPart } from '../protocol/json.js'
 
 /** A high surrogate at the end of a string, left over when a cut splits the pair. */
 const HALF_AT_END = /[\ud800-\udbff]$/
 
-/** Maximum lengths in a stub, in UTF-16 units: of one string, and of the JSON of all fields. */
+/** Maximum lengths in a short form, in UTF-16 units: of one string, and of the JSON of all fields. */
 const MAX_STRING_UNITS = 256
 const MAX_FIELDS_UNITS = 2_048
 
@@ -17,12 +16,12 @@ const FIRST: Record<ReportPart, readonly string[]> = {
 }
 
 /**
- * Returns the body of a report's short form, for a report that is too large to keep: its small fields and `"truncated": true`.
+ * Returns the short form of a report, for a report that is too large to keep: its small fields and `"truncated": true`.
  * Numbers, booleans, null, dates and short strings are small. Longer strings are left out. An error's `message` and `type` are
  * shortened instead, because every error has them. Never throws.
  */
-export function stubOf (head: ReportHead, part: ReportPart, value: object): Stub {
-  return { body: shortBody(head, part, smallFields(part, value)) }
+export function shortFormOf (head: ReportHead, part: ReportPart, value: object): string {
+  return shortBody(head, part, smallFields(part, value))
 }
 
 type Small = string | number | boolean | null
