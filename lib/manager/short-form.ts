@@ -1,4 +1,4 @@
-import { shortBody, type ReportHead, type ReportPart } from '../protocol/json.js'
+import { jsonField, shortBody, type ReportHead, type ReportPart } from '../protocol/json.js'
 
 /** A high surrogate at the end of a string, left over when a cut splits the pair. */
 const HALF_AT_END = /[\ud800-\udbff]$/
@@ -7,7 +7,7 @@ const HALF_AT_END = /[\ud800-\udbff]$/
 const MAX_STRING_UNITS = 256
 const MAX_FIELDS_UNITS = 2_048
 
-/** Fields that are chosen first, so that they fit in any case. */
+/** Fields that are written first, so that they fit in any case. */
 const FIRST: Record<ReportPart, readonly string[]> = {
   task: ['mode', 'targetFile', 'prompt'],
   progress: ['chunksReceived', 'contentLength'],
@@ -24,21 +24,16 @@ export function shortFormOf (head: ReportHead, part: ReportPart, value: object):
   return shortBody(head, part, smallFields(part, value))
 }
 
-type Small = string | number | boolean | null
-
-function smallFields (part: ReportPart, value: object): object {
-  const fields: Array<[name: string, value: Small]> = []
+function smallFields (part: ReportPart, value: object): string[] {
+  const fields: string[] = []
   let room = MAX_FIELDS_UNITS
   for (const name of new Set([...FIRST[part], ...namesOf(value)])) {
     const field = smallField(name, value, part === 'error' && FIRST.error.includes(name))
-    if (field === undefined) continue
-    const { length } = JSON.stringify({ [name]: field })
-    if (length > room) continue
-    room -= length
-    fields.push([name, field])
+    if (field === undefined || field.length > room) continue
+    room -= field.length
+    fields.push(field)
   }
-  // Unlike an assignment, this makes a field of the name `__proto__` too.
-  return Object.fromEntries(fields)
+  return fields
 }
 
 /** Returns the own enumerable names, as JSON.stringify does. Returns none if a proxy throws. */
@@ -50,20 +45,19 @@ function namesOf (value: object): string[] {
   }
 }
 
-/** Returns a field if it is small, a date as its string. Returns undefined if the app's getter, or an invalid date, throws. */
-function smallField (name: string, value: object, isCut: boolean): Small | undefined {
+/** Returns the JSON of a field if it is small. Returns undefined if the app's getter, or an invalid date, throws. */
+function smallField (name: string, value: object, isCut: boolean): string | undefined {
   try {
     if (!Object.hasOwn(value, name) || name.length > MAX_STRING_UNITS) return undefined
     const field: unknown = value[name as keyof typeof value]
-    const json: unknown = field instanceof Date ? field.toJSON() : field
-    const short: unknown = typeof json === 'string' && isCut ? json.slice(0, MAX_STRING_UNITS).replace(HALF_AT_END, '') : json
-    return isSmall(short) ? short : undefined
+    const short: unknown = typeof field === 'string' && isCut ? field.slice(0, MAX_STRING_UNITS).replace(HALF_AT_END, '') : field
+    return isSmall(short) ? jsonField(name, short) : undefined
   } catch {
     return undefined
   }
 }
 
-function isSmall (value: unknown): value is Small {
+function isSmall (value: unknown): value is string | number | boolean | Date | null {
   if (typeof value === 'string') return value.length <= MAX_STRING_UNITS
-  return typeof value === 'number' || typeof value === 'boolean' || value === null
+  return typeof value === 'number' || typeof value === 'boolean' || value === null || value instanceof Date
 }

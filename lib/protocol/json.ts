@@ -35,9 +35,14 @@ export function progressBody (sessionId: string, timestamp: string, progress: st
   return `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"timestamp":"${timestamp}","progress":${progress}}`
 }
 
-/** Returns the body of a report's short form. The report's object comes last, as in every progress. */
-export function shortBody ({ type, sessionId, timestamp }: ReportHead, part: ReportPart, fields: object): string {
-  return JSON.stringify({ type, sessionId, timestamp, truncated: true, [part]: fields })
+/** Returns the body of a report's short form. Its object comes last, as in every progress. `fields` are from `jsonField`. */
+export function shortBody ({ type, sessionId, timestamp }: ReportHead, part: ReportPart, fields: readonly string[]): string {
+  return `{"type":"${type}","sessionId":${JSON.stringify(sessionId)},"timestamp":"${timestamp}","truncated":true,"${part}":{${fields.join(',')}}}`
+}
+
+/** Returns a field of an object. JSON must be able to represent its value. */
+export function jsonField (name: string, value: string | number | boolean | Date | null): string {
+  return `${JSON.stringify(name)}:${JSON.stringify(value)}`
 }
 
 /** Returns the body of a batch. Each of its messages is JSON. */
