@@ -27,7 +27,7 @@ export type { MaybePromise } from './util/maybe-promise.js'
 export type { AppMessage } from './connections/app-message.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './manager/stats.js'
 export type {
-  Broker, BrokerNode, ControlMessage, ControlResult, Evicted, Joined, Position, Publication, Published, PublishOptions, RecoveryFailure, Stream, Stub, TextSpan
+  Broker, BrokerNode, ControlMessage, ControlResult, Evicted, Joined, Position, Publication, Published, PublishOptions, RecoveryFailure, Stream, TextSpan
 } from './streams/broker.js'
 export type { AIFinishReason } from './protocol/codes.js'
 export type { AIErrorInfo, AIProgress, AIResult, AITask, AIUsage } from './protocol/messages.js'

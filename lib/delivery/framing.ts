@@ -1,3 +1,4 @@
+import { addedFields, insertText, progressBody } from '../protocol/json.js'
 import type { Publication, Stream, TextSpan } from '../streams/broker.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
@@ -31,9 +32,9 @@ export class Framing {
   /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
     const { body, durable, text, jobId } = publication
-    const addition = addedFields(stream, publication)
+    const addition = additionOf(stream, publication)
     if (durable) return new Frame(body, { addition, deflate: this.#deflate })
-    return new Frame(text === undefined ? body : withText(publication, text, text.from), {
+    return new Frame(text === undefined ? body : withText(body, text, text.from), {
       addition,
       deflate: this.#deflate,
       // Both names may contain any character, so the length marks where the stream's name ends.
@@ -52,51 +53,43 @@ export class Framing {
 
   /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
   #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
-    const { durable, text, revision, jobId } = publication
-    if (durable && mark === 'missed') return this.#missedFrame(stream, publication)
+    const { body, durable, text, revision, jobId } = publication
+    if (durable && mark === 'missed') return this.#recoveryFrame(stream, publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
-    const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
-      addition: addedFields(stream, publication, mark), deflate: this.#deflate
+    const make = (body: string, span?: TextSpan): Frame => new Frame(span === undefined ? body : withText(body, span, from), {
+      addition: additionOf(stream, publication, mark), deflate: this.#deflate
     })
-    if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(publication))
-    if (text === undefined) return make(publication)
+    if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(body))
+    if (text === undefined) return make(body)
     // A piece before the last one does not change while the text grows, so any revision will do.
     const name = JSON.stringify([stream, jobId, from, to ?? text.to])
     return this.#shared.frame(mark, name, text.source, to === undefined ? revision : undefined, () => {
-      if (to === undefined) return make(publication, text)
-      return make(publication.body.length > MAX_REPEATED_BODY ? this.#shortened(stream, publication) : publication, { ...text, to })
+      if (to === undefined) return make(body, text)
+      return make(body.length > MAX_REPEATED_BODY ? this.#emptyProgress(stream) : body, { ...text, to })
     })
   }
 
-  /** Returns the progress with nothing but its text. */
-  #shortened (stream: Stream, publication: Publication): Publication {
-    const head = `{"type":"ai_progress","sessionId":${JSON.stringify(stream.slice(stream.indexOf(':') + 1))},"progress":{`
-    return { ...publication, body: `${head}},"timestamp":"${this.#timestamp()}"}`, textAt: head.length }
+  /** Returns the body of a progress without fields, for a piece of text. */
+  #emptyProgress (stream: Stream): string {
+    return progressBody(stream.slice(stream.indexOf(':') + 1), this.#timestamp(), '{}')
   }
 
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
-  #missedFrame (stream: Stream, publication: Publication): Frame {
-    if (!(publication.made instanceof Frame)) {
-      const addition = addedFields(stream, publication, 'missed')
-      publication.made = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
+  #recoveryFrame (stream: Stream, publication: Publication): Frame {
+    if (!(publication.recoveryFrame instanceof Frame)) {
+      const addition = additionOf(stream, publication, 'missed')
+      publication.recoveryFrame = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
     }
-    return publication.made as Frame
+    return publication.recoveryFrame as Frame
   }
 }
 
-/** Returns the fields to append to a publication's body: those that the broker decided, and `replayed`. */
-function addedFields (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
-  if (seq === undefined && jobId === undefined && mark === 'live') return undefined
-  const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
-  const number = seq === undefined ? '' : `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
-  return `${job}${number}${mark === 'live' ? '' : `,"replayed":"${mark}"`}}`
+/** Returns the fields to add to a publication's body: those that the broker decided, and `replayed`. */
+function additionOf (stream: Stream, publication: Publication, mark: Mark = 'live'): string | undefined {
+  return addedFields(publication, stream.startsWith('user:'), mark === 'live' ? undefined : mark)
 }
 
 /** Returns the body of a progress with its text from an offset on. */
-function withText ({ body, textAt }: Publication, { source, to }: TextSpan, from: number): string {
-  if (textAt === undefined || from >= to) return body
-  const { text, offset, truncated } = source.slice(from, to)
-  const comma = body[textAt - 1] === '{' ? '' : ','
-  const piece = `${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}`
-  return body.slice(0, textAt) + piece + body.slice(textAt)
+function withText (body: string, { source, to }: TextSpan, from: number): string {
+  return from >= to ? body : insertText(body, source.slice(from, to))
 }

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto'
 import { FRAGMENT_BYTES, joinBytes, Frame, type FrameSource } from './frame.js'
 import type { Backlogged, OutboxPool } from './outbox-pool.js'
+import { Pings } from './pings.js'
 import type { Transport } from './transport.js'
 
 /**
@@ -8,18 +8,6 @@ import type { Transport } from './transport.js'
  * live client took half a minute.
  */
 export const WRITE_AHEAD_BYTES = FRAGMENT_BYTES
-
-/**
- * While the client is behind, a ping follows the write that brings the bytes since the last ping to this number. The kernel
- * may buffer megabytes, which a slow client needs minutes to read. Its pongs show that it is alive and still reading.
- */
-const PING_EVERY_BYTES = FRAGMENT_BYTES / 2
-/** The same for a client that keeps up. Its data may still be in the kernel's buffer, but fewer pings are enough. */
-const PING_ALWAYS_BYTES = 4 * FRAGMENT_BYTES
-/** Maximum number of pings in flight that are remembered: the latest ones. */
-const MAX_PROBES = 64
-const PROBE_BYTES = 8
-const NO_PROBES: readonly string[] = []
 
 const OPEN = 1
 
@@ -76,18 +64,15 @@ export class Outbox implements Backlogged {
   /** Called when the client is a slow consumer. By then the outbox is closed and its memory is free. */
   readonly #onSlowConsumer: () => void
   readonly #pool: OutboxPool
+  readonly #pings: Pings
   #backlog: Backlog | undefined
   #finished: (() => void) | undefined
   #closed = false
-  #unpinged = 0
-  /** Payloads of the outbox's own pings that are in flight. */
-  #probes = NO_PROBES
-  /** Number of pings in flight. */
-  #unanswered = 0
 
   constructor (transport: Transport, pool: OutboxPool, onSlowConsumer: () => void) {
     this.transport = transport
     this.#pool = pool
+    this.#pings = new Pings(transport)
     this.#onSlowConsumer = onSlowConsumer
   }
 
@@ -128,24 +113,14 @@ export class Outbox implements Backlogged {
 
   /** Sends a ping, if the transport supports it. */
   ping (payload: Buffer): void {
-    if (this.transport.ping === undefined) return
-    this.#unanswered++
-    this.transport.ping(payload)
+    this.#pings.send(payload)
   }
 
-  /**
-   * Handles a pong. Returns whether it may answer a ping that was sent. The payloads of the outbox's own pings can't be
-   * guessed, so a pong with one of them proves that the client has read everything before that ping.
-   */
+  /** Handles a pong. Returns whether it may answer a ping that was sent. */
   handlePong (payload: Buffer): boolean {
-    if (this.#unanswered === 0) return false
-    this.#unanswered--
-    const answered = this.#probes.indexOf(payload.toString('latin1'))
-    if (answered < 0) return true
-    // A peer may answer only the latest of several pings (RFC 6455, section 5.5.3).
-    this.#probes = this.#probes.slice(answered + 1)
-    if (this.#backlog !== undefined) this.#backlog.lastReadAt = this.#pool.monotonic()
-    return true
+    const pong = this.#pings.handlePong(payload)
+    if (pong === 'read' && this.#backlog !== undefined) this.#backlog.lastReadAt = this.#pool.monotonic()
+    return pong !== 'unsolicited'
   }
 
   /** Writes frames that the caller has already joined. Returns `false` if they can't be sent at once; then call `write`. */
@@ -154,7 +129,7 @@ export class Outbox implements Backlogged {
     if (this.#backlog !== undefined || this.transport.full || bytes.length > WRITE_AHEAD_BYTES) return false
     this.transport.write(bytes, frames)
     this.#pool.sent += frames.length
-    this.#probe(bytes.length, PING_ALWAYS_BYTES)
+    this.#pings.probe(bytes.length, false)
     return true
   }
 
@@ -213,7 +188,7 @@ export class Outbox implements Backlogged {
     }
     this.transport.write(joinBytes(parts), frames)
     this.#pool.sent += frames.length
-    this.#probe(bytes, PING_ALWAYS_BYTES)
+    this.#pings.probe(bytes, false)
     return true
   }
 
@@ -344,17 +319,7 @@ export class Outbox implements Backlogged {
     if (bytes === 0) return
     this.transport.write(joinBytes(parts), frames)
     this.#pool.sent += frames.length
-    this.#probe(bytes, PING_EVERY_BYTES)
-  }
-
-  /** Sends a ping after a write, if enough was written since the last one. */
-  #probe (bytes: number, every: number): void {
-    this.#unpinged += bytes
-    if (this.#unpinged < every || this.transport.ping === undefined) return
-    this.#unpinged = 0
-    const payload = randomBytes(PROBE_BYTES)
-    this.#probes = [...this.#probes.slice(1 - MAX_PROBES), payload.toString('latin1')]
-    this.ping(payload)
+    this.#pings.probe(bytes, true)
   }
 
   /** Counts the frame that is being written as queued, because the socket is full. */

@@ -7,6 +7,7 @@ import { SharedTimers } from '../jobs/shared-timers.js'
 import type { TrackableSource } from '../jobs/track-source.js'
 import { reportable } from '../jobs/ai-error.js'
 import { track, type TrackOptions } from '../jobs/track.js'
+import { batchBody } from '../protocol/json.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { fieldOf } from '../util/safe-error.js'
 import { AIJob } from './ai-job.js'
@@ -220,12 +221,11 @@ export class WebSocketManager {
   createBatcher (sessionId: string, { intervalMs = 100 }: BatcherOptions = {}): Batcher {
     const stream = `session:${checkId('sessionId', sessionId)}` as const
     if (!(intervalMs > 0)) throw new errors.InvalidOption('intervalMs', 'must be a number of milliseconds above 0')
-    const id = JSON.stringify(sessionId)
     const batcher = createBatcher({
       clock: this.#options.clock,
       intervalMs,
       send: (messages) => {
-        const body = `{"type":"batch_update","sessionId":${id},"messages":[${messages.join(',')}],"timestamp":"${this.#notifier.timestamp()}"}`
+        const body = batchBody(sessionId, messages, this.#notifier.timestamp())
         void this.#notifier.publish('batch_update', () => [stream, body, EPHEMERAL])
       },
       onClose: () => { this.#batchers.delete(batcher) }

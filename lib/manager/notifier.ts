@@ -1,4 +1,4 @@
-import type { Broker, Published, PublishOptions, Stream, Stub } from '../streams/broker.js'
+import type { Broker, Published, PublishOptions, Stream } from '../streams/broker.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import type { DropReason } from '../streams/session-jobs.js'
@@ -7,9 +7,10 @@ import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/mess
 import type { Cancellations } from '../connections/cancellations.js'
 import type { Counters } from '../connections/counters.js'
 import type { Logger } from '../util/logger.js'
+import { progressBody } from '../protocol/json.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import { checkId, readCount, readError, readOption, readProgress } from './report-values.js'
-import { stubOf } from './stub.js'
+import { shortFormOf } from './short-form.js'
 import { Watchdog, type WatchedJob } from './watchdog.js'
 
 /** Result of a notification. */
@@ -208,32 +209,29 @@ export class Notifier {
     switch (type) {
       case 'ai_start': {
         const task = checkBody('task', report.task)
-        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'task', task)
-        return [serialize({ type, sessionId, task, timestamp }), { durable: true, job: { event: 'start', jobId }, stub }]
+        const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'task', task)
+        return [serialize({ type, sessionId, task, timestamp }), { durable: true, job: { event: 'start', jobId }, shortForm }]
       }
       case 'ai_progress': {
         const { delta, chunksReceived, progress } = readProgress(report.progress)
-        const head = `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${serialize(progress)}`
-        return [`${head},"timestamp":"${timestamp}"}`, {
+        return [progressBody(sessionId, timestamp, serialize(progress)), {
           durable: false,
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
-          // Position of the closing brace, after the last field of `progress`.
-          textAt: head.length - 1,
           delta,
-          stub: () => stubOf({ type, sessionId, timestamp }, 'progress', progress)
+          shortForm: () => shortFormOf({ type, sessionId, timestamp }, 'progress', progress)
         }]
       }
       case 'ai_complete': {
         const result = checkBody('result', report.result) as AIResult
         const job = { event: 'complete', jobId, chunks: readCount(result, 'chunks') } as const
-        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'result', result)
-        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, stub }]
+        const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'result', result)
+        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, shortForm }]
       }
       case 'ai_error': {
         const job = { event: 'error', jobId, presumed: isPresumed(report) } as const
         const error = readError(report.error)
-        const stub = (): Stub => stubOf({ type, sessionId, timestamp }, 'error', error)
-        return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, stub }]
+        const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'error', error)
+        return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, shortForm }]
       }
     }
   }

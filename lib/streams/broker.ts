@@ -26,8 +26,10 @@ import type { MaybePromise } from '../util/maybe-promise.js'
  *    `SessionJobs` defines the rules.
  * 7. Bounded memory. The broker limits what it keeps in total, for one stream and for one message, so that no stream takes
  *    the memory of the others. If a limit prevents a recovery, `join` returns the `reason`. A job report that is too large
- *    to keep is delivered in full, and its `stub` is kept under the same `seq`, so that late subscribers still learn of it.
+ *    to keep is delivered in full, and its `shortForm` is kept under the same `seq`, so that late subscribers still learn of it.
  *    Any other message that is too large is delivered but not kept. In both cases `publish` returns `kept: false`.
+ * 8. Bodies stay as they are. A broker neither reads nor changes a body. The delivery layer adds the fields that the broker
+ *    decides before the final `}` of a body, and the job's text before the final `}}` of a progress.
  *
  * `publish`, `join` and `control` may return a promise. A broker in the same process should return plain values: a
  * connection then gets its messages in the order of the calls, and no message costs a turn of the event loop.
@@ -57,23 +59,17 @@ export interface PublishOptions {
   readonly durable: boolean
   /** The job transition that the message reports. Absent if it is not about a job. */
   readonly job?: Transition
-  /** Progress only: the index in `body`, right after the last field of `progress`, at which the job's text is inserted. */
-  readonly textAt?: number
-  /** Progress only: the piece of text that it appends to the job's text. */
+  /**
+   * Progress only: the piece of text that it appends to the job's text. The body of a progress does not contain it. Its last
+   * field is the object `progress`, so it ends in `}}`, and the delivery layer inserts text before these two characters.
+   */
   readonly delta?: string | undefined
   /**
-   * Job reports only: returns a short form of the message, of a few KiB at most. It is kept if the whole message can't be.
-   * Must not throw. Called at most once, before `publish` returns.
+   * Job reports only: returns the short form of the message, which is kept if the whole message can't be. It is a body of a
+   * few KiB at most, with some of the fields and `"truncated": true`. That of a progress ends in `}}` too. Must not throw.
+   * Called at most once, before `publish` returns.
    */
-  readonly stub?: (() => Stub) | undefined
-}
-
-/** The short form of a job report. */
-export interface Stub {
-  /** The text of a JSON object that contains `"truncated": true`. */
-  readonly body: string
-  /** Progress only: the index in this body at which the job's text is inserted. */
-  readonly textAt?: number
+  readonly shortForm?: (() => string) | undefined
 }
 
 /** A message with its place in a stream. */
@@ -88,15 +84,16 @@ export interface Publication {
   readonly jobId?: string | undefined
   /** Whether this is the real end of a job whose end was presumed before. */
   readonly supersedes?: boolean | undefined
-  /** Progress only: the index in `body` at which the text is inserted. */
-  readonly textAt?: number | undefined
-  /** Progress only: the part of the job's text that this publication adds. Its `source` returns other parts. */
+  /**
+   * Progress only: the part of the job's text that this publication adds. Its `source` returns other parts. Before the
+   * publication is sent, the text is inserted before the last two characters of `body`.
+   */
   readonly text?: TextSpan | undefined
   /**
    * The frame for subscribers that missed this publication. The delivery layer builds it once and stores it here. The broker
    * never reads it.
    */
-  made?: unknown
+  recoveryFrame?: unknown
 }
 
 /** A range of a job's text, in UTF-16 units. */
@@ -113,7 +110,7 @@ export interface Published extends Position {
   readonly jobId?: string
   /** Why the job rules refused the message. A refused message is neither numbered nor delivered. */
   readonly dropped?: DropReason
-  /** Present if there was no room to keep a durable message, or only room for its stub. */
+  /** Present if there was no room to keep a durable message, or only room for its short form. */
   readonly kept?: false
 }
 
@@ -127,8 +124,8 @@ export interface Evicted {
   texts: number
   /** Ends of jobs. A late subscriber does not see them. */
   ends: number
-  /** Starts, progress and ends that were reduced to their stubs. */
-  stubs: number
+  /** Starts, progress and ends that were reduced to their short forms. */
+  shortened: number
   /** Streams that were forgotten. A client that reconnects gets the recovery failure `restarted`. */
   streams: number
 }

@@ -112,7 +112,9 @@ function publicationFault (value: unknown): string | undefined {
   if (!Number.isFinite(revision)) return 'a publication\'s revision is not a number'
   if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is not an integer from 0 on'
   if (!isOptionalString(jobId)) return 'a publication\'s jobId is not a string'
-  return text === undefined || isTextSpan(text) ? undefined : 'a publication\'s text is not a TextSpan'
+  if (text === undefined) return undefined
+  if (!isTextSpan(text)) return 'a publication\'s text is not a TextSpan'
+  return body.endsWith('}}') ? undefined : 'a publication\'s body does not end with an object, into which its text could be inserted'
 }
 
 function isTextSpan (value: unknown): boolean {

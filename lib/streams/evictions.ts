@@ -9,7 +9,7 @@ export interface EvictionLog {
 /** Minimum time between two log lines, in milliseconds. Each line holds the counts since the previous one. */
 const LOG_INTERVAL_MS = 10_000
 
-export const noEvictions: Evicted = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+export const noEvictions: Evicted = { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
 
 /** Counts and logs what is evicted. */
 export class Evictions {

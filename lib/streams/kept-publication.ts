@@ -1,7 +1,7 @@
-import type { Publication, Stub, TextSpan } from './broker.js'
+import type { Publication, TextSpan } from './broker.js'
 
 /** The fields of a publication that do not depend on its place in the stream. */
-export type Message = Omit<Publication, 'revision' | 'seq' | 'made'>
+export type Message = Omit<Publication, 'revision' | 'seq' | 'recoveryFrame'>
 
 /** A publication that can be kept. It is a class so that the very many instances share one hidden class in V8. */
 export class KeptPublication implements Publication {
@@ -11,31 +11,29 @@ export class KeptPublication implements Publication {
   readonly seq: number | undefined
   readonly jobId: string | undefined
   readonly supersedes: boolean | undefined
-  readonly textAt: number | undefined
   readonly text: TextSpan | undefined
   /** Replaces the publication when there is no room for all of it. Made in advance, because the message object is not kept. */
-  readonly stub: KeptPublication | undefined
-  made: unknown = undefined
-  /** Upper estimate of the memory that it takes while it is kept, including its stub. Computed once. */
+  readonly shortForm: KeptPublication | undefined
+  recoveryFrame: unknown = undefined
+  /** Upper estimate of the memory that it takes while it is kept, including its short form. Computed once. */
   readonly bytes: number
 
-  constructor (message: Message, revision: number, seq: number | undefined, bytes: number, stub?: KeptPublication) {
-    const { body, durable, jobId, supersedes, textAt, text } = message
+  constructor (message: Message, revision: number, seq: number | undefined, bytes: number, shortForm?: KeptPublication) {
+    const { body, durable, jobId, supersedes, text } = message
     this.body = body
     this.durable = durable
     this.revision = revision
     this.seq = seq
     this.jobId = jobId
     this.supersedes = supersedes
-    this.textAt = textAt
     this.text = text
-    this.stub = stub
-    this.bytes = stub === undefined ? bytes : bytes + stub.bytes
+    this.shortForm = shortForm
+    this.bytes = shortForm === undefined ? bytes : bytes + shortForm.bytes
   }
 }
 
-/** Bodies of more UTF-16 units get a stub. The stub of a shorter one would save little. */
-const STUB_FROM_UNITS = 4_096
+/** Bodies of more UTF-16 units get a short form. That of a smaller body would save little. */
+const SHORT_FORM_FROM_UNITS = 4_096
 
 /**
  * Estimated memory of a kept durable publication without its characters: objects, string headers, a buffer, the fields that
@@ -59,12 +57,12 @@ export class PublicationFactory {
     this.#deflateFromBytes = deflateFromBytes
   }
 
-  make (message: Message, revision: number, seq: number | undefined, makeStub?: () => Stub): KeptPublication {
+  make (message: Message, revision: number, seq: number | undefined, makeShortForm?: () => string): KeptPublication {
     const bytes = this.#estimateBytes(message)
-    if (makeStub === undefined || (message.body.length <= STUB_FROM_UNITS && bytes <= this.#maxMessageBytes)) {
+    if (makeShortForm === undefined || (message.body.length <= SHORT_FORM_FROM_UNITS && bytes <= this.#maxMessageBytes)) {
       return new KeptPublication(message, revision, seq, bytes)
     }
-    const short = { ...message, ...makeStub() }
+    const short = { ...message, body: makeShortForm() }
     return new KeptPublication(message, revision, seq, bytes, new KeptPublication(short, revision, seq, this.#estimateBytes(short)))
   }
 

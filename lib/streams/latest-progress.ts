@@ -4,8 +4,7 @@ import type { KeptPublication } from './kept-publication.js'
 export interface Progress {
   readonly body: string
   readonly revision: number
-  readonly textAt?: number | undefined
-  readonly stub?: KeptPublication | undefined
+  readonly shortForm?: KeptPublication | undefined
 }
 
 /** Estimated memory without the buffer's content, in bytes. Measured: 200 bytes, without the allocator's own overhead. */
@@ -25,8 +24,7 @@ const EMPTY = Buffer.alloc(0)
  */
 export class LatestProgress implements Progress {
   revision = 0
-  textAt: number | undefined
-  stub: KeptPublication | undefined
+  shortForm: KeptPublication | undefined
   #buffer = EMPTY
   #length = 0
 
@@ -34,7 +32,7 @@ export class LatestProgress implements Progress {
     this.write(progress)
   }
 
-  write ({ body, revision, textAt, stub }: Progress): void {
+  write ({ body, revision, shortForm }: Progress): void {
     const length = Buffer.byteLength(body)
     const capacity = this.#buffer.length
     const fits = length <= capacity && capacity <= (length + STEP_BYTES) * SHRINK_ABOVE
@@ -43,8 +41,7 @@ export class LatestProgress implements Progress {
     this.#buffer = buffer
     this.#length = length
     this.revision = revision
-    this.textAt = textAt
-    this.stub = stub
+    this.shortForm = shortForm
   }
 
   /** Shrinks the buffer to the current length. */
@@ -60,6 +57,6 @@ export class LatestProgress implements Progress {
 
   /** Estimated memory, in bytes. */
   get bytes (): number {
-    return BASE_BYTES + this.#buffer.length + (this.stub?.bytes ?? 0)
+    return BASE_BYTES + this.#buffer.length + (this.shortForm?.bytes ?? 0)
   }
 }

@@ -52,13 +52,13 @@ export class StreamJob extends Job {
     evictions?.add('texts')
   }
 
-  /** Reduces its start and its progress to their stubs, if they have any. */
-  reduceToStubs (evictions: Evictions): void {
-    if (this.start?.stub !== undefined) {
-      this.start = this.start.stub
-      evictions.add('stubs')
+  /** Reduces its start and its progress to their short forms, if they have any. */
+  shorten (evictions: Evictions): void {
+    if (this.start?.shortForm !== undefined) {
+      this.start = this.start.shortForm
+      evictions.add('shortened')
     }
-    this.progress = this.progress?.stub ?? this.progress
+    this.progress = this.progress?.shortForm ?? this.progress
   }
 
   /**
@@ -72,7 +72,7 @@ export class StreamJob extends Job {
     if (this.text === undefined || !this.isOpen) {
       this.progress = this.text = undefined
     } else {
-      this.progress = this.progress?.stub ?? this.progress
+      this.progress = this.progress?.shortForm ?? this.progress
       if (this.progress instanceof LatestProgress) this.progress.trim()
     }
   }
@@ -81,8 +81,8 @@ export class StreamJob extends Job {
   get wholeProgress (): Publication | undefined {
     const { id: jobId, progress, text: source } = this
     if (progress === undefined) return undefined
-    const { body, revision, textAt } = progress
-    return { body, durable: false, revision, jobId, textAt, text: source && { source, from: 0, to: source.end } }
+    const { body, revision } = progress
+    return { body, durable: false, revision, jobId, text: source && { source, from: 0, to: source.end } }
   }
 
   /** The newest progress with all of the kept text, if there is any. */

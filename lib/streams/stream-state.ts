@@ -1,6 +1,6 @@
 import { SessionJobs, type DropReason } from './session-jobs.js'
 import { JobText } from './job-text.js'
-import type { Joined, Position, Publication, PublishOptions, Stream, Stub, TextSpan, RecoveryFailure } from './broker.js'
+import type { Joined, Position, Publication, PublishOptions, Stream, TextSpan, RecoveryFailure } from './broker.js'
 import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
 import { UNIT_BYTES, type KeptPublication, type Message, type PublicationFactory } from './kept-publication.js'
@@ -96,7 +96,7 @@ export class StreamState {
   }
 
   #accept (body: string, options: PublishOptions): Accepted {
-    const { durable, job: transition, textAt, delta, stub } = options
+    const { durable, job: transition, delta, shortForm } = options
     if (transition === undefined) return { publications: [this.#addMessage(body, durable)] }
     this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#handleForgotten(job) })
     const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
@@ -108,14 +108,14 @@ export class StreamState {
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#createPublication({ body, durable: false, jobId, textAt, text: this.#appendText(job, delta) }, stub)
+      const latest = this.#createPublication({ body, durable: false, jobId, text: this.#appendText(job, delta) }, shortForm)
       const kept = this.#keepable(latest)
       if (kept !== undefined) job.keepProgress(kept)
       this.#updateBytes(job)
       return { publications: [latest], jobId }
     }
     const before = transition.presumed === true ? undefined : this.#unpublishedText(job)
-    const latest = this.#createPublication({ body, durable, jobId, supersedes: supersedes || undefined }, stub)
+    const latest = this.#createPublication({ body, durable, jobId, supersedes: supersedes || undefined }, shortForm)
     const kept = this.#keepable(latest)
     if (durable) this.#addEntry(kept)
     if (transition.event === 'start') job.begin(kept)
@@ -171,8 +171,8 @@ export class StreamState {
 
   /**
    * Evicts until at most `maxBytes` are left or nothing more can be evicted. It discards texts first, then messages. Then it
-   * reduces the running jobs' reports and the latest end to their stubs, and last discards the running jobs' reports. The
-   * latest end, or its stub, always stays.
+   * reduces the running jobs' reports and the latest end to their short forms, and last discards the running jobs'
+   * reports. The latest end, or its short form, always stays.
    */
   shrink (maxBytes: number): void {
     const evictions = this.#evictions
@@ -194,11 +194,11 @@ export class StreamState {
       evictions.add('messages')
       this.#dropOldest()
     }
-    each(running, (job) => { job.reduceToStubs(evictions) })
+    each(running, (job) => { job.shorten(evictions) })
     each(latest === undefined ? [] : [latest], (job) => {
-      if (job.end?.stub === undefined) return
-      job.end = job.end.stub
-      evictions.add('stubs')
+      if (job.end?.shortForm === undefined) return
+      job.end = job.end.shortForm
+      evictions.add('shortened')
     })
     // The rest of these jobs can't be evicted, so it counts nothing, as in `clear`.
     for (const job of running) {
@@ -219,8 +219,8 @@ export class StreamState {
     return this.#entries.slice(this.#entries.length - missed)
   }
 
-  #createPublication (message: Message, stub?: () => Stub): KeptPublication {
-    return this.#factory.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, stub)
+  #createPublication (message: Message, shortForm?: () => string): KeptPublication {
+    return this.#factory.make(message, ++this.#revision, message.durable ? ++this.seq : undefined, shortForm)
   }
 
   /** Adds a message that is not about a job. */
@@ -234,12 +234,12 @@ export class StreamState {
     return message
   }
 
-  /** Returns what can be kept of a publication: all of it, its stub or nothing. */
+  /** Returns what can be kept of a publication: all of it, its short form or nothing. */
   #keepable (publication: KeptPublication): KeptPublication | undefined {
     if (publication.bytes <= this.#bounds.maxMessageBytes) return publication
-    if (publication.stub === undefined) this.#countEvicted(publication)
-    else this.#evictions.add('stubs')
-    return publication.stub
+    if (publication.shortForm === undefined) this.#countEvicted(publication)
+    else this.#evictions.add('shortened')
+    return publication.shortForm
   }
 
   /** Counts a message that is not kept as evicted, unless the stream keeps no messages anyway. */
@@ -293,19 +293,18 @@ export class StreamState {
     text.append('', true)
     if (text.end === publishedEnd) return undefined
     job.publishedEnd = text.end
-    const { body, textAt } = progress
-    return this.#createPublication({ body, durable: false, jobId, textAt, text: { source: text, from: publishedEnd, to: text.end } })
+    return this.#createPublication({ body: progress.body, durable: false, jobId, text: { source: text, from: publishedEnd, to: text.end } })
   }
 
   /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
-  #keepLateText (job: StreamJob, body: string, { delta, textAt, stub }: PublishOptions): void {
+  #keepLateText (job: StreamJob, body: string, { delta, shortForm }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
     job.text.append(delta)
     if (job.progress === undefined) {
       // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision
-      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id, textAt }, revision, undefined, stub))
+      job.progress = this.#keepable(this.#factory.make({ body, durable: false, jobId: job.id }, revision, undefined, shortForm))
     }
     this.#updateBytes(job)
   }

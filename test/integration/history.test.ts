@@ -48,8 +48,8 @@ t.test('a result of 17 MiB evicts no other result, and a late subscriber learns 
   t.equal(await endsOf(t, url, sessions), 1_000)
   const { historyBytes, evicted } = app.wsManager.getMetrics()
   t.ok(historyBytes < 8 * MIB)
-  t.strictSame(evicted, { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 1, streams: 0 })
-  t.match(log.lines.filter(({ msg }) => msg.includes('history is full')), [{ level: 40, evicted: { stubs: 1 } }])
+  t.strictSame(evicted, { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 1, streams: 0 })
+  t.match(log.lines.filter(({ msg }) => msg.includes('history is full')), [{ level: 40, evicted: { shortened: 1 } }])
 })
 
 t.test('nor do 550 failed jobs with prompts of 32 KiB', async (t) => {

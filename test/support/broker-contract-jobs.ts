@@ -130,16 +130,16 @@ export function jobsContract (t: Test, start: Start): void {
   t.test('a report that is too large to keep', (t) => {
     const big = JSON.stringify({ type: 'note', ballast: 'x'.repeat(200_000) })
     const maxTotalBytes = 100_000
-    const withStub = (event: 'start' | 'complete' | 'error'): PublishOptions => ({ ...report(event, { jobId: 'j' }), stub: () => ({ body: json(`stub of ${event}`) }) })
+    const withShortForm = (event: 'start' | 'complete' | 'error'): PublishOptions => ({ ...report(event, { jobId: 'j' }), shortForm: () => json(`short form of ${event}`) })
 
-    t.test('is delivered in full, and its stub is kept in its place', async (t) => {
+    t.test('is delivered in full, and its short form is kept in its place', async (t) => {
       for (const event of ['complete', 'error'] as const) {
         const { broker, node } = await start(t, { maxTotalBytes })
         const since = positionOf(await broker.publish(session, json('before'), { durable: true }))
-        t.match(await broker.publish(session, big, withStub(event)), { seq: 2, jobId: 'j', kept: false })
+        t.match(await broker.publish(session, big, withShortForm(event)), { seq: 2, jobId: 'j', kept: false })
         t.match((await node.until(session, big)).at(-1), { body: big, seq: 2, jobId: 'j' })
         for (const joined of [await broker.join(session), await broker.join(session, since)]) {
-          t.match(joined.replay, [{ body: json(`stub of ${event}`), seq: 2, jobId: 'j', durable: true }])
+          t.match(joined.replay, [{ body: json(`short form of ${event}`), seq: 2, jobId: 'j', durable: true }])
         }
         t.match(await broker.publish(session, json('again'), report('complete', { jobId: 'j' })), { dropped: 'ended' })
       }
@@ -147,9 +147,9 @@ export function jobsContract (t: Test, start: Start): void {
 
     t.test('can be the start of a job, which runs all the same', async (t) => {
       const { broker } = await start(t, { maxTotalBytes })
-      t.match(await broker.publish(session, big, withStub('start')), { kept: false })
-      t.strictSame(bodies(await broker.join(session)), [json('stub of start')])
-      t.notOk('kept' in await broker.publish(session, json('end'), withStub('complete')), 'a report that is not too large is kept in full')
+      t.match(await broker.publish(session, big, withShortForm('start')), { kept: false })
+      t.strictSame(bodies(await broker.join(session)), [json('short form of start')])
+      t.notOk('kept' in await broker.publish(session, json('end'), withShortForm('complete')), 'a report that is not too large is kept in full')
       t.strictSame(bodies(await broker.join(session)), [json('end')])
     })
     t.end()

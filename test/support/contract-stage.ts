@@ -53,7 +53,7 @@ export function report (event: Transition['event'], job: Omit<Transition, 'event
 
 /** Returns the options of a progress with text. */
 export function text (delta: string, jobId?: string): PublishOptions {
-  return { ...report('progress', jobId === undefined ? {} : { jobId }), delta, textAt: 1 }
+  return { ...report('progress', jobId === undefined ? {} : { jobId }), delta }
 }
 
 /** Returns the bodies of a replay. */

@@ -54,10 +54,9 @@ interface Progress { n: number, progress: { delta: string, offset: number }, job
 
 const HEAD = '"progress":{'
 
-/** Returns the body of a progress, and the index at which the text is inserted. */
-function progressBody (at: number, bytes: number): { body: string, textAt: number } {
-  const body = `{"n":${at},"pad":"${'.'.repeat(bytes)}",${HEAD}}}`
-  return { body, textAt: body.length - 2 }
+/** Returns the body of a progress. */
+function progressBody (at: number, bytes: number): string {
+  return `{"n":${at},"pad":"${'.'.repeat(bytes)}",${HEAD}}}`
 }
 
 /** Returns the sent message with the job's text from an offset on, live or as part of the snapshot. */
@@ -183,14 +182,14 @@ function run (
           for (const { given } of subscribers) given.push({ text })
           break
         }
-        const { body, textAt } = progressBody(at, step.bytes)
+        const body = progressBody(at, step.bytes)
         const running = jobs.get(step.name)!
         const before = running.get(step.key)?.text ?? ''
         const delta = `${at},`
         const job = { body, text: before + delta }
         running.delete(step.key)
         running.set(step.key, job)
-        assert.equal(room.publish(step.name, body, { job: { event: 'progress', jobId: step.key }, textAt, delta }), subscribers.length)
+        assert.equal(room.publish(step.name, body, { job: { event: 'progress', jobId: step.key }, delta }), subscribers.length)
         for (const { given } of subscribers) given.push({ text: progressText(job, step.key, before.length), key: `${step.name} ${step.key}` })
         break
       }

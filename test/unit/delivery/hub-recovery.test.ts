@@ -61,21 +61,21 @@ t.test('a missed message is framed once for all reconnecting clients', (t) => {
   comeBack(room, subscriber, [{ stream: streamOf('a') }])
   room.publish('a', note('one'), durable)
   room.clock.tick()
-  const made = new Set<unknown>()
+  const frames = new Set<unknown>()
   for (const guest of [room.enter(), room.enter()]) {
     comeBack(room, guest, [{ stream: streamOf('a'), since }])
     room.clock.tick()
     t.strictSame(sent(guest), ['session:a 1, 1 recovered', 'one 1'])
-    made.add(room.broker.join(streamOf('a'), since).replay[0]?.made)
+    frames.add(room.broker.join(streamOf('a'), since).replay[0]?.recoveryFrame)
   }
-  t.strictSame([...made].map((frame) => frame instanceof Frame), [true])
+  t.strictSame([...frames].map((frame) => frame instanceof Frame), [true])
   t.end()
 })
 
 t.test('replayed messages are marked, and live ones are not', (t) => {
   const room = new Room()
   const body = '{"type":"ai_progress","progress":{}}'
-  const progress = { ...report('progress', { jobId: 'j' }), textAt: body.length - 2 }
+  const progress = report('progress', { jobId: 'j' })
   const { epoch } = room.broker.publish(streamOf('a'), '{"type":"ai_start"}', report('start', { jobId: 'j' }))
   room.publish('a', note('note'), durable)
   room.publish('a', body, { ...progress, delta: 'x'.repeat(11_000) })
@@ -114,7 +114,7 @@ t.test('a message that arrives during a pending join is live', async (t) => {
 t.test('merged text for a slow client is live, even if another client gets the same pieces as a replay', (t) => {
   const room = new Room()
   const body = '{"type":"ai_progress","progress":{}}'
-  const say = (delta: string): void => { room.publish('a', body, { ...report('progress', { jobId: 'j' }), textAt: body.length - 2, delta }) }
+  const say = (delta: string): void => { room.publish('a', body, { ...report('progress', { jobId: 'j' }), delta }) }
   const [slow, late] = [room.enter(), room.enter()]
   comeBack(room, slow, [{ stream: streamOf('a') }])
   room.clock.tick()
@@ -161,13 +161,9 @@ t.test('two connections of one user each get what they missed, and their stream 
 })
 
 t.test('a job\'s text for a reconnecting client', (t) => {
-  const progress = (chunks: number): [string, number] => {
-    const body = `{"type":"ai_progress","progress":{"chunks":${chunks}},"timestamp":"now"}`
-    return [body, body.indexOf('},"timestamp"')]
-  }
   const say = (room: Room, chunks: number, delta?: string): void => {
-    const [body, textAt] = progress(chunks)
-    room.publish('a', body, { ...report('progress', { jobId: 'j' }), textAt, ...(delta !== undefined && { delta }) })
+    const body = `{"type":"ai_progress","timestamp":"now","progress":{"chunks":${chunks}}}`
+    room.publish('a', body, { ...report('progress', { jobId: 'j' }), ...(delta !== undefined && { delta }) })
   }
   const progressOf = (guest: Guest): unknown => JSON.parse(guest.transport.texts.at(-1)!)
 
@@ -193,16 +189,13 @@ t.test('a job\'s text for a reconnecting client', (t) => {
     t.end()
   })
 
-  t.test('is inserted into an empty progress too, and left out without a textAt', (t) => {
+  t.test('is inserted into an empty progress too', (t) => {
     const room = new Room()
     const guest = room.enter()
     comeBack(room, guest, [{ stream: streamOf('a') }])
-    room.publish('a', '{"progress":{}}', { ...report('progress', { jobId: 'j' }), textAt: 13, delta: 'x"y' })
-    room.publish('a', '{"progress":{}}', { ...report('progress', { jobId: 'j' }), delta: 'z' })
+    room.publish('a', '{"progress":{}}', { ...report('progress', { jobId: 'j' }), delta: 'x"y' })
     room.clock.tick()
-    t.strictSame(guest.transport.texts.slice(1), [
-      '{"progress":{"delta":"x\\"y","offset":0},"jobId":"j"}', '{"progress":{},"jobId":"j"}'
-    ])
+    t.strictSame(guest.transport.texts.slice(1), ['{"progress":{"delta":"x\\"y","offset":0},"jobId":"j"}'])
     t.end()
   })
 

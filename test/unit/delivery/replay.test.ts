@@ -9,13 +9,12 @@ import { JobText } from '../../../lib/streams/job-text.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { Room, streamOf, type Guest } from '../../support/room.js'
 
-const BODY = '{"type":"ai_progress","progress":{"chunks":1},"timestamp":"now"}'
-const TEXT_AT = BODY.indexOf('},"timestamp"')
+const BODY = '{"type":"ai_progress","timestamp":"now","progress":{"chunks":1}}'
 
 interface Piece { type: string, sessionId?: string, progress: { chunks?: number, delta?: string, offset?: number, truncated?: boolean }, timestamp: string, jobId: string, replayed?: string }
 
-function progressOf (source: JobText, { body = BODY, textAt = TEXT_AT, revision = 1 } = {}): Publication {
-  return { body, durable: false, revision, jobId: 'j', textAt, text: { source, from: 0, to: source.end } }
+function progressOf (source: JobText, { body = BODY, revision = 1 } = {}): Publication {
+  return { body, durable: false, revision, jobId: 'j', text: { source, from: 0, to: source.end } }
 }
 
 function textOf (...deltas: string[]): JobText {
@@ -100,7 +99,7 @@ t.test('a long progress is sent once, with the last piece', (t) => {
   const framing = new Framing(new FakeClock(), undefined)
   const body = BODY.replace('"chunks":1', `"chunks":1,"much":"${'.'.repeat(2000)}"`)
   const source = textOf('x'.repeat(2 * PIECE_UNITS + 1))
-  const [first, second, last] = framesOf(framing.replay('session:a "b"', [progressOf(source, { body, textAt: body.indexOf('},"timestamp"') })], 'snapshot', undefined)).map(read)
+  const [first, second, last] = framesOf(framing.replay('session:a "b"', [progressOf(source, { body })], 'snapshot', undefined)).map(read)
   for (const piece of [first, second]) {
     t.match(piece, { type: 'ai_progress', sessionId: 'a "b"', timestamp: /^\d{4}-/, jobId: 'j' })
     t.strictSame(Object.keys(piece!.progress), ['delta', 'offset'])
@@ -138,13 +137,6 @@ t.test('a text that loses its beginning during the replay is marked as truncated
   t.end()
 })
 
-t.test('a progress without textAt is sent once', (t) => {
-  const publication = { ...progressOf(textOf('x'.repeat(3 * PIECE_UNITS))), textAt: undefined }
-  const replay = new Framing(new FakeClock(), undefined).replay('session:s', [publication], 'snapshot', undefined)
-  t.equal(framesOf(replay).length, replay.messages)
-  t.end()
-})
-
 t.test('the client gets the whole text in the announced number of messages, however it is made and whatever the client has', (t) => {
   const unit = fc.constantFrom('x', 'é', '💡', '\ud83d', '\udca1')
   const delta = fc.tuple(unit, fc.integer({ min: 1, max: 2 * PIECE_UNITS })).map(([unit, times]) => unit.repeat(times))
@@ -163,7 +155,7 @@ t.test('the client gets the whole text in the announced number of messages, howe
 t.test('a client', (t) => {
   const long = 'x'.repeat(50 * PIECE_UNITS)
   const progress = (room: Room, delta: string, name = 's'): void => {
-    room.publish(name, BODY, { job: { event: 'progress', jobId: 'j' }, textAt: TEXT_AT, delta })
+    room.publish(name, BODY, { job: { event: 'progress', jobId: 'j' }, delta })
   }
   const join = (room: Room, guest: Guest, name = 's', units = 0): void => {
     void room.hub.join(guest.subscriber, [{ stream: streamOf(name), have: held(units) }], (entered) => {

@@ -78,7 +78,7 @@ t.test('the metrics', async (t) => {
       dropped: 0,
       slowConsumers: 0,
       historyBytes: 0,
-      evicted: { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+      evicted: { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
     })
   })
 
@@ -126,6 +126,6 @@ t.test('the metrics', async (t) => {
 t.test('history metrics are zero if the broker keeps its messages elsewhere', async (t) => {
   const { connections, pool, counters } = createServer()
   t.match(metrics({ connections, pool, counters, broker: {} }), {
-    historyBytes: 0, evicted: { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+    historyBytes: 0, evicted: { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
   })
 })

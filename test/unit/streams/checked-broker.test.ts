@@ -11,6 +11,8 @@ revoked.revoke()
 const published: Published = { epoch: 'e', seq: 1, recipients: 0 }
 const publication: Publication = { body: '{"type":"x"}', durable: true, revision: 1, seq: 1 }
 const joined: Joined = { epoch: 'e', seq: 1, revision: 1, recovered: true, replay: [publication] }
+const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
+const progress = { ...publication, body: '{"type":"x","progress":{}}', durable: false, seq: undefined, jobId: 'j', text }
 
 /** Results that violate the contract, by method. */
 const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<string, unknown>> = {
@@ -29,6 +31,7 @@ const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<stri
     'a message\'s seq': { ...joined, replay: [{ ...publication, seq: 0.5 }] }, 'a message\'s job': { ...joined, replay: [{ ...publication, jobId: 7 }] },
     'a message\'s text': { ...joined, replay: [{ ...publication, text: 'x' }] },
     'a message\'s text without a source': { ...joined, replay: [{ ...publication, text: { source: {}, from: 0, to: 1 } }] },
+    'text for a body without an object at its end': { ...joined, replay: [{ ...publication, text }] },
     'what can\'t be read': revoked.proxy
   },
   currentJob: { 'null': null, 'a number': 7, 'an object': {}, 'what can\'t be read': revoked.proxy },
@@ -85,10 +88,9 @@ t.test('a result that violates the contract is treated like a rejection', async 
 })
 
 t.test('a valid result is passed on unchanged', async (t) => {
-  const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, truncated: false }) }, from: 0, to: 4 }
   const answers = {
     publish: [published, { ...published, jobId: 'j' }, { ...published, dropped: 'ended', seq: 0 }],
-    join: [joined, { ...joined, replay: [] }, { ...joined, recovered: false, reason: 'expired', replay: [{ ...publication, durable: false, seq: undefined, jobId: 'j', text }] }],
+    join: [joined, { ...joined, replay: [] }, { ...joined, recovered: false, reason: 'expired', replay: [progress] }],
     currentJob: [undefined, 'j'],
     control: [true, false, 'failed']
   }
@@ -97,7 +99,7 @@ t.test('a valid result is passed on unchanged', async (t) => {
   const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
   t.equal(broker.bytes, 7)
   t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
-  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+  const evicted = { messages: 1, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
   t.same(new CheckedBroker({ evicted } as unknown as Broker, () => undefined).evicted, evicted)
   t.same(new CheckedBroker({} as Broker, () => undefined).evicted, { ...evicted, messages: 0 })
   t.equal(broker.close(), undefined)

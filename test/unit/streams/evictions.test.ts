@@ -10,7 +10,7 @@ function start () {
   return { clock, log, evictions: new Evictions({ clock, log }), lines: () => log.entries.map(({ fields }) => fields.evicted) }
 }
 
-const none = { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 0, streams: 0 }
+const none = { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
 
 t.test('the first eviction is logged at once, later ones together, and no line is logged without any', (t) => {
   const { clock, evictions, lines } = start()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { Joined, PublishOptions, Stub } from '../../../lib/streams/broker.js'
+import type { Joined, PublishOptions } from '../../../lib/streams/broker.js'
 import type { Transition } from '../../../lib/streams/session-jobs.js'
 import { bodies, durable, numbered, pieceOf, report, text } from '../../support/contract-stage.js'
 import { Library } from '../../support/library.js'
@@ -17,14 +17,14 @@ function ballast (bytes: number, name = 'ballast'): string {
   return JSON.stringify({ name, ballast: 'x'.repeat(bytes) })
 }
 
-/** A report with a stub, and how often the stub was made. */
-function withStub (event: Transition['event'], jobId: string, name = `stub of ${event}`): PublishOptions & { asked: () => number } {
+/** A report with a short form, and how often the short form was made. */
+function withShortForm (event: Transition['event'], jobId: string, name = `short form of ${event}`): PublishOptions & { asked: () => number } {
   let asked = 0
-  const stub = (): Stub => {
+  const shortForm = (): string => {
     asked++
-    return { body: `{"name":"${name}"}`, ...(event === 'progress' && { textAt: 1 }) }
+    return `{"name":"${name}"}`
   }
-  return { ...report(event, { jobId }), ...(event === 'progress' && { textAt: 1 }), stub, asked: () => asked }
+  return { ...report(event, { jobId }), shortForm, asked: () => asked }
 }
 
 function namesOf (joined: Joined): string[] {
@@ -39,71 +39,71 @@ function withEnds (count = 200, bounds: ConstructorParameters<typeof Library>[0]
   return Object.assign(library, { ends })
 }
 
-t.test('an end that is too large is kept as its stub, in its place, and evicts nothing of other sessions', (t) => {
+t.test('an end that is too large is kept as its short form, in its place, and evicts nothing of other sessions', (t) => {
   const library = withEnds()
   const first = library.publish('s', durable, '{"name":"before"}')
-  const options = withStub('complete', 'j')
+  const options = withShortForm('complete', 'j')
   const published = library.broker.publish('session:s', ballast(17 * MIB), options)
   t.match(published, { seq: 2, jobId: 'j', kept: false })
   t.equal(library.node.deliveries.at(-1)?.publication.body.length, ballast(17 * MIB).length, 'current subscribers get all of it')
   t.equal(options.asked(), 1)
-  t.strictSame(numbered(library.ask('s').replay), [[2, '{"name":"stub of complete"}']])
+  t.strictSame(numbered(library.ask('s').replay), [[2, '{"name":"short form of complete"}']])
   t.match(library.ask('s').replay, [{ jobId: 'j', durable: true }])
   const back = library.ask('s', first)
-  t.match([back.recovered, numbered(back.replay)], [true, [[2, '{"name":"stub of complete"}']]], 'a reconnecting client is recovered')
+  t.match([back.recovered, numbered(back.replay)], [true, [[2, '{"name":"short form of complete"}']]], 'a reconnecting client is recovered')
   t.equal(library.ends(), 200)
-  t.strictSame(library.broker.evicted, { messages: 0, starts: 0, texts: 0, ends: 0, stubs: 1, streams: 0 })
+  t.strictSame(library.broker.evicted, { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 1, streams: 0 })
   t.end()
 })
 
-t.test('a real end that is kept as a stub supersedes a presumed one', (t) => {
+t.test('a real end that is kept as a short form supersedes a presumed one', (t) => {
   const library = withEnds(0)
   library.publish('s', report('error', { jobId: 'j', presumed: true }), '{"name":"stalled"}')
-  library.publish('s', withStub('complete', 'j'), ballast(2 * MIB))
-  t.match(library.ask('s').replay, [{ body: '{"name":"stub of complete"}', supersedes: true }])
+  library.publish('s', withShortForm('complete', 'j'), ballast(2 * MIB))
+  t.match(library.ask('s').replay, [{ body: '{"name":"short form of complete"}', supersedes: true }])
   t.end()
 })
 
 t.test('an end that is large, but not too large, is kept in full', (t) => {
   const library = withEnds()
-  const published = library.broker.publish('session:s', ballast(MESSAGE / 4), withStub('complete', 'j'))
+  const published = library.broker.publish('session:s', ballast(MESSAGE / 4), withShortForm('complete', 'j'))
   t.notOk('kept' in published)
   t.strictSame(namesOf(library.ask('s')), ['ballast'])
   t.equal(library.ends(), 200)
   t.end()
 })
 
-t.test('no stub is made of a small end', (t) => {
-  const options = withStub('complete', 'j')
+t.test('no short form is made of a small end', (t) => {
+  const options = withShortForm('complete', 'j')
   new Library().publish('s', options, '{"name":"small"}')
   t.equal(options.asked(), 0)
   t.end()
 })
 
-t.test('an end that is too large and has no stub is not kept, and publish says so', (t) => {
+t.test('an end that is too large and has no short form is not kept, and publish says so', (t) => {
   const library = withEnds()
   const since = library.publish('s')
   t.match(library.broker.publish('session:s', ballast(2 * MIB), report('complete')), { kept: false })
   t.match(library.ask('s', since), { recovered: false, reason: 'expired', replay: [] })
-  t.match(library.broker.evicted, { messages: 2, stubs: 0 })
+  t.match(library.broker.evicted, { messages: 2, shortened: 0 })
   t.end()
 })
 
-t.test('a start that is too large is kept as its stub for as long as the job runs', (t) => {
+t.test('a start that is too large is kept as its short form for as long as the job runs', (t) => {
   const library = withEnds()
-  t.match(library.broker.publish('session:s', ballast(2 * MIB), withStub('start', 'j')), { kept: false })
-  t.strictSame(namesOf(library.ask('s')), ['stub of start'])
+  t.match(library.broker.publish('session:s', ballast(2 * MIB), withShortForm('start', 'j')), { kept: false })
+  t.strictSame(namesOf(library.ask('s')), ['short form of start'])
   library.publish('s', report('complete', { jobId: 'j' }), '{"name":"end"}')
   t.strictSame(namesOf(library.ask('s')), ['end'])
   t.end()
 })
 
-t.test('a progress that is too large is kept as its stub, with all of the text', (t) => {
+t.test('a progress that is too large is kept as its short form, with all of the text', (t) => {
   const library = withEnds()
   library.publish('s', text('Hello', 'j'), '{"name":"1"}')
-  t.notOk('kept' in library.broker.publish('session:s', ballast(2 * MIB), { ...withStub('progress', 'j'), delta: ', world' }), 'a progress has no seq')
+  t.notOk('kept' in library.broker.publish('session:s', ballast(2 * MIB), { ...withShortForm('progress', 'j'), delta: ', world' }), 'a progress has no seq')
   const [progress] = library.ask('s').replay
-  t.equal(progress?.body, '{"name":"stub of progress"}')
+  t.equal(progress?.body, '{"name":"short form of progress"}')
   t.match(pieceOf(progress!), { text: 'Hello, world', offset: 0, truncated: false })
   t.ok(library.broker.bytes < 200 * 3_000)
   library.publish('s', text('!', 'j'), '{"name":"3"}')
@@ -159,7 +159,7 @@ t.test('jobs with long prompts, failed or running, evict no other session\'s res
   for (const fails of [true, false]) {
     const library = withEnds()
     for (let n = 0; n < 600; n++) {
-      library.publish(`prompt ${n}`, withStub('start', 'j'), ballast(32_768))
+      library.publish(`prompt ${n}`, withShortForm('start', 'j'), ballast(32_768))
       if (fails) library.publish(`prompt ${n}`, report('error', { jobId: 'j' }), '{"name":"end"}')
     }
     t.ok(library.broker.bytes <= MAX_TOTAL)
@@ -173,9 +173,9 @@ t.test('jobs with long prompts, failed or running, evict no other session\'s res
 t.test('one session takes no more than its share', (t) => {
   const cases: Record<string, (library: Library, n: number) => void> = {
     'with many running jobs and their texts': (library, n) => { library.publish('s', text('x'.repeat(50_000), String(n))) },
-    'with many running jobs and their prompts': (library, n) => { library.publish('s', withStub('start', String(n)), ballast(32_768)) },
+    'with many running jobs and their prompts': (library, n) => { library.publish('s', withShortForm('start', String(n)), ballast(32_768)) },
     'with very many running jobs': (library, n) => { for (let m = 0; m < 60; m++) library.publish('s', report('start', { jobId: `${n} ${m}` })) },
-    'with large ends of many jobs': (library, n) => { library.publish('s', withStub('complete', String(n)), ballast(150_000)) },
+    'with large ends of many jobs': (library, n) => { library.publish('s', withShortForm('complete', String(n)), ballast(150_000)) },
     'with the texts of many ended jobs': (library, n) => {
       library.publish('s', text('x'.repeat(50_000), String(n)))
       library.publish('s', report('complete', { jobId: String(n) }), '{"name":"end"}')
@@ -204,7 +204,7 @@ t.test('one session takes no more than its share', (t) => {
 
 t.test('nothing is kept of a session\'s jobs that no client can be sent', (t) => {
   const library = new Library()
-  for (let n = 0; n < 20; n++) library.publish('s', withStub('complete', String(n)), ballast(500_000))
+  for (let n = 0; n < 20; n++) library.publish('s', withShortForm('complete', String(n)), ballast(500_000))
   t.ok(library.broker.bytes < 4 * 500_000, 'one end, since each is too large for the messages')
   t.strictSame(namesOf(library.ask('s')), ['ballast'])
   const ring = new Library({ maxMessages: 2 })
@@ -231,10 +231,10 @@ t.test('the largest streams are evicted first, and small ones keep everything', 
   const library = withEnds()
   const since = library.publish('small', durable, '{"name":"kept"}').epoch
   library.publish('small', text('a short text', 'j'), '{"name":"p"}')
-  library.publish('running', withStub('start', 'j'), ballast(5_000))
+  library.publish('running', withShortForm('start', 'j'), ballast(5_000))
   for (let n = 0; n < 20; n++) {
     library.publish(`text ${n}`, text('x'.repeat(400_000), 'j'), '{"name":"p"}')
-    library.publish(`end ${n}`, withStub('complete', 'j'), ballast(190_000))
+    library.publish(`end ${n}`, withShortForm('complete', 'j'), ballast(190_000))
     library.publish(`messages ${n}`, durable, 200_000)
     t.ok(library.broker.bytes <= MAX_TOTAL)
   }
@@ -244,18 +244,18 @@ t.test('the largest streams are evicted first, and small ones keep everything', 
   t.match(pieceOf(small.replay[1]!), { text: 'a short text', truncated: false })
   t.strictSame(namesOf(library.ask('running')), ['ballast'])
   const kept = new Set(Array.from({ length: 20 }, (_, n) => namesOf(library.ask(`end ${n}`)).join()))
-  t.strictSame([...kept].sort(), ['ballast', 'stub of complete'], 'a large end is reduced to its stub')
-  const { texts, stubs, messages, ends, starts, streams } = library.broker.evicted
-  t.ok(texts > 0 && stubs > 0 && messages > 0, JSON.stringify({ texts, stubs, messages }))
+  t.strictSame([...kept].sort(), ['ballast', 'short form of complete'], 'a large end is reduced to its short form')
+  const { texts, shortened, messages, ends, starts, streams } = library.broker.evicted
+  t.ok(texts > 0 && shortened > 0 && messages > 0, JSON.stringify({ texts, shortened, messages }))
   t.strictSame([ends, starts, streams], [0, 0, 0])
   t.end()
 })
 
 t.test('publish says that a message was not kept if it was evicted at once', (t) => {
   const library = new Library({ maxTotalBytes: MAX_TOTAL })
-  for (let n = 0; n < 40; n++) library.publish(`s ${n}`, withStub('complete', 'j'), ballast(120_000))
-  t.match(library.broker.publish('session:largest', ballast(250_000), withStub('complete', 'j')), { kept: false })
-  t.strictSame(namesOf(library.ask('largest')), ['stub of complete'])
+  for (let n = 0; n < 40; n++) library.publish(`s ${n}`, withShortForm('complete', 'j'), ballast(120_000))
+  t.match(library.broker.publish('session:largest', ballast(250_000), withShortForm('complete', 'j')), { kept: false })
+  t.strictSame(namesOf(library.ask('largest')), ['short form of complete'])
   t.end()
 })
 
@@ -286,8 +286,8 @@ t.test('all limits hold and a late client gets every end for which there is room
       const options = event === 'message'
         ? durable
         : event === 'text'
-          ? { ...withStub('progress', jobId), delta: 'x'.repeat(size) }
-          : { ...withStub(event, jobId), job: { event, jobId, presumed: event === 'error' && presumed } }
+          ? { ...withShortForm('progress', jobId), delta: 'x'.repeat(size) }
+          : { ...withShortForm(event, jobId), job: { event, jobId, presumed: event === 'error' && presumed } }
       const published = library.broker.publish(`session:${name}`, body, options)
       if ((event === 'complete' || event === 'error') && published.dropped === undefined) latest.set(name, published.seq)
       if (library.broker.bytes > maxTotalBytes) return false

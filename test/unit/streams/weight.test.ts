@@ -94,14 +94,14 @@ function end (library: Library, session: string, jobId?: string): void {
 
 const jobs: Record<string, Jobs> = {
   'an end': { publish: end },
-  'an end with its stub beside it': {
+  'an end with its short form beside it': {
     count: 1_000,
     isSettled: true,
     // Its frame is counted, but made only when a client is sent it.
     most: 4,
     publish: (library, session) => {
-      const stub = (): { body: string } => ({ body: JSON.stringify({ session, note: some(letters, 300) }) })
-      library.publish(session, { ...report('complete'), stub }, JSON.stringify({ session, note: some(letters, 6_000) }))
+      const shortForm = (): string => JSON.stringify({ session, note: some(letters, 300) })
+      library.publish(session, { ...report('complete'), shortForm }, JSON.stringify({ session, note: some(letters, 6_000) }))
     }
   },
   'an end, after a while': { isSettled: true, publish: end },
