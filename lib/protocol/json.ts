@@ -16,8 +16,8 @@ export interface ReportHead {
 /** Name of the field that holds a report's object. */
 export type ReportPart = 'task' | 'progress' | 'result' | 'error'
 
-/** A piece of a job's text. */
-interface TextPiece {
+/** The fields that a piece of a job's text has in a progress, where `text` is called `delta`. */
+interface TextFields {
   readonly text: string
   readonly offset: number
   readonly truncated: boolean
@@ -51,7 +51,7 @@ export function batchBody (sessionId: string, messages: readonly string[], times
 }
 
 /** Returns the body of a progress with a piece of the job's text in it. */
-export function insertText (body: string, { text, offset, truncated }: TextPiece): string {
+export function insertText (body: string, { text, offset, truncated }: TextFields): string {
   const comma = body.endsWith('{}}') ? '' : ','
   return `${body.slice(0, -2)}${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}}}`
 }

@@ -26,8 +26,8 @@ import type { MaybePromise } from '../util/maybe-promise.js'
  *    `SessionJobs` defines the rules.
  * 7. Bounded memory. The broker limits what it keeps in total, for one stream and for one message, so that no stream takes
  *    the memory of the others. If a limit prevents a recovery, `join` returns the `reason`. A job report that is too large
- *    to keep is delivered in full, and its `shortForm` is kept under the same `seq`, so that late subscribers still learn of it.
- *    Any other message that is too large is delivered but not kept. In both cases `publish` returns `kept: false`.
+ *    to keep is delivered in full, and its `shortForm` is kept under the same `seq`, so that late subscribers still learn of
+ *    it. Any other message that is too large is delivered but not kept. In both cases `publish` returns `kept: false`.
  * 8. Bodies stay as they are. A broker neither reads nor changes a body. The delivery layer adds the fields that the broker
  *    decides before the final `}` of a body, and the job's text before the final `}}` of a progress.
  *
