@@ -1,0 +1,98 @@
+import { bound } from '../../../lib/util/async-context.js'
+import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
+import type { Clock, Timer } from '../../../lib/util/clock.js'
+
+// The plain versions of hand-made parts of the library.
+
+/** An LRU list as a `Set` in insertion order. Each item knows the list that it is in. */
+export class SetList<T extends { list: SetList<T> | undefined }> {
+  readonly #items = new Set<T>()
+
+  get oldest (): T | undefined {
+    for (const item of this.#items) return item
+    return undefined
+  }
+
+  add (item: T): void {
+    item.list?.remove(item)
+    item.list = this
+    this.#items.add(item)
+  }
+
+  remove (item: T): void {
+    this.#items.delete(item)
+  }
+}
+
+/** A map with session and job as its key, as a map of maps. */
+export class NestedMap<T extends { readonly sessionId: string, readonly jobId: string }> {
+  readonly #sessions = new Map<string, Map<string, T>>()
+
+  get (sessionId: string, jobId: string): T | undefined {
+    return this.#sessions.get(sessionId)?.get(jobId)
+  }
+
+  add (item: T): void {
+    let jobs = this.#sessions.get(item.sessionId)
+    if (jobs === undefined) this.#sessions.set(item.sessionId, jobs = new Map<string, T>())
+    jobs.set(item.jobId, item)
+  }
+
+  delete (sessionId: string, jobId: string): void {
+    const jobs = this.#sessions.get(sessionId)
+    jobs?.delete(jobId)
+    if (jobs?.size === 0) this.#sessions.delete(sessionId)
+  }
+}
+
+/** Creates its controller at once. */
+export class EagerSignal {
+  readonly #controller = new AbortController()
+  readonly #abort = bound(() => { this.#controller.abort() })
+
+  get isDisconnected (): boolean {
+    return this.#controller.signal.aborted
+  }
+
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  trigger (): void {
+    this.#abort()
+  }
+}
+
+/** Keeps pieces of text as they are. */
+export class PlainText {
+  readonly #pieces: string[] = []
+  units = 0
+
+  append (piece: string): void {
+    this.#pieces.push(piece)
+    this.units += piece.length
+  }
+}
+
+/** One timer per job, at times that jobs share. */
+export class AlignedTimers {
+  readonly #clock: Clock
+  readonly #shared: SharedTimers
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+    this.#shared = new SharedTimers(clock)
+  }
+
+  monotonic (): number {
+    return this.#clock.monotonic()
+  }
+
+  next (dueAt: number, everyMs: number): number {
+    return this.#shared.next(dueAt, everyMs)
+  }
+
+  at (time: number, callback: () => void): Timer {
+    return this.#clock.after(time - this.#clock.monotonic(), callback)
+  }
+}
