@@ -9,11 +9,10 @@ import { StreamJob } from '../../../lib/streams/stream-job.js'
 import { LruList, type LruItem } from '../../../lib/streams/lru-list.js'
 import { bound } from '../../../lib/util/async-context.js'
 import { isoTimestamps, systemClock } from '../../../lib/util/clock.js'
-import { JobMap } from '../../../lib/util/job-map.js'
 import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { text } from '../payload.js'
 import { Checksum, type Part, type Subject } from './part.js'
-import { AlignedTimers, EagerSignal, NestedMap, PlainText, SetList } from './plain.js'
+import { AlignedTimers, EagerSignal, PlainText, SetList } from './plain.js'
 import { messages, pages } from './server.js'
 
 const SESSIONS = 10_000
@@ -67,27 +66,6 @@ function evicted<T extends { id: number }> (create: (id: number) => T, fresh: Li
         if (oldest === undefined) continue
         check.add(oldest.id)
         trimmed.add(oldest)
-      }
-      return check.value
-    }
-  }
-}
-
-interface Entry { readonly sessionId: string, readonly jobId: string, readonly at: number }
-interface Jobs {
-  get (sessionId: string, jobId: string): Entry | undefined
-  add (job: Entry): void
-}
-
-/** Each message looks up its job. */
-function lookedUp (jobs: Jobs): Subject {
-  const ids = Array.from({ length: SESSIONS }, (_, at) => ({ sessionId: `canvas-${at}-of-a-user`, jobId: newJobId(), at }))
-  for (const entry of ids) jobs.add(entry)
-  return {
-    run () {
-      const check = new Checksum()
-      for (let turn = 0; turn < 100; turn++) {
-        for (const { sessionId, jobId } of ids) check.add(jobs.get(sessionId, jobId)?.at ?? -1)
       }
       return check.value
     }
@@ -252,13 +230,6 @@ export const parts: Readonly<Record<string, Part>> = {
       ours: () => evicted((id) => new Linked(id), new LruList<Linked>(), new LruList<Linked>()),
       plain: () => evicted((id) => new InSet(id), new SetList<InSet>(), new SetList<InSet>())
     }
-  },
-  'job-map': {
-    load: '10,000 sessions with one job each, looked up for every message',
-    unit: 'message',
-    operations: 100 * SESSIONS,
-    items: SESSIONS,
-    versions: { ours: () => lookedUp(new JobMap<Entry>()), plain: () => lookedUp(new NestedMap<Entry>()) }
   },
   'latest-progress': {
     load: 'the row message, with the newest progress kept as a string as the plain version',

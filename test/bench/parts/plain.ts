@@ -24,27 +24,6 @@ export class SetList<T extends { list: SetList<T> | undefined }> {
   }
 }
 
-/** A map with session and job as its key, as a map of maps. */
-export class NestedMap<T extends { readonly sessionId: string, readonly jobId: string }> {
-  readonly #sessions = new Map<string, Map<string, T>>()
-
-  get (sessionId: string, jobId: string): T | undefined {
-    return this.#sessions.get(sessionId)?.get(jobId)
-  }
-
-  add (item: T): void {
-    let jobs = this.#sessions.get(item.sessionId)
-    if (jobs === undefined) this.#sessions.set(item.sessionId, jobs = new Map<string, T>())
-    jobs.set(item.jobId, item)
-  }
-
-  delete (sessionId: string, jobId: string): void {
-    const jobs = this.#sessions.get(sessionId)
-    jobs?.delete(jobId)
-    if (jobs?.size === 0) this.#sessions.delete(sessionId)
-  }
-}
-
 /** Creates its controller at once. */
 export class EagerSignal {
   readonly #controller = new AbortController()
