@@ -1,7 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { DisconnectSignal } from '../../../lib/fastify/disconnect-signal.js'
 import { Frame } from '../../../lib/delivery/frame.js'
 import { newJobId } from '../../../lib/streams/job-id.js'
 import { JobText } from '../../../lib/streams/job-text.js'
@@ -12,7 +11,7 @@ import { isoTimestamps, systemClock } from '../../../lib/util/clock.js'
 import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { text } from '../payload.js'
 import { Checksum, type Part, type Subject } from './part.js'
-import { AlignedTimers, EagerSignal, PlainText, SetList } from './plain.js'
+import { AlignedTimers, PlainText, SetList } from './plain.js'
 import { messages, pages } from './server.js'
 
 const SESSIONS = 10_000
@@ -85,22 +84,6 @@ function named (create: () => string): Subject {
         kept.set(`session-${at}`, id)
       }
       return check.value
-    }
-  }
-}
-
-/** Admits clients, whose signals are discarded afterwards. */
-function admitted (create: () => { isDisconnected: boolean }): Subject {
-  let last: unknown
-  return {
-    run () {
-      const check = new Checksum()
-      for (let at = 0; at < SESSIONS; at++) {
-        const signal = create()
-        check.add(signal.isDisconnected ? 1 : 0)
-        last = signal
-      }
-      return last === undefined ? NaN : check.value
     }
   }
 }
@@ -261,13 +244,6 @@ export const parts: Readonly<Record<string, Part>> = {
     operations: SESSIONS,
     items: SESSIONS,
     versions: { ours: () => named(newJobId), plain: () => named(randomUUID) }
-  },
-  'disconnect-signal': {
-    load: '10,000 clients connect without authenticate',
-    unit: 'connection',
-    operations: SESSIONS,
-    items: SESSIONS,
-    versions: { ours: () => admitted(() => new DisconnectSignal()), plain: () => admitted(() => new EagerSignal()) }
   },
   channels: {
     load: '10,000 connections subscribe to two streams each',

@@ -1,4 +1,3 @@
-import { bound } from '../../../lib/util/async-context.js'
 import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import type { Clock, Timer } from '../../../lib/util/clock.js'
 
@@ -21,24 +20,6 @@ export class SetList<T extends { list: SetList<T> | undefined }> {
 
   remove (item: T): void {
     this.#items.delete(item)
-  }
-}
-
-/** Creates its controller at once. */
-export class EagerSignal {
-  readonly #controller = new AbortController()
-  readonly #abort = bound(() => { this.#controller.abort() })
-
-  get isDisconnected (): boolean {
-    return this.#controller.signal.aborted
-  }
-
-  get signal (): AbortSignal {
-    return this.#controller.signal
-  }
-
-  trigger (): void {
-    this.#abort()
   }
 }
 
