@@ -31,10 +31,8 @@ export class Framing {
   /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
     const { body, durable, text, jobId } = publication
-    const addition = addedFields(stream, publication)
-    if (durable) return new Frame(body, { addition, deflate: this.#deflate })
-    return new Frame(text === undefined ? body : withText(publication, text, text.from), {
-      addition,
+    if (durable) return new Frame(withFields(body, stream, publication), { deflate: this.#deflate })
+    return new Frame(withFields(text === undefined ? body : withText(publication, text, text.from), stream, publication), {
       deflate: this.#deflate,
       // Both names may contain any character, so the length marks where the stream's name ends.
       collapseKey: jobId === undefined ? undefined : `${stream.length} ${stream}${jobId}`,
@@ -55,9 +53,10 @@ export class Framing {
     const { durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#missedFrame(stream, publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
-    const make = (body: Publication, span?: TextSpan): Frame => new Frame(span === undefined ? body.body : withText(body, span, from), {
-      addition: addedFields(stream, publication, mark), deflate: this.#deflate
-    })
+    const make = (body: Publication, span?: TextSpan): Frame => {
+      const text = span === undefined ? body.body : withText(body, span, from)
+      return new Frame(withFields(text, stream, publication, mark), { deflate: this.#deflate })
+    }
     if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(publication))
     if (text === undefined) return make(publication)
     // A piece before the last one does not change while the text grows, so any revision will do.
@@ -77,19 +76,18 @@ export class Framing {
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
   #missedFrame (stream: Stream, publication: Publication): Frame {
     if (!(publication.made instanceof Frame)) {
-      const addition = addedFields(stream, publication, 'missed')
-      publication.made = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
+      publication.made = new Frame(withFields(publication.body, stream, publication, 'missed'), { deflate: this.#deflate, isKept: true })
     }
     return publication.made as Frame
   }
 }
 
-/** Returns the fields to append to a publication's body: those that the broker decided, and `replayed`. */
-function addedFields (stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string | undefined {
-  if (seq === undefined && jobId === undefined && mark === 'live') return undefined
+/** Appends the fields that the broker decided, and `replayed`, to a message. */
+function withFields (text: string, stream: Stream, { seq, jobId, supersedes }: Publication, mark: Mark = 'live'): string {
+  if (seq === undefined && jobId === undefined && mark === 'live') return text
   const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
   const number = seq === undefined ? '' : `,"${stream.startsWith('user:') ? 'userSeq' : 'seq'}":${seq}`
-  return `${job}${number}${mark === 'live' ? '' : `,"replayed":"${mark}"`}}`
+  return `${text.slice(0, -1)}${job}${number}${mark === 'live' ? '' : `,"replayed":"${mark}"`}}`
 }
 
 /** Returns the body of a progress with its text from an offset on. */

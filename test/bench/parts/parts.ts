@@ -1,7 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import { EventEmitter } from 'node:events'
-import { Frame } from '../../../lib/delivery/frame.js'
 import { newJobId } from '../../../lib/streams/job-id.js'
 import { JobText } from '../../../lib/streams/job-text.js'
 import { StreamJob } from '../../../lib/streams/stream-job.js'
@@ -108,21 +107,6 @@ function stamped (create: (now: () => number) => () => string): Subject {
     run () {
       const check = new Checksum()
       for (let at = 0; at < 100_000; at++) check.add(timestamp())
-      return check.value
-    }
-  }
-}
-
-/** Encodes messages with their number. */
-function framed (create: (body: string, addition: string) => Frame): Subject {
-  const object = { type: 'ai_progress', progress: { text: text(200, 1) } }
-  return {
-    run () {
-      const check = new Checksum()
-      for (let at = 0; at < 100_000; at++) {
-        const body = JSON.stringify({ ...object, at })
-        check.add(create(body, `,"jobId":"${body.length}","seq":${at}}`).bytes(false).length)
-      }
       return check.value
     }
   }
@@ -263,16 +247,6 @@ export const parts: Readonly<Record<string, Part>> = {
     versions: {
       ours: () => stamped((now) => isoTimestamps({ ...systemClock, now })),
       plain: () => stamped((now) => () => new Date(now()).toISOString())
-    }
-  },
-  'frame-addition': {
-    load: 'a message of 300 bytes gets its number and its job id, and is encoded',
-    unit: 'message',
-    operations: 100_000,
-    items: 100_000,
-    versions: {
-      ours: () => framed((body, addition) => new Frame(body, { addition })),
-      plain: () => framed((body, addition) => new Frame(body.slice(0, -1) + addition))
     }
   },
   'job-text': {
