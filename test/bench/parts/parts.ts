@@ -7,13 +7,14 @@ import { StreamJob } from '../../../lib/streams/stream-job.js'
 import { LruList, type LruItem } from '../../../lib/streams/lru-list.js'
 import { bound } from '../../../lib/util/async-context.js'
 import { isoTimestamps, systemClock } from '../../../lib/util/clock.js'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { text } from '../payload.js'
 import { Checksum, type Part, type Subject } from './part.js'
-import { AlignedTimers, PlainText, SetList } from './plain.js'
-import { messages, pages } from './server.js'
+import { PlainText, SetList } from './plain.js'
+import { messages } from './server.js'
 
 const SESSIONS = 10_000
+/** How often a round repeats a load that is short. */
+const REPEATS = 10
 
 interface ListedItem<L> { list: L | undefined }
 interface List<T> {
@@ -76,11 +77,12 @@ function named (create: () => string): Subject {
   return {
     run () {
       const check = new Checksum()
-      kept.clear()
-      for (let at = 0; at < SESSIONS; at++) {
-        const id = create()
-        check.add(id.length)
-        kept.set(`session-${at}`, id)
+      for (let turn = 0; turn < REPEATS; turn++) {
+        for (let at = 0; at < SESSIONS; at++) {
+          const id = create()
+          check.add(id.length)
+          kept.set(`session-${at}`, id)
+        }
       }
       return check.value
     }
@@ -93,7 +95,9 @@ function subscribed (add: (channels: readonly object[], channel: object) => read
   let kept: unknown[] = []
   return {
     run () {
-      kept = Array.from({ length: SESSIONS }, () => channels.reduce<readonly object[]>((own, channel) => add(own, channel), []))
+      for (let turn = 0; turn < REPEATS; turn++) {
+        kept = Array.from({ length: SESSIONS }, () => channels.reduce<readonly object[]>((own, channel) => add(own, channel), []))
+      }
       return kept.length
     }
   }
@@ -118,13 +122,15 @@ function written (create: () => { append: (piece: string) => void, units: number
   return {
     run () {
       const check = new Checksum()
-      jobs = Array.from({ length: 100 }, create)
-      for (const [at, job] of jobs.entries()) {
-        for (let n = 0; n < 20; n++) {
-          const chunk = Buffer.from(text(1_000, at + n)).toString('latin1')
-          for (let from = 0; from < 600; from += 60) job.append(chunk.slice(from, from + 20))
+      for (let turn = 0; turn < REPEATS; turn++) {
+        jobs = Array.from({ length: 100 }, create)
+        for (const [at, job] of jobs.entries()) {
+          for (let n = 0; n < 20; n++) {
+            const chunk = Buffer.from(text(1_000, at + n)).toString('latin1')
+            for (let from = 0; from < 600; from += 60) job.append(chunk.slice(from, from + 20))
+          }
+          check.add(job.units)
         }
-        check.add(job.units)
       }
       return check.value
     }
@@ -138,8 +144,10 @@ function inContext (bind: (callback: () => void) => () => void): Subject {
   return {
     run () {
       calls = 0
-      kept = Array.from({ length: SESSIONS }, () => bind(() => { calls++ }))
-      for (const callback of kept) callback()
+      for (let turn = 0; turn < REPEATS; turn++) {
+        kept = Array.from({ length: SESSIONS }, () => bind(() => { calls++ }))
+        for (const callback of kept) callback()
+      }
       return calls
     }
   }
@@ -153,14 +161,18 @@ function listened (listen: (socket: EventEmitter, client: { received: number }) 
   let sockets: EventEmitter[] = []
   return {
     run () {
-      const clients = Array.from({ length: SESSIONS }, () => ({ received: 0 }))
-      sockets = clients.map((client) => {
-        const socket = new EventEmitter()
-        listen(socket, client)
-        return socket
-      })
-      for (const socket of sockets) for (const event of EVENTS.slice(1)) socket.emit(event)
-      return clients.reduce((sum, { received }) => sum + received, 0)
+      let sum = 0
+      for (let turn = 0; turn < REPEATS; turn++) {
+        const clients = Array.from({ length: SESSIONS }, () => ({ received: 0 }))
+        sockets = clients.map((client) => {
+          const socket = new EventEmitter()
+          listen(socket, client)
+          return socket
+        })
+        for (const socket of sockets) for (const event of EVENTS.slice(1)) socket.emit(event)
+        for (const { received } of clients) sum += received
+      }
+      return sum
     }
   }
 }
@@ -212,27 +224,17 @@ export const parts: Readonly<Record<string, Part>> = {
       }
     }
   },
-  'shared-timers': {
-    load: '50 clients with 20 jobs each, 50 tokens per second and job, a report every 100 ms',
-    unit: 'token',
-    operations: 100_000,
-    items: 1_000,
-    versions: {
-      ours: () => pages(new SharedTimers(systemClock)),
-      plain: () => pages(new AlignedTimers(systemClock) as unknown as SharedTimers)
-    }
-  },
   'job-id': {
     load: '10,000 jobs without subscribers start; their ids are kept',
     unit: 'job',
-    operations: SESSIONS,
+    operations: REPEATS * SESSIONS,
     items: SESSIONS,
     versions: { ours: () => named(newJobId), plain: () => named(randomUUID) }
   },
   channels: {
     load: '10,000 connections subscribe to two streams each',
     unit: 'connection',
-    operations: SESSIONS,
+    operations: REPEATS * SESSIONS,
     items: SESSIONS,
     versions: {
       ours: () => subscribed((channels, channel) => channels.concat(channel)),
@@ -252,21 +254,21 @@ export const parts: Readonly<Record<string, Part>> = {
   'job-text': {
     load: '100 jobs keep 200 pieces of text each, which are slices of chunks of 1,000 bytes',
     unit: 'piece',
-    operations: 20_000,
+    operations: REPEATS * 20_000,
     items: 20_000,
     versions: { ours: () => written(() => new JobText(1_000_000)), plain: () => written(() => new PlainText()) }
   },
   bound: {
     load: '10,000 callbacks are bound to an async context',
     unit: 'callback',
-    operations: SESSIONS,
+    operations: REPEATS * SESSIONS,
     items: SESSIONS,
     versions: { ours: () => inContext(bound), plain: () => inContext((callback) => AsyncResource.bind(callback)) }
   },
   listeners: {
     load: '10,000 sockets with five listeners each',
     unit: 'connection',
-    operations: SESSIONS,
+    operations: REPEATS * SESSIONS,
     items: SESSIONS,
     versions: {
       ours: () => listened((socket, client) => {

@@ -1,6 +1,3 @@
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
-import type { Clock, Timer } from '../../../lib/util/clock.js'
-
 // The plain versions of hand-made parts of the library.
 
 /** An LRU list as a `Set` in insertion order. Each item knows the list that it is in. */
@@ -31,28 +28,5 @@ export class PlainText {
   append (piece: string): void {
     this.#pieces.push(piece)
     this.units += piece.length
-  }
-}
-
-/** One timer per job, at times that jobs share. */
-export class AlignedTimers {
-  readonly #clock: Clock
-  readonly #shared: SharedTimers
-
-  constructor (clock: Clock) {
-    this.#clock = clock
-    this.#shared = new SharedTimers(clock)
-  }
-
-  monotonic (): number {
-    return this.#clock.monotonic()
-  }
-
-  next (dueAt: number, everyMs: number): number {
-    return this.#shared.next(dueAt, everyMs)
-  }
-
-  at (time: number, callback: () => void): Timer {
-    return this.#clock.after(time - this.#clock.monotonic(), callback)
   }
 }

@@ -1,19 +1,14 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { connect } from 'node:net'
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Subscriber } from '../../../lib/delivery/channel.js'
 import { Outbox } from '../../../lib/delivery/outbox.js'
 import type { Transport } from '../../../lib/delivery/transport.js'
-import type { SharedTimers } from '../../../lib/jobs/shared-timers.js'
-import { TrackProgress } from '../../../lib/jobs/track-progress.js'
 import { resolveOptions } from '../../../lib/options.js'
 import { createBroker, createServer, type Server } from '../../../lib/server.js'
 import { systemClock } from '../../../lib/util/clock.js'
 import { text } from '../payload.js'
 import type { Subject } from './part.js'
 
-// The server below Fastify, as a load for its parts.
+// The server below Fastify, without a network, as a load for its parts.
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined }
 
@@ -65,54 +60,6 @@ export function messages (): Subject {
         }
       }
       return bytes
-    }
-  }
-}
-
-/** Reads whatever is sent to it, in a process of its own. */
-const SINK = `
-  const server = require('node:net').createServer((socket) => socket.on('error', () => {}).resume())
-  server.listen(0, '127.0.0.1', () => console.log(server.address().port))
-  process.stdin.on('end', () => process.exit()).resume()
-`
-
-const CLIENTS = 50
-const JOBS_PER_CLIENT = 20
-const TOKENS_PER_SECOND = 50
-const TOKENS_PER_JOB = 100
-const THROTTLE_MS = 100
-
-/** Clients with many jobs each. Every job's tokens arrive at a time of their own. */
-export async function pages (timers: SharedTimers): Promise<Subject> {
-  const server = start()
-  const sink = spawn(process.execPath, ['-e', SINK], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const [port] = await once(sink.stdout, 'data') as [Buffer]
-  const jobs: Array<() => TrackProgress> = []
-  for (let client = 0; client < CLIENTS; client++) {
-    const socket = connect(Number(port), '127.0.0.1')
-    await once(socket, 'connect')
-    const sessionIds = Array.from({ length: JOBS_PER_CLIENT }, (_, at) => `canvas-${client}-${at}`)
-    subscribe(server, sessionIds, (bytes) => { socket.write(bytes) })
-    for (const sessionId of sessionIds) {
-      const job = server.manager.startAI(sessionId, { prompt: 'x' })
-      jobs.push(() => new TrackProgress({
-        timers, throttleMs: THROTTLE_MS, sendText: true, keepAlive: () => { job.keepAlive() }, send: (progress) => { void job.progress(progress) }
-      }))
-    }
-  }
-  return {
-    async run () {
-      const running = jobs.map((create) => create())
-      const total = jobs.length * TOKENS_PER_JOB
-      const began = performance.now()
-      for (let sent = 0; sent < total;) {
-        const due = Math.min(total, (performance.now() - began) / 1000 * jobs.length * TOKENS_PER_SECOND)
-        // Each token in a turn of its own would leave no time for anything else, so those of a millisecond share one.
-        for (; sent < due; sent++) running[sent * 7 % jobs.length]?.add(' token')
-        await sleep(1)
-      }
-      for (const progress of running) progress.end()
-      return running.reduce((sum, { contentLength }) => sum + contentLength, 0)
     }
   }
 }
