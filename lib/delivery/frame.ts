@@ -13,11 +13,6 @@ export interface DeflateSettings {
 }
 
 export interface FrameOptions {
-  /**
-   * Fields that are appended to the message, with the closing brace: `,"seq":7}`. They overwrite the last character of the
-   * text, which must be a brace.
-   */
-  readonly addition?: string | undefined
   /** While a client is behind, a newer frame replaces a queued one with the same key. */
   readonly collapseKey?: string | undefined
   /** The piece of a job's text in this frame, if any. Used when the frame replaces one with an earlier piece. */
@@ -67,22 +62,17 @@ export class Frame {
   readonly #settings: DeflateSettings | undefined
   #deflated: Buffer | undefined
 
-  constructor (text: string, { addition = '', collapseKey, piece, deflate, isKept = false }: FrameOptions = {}) {
+  constructor (text: string, { collapseKey, piece, deflate, isKept = false }: FrameOptions = {}) {
     this.collapseKey = collapseKey
     this.piece = piece
     this.#settings = deflate
-    // The addition overwrites the closing brace. Concatenating the two strings would cost a copy of both.
-    const overlap = addition === '' ? 0 : 1
-    const length = Buffer.byteLength(text) + Buffer.byteLength(addition) - overlap
+    const length = Buffer.byteLength(text)
     if (length > FRAGMENT_PAYLOAD_BYTES) {
-      const payload = Buffer.allocUnsafe(length)
-      payload.write(addition, payload.write(text) - overlap)
-      this.#plain = fragment(payload, TEXT)
+      this.#plain = fragment(Buffer.from(text), TEXT)
       return
     }
     this.#plain = allocate(TEXT | FIN, length, isKept)
-    const end = headerBytes(length) + this.#plain.write(text, headerBytes(length))
-    if (overlap > 0) this.#plain.write(addition, end - overlap)
+    this.#plain.write(text, headerBytes(length))
   }
 
   /** Returns the whole message, compressed or not. It is compressed on first use, and the result is kept. */

@@ -1,4 +1,4 @@
-import { addedFields, insertText, progressBody } from '../protocol/json.js'
+import { addFields, insertText, progressBody } from '../protocol/json.js'
 import type { Publication, Stream, TextSpan } from '../streams/broker.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
@@ -32,10 +32,8 @@ export class Framing {
   /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
     const { body, durable, text, jobId } = publication
-    const addition = additionOf(stream, publication)
-    if (durable) return new Frame(body, { addition, deflate: this.#deflate })
-    return new Frame(text === undefined ? body : withText(body, text, text.from), {
-      addition,
+    if (durable) return new Frame(withFields(body, stream, publication), { deflate: this.#deflate })
+    return new Frame(withFields(text === undefined ? body : withText(body, text, text.from), stream, publication), {
       deflate: this.#deflate,
       // Both names may contain any character, so the length marks where the stream's name ends.
       collapseKey: jobId === undefined ? undefined : `${stream.length} ${stream}${jobId}`,
@@ -56,9 +54,10 @@ export class Framing {
     const { body, durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#recoveryFrame(stream, publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
-    const make = (body: string, span?: TextSpan): Frame => new Frame(span === undefined ? body : withText(body, span, from), {
-      addition: additionOf(stream, publication, mark), deflate: this.#deflate
-    })
+    const make = (body: string, span?: TextSpan): Frame => {
+      const text = span === undefined ? body : withText(body, span, from)
+      return new Frame(withFields(text, stream, publication, mark), { deflate: this.#deflate })
+    }
     if (durable) return this.#shared.frame(mark, publication, publication, undefined, () => make(body))
     if (text === undefined) return make(body)
     // A piece before the last one does not change while the text grows, so any revision will do.
@@ -77,16 +76,15 @@ export class Framing {
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
   #recoveryFrame (stream: Stream, publication: Publication): Frame {
     if (!(publication.recoveryFrame instanceof Frame)) {
-      const addition = additionOf(stream, publication, 'missed')
-      publication.recoveryFrame = new Frame(publication.body, { addition, deflate: this.#deflate, isKept: true })
+      publication.recoveryFrame = new Frame(withFields(publication.body, stream, publication, 'missed'), { deflate: this.#deflate, isKept: true })
     }
     return publication.recoveryFrame as Frame
   }
 }
 
-/** Returns the fields to add to a publication's body: those that the broker decided, and `replayed`. */
-function additionOf (stream: Stream, publication: Publication, mark: Mark = 'live'): string | undefined {
-  return addedFields(publication, stream.startsWith('user:'), mark === 'live' ? undefined : mark)
+/** Adds the fields that the broker decided, and `replayed`, to a publication's body. */
+function withFields (body: string, stream: Stream, publication: Publication, mark: Mark = 'live'): string {
+  return addFields(body, publication, stream.startsWith('user:'), mark === 'live' ? undefined : mark)
 }
 
 /** Returns the body of a progress with its text from an offset on. */

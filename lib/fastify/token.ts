@@ -91,7 +91,10 @@ function isSecret (name: string): boolean {
   return SECRET_FIELDS.has(name.toLowerCase()) || isTokenName(name)
 }
 
-/** Returns a value for the log with all tokens redacted, at any depth. */
+/**
+ * Returns a value for the log with all tokens redacted, at any depth. The `redact` option of pino replaces whole values at paths
+ * that are known in advance. This also finds a token inside a string, such as a URL, at any path.
+ */
 export function redactDeep (value: unknown, tokens: readonly string[], depth = 0): unknown {
   if (typeof value === 'string') return tokens.reduce(redactToken, redactUrl(value))
   if (typeof value !== 'object' || value === null) return value

@@ -90,7 +90,7 @@ interface PendingAdmission {
 
 /**
  * Property that holds a WebSocket's `ClientSocket`. It lets all WebSockets share their listeners, which saves memory per
- * connection.
+ * connection (benchmark row `listeners`).
  */
 const CLIENT_SOCKET = Symbol('clientSocket')
 

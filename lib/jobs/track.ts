@@ -1,10 +1,10 @@
 import { ownContext } from '../util/async-context.js'
+import type { Clock } from '../util/clock.js'
 import { errors } from '../util/errors.js'
 import { isPromise, tryThen, requireSync, andThen, type MaybePromise } from '../util/maybe-promise.js'
 import { fieldOf, isError } from '../util/safe-error.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import { reportable } from './ai-error.js'
-import type { SharedTimers } from './shared-timers.js'
 import { isTimeoutError } from './error-type.js'
 import { StreamReader, type TextOf } from './stream-protocols/reader.js'
 import { TrackProgress } from './track-progress.js'
@@ -83,9 +83,9 @@ export interface TrackOptions<T> {
  * The caller has already reported the start.
  */
 export function track<T> (
-  reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers
+  reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, clock: Clock
 ): AsyncGenerator<T, void, undefined> {
-  return new TrackedStream(reporter, task, source, options, timers)
+  return new TrackedStream(reporter, task, source, options, clock)
 }
 
 /** Pending call of `next`. */
@@ -114,19 +114,19 @@ class TrackedStream<T> implements AsyncGenerator<T, void, undefined> {
   /** Error that the next call of `next` throws. */
   #thrown: { readonly error: unknown } | undefined
 
-  constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, timers: SharedTimers) {
+  constructor (reporter: JobReporter, task: AITask, source: TrackableSource<T>, options: TrackOptions<T>, clock: Clock) {
     const { signal, throttleMs = 100, text = false, sendText = text !== false, result } = options
     this.#reporter = reporter
     this.#task = task
     this.#makeResult = result
     this.#reader = new StreamReader(typeof text === 'function' ? text : undefined)
     this.#wantsText = text === true
-    // Many jobs share a timer, and any code may abort a signal. The reports that follow still belong to this job's async
-    // context.
+    // The clock's timers run outside of all requests, and any code may abort a signal. The reports that follow still belong to
+    // this job's async context.
     const inOwnContext = ownContext()
     this.#onAbort = () => { inOwnContext(this.#abort) }
     this.#progress = new TrackProgress({
-      timers, throttleMs, sendText,
+      clock, throttleMs, sendText,
       send: (progress) => { inOwnContext(() => { reporter.progress(progress) }) },
       keepAlive: () => { reporter.keepAlive() }
     })

@@ -3,7 +3,6 @@ import { newJobId } from '../streams/job-id.js'
 import type { Clock } from '../util/clock.js'
 import type { TIMED_OUT } from '../util/deadline.js'
 import { errors } from '../util/errors.js'
-import { SharedTimers } from '../jobs/shared-timers.js'
 import type { TrackableSource } from '../jobs/track-source.js'
 import { reportable } from '../jobs/ai-error.js'
 import { track, type TrackOptions } from '../jobs/track.js'
@@ -61,7 +60,6 @@ const EPHEMERAL: PublishOptions = { durable: false }
 export class WebSocketManager {
   readonly #options: ManagerOptions
   readonly #notifier: Notifier
-  readonly #timers: SharedTimers
   readonly #batchers = new Set<Batcher>()
   readonly #runs = new Set<AIRun>()
 
@@ -69,7 +67,6 @@ export class WebSocketManager {
   constructor (options: ManagerOptions) {
     this.#options = options
     this.#notifier = options.notifier
-    this.#timers = new SharedTimers(options.clock)
   }
 
   /** Reports the start of a job. `task` describes the job and may have fields of your own. */
@@ -131,7 +128,7 @@ export class WebSocketManager {
   trackAI<T> (
     sessionId: string, task: AITask, source: TrackableSource<T>, options: TrackOptions<T> & JobOptions = {}
   ): AsyncGenerator<T, void, undefined> {
-    return track(this.startAI(sessionId, task, options), task, source, options, this.#timers)
+    return track(this.startAI(sessionId, task, options), task, source, options, this.#options.clock)
   }
 
   /**
@@ -159,7 +156,7 @@ export class WebSocketManager {
       job = this.startAI(sessionId, task, jobId === undefined ? {} : { jobId })
       const run = new AIRun({ job, sendText, maxTextUnits: this.#options.maxTextUnits })
       if (this.#notifier.closed) run.interrupt()
-      return this.#drain(run, track(run, task, source, { ...given, text, sendText: true }, this.#timers))
+      return this.#drain(run, track(run, task, source, { ...given, text, sendText: true }, this.#options.clock))
     } catch (error) {
       void job?.error(reportable(error))
       return this.#notifier.observe('runAI', () => Promise.reject(error as Error))

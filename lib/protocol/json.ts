@@ -56,13 +56,10 @@ export function insertText (body: string, { text, offset, truncated }: TextField
   return `${body.slice(0, -2)}${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}}}`
 }
 
-/**
- * Returns the fields to add to a body instead of its final `}`, such as `,"seq":7}`. Returns undefined if there are none. The
- * number in a user's stream is called `userSeq`.
- */
-export function addedFields ({ jobId, supersedes, seq }: BrokerFields, isUser: boolean, replayed?: Replayed): string | undefined {
-  if (seq === undefined && jobId === undefined && replayed === undefined) return undefined
+/** Returns a body with the broker's fields, and `replayed`, at its end. The number in a user's stream is called `userSeq`. */
+export function addFields (body: string, { jobId, supersedes, seq }: BrokerFields, isUser: boolean, replayed?: Replayed): string {
+  if (seq === undefined && jobId === undefined && replayed === undefined) return body
   const job = jobId === undefined ? '' : `,"jobId":${JSON.stringify(jobId)}${supersedes === true ? ',"supersedes":true' : ''}`
   const number = seq === undefined ? '' : `,"${isUser ? 'userSeq' : 'seq'}":${seq}`
-  return `${job}${number}${replayed === undefined ? '' : `,"replayed":"${replayed}"`}}`
+  return `${body.slice(0, -1)}${job}${number}${replayed === undefined ? '' : `,"replayed":"${replayed}"`}}`
 }

@@ -102,7 +102,7 @@ export class JobText {
   }
 }
 
-/** Copies a string. A slice in V8 keeps its whole parent string alive; joining parts writes a new string. */
+/** Copies a string. A slice in V8 keeps its whole parent string alive; joining parts writes a new string (row `job-text`). */
 function flatCopy (text: string): string {
   return [text.slice(0, 1), text.slice(1)].join('')
 }

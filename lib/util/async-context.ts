@@ -9,7 +9,7 @@ import { AsyncResource } from 'node:async_hooks'
  *
  * A timer keeps the store of the context in which it was created, so shared timers are created outside of all requests.
  *
- * `AsyncResource.bind` is not used: it takes 20 µs, because it defines properties on the function, and this takes 0.3 µs.
+ * `AsyncResource.bind` is not used, because it defines properties on the function, which takes long (benchmark row `bound`).
  */
 const outside = new AsyncResource('ai-canvas-ws')
 

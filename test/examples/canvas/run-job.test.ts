@@ -1,7 +1,6 @@
 import t from 'tap'
 import type { Agent } from '../../../examples/canvas/agents/agent.js'
 import { runJob, type Outcome } from '../../../examples/canvas/run-job.js'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
@@ -33,7 +32,7 @@ async function run (
     tracker: {
       trackAI: (sessionId, tracked, text, options) => {
         ran.asked.push([sessionId, tracked])
-        return track(reporter, tracked, text, options, new SharedTimers(new FakeClock()))
+        return track(reporter, tracked, text, options, new FakeClock())
       }
     },
     maxContentLength,

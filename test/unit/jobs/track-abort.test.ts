@@ -1,7 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter } from '../../support/fake-reporter.js'
@@ -33,7 +32,7 @@ function start () {
   const reporter = fakeReporter()
   const caller = new AbortController()
   const { source, seen } = waiting()
-  const chunks = track(reporter, task, source, { text: true, signal: caller.signal }, new SharedTimers(clock))
+  const chunks = track(reporter, task, source, { text: true, signal: caller.signal }, clock)
   return { clock, reporter, caller, source: seen, chunks }
 }
 
@@ -164,7 +163,7 @@ t.test('signals that are already aborted end the job at once, and nothing is rea
   const reporter = fakeReporter()
   reporter.cancel('by the client')
   const { source, seen } = waiting()
-  const chunks = track(reporter, task, source, { signal: AbortSignal.abort('by the caller') }, new SharedTimers(new FakeClock()))
+  const chunks = track(reporter, task, source, { signal: AbortSignal.abort('by the caller') }, new FakeClock())
   t.same(reporter.reports, [['error', { message: 'by the caller', type: 'cancelled' }]])
   t.equal(seen.closed, 1)
   t.equal(await chunks.next().catch((error: unknown) => error), 'by the caller')
@@ -188,7 +187,7 @@ t.test('a promised source that resolves after the abort is closed unread', async
   const reporter = fakeReporter()
   const { source, seen } = waiting()
   let come: (there: AsyncIterable<string>) => void = () => undefined
-  const chunks = track(reporter, task, new Promise<AsyncIterable<string>>((resolve) => { come = resolve }), {}, new SharedTimers(new FakeClock()))
+  const chunks = track(reporter, task, new Promise<AsyncIterable<string>>((resolve) => { come = resolve }), {}, new FakeClock())
   const next = chunks.next()
   await turn()
   reporter.cancel()
@@ -207,7 +206,7 @@ t.test('a promised source that rejects after the abort has no effect', async (t)
   t.teardown(() => { process.off('unhandledRejection', note) })
   const reporter = fakeReporter()
   let refuse: (error: Error) => void = () => undefined
-  track(reporter, task, new Promise<string[]>((_, reject) => { refuse = reject }), {}, new SharedTimers(new FakeClock()))
+  track(reporter, task, new Promise<string[]>((_, reject) => { refuse = reject }), {}, new FakeClock())
   reporter.cancel()
   refuse(new Error('refused'))
   await turn()
@@ -222,14 +221,14 @@ t.test('a report that causes an abort ends the job once', async (t) => {
     progress(each)
     reporter.cancel()
   }
-  const chunks = track(reporter, task, ['a', 'b'], {}, new SharedTimers(new FakeClock()))
+  const chunks = track(reporter, task, ['a', 'b'], {}, new FakeClock())
   await t.rejects(chunks.next(), { name: 'AbortError' })
   t.match(reporter.reports, [['progress', {}], ['error', { type: 'cancelled' }]])
 })
 
 t.test('no listener stays on the signals after the end', async (t) => {
   const { signal } = new AbortController()
-  const chunks = track(fakeReporter(), task, ['a'], { signal }, new SharedTimers(new FakeClock()))
+  const chunks = track(fakeReporter(), task, ['a'], { signal }, new FakeClock())
   t.equal(getEventListeners(signal, 'abort').length, 1)
   for await (const chunk of chunks) t.equal(chunk, 'a')
   t.equal(getEventListeners(signal, 'abort').length, 0)

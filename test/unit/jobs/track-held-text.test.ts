@@ -1,5 +1,4 @@
 import t from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
@@ -19,7 +18,7 @@ async function textOf (chunks: ReadonlyArray<string | Uint8Array>, end: (reporte
     yield* chunks
     throw new Error('the socket was cut')
   }
-  const reader = track(reporter, {}, source(), { text: true }, new SharedTimers(new FakeClock()))
+  const reader = track(reporter, {}, source(), { text: true }, new FakeClock())
   for (const chunk of chunks) t.same((await reader.next()).value, chunk)
   await end(reporter, reader)
   return reporter

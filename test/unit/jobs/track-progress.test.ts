@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
 import fc from 'fast-check'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
-import { TrackProgress } from '../../../lib/jobs/track-progress.js'
+import { nextDue, TrackProgress } from '../../../lib/jobs/track-progress.js'
 import type { AIProgress } from '../../../lib/protocol/messages.js'
 import { FakeClock } from '../../support/fake-clock.js'
 
@@ -11,7 +10,7 @@ function start ({ throttleMs = 100, sendText = true } = {}) {
   const sent: Array<AIProgress & { delta?: string }> = []
   let kept = 0
   const progress = new TrackProgress({
-    timers: new SharedTimers(clock), throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { kept++ }
+    clock, throttleMs, sendText, send: (each) => { sent.push(each) }, keepAlive: () => { kept++ }
   })
   return { clock, sent, progress, get kept () { return kept } }
 }
@@ -174,5 +173,33 @@ t.test('for any chunks and times, the text is sent once, in whole characters, ne
     assert(!sent.some(({ delta = '' }) => /[\ud800-\udbff]$/.test(delta)), 'half a pair')
     assert.equal(clock.pending, 0)
   }))
+  t.end()
+})
+
+t.test('two jobs that start at different times soon share their times', (t) => {
+  t.equal(nextDue(3, -Infinity, 100), 110)
+  t.equal(nextDue(7, -Infinity, 100), 110)
+  t.end()
+})
+
+t.test('a small delay does not shift the following times, and a large one does', (t) => {
+  t.equal(nextDue(109, 100, 100), 200)
+  t.equal(nextDue(111, 100, 100), 220)
+  t.end()
+})
+
+t.test('shared times are closer together for shorter intervals, and any time is one for interval 0', (t) => {
+  t.equal(nextDue(7, -Infinity, 25), 32.5)
+  t.equal(nextDue(7, -Infinity, 5_000), 5_010)
+  t.equal(nextDue(7, -Infinity, 0), 7)
+  t.equal(nextDue(7, -Infinity, Infinity), Infinity)
+  t.end()
+})
+
+t.test('floating-point errors don\'t add up', (t) => {
+  const first = nextDue(0, -Infinity, 33)
+  let due = first
+  for (let i = 1; i <= 10_000; i++) due = nextDue(due, due, 33)
+  t.ok(Math.abs(due - first - 10_000 * 33) < 1, String(due - first))
   t.end()
 })

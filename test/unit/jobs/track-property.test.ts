@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter } from '../../support/fake-reporter.js'
@@ -37,7 +36,7 @@ for (const [shape, chunksOf] of Object.entries(shapes)) {
         yield* given
         if (ending === 'throw') throw new Error('broken')
       }
-      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, new SharedTimers(clock))
+      const tracked = track(reporter, {}, source(), { text: true, throttleMs }, clock)
       const read: unknown[] = []
       try {
         for await (const chunk of tracked) {

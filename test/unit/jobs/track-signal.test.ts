@@ -1,7 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { TrackableSource } from '../../../lib/jobs/track-source.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -9,7 +8,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 function start<T> (source: TrackableSource<T>, options: TrackOptions<T> = {}) {
   const reporter = fakeReporter()
-  return { reporter, chunks: track(reporter, {}, source, options, new SharedTimers(new FakeClock())) }
+  return { reporter, chunks: track(reporter, {}, source, options, new FakeClock()) }
 }
 
 /** A model with an endless stream that records its signal and whether it was closed. */

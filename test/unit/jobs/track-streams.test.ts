@@ -2,7 +2,6 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ChatCompletionStream } from 'openai/lib/ChatCompletionStream'
 import { Stream } from 'openai/streaming'
 import t from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { AISource } from '../../../lib/jobs/track-source.js'
 import { readStream } from '../../fixtures/streams/read.js'
@@ -11,7 +10,7 @@ import { fakeReporter } from '../../support/fake-reporter.js'
 
 function start<T> (source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = { text: true }) {
   const reporter = fakeReporter()
-  return { reporter, chunks: track(reporter, {}, source, options, new SharedTimers(new FakeClock())) }
+  return { reporter, chunks: track(reporter, {}, source, options, new FakeClock()) }
 }
 
 async function readAll<T> (chunks: AsyncIterable<T>): Promise<T[]> {

@@ -1,5 +1,4 @@
 import t from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
@@ -7,7 +6,7 @@ import { fakeReporter, type FakeReporter } from '../../support/fake-reporter.js'
 /** The warnings of a job with these chunks. */
 async function warningsOf<T> (chunks: Iterable<T>, options: TrackOptions<T> = { text: true }): Promise<FakeReporter['warnings']> {
   const reporter = fakeReporter()
-  const tracked = track(reporter, {}, chunks, options, new SharedTimers(new FakeClock()))
+  const tracked = track(reporter, {}, chunks, options, new FakeClock())
   while ((await tracked.next()).done !== true);
   t.equal(reporter.ends.length, 1)
   return reporter.warnings

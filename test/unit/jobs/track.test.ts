@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { SharedTimers } from '../../../lib/jobs/shared-timers.js'
 import { track, type TrackOptions } from '../../../lib/jobs/track.js'
 import type { AISource } from '../../../lib/jobs/track-source.js'
 import { FakeClock } from '../../support/fake-clock.js'
@@ -14,7 +13,7 @@ const task = { prompt: 'Create a React component', mode: 'generate', targetFile:
 function start<T> (t: Test, source: AISource<T> | PromiseLike<AISource<T>>, options: TrackOptions<T> = {}) {
   const clock = new FakeClock()
   const reporter = fakeReporter()
-  const chunks = track(reporter, task, source, options, new SharedTimers(clock))
+  const chunks = track(reporter, task, source, options, clock)
   t.teardown(() => {
     assert.equal(reporter.ends.length, 1, 'one end')
     assert.equal(reporter.reports.at(-1), reporter.ends[0], 'nothing after it')
@@ -79,7 +78,7 @@ t.test('chunks pass through unchanged, and the job ends with the documented resu
 
 t.test('fields absent from the task are absent from the result', async (t) => {
   const reporter = fakeReporter()
-  await readAll(track(reporter, { prompt: 'x' }, [], {}, new SharedTimers(new FakeClock())))
+  await readAll(track(reporter, { prompt: 'x' }, [], {}, new FakeClock()))
   t.same(reporter.reports, [['complete', { contentLength: 0, chunks: 0 }]])
 })
 

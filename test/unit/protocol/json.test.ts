@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { addedFields, batchBody, insertText, jsonField, progressBody, shortBody } from '../../../lib/protocol/json.js'
+import { addFields, batchBody, insertText, jsonField, progressBody, shortBody } from '../../../lib/protocol/json.js'
 
 const timestamp = '2024-01-01T00:00:00.000Z'
 const head = { type: 'ai_progress', sessionId: 's "1"', timestamp } as const
@@ -44,12 +44,13 @@ t.test('a batch contains its messages as they are', (t) => {
   t.end()
 })
 
-t.test('the fields that a broker decides take the place of the final brace', (t) => {
-  t.equal(addedFields({}, false), undefined)
-  t.equal(addedFields({ seq: 7 }, false), ',"seq":7}')
-  t.equal(addedFields({ seq: 7 }, true), ',"userSeq":7}')
-  t.equal(addedFields({ jobId: 'a "b"' }, false), ',"jobId":"a \\"b\\""}')
-  t.equal(addedFields({ jobId: 'j', supersedes: true, seq: 7 }, false, 'missed'), ',"jobId":"j","supersedes":true,"seq":7,"replayed":"missed"}')
-  t.equal(addedFields({}, false, 'snapshot'), ',"replayed":"snapshot"}')
+t.test('the fields that a broker decides come last', (t) => {
+  const body = '{"type":"x","text":"}"}'
+  t.equal(addFields(body, {}, false), body)
+  t.equal(addFields(body, { seq: 7 }, false), '{"type":"x","text":"}","seq":7}')
+  t.equal(addFields(body, { seq: 7 }, true), '{"type":"x","text":"}","userSeq":7}')
+  t.equal(addFields(body, { jobId: 'a "b"' }, false), '{"type":"x","text":"}","jobId":"a \\"b\\""}')
+  t.equal(addFields(body, { jobId: 'j', supersedes: true, seq: 7 }, false, 'missed'), '{"type":"x","text":"}","jobId":"j","supersedes":true,"seq":7,"replayed":"missed"}')
+  t.equal(addFields(body, {}, false, 'snapshot'), '{"type":"x","text":"}","replayed":"snapshot"}')
   t.end()
 })

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import t from 'tap'
-import { SharedTimers } from '../../../../lib/jobs/shared-timers.js'
 import { fieldsOf } from '../../../../lib/jobs/stream-protocols/protocol.js'
 import { protocols } from '../../../../lib/jobs/stream-protocols/protocols.js'
 import { track } from '../../../../lib/jobs/track.js'
@@ -84,7 +83,7 @@ t.test('text and end are the same, however a stream\'s chunks are split in time'
     const clock = new FakeClock()
     const reporter = fakeReporter()
     let at = 0
-    const tracked = track(reporter, {}, chunks, { text: true, throttleMs }, new SharedTimers(clock))
+    const tracked = track(reporter, {}, chunks, { text: true, throttleMs }, clock)
     while ((await tracked.next()).done !== true) clock.advance(waits[at++] ?? 0)
     assert.equal(reporter.text, text)
     assert.equal(reporter.ends.length, 1)

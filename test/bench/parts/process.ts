@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { serve } from '../rpc.js'
+import type { Subject, Version } from './part.js'
+import { parts } from './parts.js'
+
+// One version of one part, in a process of its own, so that neither version slows down the other's code or fills its heap.
+
+export interface Round {
+  readonly cpuMicros: number
+  readonly check: number
+}
+
+let subject: Subject | undefined
+
+const handlers = {
+  /** Creates the subject. Returns the memory that it takes after its first round, in bytes. */
+  async start ({ name, version }: { name: string, version: Version }): Promise<number> {
+    const create = parts[name]?.versions[version]
+    if (create === undefined) throw new Error(`${name} has no version ${version}`)
+    // Once before, so that compiled code and buffers that are allocated only once don't count.
+    await (await create()).run()
+    const before = await usedBytes()
+    subject = await create()
+    await subject.run()
+    return await usedBytes() - before
+  },
+
+  async round (): Promise<Round> {
+    if (subject === undefined) throw new Error('call start first')
+    const before = process.cpuUsage()
+    const check = await subject.run()
+    const { user, system } = process.cpuUsage(before)
+    return { cpuMicros: user + system, check }
+  }
+}
+
+async function usedBytes (): Promise<number> {
+  for (let turn = 0; turn < 3; turn++) {
+    globalThis.gc?.()
+    await sleep(20)
+  }
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+export type PartHandlers = typeof handlers
+
+serve(handlers)
