@@ -2,8 +2,8 @@ import type { Replayed } from './messages.js'
 
 /**
  * Assembles the JSON of messages from parts that are already JSON, without parsing or serializing them again. A body is the
- * text of a whole JSON object. Fields can be added before its final `}`. The body of a progress ends with the object
- * `progress`, so the job's text can be added to that object before the final `}}`.
+ * text of a whole JSON object. Fields can be added before its final `}`. In the body of a progress, no brace follows the object
+ * `progress` but this one, so the job's text can be added to that object before the last `}` but one.
  */
 
 /** The fields that every report begins with. */
@@ -32,12 +32,12 @@ interface BrokerFields {
 
 /** Returns the body of a progress without text. `progress` is the JSON of an object. */
 export function progressBody (sessionId: string, timestamp: string, progress: string): string {
-  return `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"timestamp":"${timestamp}","progress":${progress}}`
+  return `{"type":"ai_progress","sessionId":${JSON.stringify(sessionId)},"progress":${progress},"timestamp":"${timestamp}"}`
 }
 
-/** Returns the body of a report's short form. Its object comes last, as in every progress. `fields` are from `jsonField`. */
+/** Returns the body of a report's short form. `fields` are from `jsonField`. */
 export function shortBody ({ type, sessionId, timestamp }: ReportHead, part: ReportPart, fields: readonly string[]): string {
-  return `{"type":"${type}","sessionId":${JSON.stringify(sessionId)},"timestamp":"${timestamp}","truncated":true,"${part}":{${fields.join(',')}}}`
+  return `{"type":"${type}","sessionId":${JSON.stringify(sessionId)},"${part}":{${fields.join(',')}},"timestamp":"${timestamp}","truncated":true}`
 }
 
 /** Returns a field of an object. JSON must be able to represent its value. */
@@ -52,8 +52,9 @@ export function batchBody (sessionId: string, messages: readonly string[], times
 
 /** Returns the body of a progress with a piece of the job's text in it. */
 export function insertText (body: string, { text, offset, truncated }: TextFields): string {
-  const comma = body.endsWith('{}}') ? '' : ','
-  return `${body.slice(0, -2)}${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}}}`
+  const at = body.lastIndexOf('}', body.length - 2)
+  const comma = body[at - 1] === '{' ? '' : ','
+  return `${body.slice(0, at)}${comma}"delta":${JSON.stringify(text)},"offset":${offset}${truncated ? ',"truncated":true' : ''}${body.slice(at)}`
 }
 
 /** Returns a body with the broker's fields, and `replayed`, at its end. The number in a user's stream is called `userSeq`. */

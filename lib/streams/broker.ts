@@ -29,7 +29,7 @@ import type { MaybePromise } from '../util/maybe-promise.js'
  *    to keep is delivered in full, and its `shortForm` is kept under the same `seq`, so that late subscribers still learn of
  *    it. Any other message that is too large is delivered but not kept. In both cases `publish` returns `kept: false`.
  * 8. Bodies stay as they are. A broker neither reads nor changes a body. The delivery layer adds the fields that the broker
- *    decides before the final `}` of a body, and the job's text before the final `}}` of a progress.
+ *    decides before the final `}` of a body, and the job's text before the last `}` but one of a progress.
  *
  * `publish`, `join` and `control` may return a promise. A broker in the same process should return plain values: a
  * connection then gets its messages in the order of the calls, and no message costs a turn of the event loop.
@@ -60,14 +60,14 @@ export interface PublishOptions {
   /** The job transition that the message reports. Absent if it is not about a job. */
   readonly job?: Transition
   /**
-   * Progress only: the piece of text that it appends to the job's text. The body of a progress does not contain it. Its last
-   * field is the object `progress`, so it ends in `}}`, and the delivery layer inserts text before these two characters.
+   * Progress only: the piece of text that it appends to the job's text. The body of a progress does not contain it. The delivery
+   * layer inserts text into the object `progress`, before the last `}` but one of the body: no other object may follow.
    */
   readonly delta?: string | undefined
   /**
    * Job reports only: returns the short form of the message, which is kept if the whole message can't be. It is a body of a
-   * few KiB at most, with some of the fields and `"truncated": true`. That of a progress ends in `}}` too. Must not throw.
-   * Called at most once, before `publish` returns.
+   * few KiB at most, with some of the fields and `"truncated": true`. Must not throw. Called at most once, before `publish`
+   * returns.
    */
   readonly shortForm?: (() => string) | undefined
 }
@@ -85,8 +85,8 @@ export interface Publication {
   /** Whether this is the real end of a job whose end was presumed before. */
   readonly supersedes?: boolean | undefined
   /**
-   * Progress only: the part of the job's text that this publication adds. Its `source` returns other parts. Before the
-   * publication is sent, the text is inserted before the last two characters of `body`.
+   * Progress only: the part of the job's text that this publication adds. Its `source` returns other parts. The delivery layer
+   * inserts it into the body.
    */
   readonly text?: TextSpan | undefined
   /**

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { RUN_TYPESCRIPT } from '../support/child.js'
+import { NOT_MEASURED, RUN_TYPESCRIPT } from '../support/child.js'
 import { areSdksInstalled, SDKS } from '../support/real-parts.js'
 import type { ScenarioRun } from './child.js'
 import type { Sdk } from './scenario.js'
@@ -28,7 +28,7 @@ function nodeFor ({ node }: Sdk): string {
 /** Runs the real SDK in a process of its own. */
 export async function runSdk (sdk: Sdk, mode = 'test'): Promise<ScenarioRun[]> {
   const args = [...RUN_TYPESCRIPT, 'test/sdks/child.ts', sdk.name, mode]
-  const child = spawn(nodeFor(sdk), args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(nodeFor(sdk), args, { cwd: root, env: { ...process.env, ...NOT_MEASURED }, stdio: ['ignore', 'pipe', 'inherit'] })
   let output = ''
   child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
   const [code] = await once(child, 'close') as [number | null]

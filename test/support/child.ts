@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 
 /**
- * Keeps a child process out of the coverage. tsx and esbuild make other JavaScript of a file than the tests' loader does:
- * counted together, lines of the one would hide lines of the other.
+ * Keeps a child process out of the coverage. tsx and esbuild make other JavaScript of a file than the tests' loader does, and
+ * another Node.js counts functions otherwise: counted together, lines of the one would hide lines of the other.
  */
 export const NOT_MEASURED = { _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 

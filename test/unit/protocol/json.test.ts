@@ -6,17 +6,17 @@ const timestamp = '2024-01-01T00:00:00.000Z'
 const head = { type: 'ai_progress', sessionId: 's "1"', timestamp } as const
 const none = { text: '', offset: 0, truncated: false }
 
-t.test('a progress ends with its object', (t) => {
+t.test('a progress ends with its object and its timestamp', (t) => {
   const body = progressBody('s "1"', timestamp, '{"chunksReceived":1}')
   t.strictSame(JSON.parse(body), { ...head, progress: { chunksReceived: 1 } })
-  t.ok(body.endsWith('"progress":{"chunksReceived":1}}'))
+  t.ok(body.endsWith(`"progress":{"chunksReceived":1},"timestamp":"${timestamp}"}`))
   t.end()
 })
 
-t.test('so does the short form of a report', (t) => {
+t.test('the short form of a progress takes text, too', (t) => {
   const body = shortBody(head, 'progress', [jsonField('a "b"', null), jsonField('chunksReceived', 1)])
   t.strictSame(JSON.parse(body), { ...head, truncated: true, progress: { 'a "b"': null, chunksReceived: 1 } })
-  t.ok(body.endsWith(',"chunksReceived":1}}'))
+  t.match((JSON.parse(insertText(body, none)) as { progress: object }).progress, { chunksReceived: 1, delta: '' })
   t.end()
 })
 
