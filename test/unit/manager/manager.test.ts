@@ -30,7 +30,7 @@ t.test('the messages of a job are as documented', async (t) => {
   t.not(first, second, 'an end without a start is a separate job')
   t.strictSame(peer.transport.texts.slice(1), [
     `{"type":"ai_start","sessionId":"session_123","task":{"prompt":"Create a React component","mode":"generate","targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":1}`,
-    `{"type":"ai_progress","sessionId":"session_123","timestamp":"${timestamp}","progress":{"chunksReceived":25,"contentLength":1250},"jobId":"${first!}"}`,
+    `{"type":"ai_progress","sessionId":"session_123","progress":{"chunksReceived":25,"contentLength":1250},"timestamp":"${timestamp}","jobId":"${first!}"}`,
     `{"type":"ai_complete","sessionId":"session_123","result":{"mode":"generate","contentLength":5000,"chunks":100,"targetFile":"src/Component.tsx"},"timestamp":"${timestamp}","jobId":"${first!}","seq":2}`,
     `{"type":"ai_error","sessionId":"session_123","error":{"message":"API rate limit exceeded","type":"rate_limit_error","retryable":true},"timestamp":"${timestamp}","jobId":"${second!}","seq":3}`
   ])
