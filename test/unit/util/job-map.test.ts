@@ -29,3 +29,16 @@ t.test('it behaves like a map with session and job as its key', async () => {
     }
   }))
 })
+
+t.test('items can be deleted during the iteration', async (t) => {
+  const jobs = new JobMap<{ sessionId: string, jobId: string }>()
+  for (const sessionId of ['one', 'many']) jobs.add({ sessionId, jobId: '1' })
+  for (const jobId of ['2', '3']) jobs.add({ sessionId: 'many', jobId })
+  const seen = []
+  for (const { sessionId, jobId } of jobs) {
+    seen.push(`${sessionId} ${jobId}`)
+    jobs.delete(sessionId, jobId)
+  }
+  t.same(seen, ['one 1', 'many 1', 'many 2', 'many 3'])
+  t.equal(jobs.isEmpty, true)
+})
