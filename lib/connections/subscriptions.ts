@@ -50,6 +50,9 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions
   /** Calls that are pending, or whose result is being acted on. */
   readonly #checks = new Set<PendingCheck>()
+  /** In this tick: streams of which history was lost, and those that could not be joined again. */
+  readonly #lost = new Set<Stream>()
+  readonly #unjoined = new Set<Stream>()
 
   constructor (options: SubscriptionsOptions) {
     this.#options = options
@@ -140,14 +143,28 @@ export class Subscriptions {
   restarted (stream: Stream): void {
     // Its messages are neither numbered nor kept.
     if (stream === 'all') return
-    const { hub, replies, connections, log } = this.#options
-    log.warn({ stream }, 'the broker has lost history of a stream: its subscribers get a snapshot')
-    void tryThen(() => hub.restart(stream, (joined) => replies.restarted(stream, joined)), () => undefined, (err) => {
-      log.error({ err, stream }, 'the broker could not join a stream again: its subscribers are disconnected')
-      for (const connection of connections.values()) {
-        if (hub.isSubscribed(connection.subscriber, stream)) connections.close(connection, 'overCapacity')
-      }
+    const { hub, replies, clock } = this.#options
+    // A store that is lost takes all of its streams with it, so they share a log entry and a look at the connections.
+    if (this.#lost.size === 0) clock.endOfTick(() => { this.#reportLost() })
+    this.#lost.add(stream)
+    void tryThen(() => hub.restart(stream, (joined) => replies.restarted(stream, joined)), () => undefined, (error) => {
+      if (this.#unjoined.size === 0) clock.endOfTick(() => { this.#disconnectUnjoined(error) })
+      this.#unjoined.add(stream)
     })
+  }
+
+  #reportLost (): void {
+    this.#options.log.warn({ streams: this.#lost.size }, 'the broker has lost history of streams: their subscribers get a snapshot')
+    this.#lost.clear()
+  }
+
+  #disconnectUnjoined (err: unknown): void {
+    const { hub, connections, log } = this.#options
+    log.error({ err, streams: this.#unjoined.size }, 'the broker could not join streams again: their subscribers are disconnected')
+    for (const connection of connections.values()) {
+      if (hub.streamsOf(connection.subscriber).some((stream) => this.#unjoined.has(stream))) connections.close(connection, 'overCapacity')
+    }
+    this.#unjoined.clear()
   }
 
   /** Makes one call of `authorize` for `count` requests. `request` is the newest of them. Each gets an answer. */

@@ -60,6 +60,8 @@ export class Channel {
   next: Batch | undefined
   /** The batch that is being flushed. */
   current: Batch | undefined
+  /** How often the broker has lost history of the stream. A join that was pending meanwhile begins again. */
+  restarts = 0
   /** Pending joins, and what was published since they began. Undefined if there are none. */
   #joining: Map<Subscriber, Entry[]> | undefined
 
@@ -81,8 +83,9 @@ export class Channel {
     return arrived
   }
 
-  /** Discards the publications that pending joins have collected. */
-  discardArrived (): void {
+  /** Records that history was lost, and discards what pending joins have collected of it. */
+  restart (): void {
+    this.restarts++
     for (const arrived of this.#joining?.values() ?? []) arrived.length = 0
   }
 

@@ -60,8 +60,6 @@ export class Hub {
   #batches: Batch[] = []
   #queued: Subscriber[] = []
   #order = 0
-  /** How often the broker has lost history. A join that was pending meanwhile begins again. */
-  #restarts = 0
   #willFlush = false
 
   constructor ({ broker, clock, deflate }: HubOptions) {
@@ -115,10 +113,9 @@ export class Hub {
    * @throws The broker's error, if it can't join the stream. Then its subscribers get nothing more: disconnect them.
    */
   restart (stream: Stream, makeReply: (joined: JoinedStream) => string): MaybePromise<void> {
-    this.#restarts++
     const channel = this.#channels.get(stream)
     if (channel === undefined) return
-    channel.discardArrived()
+    channel.restart()
     const joins = [...channel.subscribers].map((subscriber) => {
       this.#unsubscribe(subscriber, channel)
       return { subscriber, join: { channel, have: undefined, arrived: channel.beginJoin(subscriber) } }
@@ -135,10 +132,9 @@ export class Hub {
     })
   }
 
-  /** Whether a connection is subscribed to the stream, or is about to be. */
-  isSubscribed (subscriber: Subscriber, stream: Stream): boolean {
-    const channel = this.#channels.get(stream)
-    return channel !== undefined && (channel.subscribers.has(subscriber) || subscriber.joining?.has(channel) === true)
+  /** Returns the streams that a connection is subscribed to, or is about to be. */
+  streamsOf ({ channels, joining }: Subscriber): Stream[] {
+    return [...channels, ...joining ?? []].map(({ stream }) => stream)
   }
 
   /** Unsubscribes from a stream. Publications delivered before are still sent; the rest of a replay is not. */
@@ -229,9 +225,10 @@ export class Hub {
 
   /** Joins streams at the broker. Does it again if history was lost meanwhile, because the results may describe what is gone. */
   #ask (requests: readonly JoinRequest[]): MaybePromise<readonly Joined[]> {
-    const restarts = this.#restarts
+    const channels = requests.map(({ stream }) => this.#channels.get(stream))
+    const restarts = channels.map((channel) => channel?.restarts)
     return andThen(all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (results) => {
-      return this.#restarts === restarts ? results : this.#ask(requests)
+      return channels.every((channel, at) => channel?.restarts === restarts[at]) ? results : this.#ask(requests)
     })
   }
 

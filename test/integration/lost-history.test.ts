@@ -7,7 +7,7 @@ import { LosingBroker } from '../support/losing-broker.js'
 import { createFarServer } from '../support/server.js'
 import { connect, type Message } from '../support/ws-client.js'
 
-// The broker's store comes back empty while clients are connected: their positions are ahead of it.
+// The broker loses its messages while clients are connected. Their positions are then ahead of the stream.
 
 const next = (client: Client, type: string): Promise<Message> => new Promise((resolve) => {
   const stop = client.on(type as 'message', (event) => { stop(); resolve(event) })
@@ -101,5 +101,22 @@ t.test('subscribers that can\'t be joined again are disconnected, and come back 
   server.clock.tick()
   t.same(subscribed.transport.closedWith, { code: 1013, reason: 'Try again later' })
   t.equal(other.transport.closedWith, undefined)
-  t.match(server.logged.join('\n'), /warn: the broker has lost history[^]*error: the broker could not join a stream again/)
+  t.match(server.logged.join('\n'), /warn: the broker has lost history[^]*error: the broker could not join streams again/)
+})
+
+t.test('a store that is lost with all its streams takes one log entry, and so does the failure to join them', async (t) => {
+  const server = createFarServer()
+  const peers = await Promise.all(Array.from({ length: 20 }, (_, n) => server.connect({ sessionId: `s${n}` })))
+  for (let n = 0; n < 20; n++) server.node.restarted(`session:s${n}`)
+  server.node.restarted('all')
+  server.node.restarted('session:nobody')
+  for (let n = 0; n < 19; n++) server.broker.fail(`join session:s${n}`)
+  server.broker.answer('join session:s19')
+  await new Promise((resolve) => { setImmediate(resolve) })
+  server.clock.tick()
+  t.same(peers.map(({ transport }) => transport.closedWith?.code), [...Array<number>(19).fill(1013), undefined])
+  t.match(peers[19]!.take(), [{ type: 'subscribed', reason: 'restarted' }])
+  t.match(server.log.entries.filter(({ level }) => level === 'warn' || level === 'error'), [
+    { message: /^the broker has lost history/, fields: { streams: 21 } }, { message: /^the broker could not join/, fields: { streams: 19 } }
+  ])
 })

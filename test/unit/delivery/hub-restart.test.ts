@@ -87,6 +87,17 @@ t.test('a join that is pending begins again, because its result may describe wha
   t.strictSame(texts(late), ['hello a:1', 'live'])
 })
 
+t.test('a join of another stream does not begin again', async (t) => {
+  const { room, broker } = await withGuest()
+  const late = room.enter()
+  const joined = room.join(late, 'b')
+  const restarted = room.restart(a)
+  await broker.joins[1]!.answer()
+  await broker.joins[2]!.answer()
+  await Promise.all([joined, restarted])
+  t.equal(broker.joins.length, 3)
+})
+
 t.test('history that is lost twice is asked for again', async (t) => {
   const { room, broker, guest } = await withGuest()
   const first = room.restart(a)
@@ -125,9 +136,9 @@ t.test('if the stream can\'t be joined, its subscribers can be told apart', asyn
   const failed = t.rejects(Promise.resolve(room.restart(a)), { message: 'away' })
   await broker.joins[2]!.fail(new Error('away'))
   await failed
-  t.strictSame([guest, elsewhere].map(({ subscriber }) => room.hub.isSubscribed(subscriber, a)), [true, false])
+  t.strictSame([guest, elsewhere].map(({ subscriber }) => room.hub.streamsOf(subscriber)), [[a], ['session:b']])
   room.hub.drop(guest.subscriber)
-  t.equal(room.hub.isSubscribed(guest.subscriber, a), false)
+  t.strictSame(room.hub.streamsOf(guest.subscriber), [])
   t.strictSame(broker.left, [a])
 })
 
