@@ -114,7 +114,7 @@ function publicationFault (value: unknown): string | undefined {
   if (!isOptionalString(jobId)) return 'a publication\'s jobId is not a string'
   if (text === undefined) return undefined
   if (!isTextSpan(text)) return 'a publication\'s text is not a TextSpan'
-  return /}[^}]*}$/.test(body) ? undefined : 'a publication\'s body has no object into which its text could be inserted'
+  return body.lastIndexOf('}', body.length - 2) >= 0 ? undefined : 'a publication\'s body has no object into which its text could be inserted'
 }
 
 function isTextSpan (value: unknown): boolean {
