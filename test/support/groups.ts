@@ -11,8 +11,8 @@ const SHARED = ['test/docs', 'test/examples/canvas', 'test/integration', 'test/s
 const FILES_PER_GROUP = 8
 
 /**
- * Returns the paths of all tests, for tap: of those that need a process of their own, and of groups that share one. To start a
- * process takes longer than most files need for their tests. The longest come first.
+ * Returns the paths for tap: test files that need their own process, and groups of files that share one. Starting a process
+ * takes longer than running the tests of most files.
  */
 export function groupedTests (): string[] {
   const files = readdirSync(`${ROOT}test`, { recursive: true, encoding: 'utf8' })

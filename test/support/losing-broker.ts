@@ -4,7 +4,7 @@ import type { Clock } from '../../lib/util/clock.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { memoryBroker } from './memory-broker.js'
 
-/** A broker whose store can come back empty while its node stays connected. */
+/** A broker that can lose everything it keeps, as if its database had been emptied. Its node stays connected. */
 export class LosingBroker implements Broker {
   readonly #clock: Clock
   readonly #joined = new Set<Stream>()
@@ -16,7 +16,7 @@ export class LosingBroker implements Broker {
     this.#store = memoryBroker(clock)
   }
 
-  /** The store comes back empty, and the broker notices. */
+  /** Loses everything, and reports it to the node. */
   lose (): void {
     this.#store.close()
     this.#store = memoryBroker(this.#clock)

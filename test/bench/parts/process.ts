@@ -3,7 +3,7 @@ import { serve } from '../rpc.js'
 import type { Subject, Version } from './part.js'
 import { parts } from './parts.js'
 
-// One version of one part, in a process of its own, so that neither version slows down the other's code or fills its heap.
+// Runs one version of one part. Each version has its own process, because they would share compiled code and a heap otherwise.
 
 export interface Round {
   readonly cpuMicros: number
