@@ -11,6 +11,7 @@ import { WebSocket as Socket } from 'ws'
 import aiCanvasWs, { defaults, type AiCanvasWsOptions } from 'ai-canvas-ws'
 import { createClient, type Client, type ClientOptions } from 'ai-canvas-ws/client'
 import { captureLog, type Line } from '../support/log.js'
+import { until } from '../support/until.js'
 import { open as openRaw, type Message } from '../support/ws-client.js'
 import { certificate, chapter, HOST, page, proxies, startProxy, type Proxy, type ProxyKind } from './proxies.js'
 
@@ -195,6 +196,8 @@ for (const kind of proxies) {
       t.same(await outcomes(), ['in', 'in'])
       await app.close()
       t.same(await outcomes(), [1006, 1006], 'the app is gone')
+      // HAProxy logs a connection a moment after its end, and nothing more once it is stopped.
+      await until(() => (proxy.log.requests.match(/\/ws\b/g) ?? []).length >= 4)
       await proxy.stop()
       const { requests, rest } = proxy.log
       const inSubprotocol = Buffer.from(TOKEN).toString('base64url')
