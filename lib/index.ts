@@ -3,7 +3,7 @@ import { aiCanvasWs } from './plugin.js'
 export default aiCanvasWs
 export { aiCanvasWs }
 export { getWebSocketManager } from './manager/registry.js'
-export { defaults, type AiCanvasWsOptions, type Delivery, type History, type Jobs, type Limits, type WebSocketOptions } from './options.js'
+export { defaults, type AiCanvasWsOptions, type Delivery, type Jobs, type Limits, type WebSocketOptions } from './options.js'
 export { redactedRequest } from './fastify/request-log.js'
 export type { Authenticate } from './fastify/admission.js'
 export type { StatsRouteOptions } from './fastify/stats-route.js'
@@ -20,14 +20,17 @@ export type { Receipt } from './manager/notifier.js'
 export type { AISource, TrackableSource } from './jobs/track-source.js'
 export type { TextOf } from './jobs/stream-protocols/reader.js'
 export type { TrackOptions } from './jobs/track.js'
-export type { JobText, TextSlice } from './streams/job-text.js'
+export type { History } from './streams/history.js'
 export type { DropReason, Transition } from './streams/session-jobs.js'
 export type { TransportState } from './delivery/transport.js'
+export type { Clock, Timer } from './util/clock.js'
+export type { Logger } from './util/logger.js'
 export type { MaybePromise } from './util/maybe-promise.js'
 export type { AppMessage } from './connections/app-message.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './manager/stats.js'
 export type {
-  Broker, BrokerNode, ControlMessage, ControlResult, Evicted, Joined, Position, Publication, Published, PublishOptions, RecoveryFailure, Stream, TextSpan
+  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, HeldTexts, Joined, JoinOptions, Ownership, Position, Publication, Published,
+  PublishOptions, RecoveryFailure, Revocation, Stream, TextSlice, TextSource, TextSpan
 } from './streams/broker.js'
 export type { AIFinishReason } from './protocol/codes.js'
 export type { AIErrorInfo, AIProgress, AIResult, AITask, AIUsage } from './protocol/messages.js'

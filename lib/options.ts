@@ -1,5 +1,6 @@
 import type { ServerOptions } from 'ws'
 import type { Broker } from './streams/broker.js'
+import type { History } from './streams/history.js'
 import { errors } from './util/errors.js'
 import type { Authenticate } from './fastify/admission.js'
 import { normalizeOrigin } from './fastify/origin.js'
@@ -61,33 +62,6 @@ export interface Delivery {
    * is closed with 4000. @default 60_000
    */
   stallTimeoutMs: number
-}
-
-/**
- * Limits on the messages that are kept for clients that reconnect or subscribe late. Bytes are an upper bound of the memory
- * used: 3 × the message's length + 576, or 4 × its length + 832 if the message is long enough to be compressed.
- */
-export interface History {
-  /** Messages kept per session or user. 0 keeps none. @default 1_000 */
-  maxMessages: number
-  /** Bytes kept per session or user. @default 1_048_576 (1 MiB) */
-  maxBytes: number
-  /** How long a session's or user's messages are kept after the latest one, in milliseconds. @default 300_000 (5 minutes) */
-  ttlMs: number
-  /** How long the end of a job is kept, in milliseconds. @default 86_400_000 (24 hours) */
-  endTtlMs: number
-  /**
-   * Bytes kept in total, including the texts of running jobs. One message may take 1/16 of it. One session or user may take 1/8
-   * of it, including the state of its jobs. A larger start or end of a job is kept in a short form, marked as `truncated`. If
-   * the total is exceeded, the largest session loses data first, then the least recently used one.
-   * @default 67_108_864 (64 MiB)
-   */
-  maxTotalBytes: number
-  /**
-   * Sessions and users for which anything is kept. Those with subscribers don't count. If they have a running job, as many again
-   * are kept. @default 100_000
-   */
-  maxStreams: number
 }
 
 /** Limits on jobs. */
@@ -248,7 +222,7 @@ const resolvers = {
     ? { ...defaults.history, maxMessages: 0 }
     : resolveNumbers<History>('history', defaults.history, value, ['maxMessages']),
   jobs: (value) => resolveNumbers<Jobs>('jobs', defaults.jobs, value),
-  broker: checkBroker,
+  broker: (value, options) => checkBroker(value, options),
   websocket: (value, options): WebSocketOptions & { maxPayload: number } =>
     ({ ...defaults.websocket, ...value, maxPayload: resolveMaxPayload(options) })
 } satisfies Resolvers
@@ -347,14 +321,24 @@ function checkObject (name: string, value: object | undefined, rule = 'must be a
   throw new errors.InvalidOption(name, rule)
 }
 
-const brokerMethods = ['open', 'publish', 'join', 'leave', 'currentJob', 'control', 'close'] as const satisfies Array<keyof Broker>
+const brokerMethods = ['open', 'publish', 'join', 'leave', 'currentJob', 'adopt', 'release', 'revoke', 'cancel', 'close'] as const satisfies Array<keyof Broker>
 
-function checkBroker (broker: Broker | undefined): Broker | undefined {
+function checkBroker (broker: Broker | undefined, options: AiCanvasWsOptions): Broker | undefined {
   if (broker === undefined) return undefined
   // JavaScript may pass null.
   const given = Object(broker) as Partial<Broker>
-  if (brokerMethods.every((name) => typeof given[name] === 'function')) return broker
-  throw new errors.InvalidOption('broker', `must be a Broker: an object with ${brokerMethods.join(', ')}`)
+  if (!brokerMethods.every((name) => typeof given[name] === 'function')) {
+    throw new errors.InvalidOption('broker', `must be a Broker: an object with ${brokerMethods.join(', ')}`)
+  }
+  for (const name of broker.unsupported ?? []) {
+    if (optionAt(options, name) !== undefined) throw new errors.InvalidOption(name, 'is not supported by the given broker: remove it, or use another broker')
+  }
+  return broker
+}
+
+/** Returns the value of an option that is named by its path, such as `history.maxBytes`. */
+function optionAt (options: AiCanvasWsOptions, path: string): unknown {
+  return path.split('.').reduce<unknown>((value, name) => (Object(value) as Record<string, unknown>)[name], options)
 }
 
 function checkFunction<T> (name: string, value: T, rule = 'must be a function'): T {

@@ -57,8 +57,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
   // If the app registered @fastify/websocket itself, these are the app's options.
   const { perMessageDeflate, maxPayload } = websockets.server.options
   const deflate = deflateSettings(perMessageDeflate)
-  const settings = { options: resolved, clock, log, deflate, maxPayload }
-  const server = createServer({ ...settings, broker: createBroker(settings) })
+  const server = createServer({ options: resolved, clock, log, deflate, maxPayload, broker: createBroker(resolved, log) })
   const { manager, heartbeat, broker, connections, handshakes, subscriptions } = server
   const admission = new Admission({
     clock, log, subscriptions,
@@ -81,7 +80,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
     },
     { name: 'compression', run: () => { negotiations?.stop() } }
   )
-  await broker.open(server.node)
+  await broker.open(server.node, server.brokerSettings)
   shutdown.add({ name: 'broker', run: () => broker.close() })
   app.decorate('wsManager', manager)
   const logSerializers = redactRequestLog(app)

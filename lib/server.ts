@@ -15,9 +15,10 @@ import { OutboxPool } from './delivery/outbox-pool.js'
 import { WebSocketManager } from './manager/manager.js'
 import { Notifier } from './manager/notifier.js'
 import type { ResolvedOptions } from './options.js'
-import type { Broker, BrokerNode } from './streams/broker.js'
+import type { Broker, BrokerNode, BrokerSettings } from './streams/broker.js'
 import { CheckedBroker } from './streams/checked-broker.js'
 import { MemoryBroker } from './streams/memory-broker.js'
+import { sessionOf } from './streams/stream-name.js'
 import type { Clock } from './util/clock.js'
 import type { Logger } from './util/logger.js'
 
@@ -35,14 +36,8 @@ export interface ServerOptions<B extends Broker = Broker> {
 }
 
 /** Returns the broker of the options, checked against its contract, or one in this process's memory. */
-export function createBroker ({ options, clock, log, deflate }: Omit<ServerOptions, 'broker'>): Broker {
-  if (options.broker !== undefined) return new CheckedBroker(options.broker, (err) => { log.error({ err }, 'the broker violated its contract') })
-  return new MemoryBroker({
-    clock, log,
-    ...options.history,
-    maxTextUnits: options.jobs.maxTextUnits,
-    ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })
-  })
+export function createBroker ({ broker }: Pick<ResolvedOptions, 'broker'>, log: Logger): Broker {
+  return broker === undefined ? new MemoryBroker() : new CheckedBroker(broker, (err) => { log.error({ err }, 'the broker violated its contract') })
 }
 
 export type Server<B extends Broker = Broker> = ReturnType<typeof createServer<B>>
@@ -88,26 +83,33 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
     clientOf: clientView({ hub, connections, clock })
   })
 
-  const notifier = new Notifier({ broker, clock, counters, cancellations, log, closeTimeoutMs, stallAfterMs: jobs.stallAfterMs })
+  const notifier = new Notifier({ ...jobs, broker, clock, counters, cancellations, log, closeTimeoutMs })
   const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
 
   /** The broker's interface to this process. */
   const node: BrokerNode = {
     deliver: (stream, publication) => hub.deliver(stream, publication),
     restarted: (stream) => { subscriptions.restarted(stream) },
-    control: (message) => {
-      if (message.type === 'cancel') return cancellations.cancelLocally(message.sessionId, message.jobId)
-      const { userId, sessionId } = message
+    reseed: () => notifier.reseed(),
+    orphaned: (stream, jobId, ownership) => { notifier.orphaned(sessionOf(stream), jobId, ownership) },
+    disowned: (stream, jobId) => { notifier.disowned(sessionOf(stream), jobId) },
+    cancel: (stream, jobId) => cancellations.cancelLocally(sessionOf(stream), jobId),
+    statusChanged: (status) => { notifier.statusChanged(status) },
+    revoke: ({ userId, sessionId }) => {
       handshakes.revoke(userId, sessionId)
       for (const connection of connections.values()) {
         if (connection.userId !== userId) continue
         if (sessionId === undefined) connections.close(connection, 'revoked')
         else subscriptions.revoke(connection, sessionId)
       }
-      return true
     }
   }
+  const brokerSettings: BrokerSettings = {
+    clock, log, ...jobs,
+    history: options.history,
+    ...(deflate !== undefined && { deflateFromBytes: deflate.thresholdBytes })
+  }
   return {
-    broker, node, hub, pool, counters, connections, heartbeat, replies, subscriptions, handshakes, cancellations, inbound, notifier, manager
+    broker, brokerSettings, node, hub, pool, counters, connections, heartbeat, replies, subscriptions, handshakes, cancellations, inbound, notifier, manager
   }
 }

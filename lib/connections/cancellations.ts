@@ -1,4 +1,4 @@
-import type { Broker, ControlResult } from '../streams/broker.js'
+import type { Broker, CancelResult } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
 import { isPromise, tryThen, andThen, type MaybePromise } from '../util/maybe-promise.js'
@@ -110,7 +110,7 @@ export class Cancellations {
   }
 
   /**
-   * Passes a cancel to every node. Calls `isStillAllowed` once the job is known, because the broker may take a while to find
+   * Passes a cancel to the node that owns the job. Calls `isStillAllowed` once the job is known, because the broker may take a while to find
    * it.
    */
   cancel (sessionId: string, jobId: string | undefined, isStillAllowed: () => boolean = () => true): MaybePromise<Cancelled> {
@@ -118,7 +118,7 @@ export class Cancellations {
     return andThen(jobId ?? broker.currentJob(`session:${sessionId}`), (found) => {
       if (found === undefined) return 'not_cancellable'
       if (!isStillAllowed()) return 'forbidden'
-      return andThen(broker.control({ type: 'cancel', sessionId, jobId: found }), (result): Cancelled => {
+      return andThen(broker.cancel(`session:${sessionId}`, found), (result): Cancelled => {
         if (result === 'failed') return 'unavailable'
         return result ? { jobId: found } : 'not_cancellable'
       })
@@ -126,7 +126,7 @@ export class Cancellations {
   }
 
   /** Cancels a job on this node. Returns synchronously if there is a handle or the hook does, and always within the timeout. */
-  cancelLocally (sessionId: string, jobId: string): MaybePromise<ControlResult> {
+  cancelLocally (sessionId: string, jobId: string): MaybePromise<CancelResult> {
     const { onCancel, log, clock, authTimeoutMs } = this.#options
     const handles = this.#handles(sessionId, jobId)
     if (handles.length > 0) {
@@ -138,7 +138,7 @@ export class Cancellations {
     return tryThen(() => {
       const answer = onCancel({ sessionId, jobId })
       return isPromise(answer) ? withDeadline(clock, authTimeoutMs, answer) : answer
-    }, (answer): ControlResult => {
+    }, (answer): CancelResult => {
       if (answer !== TIMED_OUT) return answer !== false
       log.warn({ sessionId, jobId, authTimeoutMs }, 'onCancel did not settle in time')
       return 'failed'

@@ -3,6 +3,7 @@ import type { JoinedStream, Hub } from '../delivery/hub.js'
 import type { ErrorCode } from '../protocol/codes.js'
 import type { Cancelling, ConnectionEstablished, ConnectionLimits, Pong, ProtocolError, SessionSubscribed, Unsubscribed, UserSubscribed } from '../protocol/messages.js'
 import type { Stream } from '../streams/broker.js'
+import { isSession, sessionOf } from '../streams/stream-name.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
 import type { RateLimitSettings } from './rate-limit.js'
@@ -23,8 +24,6 @@ export function connectionLimits ({ sessionsPerConnection, messagesPerSecond, bu
   const limits = { sessions: Math.ceil(sessionsPerConnection), messagesPerSecond, burst, messageBytes: bytes > 0 ? bytes : Infinity }
   return Object.fromEntries(Object.entries(limits).filter(([, limit]) => limit !== Infinity))
 }
-
-const SESSION = 'session:'
 
 /** Identifies the client's message that an error answers. */
 export type About = Partial<Pick<ProtocolError, 'request' | 'sessionId' | 'jobId'>>
@@ -65,7 +64,7 @@ export class Replies {
 
   /** Returns the message about a stream whose history was lost, as JSON text. The hub's `restart` sends it. */
   restarted (stream: Stream, joined: JoinedStream): string {
-    if (stream.startsWith(SESSION)) return this.subscribed(stream.slice(SESSION.length), joined)
+    if (isSession(stream)) return this.subscribed(sessionOf(stream), joined)
     return JSON.stringify({ type: 'subscribed', timestamp: this.#timestamp(), user: position(joined) } satisfies Loose<UserSubscribed>)
   }
 

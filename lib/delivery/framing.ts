@@ -1,5 +1,5 @@
 import { addFields, insertText, progressBody } from '../protocol/json.js'
-import type { Publication, Stream, TextSpan } from '../streams/broker.js'
+import type { HeldTexts, Publication, Stream, TextSpan } from '../streams/broker.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import type { Replayed } from '../protocol/messages.js'
 import { Frame, type DeflateSettings } from './frame.js'
@@ -9,8 +9,8 @@ import { Replay } from './replay.js'
 /** A longer progress, in UTF-16 units, is sent with the last piece of its text only. Other pieces get a short progress. */
 const MAX_REPEATED_BODY = 1024
 
-/** The lengths of the texts that a client already has, in UTF-16 units, by job id. */
-export type HeldTexts = ReadonlyMap<string, number>
+/** Invalid UTF-8 becomes U+FFFD. A byte order mark stays, because it can't begin the text of an object. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Makes the frames of publications, each once for all clients. */
 export class Framing {
@@ -31,7 +31,8 @@ export class Framing {
 
   /** Returns the frame of a publication for the current subscribers of its stream. */
   live (stream: Stream, publication: Publication): Frame {
-    const { body, durable, text, jobId } = publication
+    const { durable, text, jobId } = publication
+    const body = bodyText(publication)
     if (durable) return new Frame(withFields(body, stream, publication), { deflate: this.#deflate })
     return new Frame(withFields(text === undefined ? body : withText(body, text, text.from), stream, publication), {
       deflate: this.#deflate,
@@ -51,8 +52,9 @@ export class Framing {
 
   /** Returns the frame of a replayed publication. If its text is sent in pieces, `to` is the end of a piece before the last. */
   #replayFrame (stream: Stream, mark: Mark, publication: Publication, from: number, to: number | undefined): Frame {
-    const { body, durable, text, revision, jobId } = publication
+    const { durable, text, revision, jobId } = publication
     if (durable && mark === 'missed') return this.#recoveryFrame(stream, publication)
+    const body = bodyText(publication)
     // It has no collapse key: the reply announced the exact number of replayed messages.
     const make = (body: string, span?: TextSpan): Frame => {
       const text = span === undefined ? body : withText(body, span, from)
@@ -76,10 +78,15 @@ export class Framing {
   /** Returns the frame for recoveries. It is kept with the publication, because it may be sent many times. */
   #recoveryFrame (stream: Stream, publication: Publication): Frame {
     if (!(publication.recoveryFrame instanceof Frame)) {
-      publication.recoveryFrame = new Frame(withFields(publication.body, stream, publication, 'missed'), { deflate: this.#deflate, isKept: true })
+      publication.recoveryFrame = new Frame(withFields(bodyText(publication), stream, publication, 'missed'), { deflate: this.#deflate, isKept: true })
     }
     return publication.recoveryFrame as Frame
   }
+}
+
+/** Returns the body as a string. A broker may deliver it as it came from the network, in UTF-8. */
+function bodyText ({ body }: Publication): string {
+  return typeof body === 'string' ? body : decoder.decode(body)
 }
 
 /** Adds the fields that the broker decided, and `replayed`, to a publication's body. */

@@ -1,16 +1,14 @@
-import type { Broker, Joined, Position, Publication, Stream } from '../streams/broker.js'
+import type { Broker, Joined, JoinOptions, Publication, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
 import { all, andThen, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import { Channel, type Batch, type Entry, type Subscriber } from './channel.js'
 import type { DeflateSettings, Frame } from './frame.js'
-import { Framing, type HeldTexts } from './framing.js'
+import { Framing } from './framing.js'
 import type { Outgoing } from './outbox.js'
 import type { Replay } from './replay.js'
 
-export interface JoinRequest {
+export interface JoinRequest extends JoinOptions {
   readonly stream: Stream
-  readonly since?: Position | undefined
-  readonly have?: HeldTexts | undefined
 }
 
 /** The result of joining a stream, and the size of the replay that the subscriber gets. */
@@ -21,13 +19,16 @@ export interface JoinedStream extends Joined {
   readonly replayBytes: number
 }
 
+/** The result of joining the stream for everyone. No revision is covered, so it skips no publication. */
+const NOTHING_MISSED: Joined = { epoch: '', seq: 0, revision: -Infinity, recovered: true, replay: [] }
+
 /** Returns the message that the subscriber gets before any message of the joined streams. */
 export type MakeJoinReply = (joined: ReadonlyMap<Stream, JoinedStream>) => string
 
 /** A subscriber's pending join of a channel. */
 interface PendingJoin {
   readonly channel: Channel
-  readonly have: HeldTexts | undefined
+  readonly have: JoinOptions['have']
   /** Publications delivered since the join began. Absent if it is subscribed already and only requests its position. */
   readonly arrived?: Entry[]
 }
@@ -227,9 +228,14 @@ export class Hub {
   #ask (requests: readonly JoinRequest[]): MaybePromise<readonly Joined[]> {
     const channels = requests.map(({ stream }) => this.#channels.get(stream))
     const restarts = channels.map((channel) => channel?.restarts)
-    return andThen(all(requests.map(({ stream, since }) => () => this.#broker.join(stream, since))), (results) => {
+    return andThen(all(requests.map((request) => () => this.#joinAtBroker(request))), (results) => {
       return channels.every((channel, at) => channel?.restarts === restarts[at]) ? results : this.#ask(requests)
     })
+  }
+
+  /** The stream for everyone keeps nothing, and the broker delivers it to every node. */
+  #joinAtBroker (request: JoinRequest): MaybePromise<Joined> {
+    return request.stream === 'all' ? NOTHING_MISSED : this.#broker.join(request.stream, request)
   }
 
   /** Ends a subscription. Publications delivered before are still sent. */
@@ -353,7 +359,7 @@ export class Hub {
   #deleteIfEmpty (channel: Channel): void {
     if (channel.size > 0 || this.#channels.get(channel.stream) !== channel) return
     this.#channels.delete(channel.stream)
-    this.#broker.leave(channel.stream)
+    if (channel.stream !== 'all') this.#broker.leave(channel.stream)
   }
 }
 

@@ -199,7 +199,7 @@ function admit (clientSocket: ClientSocket, pending: PendingAdmission, request: 
       clientSocket.intake.open()
     }, (err) => {
       log.error({ err }, 'the broker failed to join a new connection: client refused')
-      refuse('serverError')
+      refuse('overCapacity')
     })
   }, (err) => {
     log.error({ err }, 'the admission of a client failed: client refused')

@@ -18,13 +18,15 @@ export class AIJob implements JobReporter {
   /** Aborts in the async context in which the app first read `signal`, because the listeners belong to the app. */
   #abort: (() => void) | undefined
   #watched: WatchedJob | undefined
+  readonly #onTransfer: () => void
   #onStalled: (() => void) | undefined
 
   /** @internal */
   constructor (options: {
-    notifier: Notifier, sessionId: string, jobId: string, started: Promise<Receipt>
+    notifier: Notifier, sessionId: string, jobId: string, started: Promise<Receipt>, onTransfer: (job: AIJob) => void
   }) {
     this.#notifier = options.notifier
+    this.#onTransfer = () => { options.onTransfer(this) }
     this.sessionId = options.sessionId
     this.jobId = options.jobId
     this.started = options.started
@@ -61,6 +63,19 @@ export class AIJob implements JobReporter {
   /** Ends the job as failed. The error is converted as in `notifyAIError`. */
   error (error: AIErrorInfo | Error): Promise<Receipt> {
     return this.#notifier.report(this.sessionId, { type: 'ai_error', error }, this)
+  }
+
+  /**
+   * Gives the job up, so that another process can continue it with `wsManager.adoptAI`. This process then no longer ends the job
+   * when it closes, and cancels no longer abort `signal`. If no process adopts the job or reports on it within
+   * `jobs.stallAfterMs`, it ends as `stalled`. Resolves with false if the job is not running, or another process runs it.
+   */
+  async transfer (): Promise<boolean> {
+    // A broker that is called too early does not know the job yet. The rejection of the start reaches the app anyway.
+    await this.started.catch(() => undefined)
+    const released = await this.#notifier.release(this.sessionId, this.jobId)
+    if (released) this.#onTransfer()
+    return released
   }
 
   /** @internal */

@@ -1,4 +1,4 @@
-import type { Broker, ControlMessage, PublishOptions } from '../streams/broker.js'
+import type { Broker, PublishOptions, Revocation } from '../streams/broker.js'
 import { newJobId } from '../streams/job-id.js'
 import type { Clock } from '../util/clock.js'
 import type { TIMED_OUT } from '../util/deadline.js'
@@ -105,11 +105,40 @@ export class WebSocketManager {
     const { cancellations } = this.#options
     const jobId = fieldOf(options, 'jobId') as string | undefined ?? newJobId()
     const started = this.#notifier.report(sessionId, { type: 'ai_start', task }, { jobId })
-    const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started })
-    cancellations.addHandle(job)
     const removeHandle = (): void => { cancellations.removeHandle(job) }
+    const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started, onTransfer: removeHandle })
+    cancellations.addHandle(job)
     started.then(({ dropped, jobId: began }) => { if (began === undefined && dropped !== 'started') removeHandle() }, removeHandle)
     return job
+  }
+
+  /**
+   * Takes over a job that another process has started and transferred, and returns its handle. This process then runs the job:
+   * cancels abort the handle's `signal`, and the job ends as `interrupted` when this process closes. Resolves with undefined if no
+   * such job is running.
+   *
+   * Rejects with `AICW_ERR_INVALID_ID` for an invalid session or job id, and with the broker's error.
+   */
+  adoptAI (sessionId: string, jobId: string): Promise<AIJob | undefined> {
+    return this.#notifier.observe('adopt', async () => {
+      checkId('sessionId', sessionId)
+      checkId('jobId', jobId)
+      const { cancellations } = this.#options
+      const job: AIJob = new AIJob({
+        notifier: this.#notifier, sessionId, jobId,
+        started: Promise.resolve({ recipients: 0, jobId }),
+        onTransfer: () => { cancellations.removeHandle(job) }
+      })
+      // Before the broker's answer, because a cancel may follow at once.
+      cancellations.addHandle(job)
+      const adopted = await this.#notifier.adopt(sessionId, jobId).catch((error: unknown) => {
+        cancellations.removeHandle(job)
+        throw error
+      })
+      if (adopted) return job
+      cancellations.removeHandle(job)
+      return undefined
+    })
   }
 
   /**
@@ -180,6 +209,7 @@ export class WebSocketManager {
       checkId('sessionId', sessionId)
       const jobId = readOption(options, 'jobId')
       if (jobId !== undefined) checkId('jobId', jobId)
+      if (this.#notifier.closed) return false
       return typeof await this.#options.cancellations.cancel(sessionId, jobId) === 'object'
     })
   }
@@ -240,10 +270,8 @@ export class WebSocketManager {
   revoke (userId: string, sessionId?: string): Promise<void> {
     return this.#notifier.observe('revoke', async () => {
       checkId('userId', userId)
-      const message: ControlMessage = sessionId === undefined
-        ? { type: 'revoke', userId }
-        : { type: 'revoke', userId, sessionId: checkId('sessionId', sessionId) }
-      if (!this.#notifier.closed) await this.#options.broker.control(message)
+      const revocation: Revocation = sessionId === undefined ? { userId } : { userId, sessionId: checkId('sessionId', sessionId) }
+      if (!this.#notifier.closed) await this.#options.broker.revoke(revocation)
     })
   }
 

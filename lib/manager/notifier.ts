@@ -1,7 +1,8 @@
-import type { Broker, Published, PublishOptions, Stream } from '../streams/broker.js'
+import type { Broker, BrokerStatus, Published, PublishOptions, Stream } from '../streams/broker.js'
+import type { DropReason, Ownership, Transition } from '../streams/session-jobs.js'
+import { newJobId } from '../streams/job-id.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import type { DropReason } from '../streams/session-jobs.js'
 import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from '../connections/cancellations.js'
@@ -10,6 +11,8 @@ import type { Logger } from '../util/logger.js'
 import { progressBody } from '../protocol/json.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import { checkId, readCount, readError, readOption, readProgress } from './report-values.js'
+import { EndPublisher } from './end-publisher.js'
+import { OwnJobs, type JobReport } from './own-jobs.js'
 import { shortFormOf } from './short-form.js'
 import { Watchdog, type WatchedJob } from './watchdog.js'
 
@@ -35,6 +38,11 @@ export interface Receipt {
    * kept. A short form of a start or end may be kept, marked as `truncated`. Absent otherwise.
    */
   kept?: false
+  /**
+   * True if the broker has not confirmed the end of a job within 5 seconds. The server keeps publishing it until the broker does.
+   * You need not repeat it. Absent otherwise.
+   */
+  pending?: true
 }
 
 /** Report on a job. Its content is validated when it is sent. */
@@ -42,7 +50,7 @@ export type Report =
   | { readonly type: 'ai_start', readonly task: AITask }
   | { readonly type: 'ai_progress', readonly progress: AIProgress }
   | { readonly type: 'ai_complete', readonly result: AIResult }
-  | { readonly type: 'ai_error', readonly error: AIErrorInfo | Error, readonly presumed?: boolean }
+  | { readonly type: 'ai_error', readonly error: AIErrorInfo | Error, readonly presumed?: boolean, readonly ownership?: Ownership }
 
 export interface NotifierOptions {
   readonly broker: Broker
@@ -52,13 +60,14 @@ export interface NotifierOptions {
   readonly log: Logger
   /** Stall timeout of a job without reports, in milliseconds. */
   readonly stallAfterMs: number
+  /** Length of the text that is kept of a job of this node, in UTF-16 units. */
+  readonly maxTextUnits: number
   /** How long `close` may take to report the running jobs, in milliseconds. */
   readonly closeTimeoutMs: number
 }
 
-/** Delay before an interrupted job is reported again after a failure, in milliseconds. Doubles with each failure. */
-const MIN_RETRY_MS = 50
-const MAX_RETRY_MS = 1_000
+/** How long a notification waits for the outcome of an end, in milliseconds. After it, its receipt is `pending`. */
+const PENDING_AFTER_MS = 5_000
 
 export const STALLED = {
   type: 'ai_error', error: { message: 'the job stalled: it made no report for too long', type: 'stalled' }, presumed: true
@@ -78,11 +87,17 @@ export interface JobReference {
   readonly jobId?: string | undefined
 }
 
+/** A report as text, and how to publish it. */
+type Written = [body: string, options: PublishOptions & { readonly job: Transition }]
+
 /** Serializes messages and publishes them to the broker. Logs failures, so that callers need not await the promises. */
 export class Notifier {
   readonly timestamp: () => string
   readonly #options: NotifierOptions
   readonly #watchdog: Watchdog
+  readonly #ends: EndPublisher
+  /** Only needed if the broker can lose history. */
+  readonly #ownJobs: OwnJobs | undefined
   /** Calls that the broker has not answered yet. */
   readonly #inFlight = new Set<Promise<unknown>>()
   #closed = false
@@ -90,7 +105,9 @@ export class Notifier {
   constructor (options: NotifierOptions) {
     this.#options = options
     this.timestamp = isoTimestamps(options.clock)
-    const { clock, stallAfterMs } = options
+    const { clock, stallAfterMs, broker } = options
+    this.#ends = new EndPublisher(options)
+    this.#ownJobs = broker.canLoseHistory === true ? new OwnJobs(options) : undefined
     this.#watchdog = new Watchdog({ clock, stallAfterMs, onStall: (job) => this.#stall(job) })
   }
 
@@ -109,7 +126,12 @@ export class Notifier {
     const endsAt = clock.monotonic() + closeTimeoutMs
     // A report that the broker never answers must not delay the others.
     const answers = this.#inFlight.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#inFlight)) : undefined
-    await Promise.all(this.#watchdog.stop().map((job) => this.#interrupt(job, endsAt)))
+    // A job that was released belongs to the process that adopts it.
+    for (const { sessionId, jobId } of this.#watchdog.stop()) {
+      void this.observe('interrupted', () => this.#send(sessionId, ...this.#write(sessionId, INTERRUPTED, jobId)))
+    }
+    if (this.#inFlight.size > 0) await withDeadline(clock, endsAt - clock.monotonic(), Promise.allSettled(this.#inFlight))
+    this.#ends.stop()
     return answers === TIMED_OUT ? TIMED_OUT : undefined
   }
 
@@ -121,15 +143,56 @@ export class Notifier {
     return this.report(sessionId, STALLED, { jobId })
   }
 
-  async #interrupt ({ sessionId, jobId }: WatchedJob, endsAt: number): Promise<void> {
-    const { clock } = this.#options
-    const end = (): Promise<unknown> => this.observe('interrupted', () => this.#send(sessionId, INTERRUPTED, ...this.#write(sessionId, INTERRUPTED, jobId), jobId))
-    for (let retryMs = MIN_RETRY_MS; ; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
-      const leftMs = endsAt - clock.monotonic()
-      const outcome = await withDeadline(clock, leftMs, end().then(() => 'known', () => 'failed'))
-      if (outcome !== 'failed' || endsAt - clock.monotonic() <= retryMs) return
-      await new Promise<void>((resolve) => { clock.after(retryMs, resolve) })
-    }
+  /** Ends a job whose node is gone, unless another node runs it by now. */
+  orphaned (sessionId: string, jobId: string, ownership: Ownership): void {
+    this.#options.log.warn({ sessionId, jobId }, 'no node runs a job any more: it counts as stalled')
+    void this.report(sessionId, { ...STALLED, ownership }, { jobId })
+  }
+
+  /** Forgets a job that another node runs now. */
+  disowned (sessionId: string, jobId: string): void {
+    this.#ownJobs?.forget(sessionId, jobId)
+    this.#forget(sessionId, jobId)
+  }
+
+  /** Makes this node run a job that another one has started. Resolves with whether it is running. */
+  async adopt (sessionId: string, jobId: string): Promise<boolean> {
+    const adopted = !this.#closed && await this.#options.broker.adopt(`session:${sessionId}`, jobId)
+    if (adopted) this.#watchdog.keepAlive(sessionId, jobId)
+    return adopted
+  }
+
+  /** Gives up a job, so that another node can adopt it. Resolves with whether this node ran it. */
+  release (sessionId: string, jobId: string): Promise<boolean> {
+    return this.observe('transfer', async () => {
+      if (this.#closed || !await this.#options.broker.release(`session:${sessionId}`, jobId)) return false
+      this.#ownJobs?.forget(sessionId, jobId)
+      this.#watchdog.find(sessionId, jobId)?.release()
+      return true
+    })
+  }
+
+  /** Publishes the state of this node's jobs again, because the store has lost history. */
+  async reseed (): Promise<void> {
+    const { broker, log } = this.#options
+    const jobs = this.#closed ? [] : this.#ownJobs?.seeds() ?? []
+    const results = await Promise.allSettled(jobs.map(async ({ sessionId, reports }) => {
+      for (const report of reports) {
+        const published = await broker.publish(report.stream, report.body, report.options)
+        this.#ownJobs?.published(sessionId, report, published)
+        if (published.dropped === 'owned') return
+      }
+    }))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed !== undefined) log.error({ err: failed.reason as unknown }, 'the state of running jobs could not be published again')
+    else if (jobs.length > 0) log.info({ jobs: jobs.length }, 'the state of this node\'s jobs was published again')
+    this.#ends.retryNow()
+  }
+
+  /** Repeats waiting ends at once if the broker can be reached again. */
+  statusChanged ({ state, reason }: BrokerStatus): void {
+    this.#options.log[state === 'ready' ? 'info' : 'warn']({ state, reason }, 'the status of the broker has changed')
+    if (state === 'ready') this.#ends.retryNow()
   }
 
   /** Publishes the message that `prepare` returns. Never throws: if `prepare` throws, the promise rejects. */
@@ -146,8 +209,8 @@ export class Notifier {
       checkId('sessionId', sessionId)
       const jobId = readOption(about, 'jobId')
       if (jobId !== undefined) checkId('jobId', jobId)
-      const [body, options] = this.#writeOrEnd(sessionId, report, jobId)
-      return this.#closed ? { recipients: 0 } : this.#send(sessionId, report, body, options, jobId)
+      const written = this.#writeOrEnd(sessionId, report, jobId)
+      return this.#closed ? { recipients: 0 } : this.#send(sessionId, ...written)
     })
   }
 
@@ -155,7 +218,7 @@ export class Notifier {
    * Serializes a report. If an end can't be serialized, the job ends with `UNSENDABLE` instead. Otherwise its subscribers would
    * wait forever, unless the app awaits the promise and ends the job again.
    */
-  #writeOrEnd (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
+  #writeOrEnd (sessionId: string, report: Report, jobId: string | undefined): Written {
     try {
       return this.#write(sessionId, report, jobId)
     } catch (error) {
@@ -175,18 +238,39 @@ export class Notifier {
   }
 
   /** Handles a synchronous answer synchronously, so that a cancel right after an end finds no handle. */
-  #send (
-    sessionId: string, report: Report, body: string, options: PublishOptions, jobId: string | undefined
-  ): MaybePromise<Receipt> {
-    return tryThen(() => this.#options.broker.publish(`session:${sessionId}`, body, options), (published) => {
-      this.#note(sessionId, report.type, published)
+  #send (sessionId: string, body: string, options: Written[1]): MaybePromise<Receipt> {
+    const report = { stream: `session:${sessionId}`, body, options } as const
+    const published = this.#publishReport(sessionId, this.#ownJobs?.publishing(sessionId, report) ?? report)
+    if (!isPromise(published) || !isEnd(options.job)) return published
+    return this.#untilPending(published, options.job.jobId)
+  }
+
+  #publishReport (sessionId: string, report: JobReport): MaybePromise<Receipt> {
+    const { stream, body, options } = report
+    const { job } = options
+    return tryThen(() => {
+      if (!isEnd(job)) return this.#options.broker.publish(stream, body, options)
+      return this.#ends.publish(stream, body, options, this.#watchdog.newest(sessionId)?.jobId)
+    }, (published) => {
+      const next = this.#ownJobs?.published(sessionId, report, published)
+      if (next !== undefined) return this.#publishReport(sessionId, next)
+      this.#note(sessionId, job, published)
       return published
     }, (error) => {
       // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
       // through.
-      if (jobId !== undefined && !this.#closed && !isPresumed(report)) this.#watchdog.keepAlive(sessionId, jobId)
+      if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId)
       throw error
     })
+  }
+
+  /** Waits for the outcome of an end for a limited time. The end itself is repeated until its outcome is known. */
+  async #untilPending (published: PromiseLike<Receipt>, jobId: string | undefined): Promise<Receipt> {
+    const decided = this.#track(Promise.resolve(published))
+    const receipt = await withDeadline(this.#options.clock, PENDING_AFTER_MS, decided)
+    if (receipt !== TIMED_OUT) return receipt
+    decided.catch((err: unknown) => { this.#failed('end', err) })
+    return { recipients: 0, pending: true, ...(jobId !== undefined && { jobId }) }
   }
 
   /** Starts `work` at once. Never throws. A rejection is logged and counted, so it never becomes an unhandled rejection. */
@@ -194,17 +278,28 @@ export class Notifier {
     const result = attempt(work)
     // The usual case: a synchronous broker leaves nothing to wait for.
     if (!isPromise(result)) return Promise.resolve(result)
-    const promise = Promise.resolve(result)
-    this.#inFlight.add(promise)
-    promise.catch((err: unknown) => {
-      this.#options.counters.failed++
-      this.#options.log.error({ err, what }, 'a notification failed')
-    }).finally(() => { this.#inFlight.delete(promise) })
+    const promise = this.#track(Promise.resolve(result))
+    promise.catch((err: unknown) => { this.#failed(what, err) })
     return promise
   }
 
-  #write (sessionId: string, report: Report, jobId: string | undefined): [body: string, options: PublishOptions] {
+  /** Makes `close` wait for a call. */
+  #track<T> (promise: Promise<T>): Promise<T> {
+    this.#inFlight.add(promise)
+    const untrack = (): void => { this.#inFlight.delete(promise) }
+    promise.then(untrack, untrack)
+    return promise
+  }
+
+  #failed (what: string, err: unknown): void {
+    this.#options.counters.failed++
+    this.#options.log.error({ err, what }, 'a notification failed')
+  }
+
+  #write (sessionId: string, report: Report, given: string | undefined): Written {
     const { type } = report
+    // A start without an id gets one here if this node keeps the state of its jobs. Otherwise the broker makes it.
+    const jobId = given ?? (type === 'ai_start' && this.#ownJobs !== undefined ? newJobId() : undefined)
     const timestamp = this.timestamp()
     switch (type) {
       case 'ai_start': {
@@ -228,7 +323,8 @@ export class Notifier {
         return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, shortForm }]
       }
       case 'ai_error': {
-        const job = { event: 'error', jobId, presumed: isPresumed(report) } as const
+        const { presumed = false, ownership } = report
+        const job = { event: 'error', jobId, presumed, ...(ownership !== undefined && { ownership }) } as const
         const error = readError(report.error)
         const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'error', error)
         return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, shortForm }]
@@ -236,21 +332,26 @@ export class Notifier {
     }
   }
 
-  #note (sessionId: string, type: Report['type'], { jobId, dropped }: Published): void {
-    const { cancellations, log } = this.#options
-    if (dropped !== undefined) log.info({ sessionId, type, dropped }, 'a notification was dropped')
-    if (jobId === undefined) return
-    if (type === 'ai_start' || type === 'ai_progress') {
-      this.#watchdog.keepAlive(sessionId, jobId)
-    } else {
-      this.#watchdog.ended(sessionId, jobId)
-      cancellations.ended(sessionId, jobId)
+  #note (sessionId: string, job: Transition, { jobId, dropped }: Published): void {
+    const { log } = this.#options
+    if (dropped !== undefined) {
+      log.info({ sessionId, type: job.event, dropped }, 'a notification was dropped')
+      // Another node has ended it, or runs it.
+      if (job.jobId !== undefined && (dropped === 'ended' || dropped === 'owned')) this.#forget(sessionId, job.jobId)
     }
+    if (jobId === undefined) return
+    if (isEnd(job)) this.#forget(sessionId, jobId)
+    else this.#watchdog.keepAlive(sessionId, jobId)
+  }
+
+  #forget (sessionId: string, jobId: string): void {
+    this.#watchdog.ended(sessionId, jobId)
+    this.#options.cancellations.ended(sessionId, jobId)
   }
 }
 
-function isPresumed (report: Report): boolean {
-  return report.type === 'ai_error' && report.presumed === true
+function isEnd ({ event }: Transition): boolean {
+  return event === 'complete' || event === 'error'
 }
 
 /** Calls `work` and turns a throw into a rejection. */

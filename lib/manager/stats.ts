@@ -1,4 +1,4 @@
-import type { Broker, Evicted } from '../streams/broker.js'
+import type { Broker, BrokerStatus, Evicted } from '../streams/broker.js'
 import { noEvictions } from '../streams/evictions.js'
 import type { OutboxPool } from '../delivery/outbox-pool.js'
 import type { TransportState } from '../delivery/transport.js'
@@ -68,6 +68,8 @@ export interface Metrics {
   slowConsumers: number
   /** Bytes that history currently takes, at most `history.maxTotalBytes`. 0 if the broker keeps history elsewhere. */
   historyBytes: number
+  /** State of the broker's connection to its store. Always `ready` with the default broker. */
+  broker: BrokerStatus
   /** Evictions from history for lack of room, by kind. Zeros if the broker does not count them. */
   evicted: Evicted
 }
@@ -76,7 +78,7 @@ export interface StatsSources {
   readonly connections: ConnectionRegistry
   readonly pool: OutboxPool
   readonly counters: Counters
-  readonly broker: Pick<Broker, 'bytes' | 'evicted'>
+  readonly broker: Pick<Broker, 'bytes' | 'evicted' | 'status'>
 }
 
 const OPEN = 1
@@ -131,6 +133,7 @@ export function metrics ({ connections, pool, counters, broker }: StatsSources):
     dropped: pool.dropped,
     slowConsumers: pool.slowConsumers,
     historyBytes: broker.bytes ?? 0,
+    broker: broker.status?.() ?? { state: 'ready' },
     evicted: broker.evicted ?? { ...noEvictions }
   }
 }

@@ -18,6 +18,8 @@ export class WatchedJob {
   /** Failed attempts in a row to report its stall, and the time of the next attempt. */
   #failures = 0
   #retryAt = -Infinity
+  /** Whether another process may adopt it. */
+  #isReleased = false
 
   constructor (clock: Clock, sessionId: string, jobId: string) {
     this.#clock = clock
@@ -29,6 +31,17 @@ export class WatchedJob {
   /** Resets the stall timer. Sets no timer, so it is cheap enough to call for every chunk of a stream. */
   keepAlive (): void {
     this.#keptAliveAt = this.#clock.monotonic()
+    this.#isReleased = false
+  }
+
+  /** Gives the job up. It is still watched, in case no other process adopts it. */
+  release (): void {
+    this.keepAlive()
+    this.#isReleased = true
+  }
+
+  get isReleased (): boolean {
+    return this.#isReleased
   }
 
   /** Returns the time at which the job counts as stalled, unless `keepAlive` is called before. */
@@ -80,11 +93,16 @@ export class Watchdog {
     return this.#jobs.get(sessionId, jobId)
   }
 
-  /** Stops watching. Returns the jobs that have not ended. */
+  /** Returns the job of a session that was watched last. */
+  newest (sessionId: string): WatchedJob | undefined {
+    return this.#jobs.ofSession(sessionId).at(-1)
+  }
+
+  /** Stops watching. Returns the jobs that have not ended and were not released. */
   stop (): WatchedJob[] {
     this.#stopped = true
     this.#timer?.cancel()
-    const running = [...this.#jobs]
+    const running = [...this.#jobs].filter((job) => !job.isReleased)
     this.#jobs.clear()
     return running
   }

@@ -1,9 +1,13 @@
 import { errors } from '../util/errors.js'
 import { andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type {
-  Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream
+  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
 } from './broker.js'
 import { noEvictions } from './evictions.js'
+
+/** The byte of `}`. */
+const BRACE = 0x7d
+const states: readonly unknown[] = ['ready', 'degraded', 'unavailable'] satisfies Array<BrokerStatus['state']>
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -32,25 +36,28 @@ export class CheckedBroker implements Broker {
     return this.#broker.evicted ?? { ...noEvictions }
   }
 
-  open (node: BrokerNode): MaybePromise<void> {
+  get canLoseHistory (): boolean {
+    return this.#broker.canLoseHistory ?? false
+  }
+
+  open (node: BrokerNode, settings: BrokerSettings): MaybePromise<void> {
     return this.#broker.open({
+      ...node,
       deliver: (stream, publication) => {
         const fault = publicationFault(publication)
         if (fault === undefined) return node.deliver(stream, publication)
         this.#onFault(new errors.BrokerAnswer('deliver', fault))
         return 0
-      },
-      restarted: (stream) => { node.restarted(stream) },
-      control: (message) => node.control(message)
-    })
+      }
+    }, settings)
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): MaybePromise<Published> {
     return checked('publish', publishedFault, this.#broker.publish(stream, body, options))
   }
 
-  join (stream: Stream, since?: Position): MaybePromise<Joined> {
-    return checked('join', joinedFault, this.#broker.join(stream, since))
+  join (stream: Stream, options?: JoinOptions): MaybePromise<Joined> {
+    return checked('join', joinedFault, this.#broker.join(stream, options))
   }
 
   leave (stream: Stream): void {
@@ -65,8 +72,28 @@ export class CheckedBroker implements Broker {
     return checked('currentJob', (value) => isOptionalString(value) ? undefined : 'it is neither a job id nor undefined', this.#broker.currentJob(stream))
   }
 
-  control (message: ControlMessage): MaybePromise<ControlResult> {
-    return checked('control', (value) => typeof value === 'boolean' || value === 'failed' ? undefined : 'it is neither a boolean nor "failed"', this.#broker.control(message))
+  adopt (stream: Stream, jobId: string): MaybePromise<boolean> {
+    return checked('adopt', booleanFault, this.#broker.adopt(stream, jobId))
+  }
+
+  release (stream: Stream, jobId: string): MaybePromise<boolean> {
+    return checked('release', booleanFault, this.#broker.release(stream, jobId))
+  }
+
+  revoke (revocation: Revocation): MaybePromise<void> {
+    return this.#broker.revoke(revocation)
+  }
+
+  cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
+    return checked('cancel', (value) => value === 'failed' ? undefined : booleanFault(value, ' nor "failed"'), this.#broker.cancel(stream, jobId))
+  }
+
+  status (): BrokerStatus {
+    if (this.#broker.status === undefined) return { state: 'ready' }
+    const status = this.#broker.status()
+    const fault = statusFault(status)
+    if (fault !== undefined) throw new errors.BrokerAnswer('status', fault)
+    return status
   }
 
   close (): MaybePromise<void> {
@@ -91,6 +118,7 @@ function publishedFault (value: unknown): string | undefined {
   if (!isObject(value)) return 'it is not an object'
   if (!isCount(value.recipients)) return 'recipients is not an integer from 0 on'
   if (!isOptionalString(value.jobId)) return 'jobId is not a string'
+  if (value.textEnd !== undefined && !isCount(value.textEnd)) return 'textEnd is not an integer from 0 on'
   return isOptionalString(value.dropped) ? positionFault(value) : 'dropped is not a string'
 }
 
@@ -107,14 +135,32 @@ function joinedFault (value: unknown): string | undefined {
 function publicationFault (value: unknown): string | undefined {
   if (!isObject(value)) return 'a publication is not an object'
   const { body, durable, revision, seq, jobId, text } = value
-  if (typeof body !== 'string' || !body.endsWith('}')) return 'a publication\'s body is not the text of a JSON object'
+  if (!isObjectText(body)) return 'a publication\'s body is not the text of a JSON object'
   if (typeof durable !== 'boolean') return 'a publication\'s durable is not a boolean'
   if (!Number.isFinite(revision)) return 'a publication\'s revision is not a number'
   if (seq !== undefined && !isCount(seq)) return 'a publication\'s seq is not an integer from 0 on'
   if (!isOptionalString(jobId)) return 'a publication\'s jobId is not a string'
   if (text === undefined) return undefined
   if (!isTextSpan(text)) return 'a publication\'s text is not a TextSpan'
-  return body.lastIndexOf('}', body.length - 2) >= 0 ? undefined : 'a publication\'s body has no object into which its text could be inserted'
+  return hasInnerObject(body) ? undefined : 'a publication\'s body has no object into which its text could be inserted'
+}
+
+function isObjectText (body: unknown): body is string | Uint8Array {
+  return typeof body === 'string' ? body.endsWith('}') : body instanceof Uint8Array && body.at(-1) === BRACE
+}
+
+function hasInnerObject (body: string | Uint8Array): boolean {
+  return (typeof body === 'string' ? body.lastIndexOf('}', body.length - 2) : body.lastIndexOf(BRACE, body.length - 2)) >= 0
+}
+
+function booleanFault (value: unknown, otherwise = ''): string | undefined {
+  return typeof value === 'boolean' ? undefined : `it is not a boolean${otherwise}`
+}
+
+function statusFault (value: unknown): string | undefined {
+  if (!isObject(value)) return 'it is not an object'
+  if (!states.includes(value.state)) return `state is not one of ${states.join(', ')}`
+  return isOptionalString(value.reason) ? undefined : 'reason is not a string'
 }
 
 function isTextSpan (value: unknown): boolean {

@@ -1,11 +1,4 @@
-/** A part of a text. Offsets count UTF-16 units, as JavaScript does. */
-export interface TextSlice {
-  readonly text: string
-  /** Where the part begins in the whole text. */
-  readonly offset: number
-  /** Whether it begins later than requested, because the text before it is no longer kept. */
-  readonly truncated: boolean
-}
+import type { TextSlice, TextSource } from './broker.js'
 
 /** Maximum number of pieces; beyond it they are joined, because a piece takes more memory than its few characters. */
 const MAX_PIECES = 512
@@ -16,7 +9,7 @@ const PIECE_BYTES = 48
  * The text of a job, as it is generated. It keeps at most the newest `maxUnits`. It never ends in half of a surrogate pair: the
  * first half is held back until the second one arrives.
  */
-export class JobText {
+export class JobText implements TextSource {
   readonly #maxUnits: number
   #pieces: string[] = []
   /** Where the first piece begins and the last one ends. */
@@ -33,6 +26,11 @@ export class JobText {
   /** Its length, including the part that is no longer kept. */
   get end (): number {
     return this.#end
+  }
+
+  /** Its length, including half of a surrogate pair that is held back. */
+  get received (): number {
+    return this.#end + this.#pendingHalf.length
   }
 
   /** Length of the kept part. */
@@ -58,6 +56,13 @@ export class JobText {
     this.#end += text.length
     this.#trim()
     return { text, offset, truncated: false }
+  }
+
+  /** Discards the kept part, and continues at an offset, because the text before it is lost. */
+  skipTo (offset: number): void {
+    this.#pendingHalf = ''
+    this.#pieces = []
+    this.#start = this.#end = offset
   }
 
   /** Discards the kept part. Offsets of later pieces are not affected. */

@@ -1,7 +1,7 @@
 import type { Publication, TextSpan } from './broker.js'
 
 /** The fields of a publication that do not depend on its place in the stream. */
-export type Message = Omit<Publication, 'revision' | 'seq' | 'recoveryFrame'>
+export type Message = Omit<Publication, 'body' | 'revision' | 'seq' | 'recoveryFrame'> & { readonly body: string }
 
 /** A publication that can be kept. It is a class so that the very many instances share one hidden class in V8. */
 export class KeptPublication implements Publication {

@@ -1,39 +1,58 @@
 import type { MaybePromise } from '../util/maybe-promise.js'
-import type { Broker, BrokerNode, ControlMessage, Evicted, Joined, ControlResult, Position, Published, PublishOptions, Stream } from './broker.js'
-import { StreamStore, type StreamStoreOptions } from './stream-store.js'
+import type {
+  Broker, BrokerNode, BrokerSettings, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
+} from './broker.js'
+import { noEvictions } from './evictions.js'
+import { StreamStore } from './stream-store.js'
+
+/** How many results are remembered, so that a repeated publication returns its first result. */
+const REMEMBERED_RESULTS = 64
 
 /** The default broker. It serves one process, returns results synchronously, and keeps everything in memory within limits. */
 export class MemoryBroker implements Broker {
-  readonly #streams: StreamStore
-  #node: BrokerNode | undefined
-
-  constructor (options: StreamStoreOptions) {
-    this.#streams = new StreamStore(options)
-  }
+  /** Results of the newest publications that have a `counter`, the oldest first. */
+  readonly #results = new Map<number, Published>()
+  #opened: { readonly node: BrokerNode, readonly streams: StreamStore } | undefined
 
   /** Bytes that all streams keep. */
   get bytes (): number {
-    return this.#streams.bytes
+    return this.#opened?.streams.bytes ?? 0
   }
 
   get evicted (): Evicted {
-    return this.#streams.evicted
+    return this.#opened?.streams.evicted ?? { ...noEvictions }
   }
 
-  open (node: BrokerNode): void {
-    this.#node = node
+  open (node: BrokerNode, { history, ...others }: BrokerSettings): void {
+    this.#opened = { node, streams: new StreamStore({ ...history, ...others }) }
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
+    const { counter } = options
+    if (counter === undefined) return this.#publish(stream, body, options)
+    const first = this.#results.get(counter)
+    if (first !== undefined) return first
+    const published = this.#publish(stream, body, options)
+    this.#results.set(counter, published)
+    for (const oldest of this.#results.keys()) {
+      if (this.#results.size <= REMEMBERED_RESULTS) break
+      this.#results.delete(oldest)
+    }
+    return published
+  }
+
+  #publish (stream: Stream, body: string, options: PublishOptions): Published {
+    const { node, streams } = this.#open
+    const isJoined = stream === 'all' || streams.hasSubscribers(stream)
     let isKept: (() => boolean) | undefined
-    const published = this.#streams.update<Published>(stream, (state) => {
+    const published = streams.update<Published>(stream, (state) => {
       const accepted = state.publish(body, options)
       const { epoch, seq } = state
       if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
       const { publications, jobId } = accepted
       let recipients = 0
       for (const publication of publications) {
-        recipients = this.#node?.deliver(stream, publication) ?? 0
+        if (isJoined) recipients = node.deliver(stream, publication)
         if (publication.durable) isKept = () => state.keeps(publication)
       }
       return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
@@ -42,28 +61,43 @@ export class MemoryBroker implements Broker {
     return isKept?.() === false ? { ...published, kept: false } : published
   }
 
-  join (stream: Stream, since?: Position): Joined {
-    const epoch = this.#streams.subscribe(stream)
-    const state = this.#streams.find(stream)
-    if (state !== undefined) return state.join(since)
-    const recovered = since?.epoch === epoch && since.seq === 0
-    return { epoch, seq: 0, revision: 0, replay: [], recovered, reason: recovered ? undefined : since === undefined ? 'new' : 'restarted' }
+  join (stream: Stream, { since }: JoinOptions = {}): Joined {
+    return this.#open.streams.join(stream, since)
   }
 
   leave (stream: Stream): void {
-    this.#streams.unsubscribe(stream)
+    this.#opened?.streams.unsubscribe(stream)
   }
 
   currentJob (stream: Stream): string | undefined {
-    return this.#streams.find(stream)?.currentJob
+    return this.#open.streams.find(stream)?.currentJob
   }
 
-  control (message: ControlMessage): MaybePromise<ControlResult> {
-    return this.#node?.control(message) ?? false
+  /** The one node owns all jobs. */
+  adopt (stream: Stream, jobId: string): boolean {
+    return this.#open.streams.find(stream)?.ownerOf(jobId) !== undefined
+  }
+
+  /** The job is still this node's, which watches it. */
+  release (stream: Stream, jobId: string): boolean {
+    return this.adopt(stream, jobId)
+  }
+
+  revoke (revocation: Revocation): void {
+    this.#open.node.revoke(revocation)
+  }
+
+  cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
+    return this.#open.node.cancel(stream, jobId)
   }
 
   close (): void {
-    this.#node = undefined
-    this.#streams.clear()
+    this.#opened?.streams.clear()
+    this.#opened = undefined
+  }
+
+  get #open (): { readonly node: BrokerNode, readonly streams: StreamStore } {
+    if (this.#opened === undefined) throw new Error('the broker is not open')
+    return this.#opened
   }
 }

@@ -7,15 +7,26 @@ export interface Transition {
   readonly chunks?: number | undefined
   /** Whether the server presumes this end: the producer went silent, or its process exits. The real end may still follow. */
   readonly presumed?: boolean
+  /** Presumed ends only: the ownership that the broker reported with `orphaned`. Absent if the node presumes it of its own job. */
+  readonly ownership?: Ownership
+  /** Whether the node has reported this before, and repeats it in case the store has lost it. Refused if another node owns the job. */
+  readonly repeated?: boolean
 }
 
-/** Why a report is refused: its job has `ended`, has already `started`, or can't be determined (`stray`). */
-export type DropReason = 'ended' | 'started' | 'stray'
+/** Identifies the owner of a job and its latest report. It is opaque: only the broker reads it. */
+export type Ownership = string
+
+/**
+ * Why a report is refused: its job has `ended`, has already `started`, or can't be determined (`stray`). Only what the server
+ * sends on its own is refused for two more reasons: another node reports on the job (`owned`), or a piece of the job's text is
+ * missing before this one (`gap`).
+ */
+export type DropReason = 'ended' | 'started' | 'stray' | 'owned' | 'gap'
 
 export type Verdict<J> =
-  | { readonly job: J, readonly supersedes: boolean }
+  | { readonly job: J, readonly supersedes: boolean, readonly disowned?: string | undefined }
   /** `presumed` is the job that the report is about, if its end was only presumed. */
-  | { readonly dropped: DropReason, readonly presumed?: J }
+  | { readonly dropped: DropReason, readonly presumed?: J, readonly disowned?: string | undefined }
 
 /**
  * One run of an AI task. Modules that keep data for each job extend this class. There are very many jobs, and a subclass
@@ -28,6 +39,9 @@ export class Job {
   presumed = false
   /** The last reported number of chunks. */
   chunks: number | undefined
+  /** Name of the node that owns it, and how often this was confirmed by a report. Undefined while it has no owner. */
+  owner: string | undefined
+  reports = 0
 
   constructor (id: string) {
     this.id = id
@@ -36,6 +50,10 @@ export class Job {
   /** Whether more reports may follow. */
   get isOpen (): boolean {
     return this.status === 'running' || this.presumed
+  }
+
+  get ownership (): Ownership {
+    return `${this.reports} ${this.owner ?? ''}`
   }
 }
 
@@ -80,6 +98,12 @@ export class SessionJobs<J extends Job> {
     return last(this.#ended)
   }
 
+  /** Returns a running job. */
+  findRunning (jobId: string): J | undefined {
+    const newest = this.#newestRunning
+    return newest?.id === jobId ? newest : this.#others?.get(jobId)
+  }
+
   /** Returns an ended job, if it is still remembered. */
   findEnded (jobId: string): J | undefined {
     return this.#ended?.get(jobId)
@@ -110,26 +134,55 @@ export class SessionJobs<J extends Job> {
     if (this.#ended.size === 0) this.#ended = undefined
   }
 
-  /** Applies the rules to a report. If it is accepted, updates the job's state. */
-  apply (transition: Transition): Verdict<J> {
-    const verdict = transition.jobId === undefined ? this.#applyWithoutId(transition) : this.#applyWithId(transition, transition.jobId)
-    if ('job' in verdict) this.#record(verdict.job, transition)
-    return verdict
+  /**
+   * Applies the rules to a report. If it is accepted, updates the job's state.
+   *
+   * @param node Name of the reporting node, which then owns the job. Not needed if there is only one node.
+   */
+  apply (transition: Transition, node?: string): Verdict<J> {
+    const verdict = transition.jobId === undefined ? this.#applyWithoutId(transition, node) : this.#applyWithId(transition, transition.jobId, node)
+    if (!('job' in verdict)) return verdict
+    const { job } = verdict
+    this.#record(job, transition)
+    if (transition.presumed === true || job.owner === node) {
+      job.reports++
+      return verdict
+    }
+    return { ...verdict, disowned: own(job, node) }
   }
 
-  #applyWithId ({ event, presumed }: Transition, jobId: string): Verdict<J> {
-    const newest = this.#newestRunning
-    const running = newest?.id === jobId ? newest : this.#others?.get(jobId)
-    if (running !== undefined) return event === 'start' ? { dropped: 'started' } : { job: running, supersedes: false }
+  /** Makes a node the owner of a running job. Returns the node that owned it before, or false if the job is not running. */
+  adopt (jobId: string, node: string): { disowned: string | undefined } | false {
+    const job = this.findRunning(jobId)
+    return job !== undefined && { disowned: own(job, node) }
+  }
+
+  /** Gives up a job. Returns whether the node owned it. */
+  release (jobId: string, node: string): boolean {
+    const job = this.findRunning(jobId)
+    if (job?.owner !== node) return false
+    own(job, undefined)
+    return true
+  }
+
+  #applyWithId (transition: Transition, jobId: string, node: string | undefined): Verdict<J> {
+    const { event, presumed } = transition
+    const running = this.findRunning(jobId)
+    if (running !== undefined) {
+      if (!mayReport(running, transition, node)) return { dropped: 'owned' }
+      if (event === 'start') return { dropped: 'started', disowned: running.owner === node ? undefined : own(running, node) }
+      return { job: running, supersedes: false }
+    }
     const ended = this.#ended?.get(jobId)
     if (ended === undefined) return { job: this.#begin(jobId), supersedes: false }
     return isRealEnd(event, presumed) && ended.presumed ? { job: ended, supersedes: true } : tooLate(ended)
   }
 
-  #applyWithoutId ({ event, chunks, presumed }: Transition): Verdict<J> {
+  #applyWithoutId (transition: Transition, node: string | undefined): Verdict<J> {
+    const { event, chunks, presumed } = transition
     if (event === 'start') return { job: this.#begin(), supersedes: false }
     const running = this.#newestRunning
-    if (running !== undefined) return { job: running, supersedes: false }
+    if (running !== undefined) return mayReport(running, transition, node) ? { job: running, supersedes: false } : { dropped: 'owned' }
     const ended = this.latestEnded
     if (isRealEnd(event, presumed)) {
       return ended?.presumed === true ? { job: ended, supersedes: true } : { job: this.#begin(), supersedes: false }
@@ -176,6 +229,20 @@ export class SessionJobs<J extends Job> {
     ended.delete(job.id)
     this.#onForget(job)
   }
+}
+
+/** Changes the owner of a job. Returns the previous one. */
+function own (job: Job, node: string | undefined): string | undefined {
+  const { owner } = job
+  job.owner = node
+  job.reports++
+  return owner
+}
+
+/** Whether nobody else owns the job, or has reported on it meanwhile, if a presumed end or a repeated report depends on it. */
+function mayReport (job: Job, { presumed = false, repeated = false, ownership }: Transition, node: string | undefined): boolean {
+  if (!presumed && !repeated) return true
+  return ownership === undefined ? job.owner === undefined || job.owner === node : job.ownership === ownership
 }
 
 function tooLate<J extends Job> (job: J): Verdict<J> {

@@ -1,6 +1,6 @@
 import { SessionJobs, type DropReason } from './session-jobs.js'
 import { JobText } from './job-text.js'
-import type { Joined, Position, Publication, PublishOptions, Stream, TextSpan, RecoveryFailure } from './broker.js'
+import type { Joined, Ownership, Position, Publication, PublishOptions, Stream, TextSpan, RecoveryFailure } from './broker.js'
 import type { Evictions } from './evictions.js'
 import { newJobId } from './job-id.js'
 import { UNIT_BYTES, type KeptPublication, type Message, type PublicationFactory } from './kept-publication.js'
@@ -24,10 +24,19 @@ export interface StreamBounds extends StreamLimits {
   readonly maxStreamBytes: number
 }
 
+/** What a publish did besides: for brokers with several nodes. */
+interface SideEffects {
+  /** The node that owned the job until now. Absent if the owner did not change. */
+  readonly disowned?: string | undefined
+  /** Length of the text that was received of the job. Absent if it has no text. */
+  readonly textEnd?: number | undefined
+}
+
 /** The accepted publications, in the order in which they must be delivered; or why the message was refused. */
-export type Accepted =
+export type Accepted = SideEffects & (
   | { readonly publications: readonly Publication[], readonly jobId?: string }
   | { readonly dropped: DropReason }
+)
 
 /** Estimated memory of a stream without its content, in bytes. Measured: 530 bytes. */
 const STREAM_BYTES = 640
@@ -88,31 +97,50 @@ export class StreamState {
     return (this.#jobs?.open ?? []).reduce((longest, { text }) => Math.max(longest, text?.end ?? 0), 0)
   }
 
-  publish (body: string, options: PublishOptions): Accepted {
-    const accepted = this.#accept(body, options)
+  /** @param node Name of the publishing node. Not needed if there is only one node. */
+  publish (body: string, options: PublishOptions, node?: string): Accepted {
+    const accepted = this.#accept(body, options, node)
     const { maxStreamBytes } = this.#bounds
     if (this.bytes > maxStreamBytes) this.shrink(maxStreamBytes * SHRINK_TO)
     return accepted
   }
 
-  #accept (body: string, options: PublishOptions): Accepted {
-    const { durable, job: transition, delta, shortForm } = options
+  /** Makes a node the owner of a running job. Returns the node that owned it before, or false if the job is not running. */
+  adopt (jobId: string, node: string): { disowned: string | undefined } | false {
+    return this.#jobs?.adopt(jobId, node) ?? false
+  }
+
+  /** Gives up a job. Returns whether the node owned it. */
+  release (jobId: string, node: string): boolean {
+    return this.#jobs?.release(jobId, node) === true
+  }
+
+  /** Returns the owner of a running job, and the ownership that an `orphaned` reports. */
+  ownerOf (jobId: string): { owner: string | undefined, ownership: Ownership } | undefined {
+    return this.#jobs?.findRunning(jobId)
+  }
+
+  #accept (body: string, options: PublishOptions, node: string | undefined): Accepted {
+    const { durable, job: transition, shortForm } = options
     if (transition === undefined) return { publications: [this.#addMessage(body, durable)] }
     this.#jobs ??= new SessionJobs((id = newJobId()) => new StreamJob(id), (job) => { this.#handleForgotten(job) })
     const previous = transition.event === 'progress' ? undefined : this.#jobs.latestEnded
-    const verdict = this.#jobs.apply(transition)
+    const gap = this.#gapBefore(options)
+    if (gap !== undefined) return { dropped: 'gap', textEnd: gap }
+    const verdict = this.#jobs.apply(transition, node)
+    const { disowned } = verdict
     if ('dropped' in verdict) {
       if (verdict.presumed !== undefined) this.#keepLateText(verdict.presumed, body, options)
-      return { dropped: verdict.dropped }
+      return { dropped: verdict.dropped, disowned }
     }
     const { job, supersedes } = verdict
     const jobId = job.id
     if (transition.event === 'progress') {
-      const latest = this.#createPublication({ body, durable: false, jobId, text: this.#appendText(job, delta) }, shortForm)
+      const latest = this.#createPublication({ body, durable: false, jobId, text: this.#appendText(job, options) }, shortForm)
       const kept = this.#keepable(latest)
       if (kept !== undefined) job.keepProgress(kept)
       this.#updateBytes(job)
-      return { publications: [latest], jobId }
+      return { publications: [latest], jobId, disowned, textEnd: job.text?.received }
     }
     const before = transition.presumed === true ? undefined : this.#unpublishedText(job)
     const latest = this.#createPublication({ body, durable, jobId, supersedes: supersedes || undefined }, shortForm)
@@ -122,7 +150,7 @@ export class StreamState {
     else job.finish(kept)
     this.#updateBytes(job)
     if (previous !== undefined && previous !== this.#jobs.latestEnded && !this.#hasEntry(previous.end)) this.#discardUnreachable(previous)
-    return { publications: before === undefined ? [latest] : [before, latest], jobId }
+    return { publications: before === undefined ? [latest] : [before, latest], jobId, disowned }
   }
 
   /** Returns whether a durable publication is kept in full, as a message or as part of its job. */
@@ -265,18 +293,27 @@ export class StreamState {
     return first !== undefined && publication !== undefined && publication.revision >= first.revision
   }
 
+  /** Returns the length of a job's text if it lacks a part before a piece that is published at an offset. */
+  #gapBefore ({ job: transition, from, truncated = false }: PublishOptions): number | undefined {
+    if (from === undefined || truncated || transition?.jobId === undefined) return undefined
+    if (this.#jobs?.findEnded(transition.jobId) !== undefined) return undefined
+    const received = this.#jobs?.findRunning(transition.jobId)?.text?.received ?? 0
+    return from > received ? received : undefined
+  }
+
   /**
    * Appends to a job's text, and returns the span that the progress adds. Once a job has text, each progress has a span, even
    * an empty one, so that it can replace an older progress that is still queued.
    */
-  #appendText (job: StreamJob, delta: string | undefined): TextSpan | undefined {
-    if (delta !== undefined) job.text ??= this.#newText(job)
+  #appendText (job: StreamJob, { delta, from }: PublishOptions): TextSpan | undefined {
+    if (delta !== undefined) job.text ??= from === undefined ? this.#newText(job) : new JobText(this.#bounds.maxTextUnits)
     if (job.text === undefined) return undefined
-    job.text.append(delta ?? '')
+    if (from !== undefined && from > job.text.received) job.text.skipTo(from)
+    job.text.append(delta?.slice(from === undefined ? 0 : job.text.received - from) ?? '')
     // If the beginning of the text was lost, the first span begins at 0, and its slice is marked as `truncated`.
-    const from = job.publishedEnd
+    const begin = job.publishedEnd
     job.publishedEnd = job.text.end
-    return { source: job.text, from, to: job.publishedEnd }
+    return { source: job.text, from: begin, to: job.publishedEnd }
   }
 
   #newText ({ hasStarted }: StreamJob): JobText {
@@ -297,10 +334,11 @@ export class StreamState {
   }
 
   /** Keeps the text of a progress that comes after a presumed end. It is published before the real end. */
-  #keepLateText (job: StreamJob, body: string, { delta, shortForm }: PublishOptions): void {
+  #keepLateText (job: StreamJob, body: string, { delta, from, shortForm }: PublishOptions): void {
     if (delta === undefined) return
     job.text ??= this.#newText(job)
-    job.text.append(delta)
+    if (from !== undefined && from > job.text.received) return
+    job.text.append(from === undefined ? delta : delta.slice(job.text.received - from))
     if (job.progress === undefined) {
       // It shares the revision of the presumed end. In a replay, a progress precedes an end with the same revision.
       const revision = job.end?.revision ?? this.#revision

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Clock, Timer } from '../util/clock.js'
 import { LruList, type LruItem } from './lru-list.js'
-import type { Evicted, Stream } from './broker.js'
+import type { Evicted, Joined, Position, Stream } from './broker.js'
 import { Evictions, type EvictionLog } from './evictions.js'
 import { PublicationFactory, UNIT_BYTES } from './kept-publication.js'
 import { StreamState, type StreamContext, type StreamLimits } from './stream-state.js'
@@ -130,11 +130,14 @@ export class StreamStore {
     return this.#kept.size
   }
 
-  /** Marks a stream as having subscribers. Returns its epoch, or the one in which it will begin. */
-  subscribe (stream: Stream): string {
-    const epoch = this.find(stream)?.epoch ?? this.#nextEpoch(stream)
+  /** Marks a stream as having subscribers, and returns what a subscriber missed since a position. */
+  join (stream: Stream, since: Position | undefined): Joined {
+    const state = this.find(stream)
+    const epoch = state?.epoch ?? this.#nextEpoch(stream)
     this.#subscribed.set(stream, epoch)
-    return epoch
+    if (state !== undefined) return state.join(since)
+    const recovered = since?.epoch === epoch && since.seq === 0
+    return { epoch, seq: 0, revision: 0, replay: [], recovered, reason: recovered ? undefined : since === undefined ? 'new' : 'restarted' }
   }
 
   /** Marks a stream as having no subscribers. Counts as a use, so that their positions stay valid for the full lifetime. */
@@ -142,6 +145,10 @@ export class StreamStore {
     this.#subscribed.delete(stream)
     const kept = this.#kept.get(stream)
     if (kept !== undefined && kept.list !== this.#fresh) this.#markUsed(kept, kept.isTrimmed ? this.#trimmedThenUsed : this.#fresh)
+  }
+
+  hasSubscribers (stream: Stream): boolean {
+    return this.#subscribed.has(stream)
   }
 
   find (stream: Stream): StreamState | undefined {

@@ -17,6 +17,13 @@ export class JobMap<T extends Keyed> {
     return isJob(found, jobId) ? found : undefined
   }
 
+  /** Returns the items of a session, the one that was added last at the end. */
+  ofSession (sessionId: string): readonly T[] {
+    const found = this.#sessions.get(sessionId)
+    if (found === undefined) return []
+    return found instanceof Map ? [...found.values()] : [found]
+  }
+
   /** Adds an item. Replaces an item of the same job. */
   add (item: T): void {
     const { sessionId, jobId } = item

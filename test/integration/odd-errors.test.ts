@@ -44,14 +44,17 @@ async function startFailing (t: Test): Promise<Failing> {
   const broker: Broker = {
     open: (node) => { memory.open(node) },
     publish: (stream, body, options) => failing('broker.publish', () => memory.publish(stream, body, options)),
-    join: (stream, since) => failing('broker.join', () => memory.join(stream, since)),
+    join: (stream, options) => failing('broker.join', () => memory.join(stream, options)),
     leave: (stream) => {
       memory.leave(stream)
       // Nothing handles a promise that it returns.
       if (armed?.mode === 'throws') void hook('broker.leave', undefined)
     },
     currentJob: (stream) => failing('broker.currentJob', () => memory.currentJob(stream)),
-    control: async (message) => failing('broker.control', () => memory.control(message)),
+    adopt: (stream, jobId) => failing('broker.adopt', () => memory.adopt(stream, jobId)),
+    release: (stream, jobId) => failing('broker.release', () => memory.release(stream, jobId)),
+    revoke: async (revocation) => failing('broker.revoke', () => { memory.revoke(revocation) }),
+    cancel: async (stream, jobId) => failing('broker.cancel', () => memory.cancel(stream, jobId)),
     close: () => { memory.close() }
   }
   const options: AiCanvasWsOptions = {
@@ -143,7 +146,7 @@ const hooks: Record<string, Case> = {
     const { code } = await ask(client, { type: 'subscribe', sessionId: 's' })
     client.ws.terminate()
     const closed = await (await connect()).closed
-    return code === 'unavailable' && closed.code === 1011 ? 'refused' : [code, closed]
+    return code === 'unavailable' && closed.code === 1013 ? 'refused' : [code, closed]
   },
   'broker.leave': async ({ connect }, arm) => {
     const client = await connect('?sessionId=s3')
@@ -161,19 +164,33 @@ const hooks: Record<string, Case> = {
     client.ws.terminate()
     return code === 'unavailable' ? 'refused' : code
   },
-  'broker.control': async ({ connect, app }, arm) => {
+  'broker.revoke': async ({ app }, arm) => {
+    arm()
+    return await app.wsManager.revoke('nobody').then(() => 'revoked', () => 'refused')
+  },
+  'broker.adopt': async ({ app }, arm) => {
+    await app.wsManager.notifyAIStart('s', {}, { jobId: 'adopted' })
+    arm()
+    return await app.wsManager.adoptAI('s', 'adopted').then(() => 'adopted', () => 'refused')
+  },
+  'broker.release': async ({ app }, arm) => {
+    const job = app.wsManager.startAI('s', {}, { jobId: 'released' })
+    await job.started
+    arm()
+    return await job.transfer().then(() => 'transferred', () => 'refused')
+  },
+  'broker.cancel': async ({ connect }, arm) => {
     const client = await connect()
     await client.next()
     arm()
     const { code } = await ask(client, { type: 'cancel', sessionId: 's', jobId: 'j' })
-    void app.wsManager.revoke('nobody')
     client.ws.terminate()
     return code === 'unavailable' ? 'refused' : code
   },
   'broker.publish': async ({ app }, arm) => {
     arm()
     void app.wsManager.broadcast({ type: 'x' })
-    return app.wsManager.notifyAIComplete('s', {}).then(() => 'taken', () => 'refused')
+    return app.wsManager.notifyAIStart('s', {}).then(() => 'taken', () => 'refused')
   }
 }
 

@@ -156,9 +156,9 @@ t.test('a client whose session can\'t be joined is asked to reconnect, and the l
   const { lines, stream } = captureLog()
   const broker = Object.assign(memoryBroker(systemClock), { join: () => Promise.reject(new Error('no broker there')) })
   const { app, url } = await startApp(t, { broker }, { logger: { level: 'error', stream } })
-  t.same(await open(t, url('?sessionId=s1')).closed, { code: 1011, reason: 'Server error' })
+  t.same(await open(t, url('?sessionId=s1')).closed, { code: 1013, reason: 'Try again later' })
   t.match(lines, [{ err: { message: 'no broker there' }, msg: /failed to join/ }])
-  t.match(app.wsManager.getMetrics(), { totalConnections: 0, closes: { serverError: 1 } })
+  t.match(app.wsManager.getMetrics(), { totalConnections: 0, closes: { overCapacity: 1 } })
 })
 
 t.test('a failed registration leaves nothing behind', async (t) => {

@@ -2,7 +2,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import aiCanvasWs, {
-  getWebSocketManager, redactedRequest, type Action, type AiCanvasWsOptions, type Broker, type BrokerNode, type Client,
+  getWebSocketManager, redactedRequest, type Action, type AiCanvasWsOptions, type Broker, type BrokerNode, type BrokerSettings, type Client,
   type Identity, type Metrics, type Receipt, type Stats, type UnknownMessage, type WebSocketManager
 } from 'ai-canvas-ws'
 import { systemClock } from '../../lib/util/clock.js'
@@ -126,7 +126,11 @@ t.test('an app\'s own broker can be written with the exported types', async (t) 
   class Recording implements Broker {
     readonly streams: string[] = []
     readonly #inner = memoryBroker(systemClock)
-    open (node: BrokerNode): void { this.#inner.open(node) }
+    open (node: BrokerNode, { history }: BrokerSettings): void {
+      t.equal(history.maxMessages, 1_000)
+      this.#inner.open(node)
+    }
+
     publish (...args: Parameters<Broker['publish']>): ReturnType<Broker['publish']> {
       this.streams.push(args[0])
       return Promise.resolve(this.#inner.publish(...args))
@@ -135,7 +139,10 @@ t.test('an app\'s own broker can be written with the exported types', async (t) 
     join (...args: Parameters<Broker['join']>): ReturnType<Broker['join']> { return this.#inner.join(...args) }
     leave (...args: Parameters<Broker['leave']>): void { this.#inner.leave(...args) }
     currentJob (...args: Parameters<Broker['currentJob']>): ReturnType<Broker['currentJob']> { return this.#inner.currentJob(...args) }
-    control (...args: Parameters<Broker['control']>): ReturnType<Broker['control']> { return this.#inner.control(...args) }
+    adopt (...args: Parameters<Broker['adopt']>): ReturnType<Broker['adopt']> { return this.#inner.adopt(...args) }
+    release (...args: Parameters<Broker['release']>): ReturnType<Broker['release']> { return this.#inner.release(...args) }
+    revoke (...args: Parameters<Broker['revoke']>): ReturnType<Broker['revoke']> { this.#inner.revoke(...args) }
+    cancel (...args: Parameters<Broker['cancel']>): ReturnType<Broker['cancel']> { return this.#inner.cancel(...args) }
     close (): void { this.#inner.close() }
   }
   const broker = new Recording()

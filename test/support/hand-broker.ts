@@ -1,10 +1,9 @@
-import type { Broker, BrokerNode, ControlMessage, Joined, ControlResult, Position, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
-import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import type { Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
 import type { Clock } from '../../lib/util/clock.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
-import { memoryBroker, type Bounds } from './memory-broker.js'
+import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
 
-interface Call { what: 'publish' | 'join' | 'control' | 'currentJob', stream: Stream | undefined, answer: () => void, fail: (error: Error) => void }
+interface Call { what: 'publish' | 'join' | 'revoke' | 'cancel' | 'currentJob' | 'adopt' | 'release', stream: Stream | undefined, work: () => void, answer: () => void, fail: (error: Error) => void }
 
 /**
  * A broker far away: it answers nothing until the test says so. An answer is true for the moment at which it is given, as
@@ -12,7 +11,7 @@ interface Call { what: 'publish' | 'join' | 'control' | 'currentJob', stream: St
  */
 export class HandBroker implements Broker {
   readonly calls: Call[] = []
-  readonly #memory: MemoryBroker
+  readonly #memory: TestMemoryBroker
 
   constructor (clock: Clock, bounds?: Bounds) {
     this.#memory = memoryBroker(clock, bounds)
@@ -22,8 +21,8 @@ export class HandBroker implements Broker {
   leave (stream: Stream): void { this.#memory.leave(stream) }
   close (): void { this.#memory.close() }
 
-  join (stream: Stream, since?: Position): Promise<Joined> {
-    return this.#put('join', stream, () => this.#memory.join(stream, since))
+  join (stream: Stream, options?: JoinOptions): Promise<Joined> {
+    return this.#put('join', stream, () => this.#memory.join(stream, options))
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Promise<Published> {
@@ -34,8 +33,20 @@ export class HandBroker implements Broker {
     return this.#put('currentJob', stream, () => this.#memory.currentJob(stream))
   }
 
-  control (message: ControlMessage): Promise<ControlResult> {
-    return this.#put('control', undefined, () => this.#memory.control(message))
+  adopt (stream: Stream, jobId: string): Promise<boolean> {
+    return this.#put('adopt', stream, () => this.#memory.adopt(stream, jobId))
+  }
+
+  release (stream: Stream, jobId: string): Promise<boolean> {
+    return this.#put('release', stream, () => this.#memory.release(stream, jobId))
+  }
+
+  revoke (revocation: Revocation): Promise<void> {
+    return this.#put('revoke', undefined, () => { this.#memory.revoke(revocation) })
+  }
+
+  cancel (stream: Stream, jobId: string): Promise<CancelResult> {
+    return this.#put('cancel', undefined, () => this.#memory.cancel(stream, jobId))
   }
 
   /** What is waited for, as `join session:s`. */
@@ -52,6 +63,14 @@ export class HandBroker implements Broker {
     for (const call of this.#take(which)) call.fail(error)
   }
 
+  /** Does what the oldest waiting call of this kind wants, and rejects it nevertheless: its result is lost on the way. */
+  loseAnswer (which: string): void {
+    for (const call of this.#take(which)) {
+      call.work()
+      call.fail(new Error('the answer is lost'))
+    }
+  }
+
   #take (which: string | undefined): Call[] {
     if (which === undefined) return this.calls.splice(0)
     const at = this.waiting.indexOf(which)
@@ -61,7 +80,7 @@ export class HandBroker implements Broker {
 
   #put<T> (what: Call['what'], stream: Stream | undefined, work: () => MaybePromise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.calls.push({ what, stream, answer: () => { resolve(work()) }, fail: reject })
+      this.calls.push({ what, stream, work: () => { void work() }, answer: () => { resolve(work()) }, fail: reject })
     })
   }
 }

@@ -1,19 +1,18 @@
-import type { Joined, Position, PublishOptions } from '../../lib/streams/broker.js'
-import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
-import { FakeNode } from './broker-node.js'
+import type { Joined, Position, Publication, PublishOptions, Stream } from '../../lib/streams/broker.js'
 import { FakeClock } from './fake-clock.js'
-import { memoryBroker, type Bounds } from './memory-broker.js'
+import { idleNode } from './idle-node.js'
+import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
 
 /** A memory broker over a clock that stands still, and short ways to ask what it has kept. */
 export class Library {
   readonly clock = new FakeClock()
-  readonly node = new FakeNode()
-  readonly broker: MemoryBroker
+  readonly deliveries: Array<{ stream: Stream, publication: Publication }> = []
+  readonly broker: TestMemoryBroker
   #published = 0
 
   constructor (bounds?: Bounds) {
     this.broker = memoryBroker(this.clock, bounds)
-    this.broker.open(this.node)
+    this.broker.open(idleNode({ deliver: (stream, publication) => this.deliveries.push({ stream, publication }) }))
   }
 
   /** Publishes to a session, a message of so many bytes unless its text is given. */
@@ -30,6 +29,6 @@ export class Library {
 
   /** What somebody would be told who comes, or comes back. */
   ask (name: string, since?: Position): Joined {
-    return this.broker.join(`session:${name}`, since)
+    return this.broker.join(`session:${name}`, { since })
   }
 }

@@ -1,14 +1,13 @@
-import type { Broker, BrokerNode, ControlMessage, ControlResult, Joined, Position, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
-import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
+import type { Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
 import type { Clock } from '../../lib/util/clock.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
-import { memoryBroker } from './memory-broker.js'
+import { memoryBroker, type TestMemoryBroker } from './memory-broker.js'
 
 /** A broker that can lose everything it keeps, as if its database had been emptied. Its node stays connected. */
 export class LosingBroker implements Broker {
   readonly #clock: Clock
   readonly #joined = new Set<Stream>()
-  #store: MemoryBroker
+  #store: TestMemoryBroker
   #node: BrokerNode | undefined
 
   constructor (clock: Clock) {
@@ -33,9 +32,9 @@ export class LosingBroker implements Broker {
     return this.#store.publish(stream, body, options)
   }
 
-  join (stream: Stream, since?: Position): Joined {
+  join (stream: Stream, options?: JoinOptions): Joined {
     this.#joined.add(stream)
-    return this.#store.join(stream, since)
+    return this.#store.join(stream, options)
   }
 
   leave (stream: Stream): void {
@@ -47,8 +46,20 @@ export class LosingBroker implements Broker {
     return this.#store.currentJob(stream)
   }
 
-  control (message: ControlMessage): MaybePromise<ControlResult> {
-    return this.#store.control(message)
+  adopt (stream: Stream, jobId: string): boolean {
+    return this.#store.adopt(stream, jobId)
+  }
+
+  release (stream: Stream, jobId: string): boolean {
+    return this.#store.release(stream, jobId)
+  }
+
+  revoke (revocation: Revocation): void {
+    this.#store.revoke(revocation)
+  }
+
+  cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
+    return this.#store.cancel(stream, jobId)
   }
 
   close (): void {

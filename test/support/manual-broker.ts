@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, Joined, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
+import type { Broker, BrokerNode, Joined, JoinOptions, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
 
 /** A call that was made of the broker and is not answered yet. */
 export interface PendingJoin {
@@ -44,7 +44,7 @@ export class ManualBroker implements Broker {
     return this.#node!.deliver(stream, publication)
   }
 
-  join (stream: Stream, since?: Position): Promise<Joined> {
+  join (stream: Stream, { since }: JoinOptions = {}): Promise<Joined> {
     return new Promise((resolve, reject) => {
       this.joins.push({
         stream,
@@ -64,9 +64,12 @@ export class ManualBroker implements Broker {
 
   leave (stream: Stream): void { this.left.push(stream) }
 
-  /** No test of delivery asks for jobs or gives orders. */
+  /** No test of delivery uses jobs or revocations. */
   currentJob (): undefined { return undefined }
-  control (): boolean { return false }
+  adopt (): boolean { return false }
+  release (): boolean { return false }
+  revoke (): void { /* There is nothing to do. */ }
+  cancel (): boolean { return false }
 
   close (): void { this.#node = undefined }
 

@@ -1,5 +1,5 @@
 import type { PublishOptions, Stream } from '../../lib/streams/broker.js'
-import { durable, report } from './contract-stage.js'
+import { durable, report } from '../../lib/testing/reports.js'
 
 /** The ceiling over all streams with which `press` works: a stream of some KiB is not a large one. */
 export const PRESSED_BYTES = 16 * 1024 * 1024

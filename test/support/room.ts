@@ -1,5 +1,4 @@
 import type { Broker, PublishOptions, Stream } from '../../lib/streams/broker.js'
-import type { MemoryBroker } from '../../lib/streams/memory-broker.js'
 import { Subscriber } from '../../lib/delivery/channel.js'
 import type { DeflateSettings } from '../../lib/delivery/frame.js'
 import { Hub } from '../../lib/delivery/hub.js'
@@ -8,7 +7,8 @@ import { OutboxPool } from '../../lib/delivery/outbox-pool.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
-import { memoryBroker } from './memory-broker.js'
+import { idleNode } from './idle-node.js'
+import { brokerSettings, memoryBroker, type TestMemoryBroker } from './memory-broker.js'
 
 /** A connection in the room, and what happened to it. */
 export interface Guest {
@@ -29,7 +29,7 @@ export interface RoomOptions<B extends Broker> {
  * A hub with a broker and connections around it, without a server: time stands still, and a tick ends when `clock.tick()`
  * says so. A guest's messages are its name's, so that a test reads as what they were sent.
  */
-export class Room<B extends Broker = MemoryBroker> {
+export class Room<B extends Broker = TestMemoryBroker> {
   readonly clock = new FakeClock()
   readonly broker: B
   readonly hub: Hub
@@ -39,11 +39,10 @@ export class Room<B extends Broker = MemoryBroker> {
     // Without a broker of the test's own, B is its default.
     this.broker = options.broker ?? memoryBroker(this.clock) as unknown as B
     this.hub = new Hub({ broker: this.broker, clock: this.clock, deflate: options.deflate })
-    void this.broker.open({
+    void this.broker.open(idleNode({
       deliver: (stream, publication) => this.hub.deliver(stream, publication),
-      restarted: (stream) => { void this.restart(stream) },
-      control: () => false
-    })
+      restarted: (stream) => { void this.restart(stream) }
+    }), brokerSettings(this.clock))
     this.pool = new OutboxPool({
       maxOutboxBytes: options.maxOutboxBytes ?? 1024 * 1024,
       maxTotalBytes: options.maxTotalBytes ?? 64 * 1024 * 1024,

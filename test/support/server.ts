@@ -14,7 +14,7 @@ import { FakeClock } from './fake-clock.js'
 import { FakeTransport } from './fake-transport.js'
 import { HandBroker } from './hand-broker.js'
 import { fakeLogger } from './log.js'
-import { memoryBroker, type Bounds } from './memory-broker.js'
+import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
 import type { Message } from './ws-client.js'
 
 /** Options of the plugin, and what a test sets beside them. */
@@ -39,7 +39,7 @@ export interface Newcomer extends Partial<Omit<Admitted, 'identity'>> {
  * The server without Fastify, ws, time or a network: what `createServer` returns, over a clock that stands still, transports
  * that note what they are given, and the memory broker or one of the test's.
  */
-export class TestServer<B extends Broker = MemoryBroker> {
+export class TestServer<B extends Broker = TestMemoryBroker> {
   readonly clock: FakeClock
   readonly log = fakeLogger()
   readonly broker: B
@@ -80,7 +80,7 @@ export class TestServer<B extends Broker = MemoryBroker> {
     this.notifier = server.notifier
     this.node = server.node
     this.manager = server.manager
-    void broker.open(this.node)
+    void broker.open(this.node, server.brokerSettings)
   }
 
   /** A socket that is upgraded, and of which nothing is known yet. */

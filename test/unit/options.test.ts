@@ -110,6 +110,8 @@ t.test('hooks, origins, numbers and a broker are used as given', async (t) => {
   t.equal(resolved.authenticate, noop)
   t.equal(resolved.authorize, authorize)
   t.equal(resolved.broker, broker)
+  const without = Object.assign(memoryBroker(new FakeClock()), { unsupported: ['history.maxBytes', 'jobs.maxTextUnits', 'history.maxMessages'] })
+  t.equal(resolve({ broker: without, history: { ttlMs: 1 }, jobs: { stallAfterMs: 1 } }).broker, without)
   t.strictSame([...resolved.origins!], ['https://app.example.com', 'http://localhost:5173'], 'as browsers write them')
   t.match(resolved, { heartbeatIntervalMs: 0.5, closeTimeoutMs: Infinity })
   t.strictSame(resolved.limits, { ...defaults.limits, burst: 7 })
@@ -170,7 +172,8 @@ t.test('an invalid value throws an error that names the option and the valid val
       ['websocket', /must be an object/, { websocket: value }]
     ]),
     ...[-1, NaN, '64kb'].map((value): [string, RegExp, object] => ['websocket.maxPayload', /must be a number of bytes, or 0 for no limit/, { websocket: { maxPayload: value } }]),
-    ...[null, 'redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, currentJob, control, close/, { broker: value }])
+    ['history.maxBytes', /is not supported by the given broker: remove it/, { broker: Object.assign(memoryBroker(new FakeClock()), { unsupported: ['history.maxBytes'] }), history: { maxBytes: 5 } }],
+    ...[null, 'redis://localhost', {}, 5, { publish: noop }].map((value): [string, RegExp, object] => ['broker', /must be a Broker: an object with open, publish, join, leave, currentJob, adopt, release, revoke, cancel, close/, { broker: value }])
   ]
   for (const [option, fix, options] of wrong) {
     const error = t.throws(() => resolve(options), { code: 'AICW_ERR_INVALID_OPTION', message: fix, statusCode: 500 }, inspect(options)) as Error

@@ -15,9 +15,8 @@ const silent = { debug: () => undefined, info: () => undefined, warn: () => unde
 function start (): Server {
   const options = resolveOptions({})
   const shared = { options, clock: systemClock, log: silent, maxPayload: undefined }
-  const broker = createBroker(shared)
-  const server = createServer({ ...shared, broker })
-  void broker.open(server.node)
+  const server = createServer({ ...shared, broker: createBroker(options, silent) })
+  void server.broker.open(server.node, server.brokerSettings)
   return server
 }
 

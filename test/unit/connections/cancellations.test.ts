@@ -217,7 +217,7 @@ t.test('a failure of the broker is answered with an error', async (t) => {
   const peer = await server.connect()
   peer.send(cancel)
   peer.send({ type: 'cancel', sessionId: 's' })
-  t.same(server.broker.waiting, ['control', 'currentJob session:s'])
+  t.same(server.broker.waiting, ['cancel', 'currentJob session:s'])
   server.broker.fail()
   await turn()
   t.match(peer.take(), [{ code: 'unavailable', jobId: 'j' }, { code: 'unavailable' }])

@@ -116,7 +116,7 @@ t.test('a broker that can\'t join', async (t) => {
     const server = createFarServer()
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
-    server.broker.answer('join all')
+    server.broker.answer('join user:u')
     server.broker.fail('join session:s')
     await t.rejects(Promise.resolve(accepted), { message: 'the broker is away' })
     for (const stream of ['all', 'user:u', 'session:s'] as const) t.equal(server.hub.count(stream), 0, stream)
@@ -182,7 +182,7 @@ t.test('a revocation', async (t) => {
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
     void server.manager.revoke('u')
-    server.broker.answer('control')
+    server.broker.answer('revoke')
     server.broker.answer()
     t.equal(await accepted, 'revoked')
     t.equal(server.hub.count('session:s'), 0)
@@ -204,7 +204,7 @@ t.test('a revocation', async (t) => {
     const handshake = server.arrive()
     const accepted = server.handshakes.accept(handshake, server.admitted({ userId: 'u', sessionId: 's' }))
     void server.manager.revoke('u', 's')
-    server.broker.answer('control')
+    server.broker.answer('revoke')
     server.broker.answer()
     await accepted
     server.clock.tick()
@@ -219,11 +219,11 @@ t.test('a revocation', async (t) => {
     const greet = server.replies.connection.bind(server.replies)
     t.capture(server.replies, 'connection', (...args: Parameters<typeof greet>) => {
       // After the hub has handled the broker's answers, and before the handshake continues.
-      queueMicrotask(() => { server.broker.answer('control') })
+      queueMicrotask(() => { server.broker.answer('revoke') })
       return greet(...args)
     })
     void server.manager.revoke('u', 's')
-    for (const stream of ['all', 'user:u', 'session:s']) server.broker.answer(`join ${stream}`)
+    for (const stream of ['user:u', 'session:s']) server.broker.answer(`join ${stream}`)
     const connection = await accepted
     server.clock.tick()
     t.match(texts(handshake.transport), [
@@ -243,7 +243,7 @@ t.test('a revocation', async (t) => {
     void server.manager.revoke('v')
     void server.manager.revoke('v', 's')
     void server.manager.revoke('u', 'x')
-    for (let i = 0; i < 3; i++) server.broker.answer('control')
+    for (let i = 0; i < 3; i++) server.broker.answer('revoke')
     server.broker.answer()
     t.type(await accepted, 'object')
     const other = server.handshakes.accept(nobody, server.admitted({ sessionId: 's' }))

@@ -155,7 +155,7 @@ t.test('replies are true for every interleaving of permissions, the broker, revo
         peer.send({ type: 'unsubscribe', sessionId: step.session })
       } else if (step.do === 'revoke') {
         void server.manager.revoke('u', step.session)
-        broker.answer('control')
+        broker.answer('revoke')
       } else if (step.do === 'decide' && calls.length > 0) {
         const [call] = calls.splice(step.at % calls.length, 1)
         if (step.answer === undefined) call!.fail(new Error('undecided'))

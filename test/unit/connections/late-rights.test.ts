@@ -12,8 +12,8 @@ const cancel = { type: 'cancel', sessionId: 's', jobId: 'j' }
 const meanwhile: Record<string, (server: TestServer<Broker>, peer: Peer) => unknown> = {
   'it left': (_server, peer) => { peer.leave() },
   'it was closed': (server, peer) => { server.connections.close(peer.connection, 'rateLimited') },
-  'its user was revoked': (server) => server.node.control({ type: 'revoke', userId: 'u' }),
-  'its right in the session was revoked': (server) => server.node.control({ type: 'revoke', userId: 'u', sessionId: 's' }),
+  'its user was revoked': (server) => { server.node.revoke({ userId: 'u' }) },
+  'its right in the session was revoked': (server) => { server.node.revoke({ userId: 'u', sessionId: 's' }) },
   'its identity expired, and the timer is late': (server) => { server.clock.jump(HOUR_MS) }
 }
 

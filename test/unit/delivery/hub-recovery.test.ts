@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Position, PublishOptions, Stream } from '../../../lib/streams/broker.js'
 import { Frame } from '../../../lib/delivery/frame.js'
-import { durable, report } from '../../support/contract-stage.js'
+import { durable, report } from '../../../lib/testing/reports.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { HandBroker, turn } from '../../support/hand-broker.js'
 import { memoryBroker, type Bounds } from '../../support/memory-broker.js'
@@ -66,7 +66,7 @@ t.test('a missed message is framed once for all reconnecting clients', (t) => {
     comeBack(room, guest, [{ stream: streamOf('a'), since }])
     room.clock.tick()
     t.strictSame(sent(guest), ['session:a 1, 1 recovered', 'one 1'])
-    frames.add(room.broker.join(streamOf('a'), since).replay[0]?.recoveryFrame)
+    frames.add(room.broker.join(streamOf('a'), { since }).replay[0]?.recoveryFrame)
   }
   t.strictSame([...frames].map((frame) => frame instanceof Frame), [true])
   t.end()

@@ -78,6 +78,7 @@ t.test('the metrics', async (t) => {
       dropped: 0,
       slowConsumers: 0,
       historyBytes: 0,
+      broker: { state: 'ready' },
       evicted: { messages: 0, starts: 0, texts: 0, ends: 0, shortened: 0, streams: 0 }
     })
   })

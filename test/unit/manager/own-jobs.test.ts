@@ -1,0 +1,200 @@
+import t from 'tap'
+import { OwnJobs, type JobReport } from '../../../lib/manager/own-jobs.js'
+import type { Published } from '../../../lib/streams/broker.js'
+import { FakeClock } from '../../support/fake-clock.js'
+
+const HALF = '💡'[0]!
+
+function report (event: 'start' | 'progress' | 'complete' | 'error', jobId: string | undefined, delta?: string, presumed = false): JobReport {
+  return {
+    stream: 'session:s',
+    body: `{"${event}":{}}`,
+    options: { durable: event !== 'progress', job: { event, ...(jobId !== undefined && { jobId }), presumed }, ...(delta !== undefined && { delta }) }
+  }
+}
+
+function accepted (jobId: string, textEnd?: number): Published {
+  return { epoch: 'e', seq: 1, recipients: 0, jobId, ...(textEnd !== undefined && { textEnd }) }
+}
+
+function refused (dropped: NonNullable<Published['dropped']>, textEnd?: number): Published {
+  return { epoch: 'e', seq: 1, recipients: 0, dropped, ...(textEnd !== undefined && { textEnd }) }
+}
+
+/** A node's own jobs, and short ways to report on the job `j`. */
+class Stage {
+  readonly clock = new FakeClock()
+  readonly jobs: OwnJobs
+
+  constructor (maxTextUnits = 1_000) {
+    this.jobs = new OwnJobs({ clock: this.clock, maxTextUnits })
+  }
+
+  /** Publishes a report that the broker accepts. Returns the offset that it was published with. */
+  tell (event: Parameters<typeof report>[0], jobId: string | null = 'j', delta?: string, textEnd?: number): number | undefined {
+    const published = this.jobs.publishing('s', report(event, jobId ?? undefined, delta))
+    this.jobs.published('s', published, accepted(jobId ?? 'j', textEnd))
+    return published.options.from
+  }
+
+  /** Returns the seeds as `progress from 0: text`. */
+  get seeds (): string[][] {
+    return this.jobs.seeds().map(({ reports }) => reports.map(({ options: { job, from, delta, truncated = false } }) => {
+      if (job.repeated !== true || job.jobId === undefined) throw new Error('a seed is not marked')
+      return `${job.event}${from === undefined ? '' : ` from ${from}${truncated ? ' truncated' : ''}`}${delta === undefined ? '' : `: ${delta}`}`
+    }))
+  }
+}
+
+t.test('the start, the newest progress and the whole text of a running job are published again', (t) => {
+  const stage = new Stage()
+  t.same(stage.seeds, [])
+  stage.tell('start')
+  t.same(stage.seeds, [['start']])
+  t.equal(stage.tell('progress', 'j', 'one '), 0)
+  t.equal(stage.tell('progress', 'j', `two${HALF}`), 4)
+  t.equal(stage.tell('progress', 'j', ''), 8, 'half of a surrogate pair counts')
+  t.same(stage.seeds, [['start', `progress from 0: one two${HALF}`]])
+  stage.tell('progress')
+  t.same(stage.seeds, [['start', `progress from 0: one two${HALF}`]], 'a progress without text comes with all of it')
+  t.end()
+})
+
+t.test('the state of an ended job is kept for a minute', (t) => {
+  const stage = new Stage()
+  stage.tell('start')
+  stage.tell('progress', 'j', 'text')
+  stage.tell('complete')
+  t.same(stage.seeds, [['start', 'progress from 0: text', 'complete']])
+  stage.clock.advance(59_999)
+  t.equal(stage.seeds.length, 1)
+  stage.clock.advance(1)
+  t.same(stage.seeds, [])
+  t.end()
+})
+
+t.test('the newest ended jobs are kept within 16 MiB', (t) => {
+  const stage = new Stage(Infinity)
+  for (const jobId of ['a', 'b', 'c']) {
+    stage.tell('start', jobId)
+    stage.tell('progress', jobId, jobId.repeat(4_000_000))
+    stage.tell('complete', jobId)
+  }
+  t.equal(stage.seeds.length, 2)
+  t.match(stage.seeds[0]![1], /: b+$/)
+  t.end()
+})
+
+t.test('the real end replaces a presumed one', (t) => {
+  const stage = new Stage()
+  stage.tell('start')
+  stage.jobs.published('s', report('error', 'j', undefined, true), accepted('j'))
+  t.same(stage.seeds, [['start', 'error']])
+  stage.tell('complete')
+  t.same(stage.seeds, [['start', 'complete']])
+  stage.tell('complete', 'unknown')
+  t.equal(stage.seeds.length, 1, 'the end of a job without state is not kept')
+  t.end()
+})
+
+t.test('the text of a job that another node has started is placed by the broker\'s answer', (t) => {
+  const stage = new Stage()
+  t.equal(stage.tell('progress', 'j', 'cd', 4), undefined)
+  t.equal(stage.tell('progress', 'j', 'ef', 6), 4)
+  t.same(stage.seeds, [['progress from 2 truncated: cdef']])
+  t.end()
+})
+
+t.test('text that follows another node\'s begins at the end of that', (t) => {
+  const stage = new Stage()
+  stage.tell('progress', 'j', undefined, 5)
+  t.equal(stage.tell('progress', 'j', 'ab', 7), 5)
+  t.same(stage.seeds, [['progress from 5 truncated: ab']])
+  t.end()
+})
+
+t.test('the text of two reports in flight is placed once', (t) => {
+  const stage = new Stage()
+  const [one, two] = ['ab', 'cd'].map((delta) => stage.jobs.publishing('s', report('progress', 'j', delta)))
+  stage.jobs.published('s', one!, accepted('j', 12))
+  stage.jobs.published('s', two!, accepted('j', 14))
+  t.equal(stage.tell('progress', 'j', 'ef', 16), 14)
+  t.same(stage.seeds, [['progress from 10 truncated: abcdef']])
+  t.end()
+})
+
+t.test('text begins at 0 only once the broker has accepted the start', (t) => {
+  for (const isStartedElsewhere of [false, true]) {
+    const stage = new Stage()
+    const start = stage.jobs.publishing('s', report('start', 'j'))
+    const early = stage.jobs.publishing('s', report('progress', 'j', 'ab'))
+    t.equal(early.options.from, undefined)
+    stage.jobs.published('s', start, isStartedElsewhere ? refused('started') : accepted('j'))
+    stage.jobs.published('s', early, accepted('j', isStartedElsewhere ? 7 : 2))
+    t.equal(stage.tell('progress', 'j', 'cd'), isStartedElsewhere ? 7 : 2)
+    t.same(stage.seeds, [['start', isStartedElsewhere ? 'progress from 5 truncated: abcd' : 'progress from 0: abcd']])
+  }
+  t.end()
+})
+
+t.test('reports without a job id are recorded when the broker has named the job', (t) => {
+  const stage = new Stage()
+  stage.tell('start', 'j')
+  t.equal(stage.tell('progress', null, 'ab', 2), undefined)
+  t.equal(stage.tell('progress', null, 'cd', 4), undefined)
+  t.same(stage.seeds, [['start', 'progress from 0: abcd']])
+  t.equal(stage.tell('progress', 'j', 'ef', 6), undefined, 'no offset is claimed that may be wrong')
+  t.same(stage.seeds, [['start', 'progress from 0: abcdef']])
+  stage.tell('complete', null)
+  t.same(stage.seeds, [['start', 'progress from 0: abcdef', 'complete']])
+  t.end()
+})
+
+t.test('text of which the offset is unknown is not published again', (t) => {
+  const stage = new Stage()
+  stage.tell('progress', 'j', 'ab')
+  t.same(stage.seeds, [['progress']])
+  stage.jobs.published('s', report('progress', undefined), refused('stray'))
+  t.equal(stage.seeds.length, 1)
+  t.end()
+})
+
+t.test('a gap is closed with the text from where the broker\'s ends', (t) => {
+  const stage = new Stage()
+  stage.tell('start')
+  stage.tell('progress', 'j', 'one ')
+  const lost = stage.jobs.publishing('s', report('progress', 'j', 'two '))
+  const next = stage.jobs.published('s', lost, refused('gap', 2))
+  t.match(next?.options, { from: 2, delta: 'e two ', truncated: false, job: { jobId: 'j' } })
+  t.match(stage.jobs.published('s', lost, refused('gap'))?.options, { from: 0, delta: 'one two ' })
+  stage.jobs.forget('s', 'j')
+  t.equal(stage.jobs.published('s', lost, refused('gap', 2)), undefined)
+  t.end()
+})
+
+t.test('a text that was cut at its limit is published again as truncated', (t) => {
+  const stage = new Stage(8)
+  stage.tell('start')
+  t.equal(stage.tell('progress', 'j', '0123456789'), 0)
+  t.same(stage.seeds, [['start', 'progress from 3 truncated: 3456789']])
+  const next = stage.jobs.published('s', stage.jobs.publishing('s', report('progress', 'j', 'a')), refused('gap', 1))
+  t.match(next?.options, { truncated: true })
+  t.end()
+})
+
+t.test('a job that another node owns or has ended is forgotten', (t) => {
+  for (const dropped of ['owned', 'ended'] as const) {
+    const stage = new Stage()
+    stage.tell('start')
+    stage.jobs.published('s', stage.jobs.publishing('s', report('progress', 'j', 'x')), refused(dropped))
+    t.same(stage.seeds, [], dropped)
+  }
+  const stage = new Stage()
+  stage.tell('start')
+  stage.jobs.publishing('s', report('start', 'j'))
+  stage.jobs.published('s', report('start', 'j'), refused('started'))
+  t.same(stage.seeds, [['start']], 'a refused second start changes nothing')
+  stage.jobs.forget('s', 'j')
+  t.same(stage.seeds, [])
+  t.end()
+})
