@@ -60,7 +60,7 @@ t.test('the package holds the compiled code, its types and the pages, and nothin
   const files = await readdir(unpacked, { recursive: true, withFileTypes: true })
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(unpacked.length + 1)).sort()
   t.same(paths.filter((path) => !/^(?:dist\/.+\.(?:js|d\.ts)|lib\/(?:.+\/)?README\.md|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path)), [])
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'dist/testing/index.js', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
     t.ok(paths.includes(path), path)
   }
 })
@@ -71,6 +71,7 @@ t.test('an app runs it, with nothing but what it declares', async (t) => {
     import Fastify from 'fastify'
     import plugin, { aiCanvasWs, defaults, getWebSocketManager, redactedRequest } from 'ai-canvas-ws'
     import { closeCodes, reconnectRule, ServerMessage } from 'ai-canvas-ws/protocol'
+    import { brokerContract, fuzzBroker } from 'ai-canvas-ws/testing'
 
     const app = Fastify()
     await app.register(plugin)
@@ -84,7 +85,7 @@ t.test('an app runs it, with nothing but what it declares', async (t) => {
       types: [greeting, started].map((data) => JSON.parse(data).type),
       recipients: receipt.recipients,
       rule: reconnectRule(code),
-      sameExports: plugin === aiCanvasWs && typeof redactedRequest === 'function' && ServerMessage.anyOf.length > 0,
+      sameExports: plugin === aiCanvasWs && typeof redactedRequest === 'function' && typeof fuzzBroker === 'function' && brokerContract({}).length > 50 && ServerMessage.anyOf.length > 0,
       restart: closeCodes.restart.code === code
     })))
     await app.close()
@@ -109,6 +110,7 @@ t.test('its types hold in an app that checks everything, declarations included',
       getWebSocketManager, redactedRequest, type AiCanvasWsOptions, type Authorize, type Metrics, type Receipt, type WebSocketManager
     } from 'ai-canvas-ws'
     import { type ClientMessage, type ServerMessage, type Reconnect, reconnectRule } from 'ai-canvas-ws/protocol'
+    import { brokerContract, type BrokerFixture, type BrokerTest } from 'ai-canvas-ws/testing'
 
     const app: FastifyInstance = Fastify({ logger: { serializers: { req: redactedRequest } } })
     const authorize: Authorize = async ({ userId }, { sessionId }) => sessionId.startsWith(String(userId))
@@ -122,6 +124,9 @@ t.test('its types hold in an app that checks everything, declarations included',
     }
     await app.register(aiCanvasWs, options)
     await app.register(aiCanvasWs)
+    const fixture: BrokerFixture = { createBroker: () => { throw new Error('none') } }
+    const tests: BrokerTest[] = brokerContract({ create: () => fixture })
+    await tests[0]?.run()
     const manager: WebSocketManager = app.wsManager
     const receipt: Receipt = await manager.notifyAIError('s', new Error('x'))
     const recipients: number = receipt.recipients

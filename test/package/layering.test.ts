@@ -7,7 +7,8 @@ import ts from 'typescript'
 const floors: ReadonlyArray<readonly string[]> = [
   ['index'],
   ['plugin'],
-  ['server'],
+  // Tests for authors of brokers, with the defaults of the options.
+  ['server', 'testing'],
   // The documented options name the types of the hooks and routes that they configure.
   ['options'],
   ['fastify'],
@@ -29,6 +30,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   index: [],
   plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
   server: [],
+  testing: ['node:assert', 'node:crypto', 'node:util'],
   options: ['ws'],
   fastify: [
     '@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:async_hooks', 'node:events', 'node:http', 'node:net', 'node:stream',

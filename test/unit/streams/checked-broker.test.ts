@@ -1,8 +1,10 @@
 import t from 'tap'
 import type { Broker, BrokerNode, Joined, Publication, Published } from '../../../lib/streams/broker.js'
 import { CheckedBroker } from '../../../lib/streams/checked-broker.js'
+import { FakeClock } from '../../support/fake-clock.js'
 import { turn } from '../../support/hand-broker.js'
-import { memoryBroker } from '../../support/memory-broker.js'
+import { idleNode } from '../../support/idle-node.js'
+import { brokerSettings, memoryBroker } from '../../support/memory-broker.js'
 import { TestServer } from '../../support/server.js'
 
 const revoked = Proxy.revocable({}, {})
@@ -15,11 +17,11 @@ const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, 
 const progress = { ...publication, body: '{"type":"x","progress":{}}', durable: false, seq: undefined, jobId: 'j', text }
 
 /** Results that violate the contract, by method. */
-const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<string, unknown>> = {
+const garbage: Record<'publish' | 'join' | 'currentJob' | 'adopt' | 'release' | 'cancel', Record<string, unknown>> = {
   publish: {
     'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...published, epoch: undefined }, 'an empty epoch': { ...published, epoch: '' },
     'a seq that is no number': { ...published, seq: NaN }, 'a negative seq': { ...published, seq: -1 }, 'no recipients': { ...published, recipients: undefined },
-    'a job that is no text': { ...published, jobId: 7 }, 'a drop without a reason': { ...published, dropped: true }, 'what can\'t be read': revoked.proxy
+    'a job that is no text': { ...published, jobId: 7 }, 'a length that is no number': { ...published, textEnd: '7' }, 'a drop without a reason': { ...published, dropped: true }, 'what can\'t be read': revoked.proxy
   },
   join: {
     'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...joined, epoch: undefined }, 'a seq that is no number': { ...joined, seq: NaN },
@@ -35,7 +37,9 @@ const garbage: Record<'publish' | 'join' | 'currentJob' | 'control', Record<stri
     'what can\'t be read': revoked.proxy
   },
   currentJob: { 'null': null, 'a number': 7, 'an object': {}, 'what can\'t be read': revoked.proxy },
-  control: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy }
+  adopt: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy },
+  release: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy },
+  cancel: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy }
 }
 
 /** A memory broker that returns given values on demand. */
@@ -50,10 +54,13 @@ function createServer (isAsync: boolean): { server: TestServer<Broker>, answer: 
     return {
       open: (node) => { memory.open(node) },
       publish: (stream, body, options) => say('publish', memory.publish(stream, body, options)),
-      join: (stream, since) => say('join', memory.join(stream, since)),
+      join: (stream, options) => say('join', memory.join(stream, options)),
       leave: (stream) => { memory.leave(stream) },
       currentJob: (stream) => say('currentJob', memory.currentJob(stream)),
-      control: (message) => say('control', memory.control(message)),
+      adopt: (stream, jobId) => say('adopt', memory.adopt(stream, jobId)),
+      release: (stream, jobId) => say('release', memory.release(stream, jobId)),
+      revoke: (revocation) => { memory.revoke(revocation) },
+      cancel: (stream, jobId) => say('cancel', memory.cancel(stream, jobId)),
       close: () => { memory.close() }
     }
   }, { allowCancel: true })
@@ -70,8 +77,13 @@ t.test('a result that violates the contract is treated like a rejection', async 
         const title = `${method}${isAsync ? ', later' : ''}: ${what}`
         if (method === 'publish') {
           await t.rejects(server.manager.notifyAIStart('s', {}), what.includes('read') ? TypeError : { code: 'AICW_ERR_BROKER_ANSWER' }, title)
+        } else if (method === 'adopt' || method === 'release') {
+          const job = server.manager.startAI('s', {})
+          await job.started
+          const call: Promise<unknown> = method === 'adopt' ? server.manager.adoptAI('s', job.jobId) : job.transfer()
+          await t.rejects(call, what.includes('read') ? TypeError : { code: 'AICW_ERR_BROKER_ANSWER' }, title)
         } else {
-          peer.send(method === 'join' ? { type: 'subscribe', sessionId: 's' } : { type: 'cancel', sessionId: 's', ...(method === 'control' && { jobId: 'j' }) })
+          peer.send(method === 'join' ? { type: 'subscribe', sessionId: 's' } : { type: 'cancel', sessionId: 's', ...(method === 'cancel' && { jobId: 'j' }) })
           await turn()
           t.match(peer.take(), [{ type: 'error', code: 'unavailable', sessionId: 's' }], title)
           t.equal(peer.connection.subscriptions.size, 0)
@@ -81,7 +93,6 @@ t.test('a result that violates the contract is treated like a rejection', async 
           t.match(server.log.entries.at(-1), { level: 'error', fields: { err: { code: 'AICW_ERR_BROKER_ANSWER', message: new RegExp(`the broker's ${method} violates the Broker contract: `) } } })
         }
         if (method === 'join') await t.rejects(server.connect({ sessionId: 's' }), Error, 'a new connection is refused')
-        if (method === 'control') await t.rejects(server.manager.revoke('u'))
       }
     }
   }
@@ -92,10 +103,13 @@ t.test('a valid result is passed on unchanged', async (t) => {
     publish: [published, { ...published, jobId: 'j' }, { ...published, dropped: 'ended', seq: 0 }],
     join: [joined, { ...joined, replay: [] }, { ...joined, recovered: false, reason: 'expired', replay: [progress] }],
     currentJob: [undefined, 'j'],
-    control: [true, false, 'failed']
+    adopt: [true, false],
+    release: [true, false],
+    revoke: [undefined],
+    cancel: [true, false, 'failed']
   }
   let answer: unknown
-  const inner = { publish: () => answer, join: () => answer, currentJob: () => answer, control: () => answer, bytes: 7, leave: () => undefined, close: () => undefined }
+  const inner = { publish: () => answer, join: () => answer, currentJob: () => answer, adopt: () => answer, release: () => answer, revoke: () => answer, cancel: () => answer, bytes: 7, leave: () => undefined, close: () => undefined }
   const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
   t.equal(broker.bytes, 7)
   t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
@@ -118,21 +132,34 @@ t.test('errors that reach no caller are reported: a leave that throws, and an in
     leave: () => { throw new Error('no') }
   }
   const broker = new CheckedBroker(inner as unknown as Broker, (fault) => { faults.push(fault) })
-  void broker.open({
+  void broker.open(idleNode({
     deliver: (...args) => {
       delivered.push(args)
       return 3
     },
-    restarted: (stream) => { restarts.push(stream) },
-    control: () => true
-  })
+    restarted: (stream) => { restarts.push(stream) }
+  }), brokerSettings(new FakeClock()))
   node!.restarted('session:s')
   t.same(restarts, ['session:s'])
   t.equal(node!.deliver('all', publication), 3)
   t.same(delivered, [['all', publication]])
   t.equal(node!.deliver('all', { body: 7 } as never), 0)
   t.equal(delivered.length, 1)
-  t.equal(node!.control({ type: 'revoke', userId: 'u' }), true)
+  const bytes = { ...publication, body: new TextEncoder().encode('{"type":"x"}') }
+  t.equal(node!.deliver('all', bytes), 3)
+  t.equal(node!.deliver('all', { ...bytes, text }), 0, 'no object for the text')
+  t.equal(node!.deliver('all', { ...bytes, body: new Uint8Array() }), 0)
   broker.leave('all')
-  t.match(faults, [{ code: 'AICW_ERR_BROKER_ANSWER', message: /deliver/ }, { message: 'no' }])
+  const invalid = { code: 'AICW_ERR_BROKER_ANSWER', message: /deliver/ }
+  t.match(faults, [invalid, invalid, invalid, { message: 'no' }])
+})
+
+t.test('the status of a broker is validated, and a broker without one is ready', (t) => {
+  const statusOf = (status?: unknown): unknown => new CheckedBroker({ ...status !== undefined && { status: () => status } } as unknown as Broker, () => undefined).status()
+  t.same(statusOf(), { state: 'ready' })
+  for (const status of [{ state: 'degraded', reason: 'far' }, { state: 'unavailable' }]) t.equal(statusOf(status), status)
+  for (const status of [null, 'ready', { state: 'lost' }, { state: 'ready', reason: 7 }]) t.throws(() => statusOf(status), { code: 'AICW_ERR_BROKER_ANSWER' })
+  t.equal(new CheckedBroker({} as Broker, () => undefined).canLoseHistory, false)
+  t.equal(new CheckedBroker({ canLoseHistory: true } as Broker, () => undefined).canLoseHistory, true)
+  t.end()
 })

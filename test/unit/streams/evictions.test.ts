@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Evictions } from '../../../lib/streams/evictions.js'
-import { durable, report } from '../../support/contract-stage.js'
+import { durable, report } from '../../../lib/testing/reports.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { Library } from '../../support/library.js'
 import { fakeLogger } from '../../support/log.js'

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { durable, pieceOf, report, text } from '../../support/contract-stage.js'
+import { pieceOf } from '../../../lib/testing/received.js'
+import { durable, report, text } from '../../../lib/testing/reports.js'
 import { Library } from '../../support/library.js'
 
 // More streams than maxStreams, while jobs run in some of them.
@@ -48,7 +49,7 @@ t.test('a stream whose job has ended is not skipped, nor is a user stream', (t) 
   const user = library.broker.publish('user:one', '{}', durable)
   for (let n = 0; n < 10; n++) library.publish(`other ${n}`)
   t.match(library.ask('s', { epoch, seq: 1 }), { recovered: false, reason: 'restarted', replay: [] })
-  t.match(library.broker.join('user:one', user), { recovered: false, reason: 'restarted' })
+  t.match(library.broker.join('user:one', { since: user }), { recovered: false, reason: 'restarted' })
   t.end()
 })
 
@@ -91,7 +92,7 @@ t.test('a trimmed stream with subscribers does not suspend the limit', (t) => {
   library.follow('followed')
   library.clock.advance(6 * MINUTE_MS)
   const positions = Array.from({ length: 50 }, (_, n) => library.publish(`other ${n}`))
-  const kept = positions.filter((position, n) => library.broker.join(`session:other ${n}`, position).recovered)
+  const kept = positions.filter((position, n) => library.broker.join(`session:other ${n}`, { since: position }).recovered)
   t.equal(kept.length, 4)
   t.end()
 })
@@ -102,14 +103,15 @@ t.test('twice as many are kept if jobs run in all of them; a text then continues
   t.equal(library.broker.evicted.streams, 30)
   t.strictSame(pieces(library, 's 49'), [whole('first half, ')])
   t.match(library.ask('s 0', positions[0]), { recovered: false, reason: 'restarted', replay: [] })
-  library.node.deliveries.length = 0
+  library.follow('s 0')
+  library.deliveries.length = 0
   const again = library.publish('s 0', text('second half', 'j'))
   t.not(again.epoch, positions[0]!.epoch)
   const rest = { text: 'second half', offset: 12, truncated: true }
-  t.strictSame(pieceOf(library.node.deliveries[0]!.publication), rest, 'delivered to the subscriber')
+  t.strictSame(pieceOf(library.deliveries[0]!.publication), rest, 'delivered to the subscriber')
   t.strictSame(pieces(library, 's 0'), [rest], 'and replayed to a late one')
   library.publish('s 0', text(' and more', 'j'))
-  t.strictSame(pieceOf(library.node.deliveries[1]!.publication), { text: ' and more', offset: 23, truncated: false })
+  t.strictSame(pieceOf(library.deliveries[1]!.publication), { text: ' and more', offset: 23, truncated: false })
   // The text of a job that starts now is complete.
   library.publish('s 0', report('start', { jobId: 'new' }))
   library.publish('s 0', text('from its beginning', 'new'))

@@ -1,40 +1,71 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Joined, Position, Stream } from '../../../lib/streams/broker.js'
-import { FakeNode } from '../../support/broker-node.js'
-import { durable, ephemeral, report } from '../../support/contract-stage.js'
+import { RecordingNode } from '../../../lib/testing/recording-node.js'
+import { durable, ephemeral, report } from '../../../lib/testing/reports.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { memoryBroker } from '../../support/memory-broker.js'
 import { Library } from '../../support/library.js'
 
 t.test('results and deliveries are synchronous', (t) => {
   const broker = memoryBroker(new FakeClock())
-  const node = new FakeNode()
+  const node = new RecordingNode()
   broker.open(node)
   node.subscribers = 2
   const { revision } = broker.join('user:one')
   t.equal(revision, 0)
   t.match(broker.publish('user:one', '{}', ephemeral), { seq: 0, recipients: 2 })
-  t.match(node.deliveries, [{ stream: 'user:one', publication: { body: '{}', durable: false, revision: 1, seq: undefined } }])
-  t.equal(node.deliveries.length, 1)
+  t.match(node.received('user:one'), [{ body: '{}', durable: false, revision: 1, seq: undefined }])
+  t.equal(node.events.length, 1)
   t.equal(broker.publish('session:s', '{}', report('start', { jobId: 'j' })).jobId, 'j')
   t.equal(broker.currentJob('session:s'), 'j')
-  t.equal(broker.control({ type: 'revoke', userId: 'one' }), true)
-  t.strictSame(node.controls, [{ type: 'revoke', userId: 'one' }])
+  broker.revoke({ userId: 'one' })
+  t.strictSame(node.revocations, [{ userId: 'one' }])
+  t.equal(broker.adopt('session:s', 'j'), true)
+  t.equal(broker.release('session:s', 'j'), true)
+  t.equal(broker.release('session:s', 'other'), false)
+  t.equal(broker.adopt('session:other', 'j'), false)
   t.end()
 })
 
-t.test('without a node, before open and after close, nothing is delivered and nothing fails', (t) => {
+t.test('before open and after close, every call but leave throws, and nothing is kept', (t) => {
   const clock = new FakeClock()
   const broker = memoryBroker(clock)
-  t.match(broker.publish('all', '{}', durable), { seq: 1, recipients: 0 })
-  t.equal(broker.control({ type: 'revoke', userId: 'one' }), false)
+  const node = new RecordingNode()
+  const calls = [
+    () => broker.publish('all', '{}', durable), () => broker.join('session:s'), () => broker.currentJob('session:s'), () => broker.adopt('session:s', 'j'),
+    () => broker.release('session:s', 'j'), () => { broker.revoke({ userId: 'one' }) }, () => broker.cancel('session:s', 'j')
+  ]
+  const allThrow = (): void => {
+    for (const call of calls) t.throws(call, { message: 'the broker is not open' })
+    broker.leave('session:s')
+    t.equal(broker.bytes, 0)
+    t.same(new Set(Object.values(broker.evicted)), new Set([0]))
+  }
+  allThrow()
   broker.close()
-  t.equal(broker.bytes, 0)
+  broker.open(node)
+  broker.join('session:s')
+  broker.publish('session:s', '{}', durable)
+  t.not(broker.bytes, 0)
+  broker.close()
+  allThrow()
   t.equal(clock.pending, 0, 'and no timer is left')
-  t.match(broker.publish('all', '{}', durable), { recipients: 0 })
-  t.equal(broker.control({ type: 'revoke', userId: 'one' }), false)
-  t.equal(clock.pending, 0)
+  t.equal(node.events.length, 1)
+  t.end()
+})
+
+t.test('the results of the newest 64 repeatable publications are remembered', (t) => {
+  const broker = memoryBroker(new FakeClock())
+  const node = new RecordingNode()
+  broker.open(node)
+  broker.join('session:s')
+  const publish = (counter: number): number => broker.publish('session:s', '{}', { durable: true, counter }).seq
+  for (let counter = 1; counter <= 65; counter++) t.equal(publish(counter), counter)
+  t.equal(publish(2), 2)
+  t.equal(publish(65), 65)
+  t.equal(publish(1), 66, 'an older one is published again')
+  t.equal(node.events.length, 66)
   t.end()
 })
 
@@ -102,13 +133,13 @@ t.test('a recovered subscriber gets exactly what it missed, whatever is publishe
       // A join and leave counts as a use, so only some streams are checked.
       if (at % 3 !== 0) continue
       for (const { position, count } of told.get(stream) ?? []) {
-        const joined = broker.join(stream, position)
+        const joined = broker.join(stream, { since: position })
         if (!followed.has(stream)) broker.leave(stream)
         if (!isRight(joined, logOf(stream).slice(count))) return false
       }
       const latest = told.get(stream)?.at(-1)
       // Subscribers that missed nothing are always recovered.
-      if (followed.has(stream) && latest?.count === logOf(stream).length && !broker.join(stream, latest.position).recovered) return false
+      if (followed.has(stream) && latest?.count === logOf(stream).length && !broker.join(stream, { since: latest.position }).recovered) return false
     }
     return true
   }), { numRuns: 300 })

@@ -1,6 +1,8 @@
 import t from 'tap'
-import { brokerContract } from '../../support/broker-contract.js'
+import { MemoryBroker } from '../../../lib/streams/memory-broker.js'
+import { brokerContract } from '../../../lib/testing/index.js'
 import { FakeClock } from '../../support/fake-clock.js'
-import { memoryBroker } from '../../support/memory-broker.js'
 
-brokerContract(t, (bounds) => memoryBroker(new FakeClock(), bounds))
+const create = () => ({ createBroker: () => new MemoryBroker(), clock: new FakeClock() })
+
+for (const { name, run } of brokerContract({ create })) t.test(name, run)

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { Stream } from '../../../lib/streams/broker.js'
 import { StreamStore } from '../../../lib/streams/stream-store.js'
 import { defaults } from '../../../lib/options.js'
-import { durable, report } from '../../support/contract-stage.js'
+import { durable, report } from '../../../lib/testing/reports.js'
 import { FakeClock } from '../../support/fake-clock.js'
 import { fakeLogger } from '../../support/log.js'
 import { Library } from '../../support/library.js'
@@ -97,7 +97,7 @@ t.test('nothing outlives its lifetime by more than one sweep, or is evicted earl
           streams.update(stream, (state) => state.publish('{"some":"thing"}', durable))
         } else if (step.does === 'follow') {
           followed.add(stream)
-          streams.subscribe(stream)
+          streams.join(stream, undefined)
         } else if (followed.delete(stream)) {
           streams.unsubscribe(stream)
           if (of !== undefined) of.left = clock.monotonic()

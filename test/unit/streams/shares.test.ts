@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { Joined, PublishOptions } from '../../../lib/streams/broker.js'
 import type { Transition } from '../../../lib/streams/session-jobs.js'
-import { bodies, durable, numbered, pieceOf, report, text } from '../../support/contract-stage.js'
+import { bodies, numbered, pieceOf } from '../../../lib/testing/received.js'
+import { durable, report, text } from '../../../lib/testing/reports.js'
 import { Library } from '../../support/library.js'
 
 // The shares of maxTotalBytes that one message and one stream may keep.
@@ -43,9 +44,10 @@ t.test('an end that is too large is kept as its short form, in its place, and ev
   const library = withEnds()
   const first = library.publish('s', durable, '{"name":"before"}')
   const options = withShortForm('complete', 'j')
+  library.follow('s')
   const published = library.broker.publish('session:s', ballast(17 * MIB), options)
   t.match(published, { seq: 2, jobId: 'j', kept: false })
-  t.equal(library.node.deliveries.at(-1)?.publication.body.length, ballast(17 * MIB).length, 'current subscribers get all of it')
+  t.equal(library.deliveries.at(-1)?.publication.body.length, ballast(17 * MIB).length, 'current subscribers get all of it')
   t.equal(options.asked(), 1)
   t.strictSame(numbered(library.ask('s').replay), [[2, '{"name":"short form of complete"}']])
   t.match(library.ask('s').replay, [{ jobId: 'j', durable: true }])

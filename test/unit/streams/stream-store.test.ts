@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Joined, Position } from '../../../lib/streams/broker.js'
-import { pieceOf, report, text } from '../../support/contract-stage.js'
+import { pieceOf } from '../../../lib/testing/received.js'
+import { report, text } from '../../../lib/testing/reports.js'
 import { Library } from '../../support/library.js'
 
 const MINUTE_MS = 60_000
@@ -10,7 +11,7 @@ const DAY_MS = 24 * 60 * MINUTE_MS
 const SWEEP_MS = MINUTE_MS / 2
 
 const outcome = ({ recovered, reason, replay }: Joined): string => recovered ? `recovered ${replay.length}` : String(reason)
-const bodies = ({ replay }: Joined): string[] => replay.map(({ body }) => body)
+const bodies = ({ replay }: Joined): string[] => replay.map(({ body }) => String(body))
 
 t.test('messages are kept for five minutes after the latest message', (t) => {
   const library = new Library()
@@ -292,7 +293,7 @@ t.test('the byte limit of all streams', (t) => {
     const library = new Library({ maxTotalBytes: 1_000 })
     const since = library.follow('s')
     t.match(library.publish('s', undefined, 5_000), { seq: 1 })
-    t.equal(library.node.deliveries.length, 1)
+    t.equal(library.deliveries.length, 1)
     t.equal(library.broker.bytes, 0)
     t.equal(outcome(library.ask('s', since)), 'expired')
     t.end()

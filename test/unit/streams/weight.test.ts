@@ -4,7 +4,7 @@ import { FakeClock } from '../../support/fake-clock.js'
 import { Library } from '../../support/library.js'
 import { memoryBroker } from '../../support/memory-broker.js'
 import { memoryInUse } from '../../support/memory.js'
-import { report, text } from '../../support/contract-stage.js'
+import { report, text } from '../../../lib/testing/reports.js'
 
 // The byte limit is a promise about memory, so the estimates are compared with the measured memory.
 
@@ -128,7 +128,7 @@ for (const [kind, { count = 4_000, id = (n: number) => `name ${n}`, isSettled = 
   t.test(`the same holds for a session with ${kind}`, async (t) => {
     const library = new Library({ maxTotalBytes: Infinity, ttlMs: HOUR_MS, endTtlMs: 100 * HOUR_MS })
     const measure = (): { real: number, counted: number } => {
-      library.node.deliveries.length = 0
+      library.deliveries.length = 0
       if (isSettled) library.clock.advance(2 * HOUR_MS)
       return { real: memoryInUse(), counted: library.broker.bytes }
     }
