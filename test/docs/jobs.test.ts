@@ -2,7 +2,7 @@ import { defaults } from 'ai-canvas-ws'
 import t from 'tap'
 import { namesIn, Page } from './markdown.js'
 import { documentedDefaultsOf, propertiesOf, runSnippet } from './snippets.js'
-import { APP, FOLLOW, modelFor } from './stage.js'
+import { APP, FOLLOW, messagesOf, modelFor, REPORT } from './stage.js'
 
 const page = new Page('lib/jobs/README.md')
 
@@ -22,6 +22,17 @@ t.test('the table of options names every option, with its default', async (t) =>
 t.test('the table of the handle names all that it has', async (t) => {
   const names = page.table('Without a stream').flatMap(({ handle }) => namesIn(handle).map((name) => /^\w+/.exec(name)![0]))
   t.same(names.sort(), propertiesOf('lib/manager/ai-job.ts', 'AIJob').filter((name) => !['onceStalled', 'warn', 'stall', 'cancel'].includes(name)).sort(), 'but for what is internal')
+})
+
+t.test('the block about another process runs', async (t) => {
+  const [block] = page.below('Continuing a job in another process')
+  const messages = await messagesOf(t, `${APP}
+    await app.register(aiCanvasWs)
+    ${FOLLOW}
+    ${block!}
+    ${REPORT}
+  `)
+  t.match(messages, [{ type: 'ai_start', jobId: 'job_1' }, { type: 'ai_complete', jobId: 'job_1', result: { mode: 'render', chunks: 1 } }])
 })
 
 t.test('the defaults in the text are those of the code', async (t) => {
