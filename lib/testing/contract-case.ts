@@ -2,7 +2,7 @@ import type { FixtureOptions } from './fixture.js'
 import type { Stage } from './stage.js'
 
 /** What a case needs of the fixture: a second node, a failure that the fixture can simulate, or an option that the broker respects. */
-export type Need = 'nodes' | 'lose' | 'disconnect' | 'kill' | `history.${'maxMessages' | 'maxBytes' | 'maxTotalBytes'}` | 'jobs.maxTextUnits'
+type Need = 'nodes' | 'lose' | 'disconnect' | 'kill' | `history.${'maxMessages' | 'maxBytes' | 'maxTotalBytes'}` | 'jobs.maxTextUnits'
 
 /** One case of the contract. */
 export interface ContractCase {

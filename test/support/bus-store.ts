@@ -6,7 +6,7 @@ import { BusOperations } from './bus-operations.js'
 import { Turns } from './bus-wire.js'
 
 /** How long other calls wait for the nodes to publish their jobs again, in milliseconds. */
-export const RESEED_TIMEOUT_MS = 5_000
+const RESEED_TIMEOUT_MS = 5_000
 
 export interface BusOptions {
   /** Seed of the delays and losses. @default 1 */

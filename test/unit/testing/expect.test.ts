@@ -13,7 +13,7 @@ t.test('an expectation that fails says what was expected', (t) => {
   holds(true, 'fine')
   t.throws(() => { holds(false, 'the rule is broken') }, { message: 'the rule is broken' })
   t.equal(present(0, 'a value'), 0)
-  t.throws(() => present(undefined, 'a value'), { message: 'a value is missing' })
+  t.throws(() => { present(undefined, 'a value') }, { message: 'a value is missing' })
   t.end()
 })
 
@@ -34,8 +34,8 @@ t.test('random numbers are the same for the same seed', (t) => {
   t.same(list(1), list(1))
   t.notSame(list(1), list(2))
   const random = new Random(1)
-  t.equal(random.maybePick([]), undefined)
-  t.throws(() => random.pick([]), { message: /missing/ })
+  t.equal(random.maybePick<number>([]), undefined)
+  t.throws(() => { random.pick([]) }, { message: /missing/ })
   t.same(new Set(Array.from({ length: 100 }, () => random.weighted({ a: 1, b: 3, c: 0 }))), new Set(['a', 'b']))
   t.end()
 })
@@ -43,8 +43,8 @@ t.test('random numbers are the same for the same seed', (t) => {
 t.test('a fixture that lacks a method which its options promise is told so', async (t) => {
   for (const [ability, method] of [['canLose', 'lose'], ['canDisconnect', 'disconnect'], ['canKill', 'kill']] as const) {
     const create = (): BrokerFixture => {
-      const { createBroker, clock } = busFixture(1)
-      return { createBroker, clock }
+      const { store, clock } = busFixture(1)
+      return { createBroker: () => store.createBroker(), clock }
     }
     const possible = new Set(brokerContract({ create, hasManyNodes: true }).map(({ name }) => name))
     const failures: string[] = []
@@ -57,8 +57,15 @@ t.test('a fixture that lacks a method which its options promise is told so', asy
 
 t.test('an error of close fails a test, but not instead of the test\'s own error', async (t) => {
   const failing = (own?: Error): FixtureOptions['create'] => () => {
-    const { createBroker, clock } = busFixture(1)
-    return { createBroker: () => { if (own !== undefined) throw own; return createBroker() }, clock, close: () => { throw new Error('not closed') } }
+    const { store, clock } = busFixture(1)
+    return {
+      createBroker: () => {
+        if (own !== undefined) throw own
+        return store.createBroker()
+      },
+      clock,
+      close: () => { throw new Error('not closed') }
+    }
   }
   const [first] = brokerContract({ create: failing() })
   await t.rejects(first!.run(), { message: 'not closed' })
