@@ -152,6 +152,23 @@ t.test('ends are repeated at once when the broker is ready again', async (t) => 
   ])
 })
 
+t.test('an end that is under way is not published a second time when others may follow', async (t) => {
+  const { server, peer } = await farServer()
+  for (const jobId of ['a', 'b']) void server.manager.notifyAIComplete('s', {}, { jobId })
+  server.broker.fail()
+  await turn()
+  server.clock.advance(50)
+  server.node.statusChanged({ state: 'ready' })
+  t.equal(server.broker.waiting.length, 2, 'one attempt for each')
+  const [ofB] = server.broker.calls.splice(1)
+  ofB!.answer()
+  await turn()
+  t.match(peer.take(), [{ jobId: 'b' }])
+  t.equal(server.broker.waiting.length, 1)
+  t.match(await answered(server, peer), [{ jobId: 'a' }])
+  t.equal(server.broker.waiting.length, 0)
+})
+
 t.test('more than 64 MiB of ends are refused while the broker does not confirm them', async (t) => {
   const { server } = await farServer()
   const text = 'x'.repeat(8 * 1024 * 1024)

@@ -110,6 +110,9 @@ t.test('text that follows another node\'s begins at the end of that', (t) => {
   stage.tell('progress', 'j', undefined, 5)
   t.equal(stage.tell('progress', 'j', 'ab', 7), 5)
   t.same(stage.seeds, [['progress from 5 truncated: ab']])
+  const withoutId = new Stage()
+  withoutId.tell('progress', null, 'ab', 7)
+  t.same(withoutId.seeds, [['progress from 5 truncated: ab']])
   t.end()
 })
 

@@ -15,6 +15,7 @@ function losableServer (): TestServer<LosableBroker> {
 t.test('a closed server runs, gives up and publishes no job', async (t) => {
   const server = createServer()
   const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  await server.node.reseed()
   await server.manager.close()
   t.equal(await job.transfer(), false)
   t.equal(await server.manager.adoptAI('s', 'j'), undefined)
