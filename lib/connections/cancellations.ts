@@ -12,10 +12,14 @@ import type { Replies } from './replies.js'
 export type OnCancel = (job: { sessionId: string, jobId: string }) => MaybePromise<unknown>
 
 /**
- * Outcome of a cancel: the job that was cancelled, or the reason for the failure. `not_cancellable`: no node has a handle or
- * accepts it. `unavailable`: a node failed or timed out. `forbidden`: the client's right was revoked meanwhile.
+ * Outcome of a cancel: the job that was cancelled, or the reason for the failure. `not_cancellable`: the job's node has no
+ * handle and does not accept it. `unavailable`: that node failed or timed out. `forbidden`: the client's right was revoked
+ * meanwhile.
  */
 export type Cancelled = { readonly jobId: string } | 'not_cancellable' | 'unavailable' | 'forbidden'
+
+/** Number of jobs that other nodes run and whose handles are kept. */
+const MAX_DISOWNED = 1_000
 
 const FORBIDDEN = 'you may not cancel this job'
 const UNAVAILABLE = 'the cancel could not be processed: try again later'
@@ -53,6 +57,8 @@ interface JobHandles {
 export class Cancellations {
   readonly #options: CancellationsOptions
   readonly #jobs = new JobMap<JobHandles>()
+  /** Those of jobs that other nodes run, the newest last. */
+  readonly #disowned = new Set<JobHandles>()
 
   constructor (options: CancellationsOptions) {
     this.#options = options
@@ -66,6 +72,22 @@ export class Cancellations {
   /** Forgets the handles of a job that has ended. */
   ended (sessionId: string, jobId: string): void {
     this.#jobs.delete(sessionId, jobId)
+  }
+
+  /**
+   * Handles that another node runs a job. Its handles stay, because this node may run it again. No one reports its end here, so
+   * only the newest such jobs keep theirs.
+   */
+  disowned (sessionId: string, jobId: string): void {
+    const handles = this.#jobs.get(sessionId, jobId)
+    if (handles === undefined) return
+    this.#disowned.delete(handles)
+    this.#disowned.add(handles)
+    for (const oldest of this.#disowned) {
+      if (this.#disowned.size <= MAX_DISOWNED) return
+      this.#disowned.delete(oldest)
+      if (this.#jobs.get(oldest.sessionId, oldest.jobId) === oldest) this.ended(oldest.sessionId, oldest.jobId)
+    }
   }
 
   /** Notifies the handles of a job that it stalled. */
@@ -110,8 +132,8 @@ export class Cancellations {
   }
 
   /**
-   * Passes a cancel to the node that owns the job. Calls `isStillAllowed` once the job is known, because the broker may take a while to find
-   * it.
+   * Passes a cancel to the node that owns the job. Calls `isStillAllowed` once the job is known, because the broker may take a
+   * while to find it.
    */
   cancel (sessionId: string, jobId: string | undefined, isStillAllowed: () => boolean = () => true): MaybePromise<Cancelled> {
     const { broker } = this.#options

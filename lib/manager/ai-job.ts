@@ -46,7 +46,7 @@ export class AIJob implements JobReporter {
    * time.
    */
   keepAlive (): void {
-    this.#watched ??= this.#notifier.watched(this.sessionId, this.jobId)
+    if (this.#watched?.isWatched !== true) this.#watched = this.#notifier.watched(this.sessionId, this.jobId)
     this.#watched?.keepAlive()
   }
 
@@ -71,7 +71,7 @@ export class AIJob implements JobReporter {
    * `jobs.stallAfterMs`, it ends as `stalled`. Resolves with false if the job is not running, or another process runs it.
    */
   async transfer (): Promise<boolean> {
-    // A broker that is called too early does not know the job yet. The rejection of the start reaches the app anyway.
+    // Before its start the broker does not know the job. If the start rejects, the app learns of it by `started`.
     await this.started.catch(() => undefined)
     const released = await this.#notifier.release(this.sessionId, this.jobId)
     if (released) this.#onTransfer()

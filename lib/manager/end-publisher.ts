@@ -10,13 +10,25 @@ const MAX_DELAY_MS = 1_000
 const ATTEMPT_TIMEOUT_MS = 5_000
 /** Total length of the bodies that may wait, in UTF-16 units. */
 const MAX_WAITING_UNITS = 32 * 1024 * 1024
+/** Attempts at the same time. The broker remembers the results of 64. */
+const MAX_ATTEMPTS = 32
 
-/** An end whose outcome is not known yet. */
-interface WaitingEnd {
+/** An end to publish, and how to repeat it. */
+export interface End {
   readonly stream: Stream
   readonly body: string
   readonly options: PublishOptions
-  readonly decide: (published: Published) => void
+  /** The job of an end without a `jobId`, if it has to be repeated: a newer job may have started since. */
+  readonly fallbackJobId?: string | undefined
+  /** Returns whether the end must not be repeated, because the job has reported again. */
+  readonly isObsolete?: (() => boolean) | undefined
+}
+
+/** An end whose outcome is not known yet. */
+interface WaitingEnd extends End {
+  /** Whether the job was chosen for it. */
+  readonly isForgiving: boolean
+  readonly decide: (published: Published | PromiseLike<Published | undefined> | undefined) => void
   readonly fail: (error: unknown) => void
   /** The timeout of the attempt that is under way. */
   timeout: Timer | undefined
@@ -44,14 +56,13 @@ export class EndPublisher {
   }
 
   /**
-   * Publishes an end. Resolves when its outcome is known. Rejects with the broker's error if too many ends wait already, and
-   * after `stop`.
-   *
-   * @param fallbackJobId The job of an end without a `jobId`, if it has to be repeated: a newer job may have started since.
+   * Publishes an end. Resolves when its outcome is known, or with undefined if it is obsolete. Rejects with the broker's error if
+   * too many ends wait already, and after `stop`.
    */
-  publish (stream: Stream, body: string, options: PublishOptions, fallbackJobId?: string): MaybePromise<Published> {
+  publish (end: End): MaybePromise<Published | undefined> {
+    const { stream, body, fallbackJobId } = end
     const counter = ++this.#counter
-    const numbered = { ...options, counter }
+    const numbered = { ...end.options, counter }
     let published: MaybePromise<Published>
     try {
       published = this.#broker.publish(stream, body, numbered)
@@ -62,8 +73,9 @@ export class EndPublisher {
     const first = published
     return new Promise((resolve, reject) => {
       const { job } = numbered
-      const repeated = job === undefined || job.jobId !== undefined ? numbered : { ...numbered, job: { ...job, jobId: fallbackJobId } }
-      this.#await(first, { stream, body, options: repeated, decide: resolve, fail: reject, timeout: undefined }, counter)
+      const isForgiving = job !== undefined && job.jobId === undefined && fallbackJobId !== undefined
+      const options = isForgiving ? { ...numbered, job: { ...job, jobId: fallbackJobId } } : numbered
+      this.#await(first, { ...end, options, isForgiving, decide: resolve, fail: reject, timeout: undefined }, counter)
     })
   }
 
@@ -96,18 +108,41 @@ export class EndPublisher {
 
   #attempt (end: WaitingEnd, counter: number): void {
     const { stream, body, options } = end
+    if (end.isObsolete?.() === true) {
+      this.#forget(end, counter)
+      end.decide(undefined)
+      return
+    }
     this.#await((async () => this.#broker.publish(stream, body, options))(), end, counter)
   }
 
   #decided (end: WaitingEnd, counter: number, result: Published): void {
     end.timeout?.cancel()
     end.timeout = undefined
-    end.decide(result)
-    if (!this.#waiting.delete(counter)) return
-    this.#waitingUnits -= end.body.length
+    end.decide(end.isForgiving && result.dropped === 'ended' ? this.#publishForgiving(end) : result)
+    if (!this.#forget(end, counter)) return
     this.#delayMs = MIN_DELAY_MS
     if (this.#waiting.size === 0) this.#log.info({}, 'all ends of jobs that were waiting for the broker are published')
-    for (const [other, waiting] of this.#waiting) if (waiting.timeout === undefined) this.#attempt(waiting, other)
+    const isUnderWay = ({ timeout }: WaitingEnd): boolean => timeout !== undefined
+    let attempts = [...this.#waiting.values()].filter(isUnderWay).length
+    for (const [other, waiting] of this.#waiting) {
+      if (attempts >= MAX_ATTEMPTS) return
+      if (isUnderWay(waiting)) continue
+      this.#attempt(waiting, other)
+      attempts++
+    }
+  }
+
+  /** The job that was chosen for an end has another one. A result without a job id is never dropped, so the broker chooses now. */
+  async #publishForgiving ({ stream, body, options: { job, counter: _used, ...options } }: WaitingEnd): Promise<Published | undefined> {
+    return await this.publish({ stream, body, options: { ...options, ...job && { job: { ...job, jobId: undefined } } } })
+  }
+
+  /** Returns whether the end was waiting. */
+  #forget ({ body }: WaitingEnd, counter: number): boolean {
+    if (!this.#waiting.delete(counter)) return false
+    this.#waitingUnits -= body.length
+    return true
   }
 
   #failed (end: WaitingEnd, counter: number, timeout: Timer, err: unknown): void {

@@ -152,7 +152,8 @@ export class Notifier {
   /** Forgets a job that another node runs now. */
   disowned (sessionId: string, jobId: string): void {
     this.#ownJobs?.forget(sessionId, jobId)
-    this.#forget(sessionId, jobId)
+    this.#watchdog.ended(sessionId, jobId)
+    this.#options.cancellations.disowned(sessionId, jobId)
   }
 
   /** Makes this node run a job that another one has started. Resolves with whether it is running. */
@@ -175,17 +176,20 @@ export class Notifier {
   /** Publishes the state of this node's jobs again, because the store has lost history. */
   async reseed (): Promise<void> {
     const { broker, log } = this.#options
-    const jobs = this.#closed ? [] : this.#ownJobs?.seeds() ?? []
-    const results = await Promise.allSettled(jobs.map(async ({ sessionId, reports }) => {
-      for (const report of reports) {
-        const published = await broker.publish(report.stream, report.body, report.options)
-        this.#ownJobs?.published(sessionId, report, published)
-        if (published.dropped === 'owned') return
+    const own = this.#closed ? undefined : this.#ownJobs
+    if (own === undefined) return
+    const { sessions } = own
+    const results = await Promise.allSettled([...sessions].map(async ([sessionId, jobs]) => {
+      for (const { seeds } of jobs) {
+        for (const report of seeds) {
+          const published = await broker.publish(report.stream, report.body, report.options)
+          own.published(sessionId, report, published)
+        }
       }
     }))
     const failed = results.find((result) => result.status === 'rejected')
     if (failed !== undefined) log.error({ err: failed.reason as unknown }, 'the state of running jobs could not be published again')
-    else if (jobs.length > 0) log.info({ jobs: jobs.length }, 'the state of this node\'s jobs was published again')
+    else if (sessions.size > 0) log.info({ sessions: sessions.size }, 'the state of this node\'s jobs was published again')
     this.#ends.retryNow()
   }
 
@@ -250,8 +254,14 @@ export class Notifier {
     const { job } = options
     return tryThen(() => {
       if (!isEnd(job)) return this.#options.broker.publish(stream, body, options)
-      return this.#ends.publish(stream, body, options, this.#watchdog.newest(sessionId)?.jobId)
+      return this.#ends.publish({
+        ...report,
+        fallbackJobId: this.#watchdog.newest(sessionId)?.jobId,
+        // The watchdog no longer watches a job that has stalled, unless it has reported again.
+        isObsolete: job.presumed === true && job.jobId !== undefined ? () => this.#watchdog.find(sessionId, String(job.jobId)) !== undefined : undefined
+      })
     }, (published) => {
+      if (published === undefined) return { recipients: 0 }
       const next = this.#ownJobs?.published(sessionId, report, published)
       if (next !== undefined) return this.#publishReport(sessionId, next)
       this.#note(sessionId, job, published)
@@ -336,12 +346,18 @@ export class Notifier {
     const { log } = this.#options
     if (dropped !== undefined) {
       log.info({ sessionId, type: job.event, dropped }, 'a notification was dropped')
-      // Another node has ended it, or runs it.
-      if (job.jobId !== undefined && (dropped === 'ended' || dropped === 'owned')) this.#forget(sessionId, job.jobId)
+      if (job.jobId !== undefined) this.#noteDropped(sessionId, job.jobId, dropped)
     }
     if (jobId === undefined) return
     if (isEnd(job)) this.#forget(sessionId, jobId)
     else this.#watchdog.keepAlive(sessionId, jobId)
+  }
+
+  #noteDropped (sessionId: string, jobId: string, dropped: DropReason): void {
+    // Another node has ended the job, or runs it.
+    if (dropped === 'ended' || dropped === 'owned') this.#forget(sessionId, jobId)
+    // This node runs it now.
+    else if (dropped === 'started') this.#watchdog.keepAlive(sessionId, jobId)
   }
 
   #forget (sessionId: string, jobId: string): void {

@@ -6,8 +6,11 @@ import { JobMap } from '../util/job-map.js'
 
 /** How long the state of a job is kept after its end, in milliseconds: a store may lose what it accepted last. */
 const ENDED_TTL_MS = 60_000
-/** Total length of what is kept of ended jobs, in UTF-16 units. */
+/** Ended jobs of one session whose state is kept. A store remembers 32, so it does not take one that it has forgotten for a new one. */
+const MAX_ENDED_PER_SESSION = 16
+/** Total length of what is kept of ended jobs, and of the texts of running ones, in UTF-16 units. */
 const MAX_ENDED_UNITS = 8 * 1024 * 1024
+const MAX_TEXT_UNITS = 32 * 1024 * 1024
 
 /** A report on a job, as it is published. */
 export interface JobReport {
@@ -62,9 +65,9 @@ class OwnJob {
 
   /** Returns the reports that bring the job back, if the store has lost it. */
   get seeds (): JobReport[] {
-    const { start, end } = this
+    const { start, end, base } = this
     // Without its offset, a piece of text would be appended to what the store has.
-    const progress = this.progress && (this.base === undefined ? withoutText(this.progress) : this.progressFrom(this.progress, 0))
+    const progress = this.progress && (base === undefined ? this.progress : this.progressFrom(this.progress, 0))
     return [start, progress, end].filter((report) => report !== undefined).map((report) => {
       return withTransition(report, { jobId: this.jobId, repeated: true })
     })
@@ -79,7 +82,9 @@ export class OwnJobs {
   readonly #clock: Clock
   readonly #maxTextUnits: number
   readonly #running = new JobMap<OwnJob>()
-  /** In the order of their ends. */
+  #textUnits = 0
+  /** The ended jobs by their ids, and in the order of their ends. */
+  readonly #endedById = new JobMap<OwnJob>()
   readonly #ended = new Set<OwnJob>()
   #endedUnits = 0
 
@@ -103,9 +108,9 @@ export class OwnJobs {
       job.start ??= report
       return report
     }
-    job.progress = report
+    job.progress = withoutText(report)
     if (delta === undefined) return report
-    const { from, reportedUnits } = job.append(delta, this.#maxTextUnits)
+    const { from, reportedUnits } = this.#append(job, delta)
     return { ...report, reportedUnits, options: { ...report.options, from } }
   }
 
@@ -117,32 +122,52 @@ export class OwnJobs {
     const { job: { event, jobId = resultId }, delta } = report.options
     if (jobId === undefined) return undefined
     const job = this.#running.get(sessionId, jobId)
-    if (dropped === 'gap') return job?.progressFrom(report, textEnd ?? 0)
+    if (dropped === 'gap') return closeGap(job, report, textEnd)
     if (dropped === 'ended' || dropped === 'owned') this.forget(sessionId, jobId)
     if (dropped !== undefined) return undefined
     if (event === 'complete' || event === 'error') {
-      this.#finish(sessionId, jobId, report)
+      this.#finish(job ?? this.#endedById.get(sessionId, jobId) ?? new OwnJob(sessionId, jobId), report)
     } else if (event === 'start') {
       // Not before, because another node may have started the job, and its text does not begin here.
       if (job !== undefined) job.base ??= 0
     } else {
       const own = job ?? this.#add(sessionId, jobId)
-      own.progress = report
-      if (report.reportedUnits === undefined && delta !== undefined) own.append(delta, this.#maxTextUnits)
+      // One with a `jobId` was recorded before it was published.
+      if (report.options.job.jobId === undefined || job === undefined) own.progress = withoutText(report)
+      if (report.reportedUnits === undefined && delta !== undefined) this.#append(own, delta)
       if (textEnd !== undefined) own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
     }
     return undefined
   }
 
-  /** Forgets a job: another node owns it now, or it was released. */
+  /** Forgets a running job: another node owns it now, or it was released. */
   forget (sessionId: string, jobId: string): void {
+    this.#textUnits -= this.#running.get(sessionId, jobId)?.text?.units ?? 0
     this.#running.delete(sessionId, jobId)
   }
 
-  /** Returns the reports that bring back each job, in their order. */
-  seeds (): Array<{ readonly sessionId: string, readonly reports: readonly JobReport[] }> {
+  /** Returns the jobs to publish again by session, in the order of their ends, and then of their starts. */
+  get sessions (): ReadonlyMap<string, ReadonlyArray<Pick<OwnJob, 'jobId' | 'seeds'>>> {
     this.#expire()
-    return [...this.#ended, ...this.#running].map(({ sessionId, seeds }) => ({ sessionId, reports: seeds }))
+    const sessions = new Map<string, OwnJob[]>()
+    for (const job of [...this.#ended, ...this.#running]) {
+      const jobs = sessions.get(job.sessionId)
+      if (jobs === undefined) sessions.set(job.sessionId, [job])
+      else jobs.push(job)
+    }
+    return sessions
+  }
+
+  /** Appends text, within the total limit: a text that exceeds it is published again without its beginning. */
+  #append (job: OwnJob, delta: string): { readonly from: number | undefined, readonly reportedUnits: number } {
+    const before = job.text?.units ?? 0
+    const appended = job.append(delta, this.#maxTextUnits)
+    this.#textUnits += (job.text?.units ?? 0) - before
+    if (this.#textUnits > MAX_TEXT_UNITS) {
+      this.#textUnits -= job.text?.units ?? 0
+      job.text?.discard()
+    }
+    return appended
   }
 
   #add (sessionId: string, jobId: string): OwnJob {
@@ -151,16 +176,17 @@ export class OwnJobs {
     return job
   }
 
-  #finish (sessionId: string, jobId: string, end: JobReport): void {
-    const running = this.#running.get(sessionId, jobId)
-    const job = running ?? [...this.#ended].find((ended) => ended.sessionId === sessionId && ended.jobId === jobId)
-    if (job === undefined) return
-    this.#running.delete(sessionId, jobId)
-    if (this.#ended.delete(job)) this.#endedUnits -= job.units
+  #finish (job: OwnJob, end: JobReport): void {
+    const { sessionId, jobId } = job
+    this.forget(sessionId, jobId)
+    this.#drop(job)
     job.end = end
     job.endedAt = this.#clock.monotonic()
     this.#ended.add(job)
+    this.#endedById.add(job)
     this.#endedUnits += job.units
+    const [oldest, ...others] = this.#endedById.ofSession(sessionId)
+    if (oldest !== undefined && others.length >= MAX_ENDED_PER_SESSION) this.#drop(oldest)
     this.#expire()
   }
 
@@ -168,10 +194,24 @@ export class OwnJobs {
     const expired = this.#clock.monotonic() - ENDED_TTL_MS
     for (const job of this.#ended) {
       if (job.endedAt > expired && this.#endedUnits <= MAX_ENDED_UNITS) return
-      this.#ended.delete(job)
-      this.#endedUnits -= job.units
+      this.#drop(job)
     }
   }
+
+  /** Forgets a job that has ended. */
+  #drop (job: OwnJob): void {
+    if (!this.#ended.delete(job)) return
+    this.#endedById.delete(job.sessionId, job.jobId)
+    this.#endedUnits -= job.units
+  }
+}
+
+/** Returns a refused progress with the text that the broker lacks, or as one whose beginning is lost. */
+function closeGap (job: OwnJob | undefined, report: JobReport, textEnd = 0): JobReport | undefined {
+  // The broker must accept it then.
+  if (report.options.truncated === true) return undefined
+  if (job?.text !== undefined && job.base !== undefined) return job.progressFrom(report, textEnd)
+  return { ...report, options: { ...report.options, truncated: true } }
 }
 
 function withoutText (report: JobReport): JobReport {

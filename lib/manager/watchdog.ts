@@ -18,8 +18,10 @@ export class WatchedJob {
   /** Failed attempts in a row to report its stall, and the time of the next attempt. */
   #failures = 0
   #retryAt = -Infinity
-  /** Whether another process may adopt it. */
-  #isReleased = false
+  /** Whether it was given up, and this process has not reported on it since. */
+  isReleased = false
+  /** Whether the watchdog still watches it. */
+  isWatched = true
 
   constructor (clock: Clock, sessionId: string, jobId: string) {
     this.#clock = clock
@@ -31,17 +33,12 @@ export class WatchedJob {
   /** Resets the stall timer. Sets no timer, so it is cheap enough to call for every chunk of a stream. */
   keepAlive (): void {
     this.#keptAliveAt = this.#clock.monotonic()
-    this.#isReleased = false
   }
 
   /** Gives the job up. It is still watched, in case no other process adopts it. */
   release (): void {
     this.keepAlive()
-    this.#isReleased = true
-  }
-
-  get isReleased (): boolean {
-    return this.#isReleased
+    this.isReleased = true
   }
 
   /** Returns the time at which the job counts as stalled, unless `keepAlive` is called before. */
@@ -80,12 +77,16 @@ export class Watchdog {
     const known = this.find(sessionId, jobId)
     if (known !== undefined) {
       known.keepAlive()
+      known.isReleased = false
       return
     }
     this.#watch(new WatchedJob(this.#clock, sessionId, jobId))
   }
 
   ended (sessionId: string, jobId: string): void {
+    const job = this.find(sessionId, jobId)
+    if (job === undefined) return
+    job.isWatched = false
     this.#jobs.delete(sessionId, jobId)
   }
 

@@ -35,7 +35,9 @@ export type { Ownership }
  *    the result of the first attempt. The broker remembers at least the node's newest 64 results. So a publication whose outcome
  *    is unknown can be repeated.
  * 9. Lost history is reported. If the store loses what it had accepted, the broker begins a new epoch in each stream concerned
- *    and calls `restarted` and `reseed` of its node. Positions up to the part that survived stay valid.
+ *    and calls `restarted` and `reseed` of its node. Positions up to the part that survived stay valid. Running jobs that survived
+ *    have no owner, because the store may have lost a change of it. They are orphaned like released ones, unless a node reports on
+ *    them again, as in `reseed`.
  * 10. Revocations are durable. A node that was disconnected from the others carries out the revocations that it missed before it
  *    delivers anything.
  * 11. Bounded memory. The broker limits what it keeps in total, for one stream and for one message, so that no stream takes
@@ -152,14 +154,15 @@ export interface TextSlice {
 export interface Published extends Position {
   /** How many connections the message was passed to, as far as the broker knows. Includes at least those of this node. */
   readonly recipients: number
+  /** The job of a job report. Absent if the report was refused. */
   readonly jobId?: string
   /** Why the job rules refused the message. A refused message is neither numbered nor delivered. */
   readonly dropped?: DropReason
   /** Present if there was no room to keep a durable message, or only room for its short form. */
   readonly kept?: false
   /**
-   * Progress of a job with text, from brokers that can lose history: the length of the text that the broker has received, in
-   * UTF-16 units. It includes half of a surrogate pair that is held back.
+   * Progress of a job with text, accepted or refused as a `gap`: the length of the text that the broker has received, in UTF-16
+   * units. It includes half of a surrogate pair that is held back. Only brokers that can lose history return it.
    */
   readonly textEnd?: number
 }
@@ -256,15 +259,19 @@ export interface BrokerNode {
    * Publishes the jobs that this node owns again, because the store has lost history: their starts, newest progress, texts, and
    * the ends of the last minute. What the store still has is not published twice. Settles when the outcomes are known. Until
    * then the broker holds back this node's other publications, so that no end precedes the text of its job. Those of `reseed`
-   * have `repeated` in their transition.
+   * have `repeated` in their transition. May be called again before it has settled, if history is lost again.
    */
   reseed (): MaybePromise<void>
   /**
-   * Reports a running job that no living node runs: its owner is gone, or it was released and nobody has adopted it in time. The
-   * node publishes its presumed end, which is refused if the `ownership` has changed.
+   * Reports a running job that no living node runs: its owner is gone, or it has had no owner for `stallAfterMs`. The node
+   * publishes its presumed end, which is refused if the `ownership` has changed. One node is enough, and another one if that is
+   * gone before the job has ended.
    */
   orphaned (stream: Stream, jobId: string, ownership: Ownership): void
-  /** Reports that another node owns a job that this node owned. The node no longer watches it. */
+  /**
+   * Reports that another node owns a job that this node owned. The node no longer watches it. If the node owns it again later, this
+   * call comes before the result of the `publish` or `adopt` that makes it the owner.
+   */
   disowned (stream: Stream, jobId: string): void
   /** Ends a user's access on this node, at once. */
   revoke (revocation: Revocation): void

@@ -48,6 +48,11 @@ export class CheckedBroker implements Broker {
         if (fault === undefined) return node.deliver(stream, publication)
         this.#onFault(new errors.BrokerAnswer('deliver', fault))
         return 0
+      },
+      statusChanged: (status) => {
+        const fault = statusFault(status)
+        if (fault === undefined) node.statusChanged(status)
+        else this.#onFault(new errors.BrokerAnswer('statusChanged', fault))
       }
     }, settings)
   }
@@ -88,12 +93,18 @@ export class CheckedBroker implements Broker {
     return checked('cancel', (value) => value === 'failed' ? undefined : booleanFault(value, ' nor "failed"'), this.#broker.cancel(stream, jobId))
   }
 
+  /** Never throws, because the app's metrics contain it. */
   status (): BrokerStatus {
     if (this.#broker.status === undefined) return { state: 'ready' }
-    const status = this.#broker.status()
-    const fault = statusFault(status)
-    if (fault !== undefined) throw new errors.BrokerAnswer('status', fault)
-    return status
+    try {
+      const status = this.#broker.status()
+      const fault = statusFault(status)
+      if (fault === undefined) return status
+      this.#onFault(new errors.BrokerAnswer('status', fault))
+    } catch (error) {
+      this.#onFault(error)
+    }
+    return { state: 'degraded', reason: 'the broker\'s status is invalid' }
   }
 
   close (): MaybePromise<void> {

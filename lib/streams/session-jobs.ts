@@ -9,7 +9,10 @@ export interface Transition {
   readonly presumed?: boolean
   /** Presumed ends only: the ownership that the broker reported with `orphaned`. Absent if the node presumes it of its own job. */
   readonly ownership?: Ownership
-  /** Whether the node has reported this before, and repeats it in case the store has lost it. Refused if another node owns the job. */
+  /**
+   * Whether the node has reported this before, and repeats it in case the store has lost it. Refused if another node owns the job,
+   * unless it is a real end.
+   */
   readonly repeated?: boolean
 }
 
@@ -239,9 +242,12 @@ function own (job: Job, node: string | undefined): string | undefined {
   return owner
 }
 
-/** Whether nobody else owns the job, or has reported on it meanwhile, if a presumed end or a repeated report depends on it. */
-function mayReport (job: Job, { presumed = false, repeated = false, ownership }: Transition, node: string | undefined): boolean {
-  if (!presumed && !repeated) return true
+/**
+ * Whether nobody else owns the job, or has reported on it meanwhile, if a presumed end or a repeated report depends on it. A real end
+ * never does: the job has ended, even if the store has lost that.
+ */
+function mayReport (job: Job, { event, presumed = false, repeated = false, ownership }: Transition, node: string | undefined): boolean {
+  if (!presumed && (!repeated || isRealEnd(event))) return true
   return ownership === undefined ? job.owner === undefined || job.owner === node : job.ownership === ownership
 }
 

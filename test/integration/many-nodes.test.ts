@@ -156,6 +156,41 @@ t.test('1. lost history: an end that the store had confirmed and lost is publish
   t.match(await ended(late), { status: 'complete', text: TEXT, result: { chunks: 8 } })
 })
 
+t.test('1. lost history: a result without a start, and results in their order', async (t) => {
+  const { store, a, b } = await startNodes(t)
+  await a.manager.notifyAIStart('s', {}, { jobId: 'first' })
+  await a.manager.notifyAIProgress('s', { delta: 'text' }, { jobId: 'first' })
+  await a.manager.notifyAIComplete('s', {}, { jobId: 'first' })
+  const { jobId } = await a.manager.notifyAIComplete('s', { chunks: 3 })
+  store.lose()
+  const late = await follow(t, b)
+  t.match(await ended(late, jobId), { status: 'complete', result: { chunks: 3 } })
+  t.equal(late.jobStore('s').getSnapshot().latest?.jobId, jobId, 'the last one is still the last')
+})
+
+t.test('1. lost history: an end that another process had reported is published again', async (t) => {
+  for (const seed of SEEDS) {
+    const { store, a, b } = await startNodes(t, seed)
+    const client = await follow(t, a)
+    await a.manager.notifyAIStart('s', {}, { jobId: 'j' })
+    await b.manager.notifyAIComplete('s', { chunks: 1 }, { jobId: 'j' })
+    store.loseTail(1)
+    const late = await follow(t, b)
+    t.match(await ended(late), { status: 'complete', result: { chunks: 1 } }, `seed ${seed}`)
+    t.match(await ended(client), { status: 'complete' })
+  }
+})
+
+t.test('1. lost history: a job whose last owner was lost with the history ends as stalled', async (t) => {
+  const { store, a, b } = await startNodes(t, 1, { jobs: { stallAfterMs: 300 } })
+  const client = await follow(t, a)
+  await a.manager.notifyAIStart('s', {}, { jobId: 'j' })
+  await b.manager.adoptAI('s', 'j')
+  await store.kill(b.broker)
+  store.loseTail(1)
+  t.match(await ended(client), { error: { type: 'stalled' } })
+})
+
 t.test('1. lost history: the messages of users continue', async (t) => {
   const { store, a, b } = await startNodes(t)
   const client = await connect(t, b.url('?userId=u'))
@@ -217,6 +252,24 @@ t.test('2. ownership: a second start in another process continues the text', asy
     const back = await follow(t, b)
     t.match(await ended(back), { status: 'complete', text: TEXT + TEXT }, `seed ${seed}`)
   }
+})
+
+t.test('2. ownership: a process that starts a running job again watches it', async (t) => {
+  const { a, b } = await startNodes(t, 1, { jobs: { stallAfterMs: 300 } })
+  const client = await follow(t, a)
+  await a.manager.startAI('s', {}, { jobId: 'j' }).started
+  t.match(await b.manager.startAI('s', {}, { jobId: 'j' }).started, { dropped: 'started' })
+  t.match(await ended(client), { error: { type: 'stalled' } })
+})
+
+t.test('2. ownership: a process that reports on a job again gets its cancels again', async (t) => {
+  const { a, b } = await startNodes(t)
+  const job = a.manager.startAI('s', {}, { jobId: 'j' })
+  await job.started
+  await b.manager.notifyAIProgress('s', {}, { jobId: 'j' })
+  await job.progress({})
+  t.equal(await b.manager.cancelAI('s', { jobId: 'j' }), true)
+  t.equal(job.signal.aborted, true)
 })
 
 t.test('2. ownership: the jobs of a killed process end as stalled, once', async (t) => {

@@ -155,6 +155,8 @@ export class BusHistory {
       if (!epochs.has(stream)) epochs.set(stream, epoch === undefined ? this.join(stream).epoch : this.#outer(epoch))
     }
     this.#restart(rest)
+    // A change of the owner may be among what was lost.
+    for (const { stream, jobId, owner } of this.jobs) if (owner !== undefined) this.#streams.find(stream)?.release(jobId, owner)
     for (const [stream, epoch] of epochs) {
       const head = this.#streams.find(stream)?.seq ?? 0
       const survived = [...this.#survived.get(stream) ?? []].map(([older, seq]) => [older, Math.min(seq, head)] as const)

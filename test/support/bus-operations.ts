@@ -63,6 +63,11 @@ export class BusOperations {
     return released
   }
 
+  /** Waits for the jobs without an owner to be adopted. */
+  awaitOwners (): void {
+    for (const { stream, jobId, owner } of this.history.jobs) if (owner === undefined) this.control.released(stream, jobId, this.#stallAfterMs)
+  }
+
   revoke (revocation: Revocation): Promise<void> {
     return this.control.revoke(revocation)
   }

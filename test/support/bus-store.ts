@@ -59,6 +59,7 @@ export class BusStore {
   /** Loses the newest publications, as in a failover to a replica that lags behind. */
   loseTail (publications: number): void {
     this.#operations.history.loseTail(publications, [...this.#members].flatMap(({ joined }) => [...joined.keys()]))
+    this.#operations.awaitOwners()
     this.#announceLoss()
   }
 

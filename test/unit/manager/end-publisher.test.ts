@@ -133,6 +133,52 @@ t.test('an end without a job id is repeated for the job that was running then', 
   t.match(await answered(server, peer), [{ type: 'ai_complete', jobId: first!.jobId }], 'not for the newest one')
 })
 
+t.test('two ends without a job id that have to be repeated are both delivered', async (t) => {
+  const { server, peer } = await farServer()
+  void server.manager.notifyAIStart('s', {})
+  const [started] = await answered(server, peer) as Array<{ jobId: string }>
+  const receipts = [1, 2].map((chunks) => server.manager.notifyAIComplete('s', { chunks }))
+  server.broker.fail()
+  await turn()
+  server.clock.advance(50)
+  t.match(await answered(server, peer), [{ jobId: started!.jobId, result: { chunks: 1 } }])
+  t.same(await answered(server, peer), [], 'that job has ended')
+  t.match(await answered(server, peer), [{ type: 'ai_complete', result: { chunks: 2 } }], 'a result without a job id is never dropped')
+  const [one, two] = await Promise.all(receipts)
+  t.match([one!.dropped, two!.dropped], [undefined, undefined])
+  t.not(one!.jobId, two!.jobId)
+})
+
+t.test('a job that reports again while its stall is not published does not end as stalled', async (t) => {
+  const { server, peer } = await farServer({ jobs: { stallAfterMs: 1_000 } })
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  await answered(server, peer)
+  server.clock.advance(1_000)
+  server.broker.fail(PUBLISH)
+  await turn()
+  void job.progress({ chunksReceived: 1 })
+  t.match(await answered(server, peer), [{ type: 'ai_progress' }])
+  server.clock.advance(50)
+  t.same(server.broker.waiting, [])
+  void job.complete({})
+  t.match(await answered(server, peer), [{ type: 'ai_complete' }])
+})
+
+t.test('at most 32 ends are under way at the same time', async (t) => {
+  const { server, peer } = await farServer()
+  const receipts = Array.from({ length: 100 }, (_, at) => server.manager.notifyAIComplete('s', {}, { jobId: String(at) }))
+  server.broker.fail()
+  await turn()
+  server.clock.advance(50)
+  let delivered = 0
+  while (server.broker.waiting.length > 0) {
+    t.ok(server.broker.waiting.length <= 32, `${server.broker.waiting.length} are under way`)
+    delivered += (await answered(server, peer)).length
+  }
+  t.equal(delivered, 100)
+  t.equal(new Set((await Promise.all(receipts)).map(({ seq }) => seq)).size, 100)
+})
+
 t.test('ends are repeated at once when the broker is ready again', async (t) => {
   const { server, peer } = await farServer()
   void server.manager.notifyAIComplete('s', {}, { jobId: 'j' })

@@ -39,7 +39,7 @@ class Stage {
 
   /** Returns the seeds as `progress from 0: text`. */
   get seeds (): string[][] {
-    return this.jobs.seeds().map(({ reports }) => reports.map(({ options: { job, from, delta, truncated = false } }) => {
+    return [...this.jobs.sessions.values()].flat().map(({ seeds }) => seeds.map(({ options: { job, from, delta, truncated = false } }) => {
       if (job.repeated !== true || job.jobId === undefined) throw new Error('a seed is not marked')
       return `${job.event}${from === undefined ? '' : ` from ${from}${truncated ? ' truncated' : ''}`}${delta === undefined ? '' : `: ${delta}`}`
     }))
@@ -93,7 +93,28 @@ t.test('the real end replaces a presumed one', (t) => {
   stage.tell('complete')
   t.same(stage.seeds, [['start', 'complete']])
   stage.tell('complete', 'unknown')
-  t.equal(stage.seeds.length, 1, 'the end of a job without state is not kept')
+  t.same(stage.seeds, [['start', 'complete'], ['complete']], 'an end without a start is kept as well')
+  t.end()
+})
+
+t.test('of each session the 16 newest ended jobs are kept', (t) => {
+  const stage = new Stage()
+  for (let at = 0; at < 20; at++) stage.tell('complete', `j${at}`)
+  t.equal(stage.seeds.length, 16)
+  t.same([...stage.jobs.sessions.values()].flat().map(({ jobId }) => jobId), Array.from({ length: 16 }, (_, at) => `j${at + 4}`))
+  t.end()
+})
+
+t.test('the texts of all running jobs are kept within 64 MiB', (t) => {
+  const stage = new Stage(Infinity)
+  for (const jobId of ['a', 'b', 'c']) {
+    stage.tell('start', jobId)
+    stage.tell('progress', jobId, jobId.repeat(12_000_000))
+  }
+  t.same(stage.seeds.map(([, progress]) => progress!.slice(0, 40)), ['a', 'b'].map((text) => `progress from 0: ${text.repeat(23)}`).concat('progress from 12000000 truncated: '))
+  stage.jobs.forget('s', 'a')
+  stage.tell('progress', 'c', 'more')
+  t.equal(stage.seeds[1]![1], 'progress from 12000000 truncated: more')
   t.end()
 })
 
@@ -171,7 +192,12 @@ t.test('a gap is closed with the text from where the broker\'s ends', (t) => {
   t.match(next?.options, { from: 2, delta: 'e two ', truncated: false, job: { jobId: 'j' } })
   t.match(stage.jobs.published('s', lost, refused('gap'))?.options, { from: 0, delta: 'one two ' })
   stage.jobs.forget('s', 'j')
-  t.equal(stage.jobs.published('s', lost, refused('gap', 2)), undefined)
+  for (let round = 0; round < 2; round++) {
+    const cut = stage.jobs.published('s', lost, refused('gap', 2))
+    t.match(cut?.options, { from: 4, delta: 'two ', truncated: true }, 'without the text, the beginning is lost')
+    t.equal(stage.jobs.published('s', cut!, refused('gap', 2)), undefined, 'once')
+    stage.tell('progress', 'j')
+  }
   t.end()
 })
 

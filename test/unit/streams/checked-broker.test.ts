@@ -137,8 +137,13 @@ t.test('errors that reach no caller are reported: a leave that throws, and an in
       delivered.push(args)
       return 3
     },
-    restarted: (stream) => { restarts.push(stream) }
+    restarted: (stream) => { restarts.push(stream) },
+    statusChanged: ({ state }) => { restarts.push(state) }
   }), brokerSettings(new FakeClock()))
+  node!.statusChanged({ state: 'unavailable' })
+  t.same(restarts.splice(0), ['unavailable'])
+  node!.statusChanged(undefined as never)
+  t.match(faults.splice(0), [{ code: 'AICW_ERR_BROKER_ANSWER', message: /statusChanged/ }])
   node!.restarted('session:s')
   t.same(restarts, ['session:s'])
   t.equal(node!.deliver('all', publication), 3)
@@ -158,7 +163,13 @@ t.test('the status of a broker is validated, and a broker without one is ready',
   const statusOf = (status?: unknown): unknown => new CheckedBroker({ ...status !== undefined && { status: () => status } } as unknown as Broker, () => undefined).status()
   t.same(statusOf(), { state: 'ready' })
   for (const status of [{ state: 'degraded', reason: 'far' }, { state: 'unavailable' }]) t.equal(statusOf(status), status)
-  for (const status of [null, 'ready', { state: 'lost' }, { state: 'ready', reason: 7 }]) t.throws(() => statusOf(status), { code: 'AICW_ERR_BROKER_ANSWER' })
+  const faults: unknown[] = []
+  for (const status of [null, 'ready', { state: 'lost' }, { state: 'ready', reason: 7 }]) {
+    t.match(new CheckedBroker({ status: () => status } as unknown as Broker, (fault) => { faults.push(fault) }).status(), { state: 'degraded', reason: /invalid/ })
+  }
+  t.match(faults, Array.from({ length: 4 }, () => ({ code: 'AICW_ERR_BROKER_ANSWER' })))
+  t.match(new CheckedBroker({ status: () => { throw new Error('no') } } as unknown as Broker, (fault) => { faults.push(fault) }).status(), { state: 'degraded' })
+  t.match(faults.at(-1), { message: 'no' })
   t.equal(new CheckedBroker({} as Broker, () => undefined).canLoseHistory, false)
   t.equal(new CheckedBroker({ canLoseHistory: true } as Broker, () => undefined).canLoseHistory, true)
   t.end()
