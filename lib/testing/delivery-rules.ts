@@ -1,6 +1,6 @@
 import type { Stream } from '../streams/broker.js'
 import { holds } from './expect.js'
-import type { EventOf, NodeEvent } from './recording-node.js'
+import { SHOWN_UNITS, type EventOf, type NodeEvent } from './recording-node.js'
 
 /** A time in which a node is joined to a stream, and the stream's numbering continues. */
 type Span = Array<EventOf<'deliver'> | EventOf<'joined'>>
@@ -81,5 +81,5 @@ function checkNumbers (deliveries: ReadonlyArray<EventOf<'deliver'>>, seq: numbe
 }
 
 function shown ({ stream, message: { body, revision, seq } }: EventOf<'deliver'>): string {
-  return `${body.slice(0, 100)} in ${stream} (revision ${revision}${seq === undefined ? '' : `, seq ${seq}`})`
+  return `${body.slice(0, SHOWN_UNITS)} in ${stream} (revision ${revision}${seq === undefined ? '' : `, seq ${seq}`})`
 }

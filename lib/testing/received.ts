@@ -17,8 +17,7 @@ export interface Received {
 
 export function received (publication: Publication): Received {
   const { durable, revision, seq, jobId, supersedes = false, text } = publication
-  const piece = text?.source.slice(text.from, text.to)
-  return { body: bodyOf(publication), durable, revision, seq, jobId, supersedes, piece, whole: text?.source.slice(0) }
+  return { body: bodyOf(publication), durable, revision, seq, jobId, supersedes, piece: pieceOf(publication), whole: text?.source.slice(0) }
 }
 
 /** Returns a body as text. */

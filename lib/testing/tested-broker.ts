@@ -1,7 +1,7 @@
 import type { Broker, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../streams/broker.js'
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js'
 import { inTime } from './deadline.js'
-import type { RecordingNode } from './recording-node.js'
+import { SHOWN_UNITS, type RecordingNode } from './recording-node.js'
 
 /**
  * The broker of one node, as the tests call it. Each call reaches the broker at once, and its result is a promise that rejects
@@ -25,7 +25,7 @@ export class TestedBroker {
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Promise<Published> {
-    return this.#call(`publish of ${body.slice(0, 100)}`, () => this.original.publish(stream, body, options))
+    return this.#call(`publish of ${body.slice(0, SHOWN_UNITS)}`, () => this.original.publish(stream, body, options))
   }
 
   join (stream: Stream, options?: JoinOptions): Promise<Joined> {
@@ -75,6 +75,9 @@ export class TestedBroker {
   }
 
   #call<T> (name: string, call: () => MaybePromise<T>): Promise<T> {
-    return inTime(this.#deadlineMs, new Promise((resolve) => { resolve(call()) }), () => `${name} did not settle`)
+    const result = inTime(this.#deadlineMs, new Promise<T>((resolve) => { resolve(call()) }), () => `${name} did not settle`)
+    // A test that fails does not wait for its other calls. Their rejections would end the process.
+    result.catch(() => undefined)
+    return result
   }
 }
