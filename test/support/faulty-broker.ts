@@ -12,13 +12,23 @@ export interface Fault {
   readonly options?: (options: PublishOptions) => PublishOptions
   readonly published?: (published: Published) => Published
   readonly joinOptions?: (options: JoinOptions | undefined) => JoinOptions | undefined
-  readonly joined?: (joined: Joined) => Joined
+  readonly joined?: (joined: Joined, options: JoinOptions) => Joined
   readonly revoke?: () => void
+  /** Returns what `revoke` returns. */
+  readonly revoked?: (revoked: MaybePromise<void>) => MaybePromise<void>
+  readonly canLoseHistory?: boolean
+  readonly unsupported?: readonly string[]
   readonly cancel?: () => CancelResult
   readonly adopt?: (adopted: boolean) => boolean
   readonly release?: (released: boolean) => boolean
   readonly currentJob?: (jobId: string | undefined) => string | undefined
   readonly leave?: (leave: () => void) => void
+  /** Returns what the broker calls instead of these methods of its node. */
+  readonly node?: (node: BrokerNode) => Partial<BrokerNode>
+  /** A stream that the broker joins by itself. */
+  readonly joins?: Stream
+  readonly status?: (status: BrokerStatus) => BrokerStatus
+  readonly close?: (close: () => MaybePromise<void>) => MaybePromise<void>
 }
 
 /** A number of recipients that no test expects more of. */
@@ -27,6 +37,7 @@ const MANY = 100
 /** A broker that makes one fault, and is right otherwise. */
 export class FaultyBroker implements Broker {
   readonly canLoseHistory: boolean
+  readonly unsupported: readonly string[]
   readonly inner: Broker
   readonly #fault: Fault
   #deliveries = 0
@@ -34,12 +45,13 @@ export class FaultyBroker implements Broker {
   constructor (inner: Broker, fault: Fault) {
     this.inner = inner
     this.#fault = fault
-    this.canLoseHistory = inner.canLoseHistory ?? false
+    this.canLoseHistory = fault.canLoseHistory ?? inner.canLoseHistory ?? false
+    this.unsupported = fault.unsupported ?? inner.unsupported ?? []
   }
 
   open (node: BrokerNode, settings: BrokerSettings): MaybePromise<void> {
-    const { deliver = (publication) => [publication], delay } = this.#fault
-    return this.inner.open({
+    const { deliver = (publication) => [publication], delay, joins } = this.#fault
+    const opened = this.inner.open({
       deliver: (stream, publication) => {
         let recipients = MANY
         for (const each of deliver(publication, ++this.#deliveries)) {
@@ -54,8 +66,10 @@ export class FaultyBroker implements Broker {
       disowned: (...args) => { node.disowned(...args) },
       revoke: (revocation) => { node.revoke(revocation) },
       cancel: (...args) => node.cancel(...args),
-      statusChanged: (status) => { node.statusChanged(status) }
+      statusChanged: (status) => { node.statusChanged(status) },
+      ...this.#fault.node?.(node)
     }, settings)
+    return joins === undefined ? opened : andThen(opened, () => andThen(this.inner.join(joins), () => undefined))
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): MaybePromise<Published> {
@@ -64,7 +78,7 @@ export class FaultyBroker implements Broker {
 
   join (stream: Stream, options?: JoinOptions): MaybePromise<Joined> {
     const given = this.#fault.joinOptions === undefined ? options : this.#fault.joinOptions(options)
-    return andThen(this.inner.join(stream, given), (joined) => this.#fault.joined?.(joined) ?? joined)
+    return andThen(this.inner.join(stream, given), (joined) => this.#fault.joined?.(joined, options ?? {}) ?? joined)
   }
 
   leave (stream: Stream): void {
@@ -86,8 +100,12 @@ export class FaultyBroker implements Broker {
   }
 
   revoke (revocation: Revocation): MaybePromise<void> {
-    if (this.#fault.revoke === undefined) return this.inner.revoke(revocation)
-    this.#fault.revoke()
+    if (this.#fault.revoke !== undefined) {
+      this.#fault.revoke()
+      return
+    }
+    const revoked = this.inner.revoke(revocation)
+    return this.#fault.revoked === undefined ? revoked : this.#fault.revoked(revoked)
   }
 
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
@@ -95,10 +113,12 @@ export class FaultyBroker implements Broker {
   }
 
   status (): BrokerStatus {
-    return this.inner.status?.() ?? { state: 'ready' }
+    const status = this.inner.status?.() ?? { state: 'ready' }
+    return this.#fault.status?.(status) ?? status
   }
 
   close (): MaybePromise<void> {
-    return this.inner.close()
+    const close = (): MaybePromise<void> => this.inner.close()
+    return this.#fault.close === undefined ? close() : this.#fault.close(close)
   }
 }
