@@ -34,6 +34,9 @@ export interface FixtureOptions {
   readonly canKill?: boolean
   /** The same names as in the broker's `unsupported`. @default none */
   readonly unsupported?: readonly string[]
-  /** How long a test waits for one result or call of the broker, in milliseconds of real time. @default 10_000 */
+  /**
+   * How long a test waits for one result or call of the broker, in milliseconds of real time. Must exceed the broker's own
+   * timeouts, such as that of `revoke`. @default 10_000
+   */
   readonly deadlineMs?: number
 }
