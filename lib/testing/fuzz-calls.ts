@@ -10,7 +10,7 @@ export interface PositionPair {
 
 /** A call of both brokers. Its job ids are those of the reference. */
 export type FuzzCall = { readonly stream: Stream } & (
-  | { readonly type: 'publish', readonly body: string, readonly options: PublishOptions, readonly repeats?: number }
+  | { readonly type: 'publish', readonly body: string, readonly options: PublishOptions, readonly isRepeated?: boolean }
   | { readonly type: 'join', readonly since?: PositionPair, readonly have?: ReadonlyMap<string, number> }
   | { readonly type: 'leave' | 'currentJob' }
   | { readonly type: 'adopt' | 'release', readonly jobId: string }
@@ -32,9 +32,11 @@ const JOB_IDS = ['a', 'b', '__proto__', 'é "💡"\\'] as const
 const DELTAS = ['', 'a', 'bc ', '💡', '\ud83d', '\udca1', '\ud83d\ud83d', 'text\ud83d', '\udca1!', '"\\\u0000\u2028é', 'longer '.repeat(9)] as const
 
 /** What is known of a job. */
-interface FuzzJob {
+export interface FuzzJob {
   readonly id: string
   isEnded: boolean
+  /** Whether its end was only presumed, so that the real one may follow. */
+  isPresumed: boolean
   /** Whether it was released, and no report followed. What a second `release` returns depends on how many nodes there are. */
   isReleased: boolean
   /** Length of the text that the broker has received. Undefined if it has no text. */
@@ -48,6 +50,7 @@ export class FuzzStream {
   /** Positions that a subscriber may have. */
   positions: PositionPair[] = []
   isJoined = false
+  /** Whether it has had a publication. Until then its epoch may change when it is left. */
   isPublished = false
   calls = 0
 
@@ -61,7 +64,7 @@ export class FuzzStream {
 
   job (id: string): FuzzJob {
     let job = this.jobs.get(id)
-    if (job === undefined) this.jobs.set(id, job = { id, isEnded: false, isReleased: false, textEnd: undefined })
+    if (job === undefined) this.jobs.set(id, job = { id, isEnded: false, isPresumed: false, isReleased: false, textEnd: undefined })
     return job
   }
 }
@@ -101,7 +104,7 @@ export class FuzzCalls {
     if (random.chance(0.05)) return this.#publish(random.chance(0.3) ? 'all' : this.#user.name, { durable: random.chance(0.6) })
     if (random.chance(0.02)) {
       const repeats = random.maybePick(this.#repeatable)
-      if (repeats?.options.counter !== undefined) return { ...repeats, repeats: repeats.options.counter }
+      if (repeats !== undefined) return { ...repeats, isRepeated: true }
     }
     const stream = random.chance(0.05) ? this.#user : this.#session()
     stream.calls++
@@ -133,10 +136,13 @@ export class FuzzCalls {
     return this.#sessions[at] = this.#newStream('session')
   }
 
-  /** Returns the id of a known job, or of one that may not exist. */
+  /** Returns the id of a job: usually of one that runs, at times of one that has ended or does not exist. */
   #jobId (stream: FuzzStream): string {
-    const known = this.#random.maybePick([...stream.jobs.keys()].slice(-6))
-    return known !== undefined && this.#random.chance(0.7) ? known : this.#random.pick(JOB_IDS)
+    const random = this.#random
+    const known = [...stream.jobs.values()].filter(({ isEnded, isPresumed }) => !isEnded || random.chance(isPresumed ? 0.5 : 0.1))
+    const job = random.maybePick(known.slice(-4))
+    if (job !== undefined && random.chance(0.85)) return job.id
+    return random.chance(0.3) ? random.pick(JOB_IDS) : `job ${++this.#names}`
   }
 
   #publish (stream: Stream, options: PublishOptions): PublishCall {
@@ -153,9 +159,11 @@ export class FuzzCalls {
 
   #report (stream: FuzzStream): PublishCall {
     const random = this.#random
-    const event = random.weighted({ start: 3, progress: 12, complete: 1, error: 2 })
-    const jobId = random.chance(0.6) ? this.#jobId(stream) : undefined
-    const presumed = event === 'error' && random.chance(0.6)
+    // A presumed end without a job is refused only as long as the session has had none.
+    const isStray = stream.jobs.size === 0 && random.chance(0.3)
+    const event = isStray ? 'error' : random.weighted({ start: 2, progress: 14, complete: 1, error: 1 })
+    const jobId = !isStray && random.chance(0.6) ? this.#jobId(stream) : undefined
+    const presumed = event === 'error' && (isStray || random.chance(0.7))
     const job: Transition = {
       event,
       jobId,
@@ -196,9 +204,8 @@ export class FuzzCalls {
     const random = this.#random
     const pair = random.chance(0.5) ? stream.positions.at(-1 - random.below(4)) : random.maybePick(stream.positions)
     if (pair === undefined || random.chance(0.9)) return pair
-    const change = (position: Position): Position => position
     const more = random.below(6)
-    if (random.chance(0.5)) return { expected: { ...change(pair.expected), seq: pair.expected.seq + more }, actual: { ...pair.actual, seq: pair.actual.seq + more } }
+    if (random.chance(0.5)) return { expected: { ...pair.expected, seq: pair.expected.seq + more }, actual: { ...pair.actual, seq: pair.actual.seq + more } }
     const unknown = { epoch: 'unknown', seq: more }
     return { expected: unknown, actual: unknown }
   }

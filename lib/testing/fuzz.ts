@@ -1,15 +1,16 @@
 import { randomInt } from 'node:crypto'
 import type { Joined, JoinOptions, Position, Publication, Published, PublishOptions, Stream } from '../streams/broker.js'
 import { MemoryBroker } from '../streams/memory-broker.js'
+import type { Transition } from '../streams/session-jobs.js'
 import { checkDeliveries } from './delivery-rules.js'
-import { same } from './expect.js'
+import { holds, same } from './expect.js'
 import type { FixtureOptions } from './fixture.js'
-import { FuzzCalls, type FuzzCall, type FuzzStream } from './fuzz-calls.js'
+import { FuzzCalls, type FuzzCall, type FuzzJob, type FuzzStream } from './fuzz-calls.js'
 import { bodyOf, type Received } from './received.js'
-import type { EventOf } from './recording-node.js'
+import type { EventOf, NodeEvent } from './recording-node.js'
 import { Stage, type OpenNode } from './stage.js'
 
-export interface FuzzOptions extends Pick<FixtureOptions, 'create' | 'deadlineMs'> {
+export interface FuzzOptions extends Pick<FixtureOptions, 'create' | 'deadlineMs' | 'unsupported'> {
   /** Number of calls. @default 10_000 */
   readonly calls?: number
   /** Seed of the random calls: a run with the same seed makes the same calls. @default a random one */
@@ -21,12 +22,21 @@ export interface FuzzReport {
   readonly calls: number
   /** How many deliveries were compared. */
   readonly deliveries: number
+  /** How often each thing happened, by its name, such as `publish`, `recovered` or `dropped gap`. */
+  readonly counts: Readonly<Record<string, number>>
 }
+
+/** Calls of the node that nothing in the test gives reason to. */
+const UNEXPECTED: ReadonlySet<NodeEvent['type']> = new Set(['restarted', 'reseed', 'orphaned', 'disowned', 'revoke', 'cancel'])
 
 type PublishCall = Extract<FuzzCall, { type: 'publish' }>
 
 /** Number of the latest calls of a stream that an error shows. */
 const SHOWN_CALLS = 25
+/** Messages that a stream may keep. There are few, so that recoveries fail. */
+const MAX_MESSAGES = 15
+/** Number of subscribers that each node says it has. */
+const SUBSCRIBERS = 3
 
 /**
  * Makes the same random calls of the memory broker and of another one, and compares the results and the deliveries after each
@@ -36,10 +46,11 @@ const SHOWN_CALLS = 25
 export async function fuzzBroker ({ calls = 10_000, seed = randomInt(2 ** 32), ...options }: FuzzOptions): Promise<FuzzReport> {
   const [reference, tested] = [new Stage({ create: () => ({ createBroker: () => new MemoryBroker() }) }), new Stage(options)]
   try {
-    const comparison = new Comparison(await reference.open(), await tested.open(), new FuzzCalls(seed))
+    const limits = tested.unsupported.includes('history.maxMessages') ? {} : { history: { maxMessages: MAX_MESSAGES } }
+    const comparison = new Comparison(await reference.open(limits), await tested.open(limits), new FuzzCalls(seed))
     for (let at = 1; at <= calls; at++) await comparison.step(`call ${at} of seed ${seed}`)
     await comparison.finish()
-    return { seed, calls, deliveries: comparison.deliveries }
+    return { seed, calls, deliveries: comparison.deliveries, counts: comparison.counts }
   } finally {
     await Promise.all([reference.close(), tested.close()])
   }
@@ -78,12 +89,15 @@ class Names {
 /** Makes calls of two brokers and compares what they do. */
 class Comparison {
   deliveries = 0
+  readonly counts: Record<string, number> = {}
   readonly #reference: OpenNode
   readonly #tested: OpenNode
   readonly #calls: FuzzCalls
   readonly #history = new Map<Stream, string[]>()
   readonly #jobIds = new Map<Stream, Names>()
   readonly #epochs = new Map<Stream, Names>()
+  /** The tested broker's first results of the publications with a counter. */
+  readonly #first = new Map<number, Published>()
   #expectedEvents = 0
   #actualEvents = 0
 
@@ -91,6 +105,7 @@ class Comparison {
     this.#reference = reference
     this.#tested = tested
     this.#calls = calls
+    for (const { node } of [reference, tested]) node.subscribers = SUBSCRIBERS
   }
 
   async step (title: string): Promise<void> {
@@ -99,6 +114,7 @@ class Comparison {
     const history = this.#history.get(call.stream) ?? []
     this.#history.set(call.stream, history)
     history.push(describe(call))
+    this.#count(call.type)
     try {
       await this.#compare(call, stream)
       await this.#compareDeliveries(call.stream)
@@ -153,27 +169,52 @@ class Comparison {
         return
       case 'adopt':
       case 'release':
-        same(await tested[type](name, jobIds.translate(call.jobId)), await reference[type](name, call.jobId), `the result of ${type}`)
-        stream.job(call.jobId).isReleased = type === 'release'
+        this.#compareOwned(stream.jobs.get(call.jobId), type, await tested[type](name, jobIds.translate(call.jobId)), await reference[type](name, call.jobId))
     }
   }
 
-  #comparePublished ({ options, repeats }: PublishCall, stream: FuzzStream, actual: Published, expected: Published): void {
+  #compareOwned (job: FuzzJob | undefined, type: 'adopt' | 'release', actual: boolean, expected: boolean): void {
+    same(actual, expected, `the result of ${type}`)
+    this.#count(`${type}: ${String(actual)}`)
+    if (job !== undefined && actual) job.isReleased = type === 'release'
+  }
+
+  #comparePublished ({ options: { job: transition, counter }, options, isRepeated = false }: PublishCall, stream: FuzzStream, actual: Published, expected: Published): void {
+    const { dropped } = expected
     same(outcomeOf(actual), outcomeOf(expected), 'the result of publish')
     this.#namesOf(this.#jobIds, stream.name, 'the job id').pair(actual.jobId, expected.jobId)
-    this.#comparePositions(stream, actual, expected)
-    stream.isPublished = true
-    const { job: transition, delta, from } = options
-    const jobId = expected.jobId ?? transition?.jobId
-    if (repeats !== undefined || jobId === undefined || transition === undefined) return
+    this.#count(isRepeated ? 'repeated' : dropped === undefined ? `published ${transition?.event ?? 'message'}` : `dropped ${dropped}`)
+    if (counter !== undefined && isRepeated) same(actual, this.#first.get(counter), 'the result of a publish that was repeated')
+    else if (counter !== undefined) this.#first.set(counter, actual)
+    if (dropped === undefined) stream.isPublished = true
+    // Until it is joined or published to, a stream may have another epoch for each call.
+    if (stream.isPublished || stream.isJoined) this.#comparePositions(stream, actual, expected)
+    if (isRepeated) return
+    if (dropped !== undefined) same(actual.recipients, 0, 'the recipients of a message that was refused')
+    else if (this.#isDelivered(stream.name)) holds(actual.recipients >= SUBSCRIBERS, `publish returned ${actual.recipients} recipients, and this node has ${SUBSCRIBERS}`)
+    if (transition !== undefined) this.#noteReport(stream, transition, options, actual, expected)
+  }
+
+  /** Updates what is known of the job, and compares the length of its text. */
+  #noteReport (stream: FuzzStream, { event, jobId: given, presumed = false }: Transition, { delta, from }: PublishOptions, actual: Published, expected: Published): void {
+    const { dropped, jobId = given } = expected
+    if (jobId === undefined) return
+    if (dropped === 'gap') this.#compareTextEnd(actual, stream.jobs.get(jobId)?.textEnd ?? 0)
+    if (dropped !== undefined && dropped !== 'started') return
     const job = stream.job(jobId)
-    if (expected.dropped === undefined || expected.dropped === 'started') job.isReleased = false
-    if (expected.dropped === undefined) {
-      job.isEnded = transition.event === 'complete' || transition.event === 'error'
-      if (delta !== undefined) job.textEnd = Math.max(job.textEnd ?? 0, (from ?? job.textEnd ?? 0) + delta.length)
+    job.isReleased = false
+    if (event === 'complete' || event === 'error') {
+      job.isEnded = true
+      job.isPresumed = presumed
     }
-    // Only brokers that can lose history return it.
-    if (actual.textEnd !== undefined) same(actual.textEnd, job.textEnd ?? 0, 'textEnd')
+    if (event !== 'progress') return
+    if (delta !== undefined) job.textEnd = Math.max(job.textEnd ?? 0, (from ?? job.textEnd ?? 0) + delta.length)
+    if (job.textEnd !== undefined) this.#compareTextEnd(actual, job.textEnd)
+  }
+
+  /** The reference does not return it, because it can't lose history. */
+  #compareTextEnd ({ textEnd }: Published, expected: number): void {
+    if (textEnd !== undefined || this.#tested.broker.canLoseHistory) same(textEnd, expected, 'textEnd')
   }
 
   #compareJoined (
@@ -181,6 +222,7 @@ class Comparison {
   ): void {
     const { recovered, reason } = expected
     same({ recovered: actual.recovered, reason: actual.reason, seq: actual.seq }, { recovered, reason, seq: expected.seq }, 'the result of join')
+    this.#count(recovered ? 'recovered' : `not recovered: ${String(reason)}`)
     this.#comparePositions(stream, actual, expected)
     const [actualReplay, expectedReplay] = [actual.replay.map(replayed(held)), expected.replay.map(replayed(have))]
     this.#compareMessages(stream.name, actualReplay, expectedReplay, 'the replay')
@@ -194,15 +236,17 @@ class Comparison {
 
   /** Waits until the tested broker has delivered what the reference has delivered, and compares both. */
   async #compareDeliveries (name: Stream): Promise<void> {
-    const isDue = ({ stream }: EventOf<'deliver'>): boolean => stream === 'all' || this.#calls.stream(stream).isJoined
-    const expected = deliveriesOf(this.#reference, this.#expectedEvents).filter(isDue)
+    const expected = deliveriesOf(this.#reference, this.#expectedEvents).filter(({ stream }) => this.#isDelivered(stream))
     const { node } = this.#tested
     const actual = await node.waitFor(`the delivery of ${expected.map(({ message }) => message.body).join(' and ')}`, () => {
       const deliveries = deliveriesOf(this.#tested, this.#actualEvents)
       return deliveries.length >= expected.length ? deliveries : undefined
     })
+    const others = node.events.slice(this.#actualEvents).filter(({ type }) => UNEXPECTED.has(type))
+    same(others, [], 'the calls of the node')
     this.#expectedEvents = this.#reference.node.events.length
     this.#actualEvents = node.events.length
+    for (const { message } of expected) if (message.supersedes) this.#count('superseded')
     same(actual.map(({ stream }) => stream), expected.map(({ stream }) => stream), 'the streams of the deliveries')
     this.#compareMessages(name, actual.map(({ message }) => comparable(message)), expected.map(({ message }) => comparable(message)), 'the deliveries')
     this.deliveries += expected.length
@@ -212,6 +256,14 @@ class Comparison {
     const jobIds = this.#namesOf(this.#jobIds, stream, 'the job id of a message')
     same(actual.map(withoutJob), expected.map(withoutJob), what)
     for (const [at, { jobId }] of expected.entries()) jobIds.pair(actual[at]?.jobId, jobId)
+  }
+
+  #isDelivered (stream: Stream): boolean {
+    return stream === 'all' || this.#calls.stream(stream).isJoined
+  }
+
+  #count (name: string): void {
+    this.counts[name] = (this.counts[name] ?? 0) + 1
   }
 
   #namesOf (all: Map<Stream, Names>, stream: Stream, kind: string): Names {

@@ -2,11 +2,18 @@ import t from 'tap'
 import { fuzzBroker } from '../../../lib/testing/index.js'
 import { busFixture } from '../../support/bus-fixture.js'
 
+/** A run that never meets one of these proves nothing about it. */
+const MET = [
+  'published start', 'published progress', 'published complete', 'published error', 'published message', 'superseded', 'repeated', 'dropped started',
+  'dropped ended', 'dropped stray', 'dropped owned', 'dropped gap', 'recovered', 'not recovered: new', 'not recovered: restarted',
+  'not recovered: overflow', 'adopt: true', 'adopt: false', 'release: true', 'release: false', 'leave', 'currentJob'
+]
+
 t.test('10,000 random calls have the same results and deliveries as with the memory broker', async (t) => {
-  // In some of these runs, a stream is left before anything was published to it.
-  for (let seed = 11; seed <= 20; seed++) {
-    const report = await fuzzBroker({ seed, calls: 1_000, create: () => busFixture(seed, { asBytes: seed % 2 === 0 }) })
-    t.match(report, { seed, calls: 1_000 })
-    t.ok(report.deliveries > 200, `${report.deliveries} deliveries`)
+  for (const seed of [1, 2]) {
+    const { counts, ...report } = await fuzzBroker({ seed, create: () => busFixture(seed, { asBytes: seed % 2 === 0 }) })
+    t.match(report, { seed, calls: 10_000 })
+    t.ok(report.deliveries > 3_000, `${report.deliveries} deliveries`)
+    for (const name of MET) t.ok((counts[name] ?? 0) >= 5, `${name}: ${String(counts[name])}`)
   }
 })
