@@ -260,6 +260,10 @@ export interface BrokerNode {
    * the ends of the last minute. What the store still has is not published twice. Settles when the outcomes are known. Until
    * then the broker holds back this node's other publications, so that no end precedes the text of its job. Those of `reseed`
    * have `repeated` in their transition. May be called again before it has settled, if history is lost again.
+   *
+   * After this call, no pending `publish` may return a result from before the loss: the end that it reports would be missing from
+   * the store for ever. The broker rejects it, and the node repeats it. For the same reason the broker makes this call in a later
+   * turn of the event loop than it returned the last of these results, so that the node has handled them.
    */
   reseed (): MaybePromise<void>
   /**
