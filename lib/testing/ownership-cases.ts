@@ -115,7 +115,7 @@ export const ownershipCases: readonly ContractCase[] = [
     }
   },
   {
-    name: 'a repeated report is refused if another node owns the job',
+    name: 'a repeated report is refused if another node owns the job, unless it is a real end',
     needs: ['nodes'],
     run: async (stage) => {
       const [a, b] = [await stage.open(), await stage.open()]
@@ -123,7 +123,7 @@ export const ownershipCases: readonly ContractCase[] = [
       await a.broker.publish(session, json('start'), start)
       await a.broker.publish(session, json('text'), text('abc', jobId, 0))
       await b.broker.adopt(session, jobId)
-      for (const options of [start, text('abc', jobId, 0), text('abcdef', jobId, 0), report('complete', { jobId })]) {
+      for (const options of [start, text('abc', jobId, 0), text('abcdef', jobId, 0), report('error', { jobId, presumed: true })]) {
         match(await a.broker.publish(session, json('refused'), repeated(options)), { dropped: 'owned' }, 'a repeated report of the previous owner')
       }
       match(await b.broker.publish(session, json('more'), repeated(text('abcdef', jobId, 0))), { dropped: undefined }, 'a repeated text of the owner')
@@ -132,6 +132,8 @@ export const ownershipCases: readonly ContractCase[] = [
       match(await b.broker.publish(session, json('refused'), repeated(text('abcdef', jobId, 0))), { dropped: 'owned' }, 'a repeated text of the node that owned it in between')
       await a.broker.publish(session, json('last'), durable)
       same((await b.node.until(session, json('last'))).map(({ piece }) => piece?.text), [undefined, 'abc', 'def', 'ghi', undefined], 'the delivered text')
+      // The store has lost it, whoever owns the job now.
+      match(await b.broker.publish(session, json('end'), repeated(report('complete', { jobId }))), { dropped: undefined }, 'a repeated end')
     }
   },
   {
