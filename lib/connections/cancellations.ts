@@ -84,7 +84,7 @@ export class Cancellations {
     this.#disowned.delete(handles)
     this.#disowned.add(handles)
     for (const oldest of this.#disowned) {
-      if (this.#disowned.size <= MAX_DISOWNED) return
+      if (this.#disowned.size <= MAX_DISOWNED) break
       this.#disowned.delete(oldest)
       if (this.#jobs.get(oldest.sessionId, oldest.jobId) === oldest) this.ended(oldest.sessionId, oldest.jobId)
     }

@@ -46,14 +46,6 @@ class OwnJob {
     return [this.start, this.progress, this.end].reduce((sum, report) => sum + (report?.body.length ?? 0), this.text?.units ?? 0)
   }
 
-  /** Appends text. Returns its offset in the job's text, if that is known, and the length of the text that this node has reported. */
-  append (delta: string, maxTextUnits: number): { readonly from: number | undefined, readonly reportedUnits: number } {
-    this.text ??= new JobText(maxTextUnits)
-    const from = this.base === undefined || !this.isExact ? undefined : this.base + this.text.end
-    this.text.append(delta, true)
-    return { from, reportedUnits: this.text.end }
-  }
-
   /** Returns a progress with the job's text from an offset on, or as much of it as is kept. */
   progressFrom (report: JobReport, offset: number): JobReport {
     const { text, base = 0 } = this
@@ -158,16 +150,18 @@ export class OwnJobs {
     return sessions
   }
 
-  /** Appends text, within the total limit: a text that exceeds it is published again without its beginning. */
+  /**
+   * Appends text. Returns its offset in the job's text, if that is known, and the length of the text that this node has reported. A
+   * text that exceeds the total limit is published again without its beginning.
+   */
   #append (job: OwnJob, delta: string): { readonly from: number | undefined, readonly reportedUnits: number } {
-    const before = job.text?.units ?? 0
-    const appended = job.append(delta, this.#maxTextUnits)
-    this.#textUnits += (job.text?.units ?? 0) - before
-    if (this.#textUnits > MAX_TEXT_UNITS) {
-      this.#textUnits -= job.text?.units ?? 0
-      job.text?.discard()
-    }
-    return appended
+    const text = job.text ??= new JobText(this.#maxTextUnits)
+    const from = job.base === undefined || !job.isExact ? undefined : job.base + text.end
+    this.#textUnits -= text.units
+    text.append(delta, true)
+    if (this.#textUnits + text.units > MAX_TEXT_UNITS) text.discard()
+    this.#textUnits += text.units
+    return { from, reportedUnits: text.end }
   }
 
   #add (sessionId: string, jobId: string): OwnJob {

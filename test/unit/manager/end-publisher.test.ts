@@ -73,6 +73,20 @@ t.test('a receipt is pending after 5 seconds, and the end still arrives', async 
   t.match(server.logged.slice(-1), [/info: all ends of jobs that were waiting for the broker are published/])
 })
 
+t.test('an attempt that fails after its timeout changes nothing', async (t) => {
+  const { server, peer } = await farServer()
+  void server.manager.notifyAIComplete('s', {}, { jobId: 'j' })
+  server.clock.advance(5_000)
+  await turn()
+  server.broker.fail(PUBLISH)
+  await turn()
+  server.clock.advance(50)
+  t.same(server.broker.waiting, [PUBLISH])
+  t.match(await answered(server, peer), [{ type: 'ai_complete', jobId: 'j' }])
+  server.clock.advance(60_000)
+  t.same(server.broker.waiting, [])
+})
+
 t.test('a presumed end and an error are published again, too', async (t) => {
   const { server, peer } = await farServer({ jobs: { stallAfterMs: 1_000 } })
   server.manager.startAI('s', {}, { jobId: 'stalls' })

@@ -68,6 +68,18 @@ t.test('a cancel reaches the process that has adopted a job, and not the one tha
   t.same([first.signal.aborted, adopted!.signal.aborted], [false, true])
 })
 
+t.test('the handles of the newest 1,000 jobs that other nodes run are kept', async (t) => {
+  const server = createServer()
+  const jobs = Array.from({ length: 1_002 }, (_, at) => server.manager.startAI('s', {}, { jobId: `j${at}` }))
+  for (const { jobId } of jobs.slice(0, 1_001)) server.node.disowned('session:s', jobId)
+  server.node.disowned('session:s', 'unknown')
+  // The handle of this one was replaced since, so it is not forgotten with the old one.
+  server.manager.startAI('s', {}, { jobId: 'j1' })
+  server.node.disowned('session:s', 'j1001')
+  const results = await Promise.all(['j0', 'j1', 'j2', 'j1001'].map((jobId) => server.manager.cancelAI('s', { jobId })))
+  t.same(results, [false, true, true, true])
+})
+
 t.test('a job whose node is gone ends as stalled', async (t) => {
   const server = createServer()
   const peer = await server.connect({ sessionId: 's' })

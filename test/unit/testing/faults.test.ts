@@ -133,6 +133,10 @@ for (const [name, fault] of Object.entries(faults)) {
   })
 }
 
+t.test('the fuzz sets no limit that the broker does not support', async (t) => {
+  t.match(await fuzzBroker({ ...optionsWith({}), calls: 300, unsupported: ['history.maxMessages'] }), { calls: 300 })
+})
+
 t.test('the seed of a fuzz is random unless it is given', async (t) => {
   const [one, two] = await Promise.all([1, 2].map(() => fuzzBroker({ create: () => busFixture(1), calls: 10 })))
   t.not(one?.seed, two?.seed)
