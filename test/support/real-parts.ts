@@ -38,9 +38,9 @@ export const chromium: RealPart = {
 }
 
 /** Beside the PATH: where Debian puts servers, which is in root's PATH alone, and where a Mac puts them. */
-const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/opt/homebrew/bin']
+const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/usr/bin', '/opt/homebrew/bin']
 
-/** A program that stands between clients and the server. */
+/** A program that stands between clients and the server, or beside it. */
 function proxy (name: string, program: string, debianPackage = program): RealPart {
   return {
     name,
@@ -55,7 +55,12 @@ export const nginx = proxy('nginx', 'nginx', 'nginx-light')
 export const haproxy = proxy('HAProxy', 'haproxy')
 export const caddy = proxy('Caddy', 'caddy')
 
-export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy]
+export const redisServer: RealPart = {
+  ...proxy('Redis', 'redis-server'),
+  neededFor: 'the broker over Redis'
+}
+
+export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy, redisServer]
 
 /** The folder of the SDKs whose streams the tests follow. They have a lock file of their own. */
 export const SDKS = fileURLToPath(new URL('../sdks/', import.meta.url))

@@ -1,0 +1,224 @@
+import { randomUUID } from 'node:crypto'
+import type { BrokerNode, CancelResult, Revocation, Stream } from '../../../lib/streams/broker.js'
+import type { Clock } from '../../../lib/util/clock.js'
+import type { Logger } from '../../../lib/util/logger.js'
+import type { Keys } from './keys.js'
+import type { Store } from './store.js'
+
+/** How long `revoke` waits for the other nodes, in milliseconds. */
+const REVOKE_TIMEOUT_MS = 2_000
+/** How long a cancel may take on another node, in milliseconds. */
+const CANCEL_TIMEOUT_MS = 10_000
+/** Revocations that are remembered, so that each is carried out once. */
+const MAX_SEEN = 10_000
+/** How long this node's own revocations are written again after the store has lost history, in milliseconds. */
+const REWRITE_MS = 600_000
+const MAX_REWRITTEN = 1_000
+/** Entries of the log that are read at once, see `Store.readLog`. */
+const PAGE = 1_000
+/** The log is read from a little before the last known entry on: after a failover, the clock may have gone back. */
+const OVERLAP_MS = 10_000
+
+/** A message between nodes. */
+type Message =
+  | { readonly type: 'revoke', readonly id: string, readonly from: string, readonly userId: string, readonly sessionId?: string }
+  | { readonly type: 'revoked', readonly id: string, readonly node: string }
+  | { readonly type: 'cancel', readonly id: string, readonly from: string, readonly stream: Stream, readonly jobId: string }
+  | { readonly type: 'cancelled', readonly id: string, readonly result: CancelResult }
+  | { readonly type: 'disowned', readonly stream: Stream, readonly jobId: string }
+  | { readonly type: 'joined', readonly node: string }
+  | { readonly type: 'lost' }
+  | { readonly type: 'seeded' }
+
+export interface ControlOptions {
+  readonly name: string
+  readonly node: BrokerNode
+  readonly store: Store
+  readonly keys: Keys
+  readonly clock: Clock
+  readonly log: Logger
+  /** Called when another node has joined. */
+  readonly onPeer: (node: string) => void
+  /** Called when another node has noticed that the store has lost history. */
+  readonly onLost: () => void
+  /** Called when a node has published its jobs again. */
+  readonly onSeeded: () => void
+}
+
+/** What nodes send to each other: revocations, cancels, and notices. */
+export class Control {
+  readonly #options: ControlOptions
+  readonly #seen = new Set<string>()
+  readonly #own: Array<{ readonly message: string, readonly at: number }> = []
+  /** Nodes that have not confirmed a revocation yet, and what to call then. */
+  readonly #confirmations = new Map<string, (node: string) => void>()
+  readonly #cancels = new Map<string, (result: CancelResult) => void>()
+  #lastId = '0-0'
+
+  constructor (options: ControlOptions) {
+    this.#options = options
+  }
+
+  /** Skips what is in the log already: this node had no subscribers then. */
+  async start (): Promise<void> {
+    this.#lastId = await this.#options.store.endOfLog()
+    for (const [, message] of await this.#options.store.readLog(earlier(this.#lastId))) {
+      const revoked = parse(message)
+      if (revoked?.type === 'revoke') this.#see(revoked.id)
+    }
+  }
+
+  /** Carries out the revocations that this node has missed. */
+  async catchUp (): Promise<void> {
+    let from = earlier(this.#lastId)
+    for (;;) {
+      const entries = await this.#options.store.readLog(from)
+      for (const [id, message] of entries) {
+        this.#lastId = id
+        this.receive(message)
+      }
+      if (entries.length < PAGE) return
+      from = `(${this.#lastId}`
+    }
+  }
+
+  /** Writes this node's latest revocations again, because the store may have lost them. */
+  async rewrite (): Promise<void> {
+    const since = this.#options.clock.monotonic() - REWRITE_MS
+    for (const { message, at } of this.#own) if (at > since) await this.#options.store.revoke(message)
+  }
+
+  async revoke (revocation: Revocation): Promise<void> {
+    const { name, node, store, clock } = this.#options
+    const id = randomUUID()
+    this.#see(id)
+    node.revoke(revocation)
+    const message = JSON.stringify({ type: 'revoke', id, from: name, ...revocation })
+    this.#own.push({ message, at: clock.monotonic() })
+    if (this.#own.length > MAX_REWRITTEN) this.#own.shift()
+    // Registered before it is sent, because a confirmation may overtake the reply.
+    const confirmed = new Set<string>([name])
+    let check = (): void => undefined
+    this.#confirmations.set(id, (other) => {
+      confirmed.add(other)
+      check()
+    })
+    try {
+      const missing = new Set(await store.revoke(message))
+      await new Promise<void>((resolve, reject) => {
+        const timer = clock.after(REVOKE_TIMEOUT_MS, () => {
+          reject(new Error(`the revocation was not confirmed by ${[...missing].join(', ')} within ${REVOKE_TIMEOUT_MS} ms: it is carried out there before anything else is delivered`))
+        })
+        check = () => {
+          for (const other of confirmed) missing.delete(other)
+          if (missing.size > 0) return
+          timer.cancel()
+          resolve()
+        }
+        check()
+      })
+    } finally {
+      this.#confirmations.delete(id)
+    }
+  }
+
+  /** Passes a cancel to another node. */
+  async cancel (owner: string, stream: Stream, jobId: string): Promise<CancelResult> {
+    const { name, store, keys, clock } = this.#options
+    const id = randomUUID()
+    let settle: (result: CancelResult) => void = () => undefined
+    const result = new Promise<CancelResult>((resolve) => { settle = resolve })
+    const timer = clock.after(CANCEL_TIMEOUT_MS, () => { settle('failed') })
+    this.#cancels.set(id, settle)
+    try {
+      const receivers = await store.send(keys.node(owner), { type: 'cancel', id, from: name, stream, jobId })
+      return receivers === 0 ? 'failed' : await result
+    } finally {
+      timer.cancel()
+      this.#cancels.delete(id)
+    }
+  }
+
+  /** Tells all nodes something. */
+  async tell (message: { readonly type: 'lost' | 'seeded' }): Promise<void> {
+    await this.#options.store.send(this.#options.keys.control, message)
+  }
+
+  async introduce (): Promise<void> {
+    await this.#options.store.send(this.#options.keys.control, { type: 'joined', node: this.#options.name })
+  }
+
+  receive (text: string): void {
+    const message = parse(text)
+    if (message === undefined) return
+    const { node } = this.#options
+    switch (message.type) {
+      case 'revoke':
+        this.#carryOut(message)
+        break
+      case 'revoked':
+        this.#confirmations.get(message.id)?.(message.node)
+        break
+      case 'cancel':
+        void this.#answerCancel(message)
+        break
+      case 'cancelled':
+        this.#cancels.get(message.id)?.(message.result)
+        break
+      case 'disowned':
+        node.disowned(message.stream, message.jobId)
+        break
+      case 'joined':
+        this.#options.onPeer(message.node)
+        break
+      case 'lost':
+        this.#options.onLost()
+        break
+      case 'seeded':
+        this.#options.onSeeded()
+    }
+  }
+
+  #carryOut ({ id, from, userId, sessionId }: Extract<Message, { type: 'revoke' }>): void {
+    const { name, node, store, keys } = this.#options
+    if (!this.#seen.has(id)) {
+      this.#see(id)
+      node.revoke(sessionId === undefined ? { userId } : { userId, sessionId })
+    }
+    if (from === name) return
+    store.send(keys.node(from), { type: 'revoked', id, node: name }).catch(() => {
+      // The other node reports that this one is missing.
+    })
+  }
+
+  async #answerCancel ({ id, from, stream, jobId }: Extract<Message, { type: 'cancel' }>): Promise<void> {
+    const { node, store, keys, log } = this.#options
+    try {
+      const result = await node.cancel(stream, jobId)
+      await store.send(keys.node(from), { type: 'cancelled', id, result })
+    } catch (err) {
+      log.warn({ err, stream }, 'the result of a cancel could not be sent to the node that requested it')
+    }
+  }
+
+  #see (id: string): void {
+    this.#seen.add(id)
+    for (const oldest of this.#seen) {
+      if (this.#seen.size <= MAX_SEEN) break
+      this.#seen.delete(oldest)
+    }
+  }
+}
+
+function parse (text: string): Message | undefined {
+  try {
+    return JSON.parse(text) as Message
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns an id a little before another one. */
+function earlier (id: string): string {
+  return `${Math.max(0, Number(id.split('-')[0]) - OVERLAP_MS)}-0`
+}

@@ -1,0 +1,164 @@
+import type { Clock, Timer } from '../../../lib/util/clock.js'
+import type { RedisClient } from './client.js'
+
+export type Argument = string | Buffer | number
+
+export interface LinkOptions {
+  readonly clock: Clock
+  readonly createClient: () => RedisClient
+  /** Called when a connection is ready for commands. */
+  readonly onUp: () => void
+  /** Called when the connection is lost, with the reason. */
+  readonly onDown: (reason: string) => void
+  /** Called with each message of a subscribed channel. */
+  readonly onMessage?: (channel: Buffer, message: Buffer) => void
+}
+
+/** A command that takes longer is rejected, in milliseconds. Redis may still execute it. */
+const DEADLINE_MS = 5_000
+/** How often the deadlines are checked. */
+const CHECK_MS = 250
+/** Bytes of arguments that may wait for replies. Further commands are rejected at once. */
+const MAX_BYTES = 64 * 1024 * 1024
+const MIN_DELAY_MS = 50
+const MAX_DELAY_MS = 2_000
+
+interface Pending {
+  readonly deadline: number
+  readonly reject: (error: Error) => void
+}
+
+/**
+ * A connection to Redis that is made again whenever it is lost. A command is never sent twice. While there is no connection,
+ * commands are rejected at once.
+ */
+export class Link {
+  readonly #options: LinkOptions
+  /** Commands without a reply, oldest first. */
+  readonly #pending = new Set<Pending>()
+  #client: RedisClient | undefined
+  #isUp = false
+  #isClosed = false
+  #bytes = 0
+  #delayMs = MIN_DELAY_MS
+  #retry: Timer | undefined
+  #check: Timer | undefined
+  #reason = 'it is not connected yet'
+
+  constructor (options: LinkOptions) {
+    this.#options = options
+  }
+
+  get isUp (): boolean {
+    return this.#isUp
+  }
+
+  /** Connects. Rejects if the first attempt fails; then no other one follows. */
+  async open (): Promise<void> {
+    try {
+      await this.#connect()
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Sends a command. Its arguments are strings in UTF-8 or bytes, its reply contains buffers. */
+  call (command: string, args: readonly Argument[]): Promise<unknown> {
+    const client = this.#client
+    if (client === undefined || !this.#isUp) return Promise.reject(new Error(`Redis can't be reached: ${this.#reason}`))
+    const bytes = args.reduce<number>((sum, arg) => sum + (typeof arg === 'number' ? 8 : arg.length), command.length)
+    if (this.#bytes + bytes > MAX_BYTES) return Promise.reject(new Error(`Redis does not keep up: more than ${MAX_BYTES} bytes wait for replies`))
+    this.#bytes += bytes
+    return new Promise((resolve, reject) => {
+      const pending = { deadline: this.#options.clock.monotonic() + DEADLINE_MS, reject }
+      this.#pending.add(pending)
+      this.#check ??= this.#checkLater()
+      const settled = (): void => {
+        this.#bytes -= bytes
+        this.#pending.delete(pending)
+      }
+      client.callBuffer(command, ...args).then((reply) => {
+        settled()
+        resolve(reply)
+      }, (error: unknown) => {
+        settled()
+        reject(error instanceof Error ? error : new Error(String(error)))
+      })
+    })
+  }
+
+  /** Drops the connection. A new one is made. */
+  reset (reason: string): void {
+    this.#reason = reason
+    this.#client?.disconnect()
+  }
+
+  close (): void {
+    this.#isClosed = true
+    this.#reason = 'the broker is closed'
+    this.#retry?.cancel()
+    this.#check?.cancel()
+    this.#isUp = false
+    this.#client?.disconnect()
+    for (const { reject } of this.#pending) reject(new Error('the broker is closed'))
+    this.#pending.clear()
+  }
+
+  async #connect (): Promise<void> {
+    const { createClient, onMessage, onUp } = this.#options
+    const client = createClient()
+    this.#client = client
+    client.on('error', (error: Error) => { this.#reason = error.message })
+    client.on('end', () => { this.#lost(client) })
+    if (onMessage !== undefined) {
+      client.on('messageBuffer', (channel: Buffer, message: Buffer) => { if (client === this.#client) onMessage(channel, message) })
+    }
+    try {
+      await client.connect()
+    } catch (error) {
+      client.disconnect()
+      // The event says more: the promise often rejects with "Connection is closed.".
+      throw new Error(`Redis can't be reached: ${this.#reason === 'it is not connected yet' ? (error as Error).message : this.#reason}`, { cause: error })
+    }
+    if (this.#isClosed || client !== this.#client) {
+      client.disconnect()
+      return
+    }
+    this.#isUp = true
+    this.#delayMs = MIN_DELAY_MS
+    onUp()
+  }
+
+  #lost (client: RedisClient): void {
+    if (client !== this.#client || this.#isClosed) return
+    const wasUp = this.#isUp
+    this.#isUp = false
+    this.#client = undefined
+    if (!wasUp) return
+    if (this.#reason === 'it is not connected yet') this.#reason = 'the connection was lost'
+    this.#options.onDown(this.#reason)
+    this.#reconnectLater()
+  }
+
+  #reconnectLater (): void {
+    this.#retry?.cancel()
+    const delayMs = this.#delayMs * (0.5 + Math.random() / 2)
+    this.#delayMs = Math.min(2 * this.#delayMs, MAX_DELAY_MS)
+    this.#retry = this.#options.clock.after(delayMs, () => {
+      this.#connect().catch(() => { if (!this.#isClosed) this.#reconnectLater() })
+    })
+  }
+
+  #checkLater (): Timer {
+    return this.#options.clock.after(CHECK_MS, () => {
+      const now = this.#options.clock.monotonic()
+      for (const pending of this.#pending) {
+        if (pending.deadline > now) break
+        this.#pending.delete(pending)
+        pending.reject(new Error(`Redis did not answer within ${DEADLINE_MS} ms`))
+      }
+      this.#check = this.#pending.size > 0 ? this.#checkLater() : undefined
+    })
+  }
+}

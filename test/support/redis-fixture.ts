@@ -1,0 +1,114 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { redisBroker } from '../redis/broker/index.js'
+import type { Broker } from '../../lib/streams/broker.js'
+import type { BrokerFixture } from '../../lib/testing/fixture.js'
+import type { RedisServer } from './redis-server.js'
+import { until } from './until.js'
+
+/** A way to a Redis server that can be cut. */
+export class Line {
+  readonly port: number
+  readonly #sockets = new Set<Socket>()
+  readonly #fromServer = new Set<Socket>()
+  readonly #server: Server
+  #isCut = false
+
+  private constructor (server: Server, target: number) {
+    this.#server = server
+    this.port = (server.address() as AddressInfo).port
+    server.on('connection', (socket) => {
+      if (this.#isCut) {
+        socket.destroy()
+        return
+      }
+      const other = connect(target, '127.0.0.1')
+      this.#fromServer.add(other)
+      other.on('close', () => { this.#fromServer.delete(other) })
+      for (const [from, to] of [[socket, other], [other, socket]] as const) {
+        this.#sockets.add(from)
+        from.setNoDelay(true).pipe(to)
+        from.on('error', () => undefined).on('close', () => {
+          this.#sockets.delete(from)
+          to.destroy()
+        })
+      }
+    })
+  }
+
+  static async to (target: number): Promise<Line> {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return new Line(server, target)
+  }
+
+  cut (): void {
+    this.#isCut = true
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  /** Holds back what the server sends, as if the node stood still. */
+  stall (): void {
+    for (const socket of this.#fromServer) socket.pause()
+  }
+
+  resume (): void {
+    for (const socket of this.#fromServer) socket.resume()
+  }
+
+  mend (): void {
+    this.#isCut = false
+  }
+
+  close (): void {
+    this.cut()
+    this.#server.close()
+  }
+}
+
+const LIVING = 'return redis.call("ZCOUNT", KEYS[1], redis.call("TIME")[1] * 1000, "+inf")'
+
+let prefixes = 0
+
+export interface RedisFixtureOptions {
+  readonly leaseMs?: number
+  /** Returns the option `redis` of the broker. */
+  readonly createRedis?: (port: number) => unknown
+}
+
+const settings = (port: number): unknown => ({ host: '127.0.0.1', port })
+
+/** A store in a Redis server that several stores share, each with its own prefix. */
+export function redisFixture (server: RedisServer, { leaseMs = 3_000, createRedis = settings }: RedisFixtureOptions = {}): BrokerFixture {
+  const prefix = `test${process.pid}-${++prefixes}`
+  const lines = new Map<Broker, Line>()
+  const killed = new Set<Broker>()
+  const lineOf = (broker: Broker): Line => lines.get(broker)!
+  const living = async (): Promise<number> => Number(await server.command('EVAL', LIVING, '1', `${prefix}:1:{ctl}nodes`))
+  return {
+    createBroker: async () => {
+      const line = await Line.to(server.port)
+      const broker = redisBroker({ redis: createRedis(line.port), prefix, leaseMs })
+      lines.set(broker, line)
+      return broker
+    },
+    lose: async () => { await server.command('EVAL', 'for _, key in ipairs(redis.call("KEYS", ARGV[1])) do redis.call("DEL", key) end', '0', `${prefix}:*`) },
+    disconnect: async (broker) => {
+      lineOf(broker).cut()
+      await until(() => broker.status?.().state === 'unavailable')
+    },
+    reconnect: async (broker) => {
+      lineOf(broker).mend()
+      await until(() => broker.status?.().state === 'ready')
+    },
+    kill: async (broker) => {
+      lineOf(broker).cut()
+      killed.add(broker)
+      await until(async () => await living() <= lines.size - killed.size)
+    },
+    close: async () => {
+      for (const broker of killed) await broker.close()
+      for (const line of lines.values()) line.close()
+    }
+  }
+}
