@@ -43,16 +43,15 @@ export class MemoryBroker implements Broker {
 
   #publish (stream: Stream, body: string, options: PublishOptions): Published {
     const { node, streams } = this.#open
-    const isJoined = stream === 'all' || streams.hasSubscribers(stream)
     let isKept: (() => boolean) | undefined
-    const published = streams.update<Published>(stream, (state) => {
+    const published = streams.update<Published>(stream, (state, isSubscribed) => {
       const accepted = state.publish(body, options)
       const { epoch, seq } = state
       if ('dropped' in accepted) return { epoch, seq, recipients: 0, dropped: accepted.dropped }
       const { publications, jobId } = accepted
       let recipients = 0
       for (const publication of publications) {
-        if (isJoined) recipients = node.deliver(stream, publication)
+        if (isSubscribed || stream === 'all') recipients = node.deliver(stream, publication)
         if (publication.durable) isKept = () => state.keeps(publication)
       }
       return jobId === undefined ? { epoch, seq, recipients } : { epoch, seq, recipients, jobId }
