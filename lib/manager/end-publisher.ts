@@ -106,14 +106,16 @@ export class EndPublisher {
     published.then((result) => { this.#decided(end, counter, result) }, (error: unknown) => { this.#failed(end, counter, timeout, error) })
   }
 
-  #attempt (end: WaitingEnd, counter: number): void {
+  /** Publishes an end again. Returns false if it is obsolete. */
+  #attempt (end: WaitingEnd, counter: number): boolean {
     const { stream, body, options } = end
     if (end.isObsolete?.() === true) {
       this.#forget(end, counter)
       end.decide(undefined)
-      return
+      return false
     }
     this.#await((async () => this.#broker.publish(stream, body, options))(), end, counter)
+    return true
   }
 
   #decided (end: WaitingEnd, counter: number, result: Published): void {
@@ -127,9 +129,7 @@ export class EndPublisher {
     let attempts = [...this.#waiting.values()].filter(isUnderWay).length
     for (const [other, waiting] of this.#waiting) {
       if (attempts >= MAX_ATTEMPTS) return
-      if (isUnderWay(waiting)) continue
-      this.#attempt(waiting, other)
-      attempts++
+      if (!isUnderWay(waiting) && this.#attempt(waiting, other)) attempts++
     }
   }
 
@@ -173,9 +173,7 @@ export class EndPublisher {
     this.#timer?.cancel()
     this.#timer = undefined
     for (const [counter, end] of this.#waiting) {
-      if (end.timeout !== undefined) continue
-      this.#attempt(end, counter)
-      return
+      if (end.timeout === undefined && this.#attempt(end, counter)) return
     }
   }
 }

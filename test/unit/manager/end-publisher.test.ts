@@ -178,6 +178,22 @@ t.test('a job that reports again while its stall is not published does not end a
   t.match(await answered(server, peer), [{ type: 'ai_complete' }])
 })
 
+t.test('an end that is no longer needed does not stop those behind it', async (t) => {
+  const { server, peer } = await farServer({ jobs: { stallAfterMs: 1_000 } })
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  await answered(server, peer)
+  server.clock.advance(1_000)
+  server.broker.fail(PUBLISH)
+  await turn()
+  void server.manager.notifyAIComplete('s', {}, { jobId: 'behind it' })
+  server.broker.fail(PUBLISH)
+  await turn()
+  void job.progress({ chunksReceived: 1 })
+  await answered(server, peer)
+  server.clock.advance(50)
+  t.match(await answered(server, peer), [{ type: 'ai_complete', jobId: 'behind it' }])
+})
+
 t.test('at most 32 ends are under way at the same time', async (t) => {
   const { server, peer } = await farServer()
   const receipts = Array.from({ length: 100 }, (_, at) => server.manager.notifyAIComplete('s', {}, { jobId: String(at) }))
