@@ -1,11 +1,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
-import { createClient, type Client, type JobView } from 'ai-canvas-ws/client'
 import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
 import { startApp } from '../support/app.js'
 import type { BusBroker } from '../support/bus-broker.js'
 import { BusStore } from '../support/bus-store.js'
+import { ended, endsOf, follow, jobOf } from '../support/sessions.js'
 import { until } from '../support/until.js'
 import { connect, open, type TestClient } from '../support/ws-client.js'
 
@@ -37,32 +36,6 @@ async function startNodes (t: Test, seed = 1, options: AiCanvasWsOptions = {}): 
   const [a, b] = [await startNode(t, store, options), await startNode(t, store, options)]
   t.teardown(() => { store.close() })
   return { store, a, b }
-}
-
-/** Connects a client of the package, and waits until it is subscribed to the session `s`. */
-async function follow (t: Test, { url }: Node): Promise<Client> {
-  const client = createClient({ url: url(), WebSocket, sessionId: 's', reconnectInterval: 10, maxReconnectIntervalMs: 50 })
-  t.teardown(() => { client.close() })
-  client.connect()
-  await until(() => client.jobStore('s').getSnapshot().isKnown)
-  return client
-}
-
-function jobOf (client: Client, jobId = 'j'): JobView | undefined {
-  return client.jobStore('s').getSnapshot().find(jobId)
-}
-
-/** Waits until a client's job has ended. */
-async function ended (client: Client, jobId = 'j'): Promise<JobView> {
-  await until(() => ['complete', 'error'].includes(jobOf(client, jobId)?.status ?? '') && jobOf(client, jobId)?.error?.type !== 'lost')
-  return jobOf(client, jobId)!
-}
-
-/** Records the ends that a client reports, as `ai_complete j`. */
-function endsOf (client: Client): string[] {
-  const ends: string[] = []
-  for (const type of ['ai_complete', 'ai_error'] as const) client.on(type, ({ jobId }) => { ends.push(`${type} ${jobId}`) })
-  return ends
 }
 
 /** Reports text piece by piece. Each receipt is awaited, or none. */

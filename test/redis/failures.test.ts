@@ -1,12 +1,11 @@
 import t, { type Test } from 'tap'
-import { WebSocket } from 'ws'
-import { createClient, type Client, type JobView } from 'ai-canvas-ws/client'
 import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
 import { redisBroker } from './broker/index.js'
 import type { Broker } from '../../lib/streams/broker.js'
 import { startApp } from '../support/app.js'
 import { Line } from '../support/redis-fixture.js'
 import { RedisServer, withoutRedis } from '../support/redis-server.js'
+import { ended, endsOf, follow } from '../support/sessions.js'
 import { until } from '../support/until.js'
 import { connect } from '../support/ws-client.js'
 
@@ -34,30 +33,6 @@ async function startNode (t: Test, server: RedisServer, leaseMs = 5_000, options
   const broker = redisBroker({ redis: { host: '127.0.0.1', port: line.port }, leaseMs })
   const { app, url } = await startApp(t, { ...options, broker })
   return { broker, line, url, manager: app.wsManager }
-}
-
-/** Connects a client of the package, and waits until it is subscribed to the session `s`. */
-async function follow (t: Test, { url }: Node): Promise<Client> {
-  const client = createClient({ url: url(), WebSocket, sessionId: 's', reconnectInterval: 10, maxReconnectIntervalMs: 50 })
-  t.teardown(() => { client.close() })
-  client.connect()
-  await until(() => client.jobStore('s').getSnapshot().isKnown)
-  return client
-}
-
-function jobOf (client: Client, jobId = 'j'): JobView | undefined {
-  return client.jobStore('s').getSnapshot().find(jobId)
-}
-
-async function ended (client: Client, jobId = 'j'): Promise<JobView> {
-  await until(() => ['complete', 'error'].includes(jobOf(client, jobId)?.status ?? '') && jobOf(client, jobId)?.error?.type !== 'lost')
-  return jobOf(client, jobId)!
-}
-
-function endsOf (client: Client): string[] {
-  const ends: string[] = []
-  for (const type of ['ai_complete', 'ai_error'] as const) client.on(type, ({ jobId }) => { ends.push(`${type} ${jobId}`) })
-  return ends
 }
 
 /** Reports text piece by piece. While Redis is away the receipts reject, and the next progress brings the text. */
