@@ -26,7 +26,7 @@ export interface End {
 
 /** An end whose outcome is not known yet. */
 interface WaitingEnd extends End {
-  /** Whether the job was chosen for it. */
+  /** Whether the options name the fallback job, because the end had no `jobId`. */
   readonly isForgiving: boolean
   readonly decide: (published: Published | PromiseLike<Published | undefined> | undefined) => void
   readonly fail: (error: unknown) => void

@@ -6,10 +6,13 @@ import { JobMap } from '../util/job-map.js'
 
 /** How long the state of a job is kept after its end, in milliseconds: a store may lose what it accepted last. */
 const ENDED_TTL_MS = 60_000
-/** Ended jobs of one session whose state is kept. A store remembers 32, so it does not take one that it has forgotten for a new one. */
+/**
+ * Ended jobs of one session whose state is kept. A store remembers 32, and would take an older one, published again, for a new job.
+ */
 const MAX_ENDED_PER_SESSION = 16
-/** Total length of what is kept of ended jobs, and of the texts of running ones, in UTF-16 units. */
+/** Total size of the ended jobs' state, in UTF-16 units. */
 const MAX_ENDED_UNITS = 8 * 1024 * 1024
+/** Total size of the running jobs' texts, in UTF-16 units. */
 const MAX_TEXT_UNITS = 32 * 1024 * 1024
 
 /** A report on a job, as it is published. */

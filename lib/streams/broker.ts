@@ -87,7 +87,7 @@ export interface PublishOptions {
   readonly from?: number | undefined
   /** Whether the node has no text before `from` either. Then there is no `gap`: the broker's text begins anew at `from`. */
   readonly truncated?: boolean | undefined
-  /** Number of this publication among those of the node, for repeating it: see guarantee 8. Absent if it is never repeated. */
+  /** Sequence number among the node's publications. A retry has the same number: see guarantee 8. Absent if it is never retried. */
   readonly counter?: number | undefined
   /**
    * Job reports only: returns the short form of the message, which is kept if the whole message can't be. It is a body of a

@@ -7,7 +7,7 @@ export interface Transition {
   readonly chunks?: number | undefined
   /** Whether the server presumes this end: the producer went silent, or its process exits. The real end may still follow. */
   readonly presumed?: boolean
-  /** Presumed ends only: the ownership that the broker reported with `orphaned`. Absent if the node presumes it of its own job. */
+  /** Presumed ends only: the ownership that the broker reported with `orphaned`. Absent if the job is the node's own. */
   readonly ownership?: Ownership
   /**
    * Whether the node has reported this before, and repeats it in case the store has lost it. Refused if another node owns the job,
