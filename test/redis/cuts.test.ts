@@ -1,6 +1,6 @@
 import t from 'tap'
 import { defaults } from '../../lib/options.js'
-import { redisBroker } from './broker/index.js'
+import { redisBroker } from '../../lib/redis/index.js'
 import type { Broker, Published } from '../../lib/streams/broker.js'
 import { checkDeliveries } from '../../lib/testing/delivery-rules.js'
 import { RecordingNode } from '../../lib/testing/recording-node.js'

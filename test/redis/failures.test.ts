@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
-import { redisBroker } from './broker/index.js'
+import { redisBroker } from '../../lib/redis/index.js'
 import type { Broker } from '../../lib/streams/broker.js'
 import { startApp } from '../support/app.js'
 import { Line } from '../support/redis-fixture.js'

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { redisBroker } from '../redis/broker/index.js'
+import { redisBroker } from '../../lib/redis/index.js'
 import type { Broker } from '../../lib/streams/broker.js'
 import type { BrokerFixture } from '../../lib/testing/fixture.js'
 import type { RedisServer } from './redis-server.js'

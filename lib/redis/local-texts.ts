@@ -1,5 +1,5 @@
-import type { TextSlice, TextSource } from '../../../lib/streams/broker.js'
-import { JobText } from '../../../lib/streams/job-text.js'
+import type { TextSlice, TextSource } from '../streams/broker.js'
+import { JobText } from '../streams/job-text.js'
 
 /** A part of a text that does not change any more. */
 export class FixedText implements TextSource {

@@ -1,4 +1,4 @@
-import type { BrokerNode } from '../../../lib/streams/broker.js'
+import type { BrokerNode } from '../streams/broker.js'
 import type { OrphanedJob, Store } from './store.js'
 
 /** Finds the running jobs that no living node runs, and reports each of them once. */

@@ -1,7 +1,7 @@
 import type {
   BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, PublishOptions, Revocation, Stream
-} from '../../../lib/streams/broker.js'
-import type { Timer } from '../../../lib/util/clock.js'
+} from '../streams/broker.js'
+import type { Timer } from '../util/clock.js'
 import { clientFactory } from './client.js'
 import { Control } from './control.js'
 import { parseFrame } from './frame.js'

@@ -1,5 +1,5 @@
-import type { HeldTexts, Joined, Position, Publication, Stream, TextSource } from '../../../lib/streams/broker.js'
-import type { Clock } from '../../../lib/util/clock.js'
+import type { HeldTexts, Joined, Position, Publication, Stream, TextSource } from '../streams/broker.js'
+import type { Clock } from '../util/clock.js'
 import type { Frame } from './frame.js'
 import { LocalTexts } from './local-texts.js'
 

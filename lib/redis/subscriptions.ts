@@ -1,5 +1,5 @@
-import type { BrokerNode, Stream } from '../../../lib/streams/broker.js'
-import type { Clock } from '../../../lib/util/clock.js'
+import type { BrokerNode, Stream } from '../streams/broker.js'
+import type { Clock } from '../util/clock.js'
 import type { Keys } from './keys.js'
 import type { Link } from './link.js'
 import { OutdatedError, type Store } from './store.js'

@@ -1,4 +1,4 @@
-import type { Logger } from '../../../lib/util/logger.js'
+import type { Logger } from '../util/logger.js'
 import type { Store } from './store.js'
 
 const MIN_VERSION = 7

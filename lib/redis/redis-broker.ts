@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type {
   Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
-} from '../../../lib/streams/broker.js'
+} from '../streams/broker.js'
 import { checkRedis } from './client.js'
 import { Member } from './member.js'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { BrokerNode, CancelResult, Revocation, Stream } from '../../../lib/streams/broker.js'
-import type { Clock } from '../../../lib/util/clock.js'
-import type { Logger } from '../../../lib/util/logger.js'
+import type { BrokerNode, CancelResult, Revocation, Stream } from '../streams/broker.js'
+import type { Clock } from '../util/clock.js'
+import type { Logger } from '../util/logger.js'
 import type { Keys } from './keys.js'
 import type { Store } from './store.js'
 

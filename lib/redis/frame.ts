@@ -1,4 +1,4 @@
-import type { TextSlice } from '../../../lib/streams/broker.js'
+import type { TextSlice } from '../streams/broker.js'
 
 /** A message as the scripts write it: see `frame` in `scripts/state.ts`. */
 export interface Frame {

@@ -1,4 +1,4 @@
-import type { Stream } from '../../../lib/streams/broker.js'
+import type { Stream } from '../streams/broker.js'
 
 /** Number of hash tags that the streams are distributed over. In Redis Cluster, all keys of a bucket are in one slot. */
 export const BUCKETS = 64

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../../lib/util/clock.js'
+import type { Clock, Timer } from '../util/clock.js'
 import type { RedisClient } from './client.js'
 
 export type Argument = string | Buffer | number

@@ -1,0 +1,2 @@
+/** A broker for an app of several nodes over Redis. `README.md` describes it. */
+export { redisBroker, type RedisBrokerOptions } from './redis-broker.js'
