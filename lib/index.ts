@@ -27,9 +27,10 @@ export type { Clock, Timer } from './util/clock.js'
 export type { Logger } from './util/logger.js'
 export type { MaybePromise } from './util/maybe-promise.js'
 export type { AppMessage } from './connections/app-message.js'
+export type { ClusterClientStats, ClusterStats, Disconnected, NodeStats } from './manager/cluster.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './manager/stats.js'
 export type {
-  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, HeldTexts, Joined, JoinOptions, Ownership, Position, Publication, Published,
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, HeldTexts, Joined, JoinOptions, NodeAnswer, Ownership, Position, Publication, Published,
   PublishOptions, RecoveryFailure, Revocation, Stream, TextSlice, TextSource, TextSpan
 } from './streams/broker.js'
 export type { AIFinishReason } from './protocol/codes.js'

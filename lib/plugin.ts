@@ -106,6 +106,7 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       url,
       routeOptions,
       getStats: (filter) => manager.getStats(filter),
+      getClusterStats: (filter) => manager.getClusterStats(filter),
       logSerializers,
       withoutIds: resolved.authenticate !== undefined && !isGuarded
     })

@@ -12,8 +12,10 @@ import { Subscriptions } from './connections/subscriptions.js'
 import type { DeflateSettings } from './delivery/frame.js'
 import { Hub } from './delivery/hub.js'
 import { OutboxPool } from './delivery/outbox-pool.js'
+import { Cluster } from './manager/cluster.js'
 import { WebSocketManager } from './manager/manager.js'
 import { Notifier } from './manager/notifier.js'
+import { snapshot } from './manager/stats.js'
 import type { ResolvedOptions } from './options.js'
 import type { Broker, BrokerNode, BrokerSettings } from './streams/broker.js'
 import { CheckedBroker } from './streams/checked-broker.js'
@@ -84,7 +86,8 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
   })
 
   const notifier = new Notifier({ ...jobs, broker, clock, counters, cancellations, log, closeTimeoutMs })
-  const manager = new WebSocketManager({ broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
+  const cluster = new Cluster({ broker, connections, getStats: (filter) => snapshot({ connections }, filter) })
+  const manager = new WebSocketManager({ cluster, broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
 
   /** The broker's interface to this process. */
   const node: BrokerNode = {
@@ -94,6 +97,7 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
     orphaned: (stream, jobId, ownership) => { notifier.orphaned(sessionOf(stream), jobId, ownership) },
     disowned: (stream, jobId) => { notifier.disowned(sessionOf(stream), jobId) },
     cancel: (stream, jobId) => cancellations.cancelLocally(sessionOf(stream), jobId),
+    answer: (question) => cluster.answer(question),
     statusChanged: (status) => { notifier.statusChanged(status) },
     revoke: ({ userId, sessionId }) => {
       handshakes.revoke(userId, sessionId)

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../util/clock.js'
 import type { Hub } from '../delivery/hub.js'
-import { closeCodes, type CloseName } from '../protocol/codes.js'
+import { closeCodes, closeName, type CloseName } from '../protocol/codes.js'
 import type { Connection } from './connection.js'
 import type { Counters } from './counters.js'
 import { hasExpired } from './identity.js'
@@ -83,15 +83,22 @@ export class ConnectionRegistry {
    * the client does not answer in time. Idempotent.
    */
   close (connection: Connection, name: CloseName, detail?: string): void {
-    if (this.#closing.has(connection) || !this.#open.has(connection.id)) return
+    this.closeWith(connection, closeCodes[name].code, detail)
+  }
+
+  /** Like `close`, with any code that an app may send. Returns whether the connection was open. */
+  closeWith (connection: Connection, code: number, detail?: string): boolean {
+    if (this.#closing.has(connection) || !this.#open.has(connection.id)) return false
     const { hub, clock, counters, closeTimeoutMs, log } = this.#options
-    const { code, reason } = closeCodes[name]
+    const name = closeName(code)
     counters.close(name)
     log.debug({ clientId: connection.id, code, detail }, 'closing a connection')
     this.#closing.set(connection, clock.after(closeTimeoutMs, () => { this.#terminate(connection) }))
     // The client may no longer read the session, so pending replays stop too.
     if (name === 'revoked' || name === 'tokenExpired') hub.stopReplays(connection.subscriber)
+    const reason = name === 'other' ? '' : closeCodes[name].reason
     hub.finish(connection.subscriber, () => { connection.subscriber.outbox.transport.close(code, reason) })
+    return true
   }
 
   /** Closes all connections and resolves when all have closed. Terminates those that are still open after `ms`. */

@@ -9,7 +9,7 @@ export class Counters {
   /** Notifications and broadcasts that failed. */
   failed = 0
   readonly errors: Partial<Record<ErrorCode, number>> = {}
-  readonly closes: Partial<Record<CloseName, number>> = {}
+  readonly closes: Partial<Record<CloseName | 'other', number>> = {}
   #roundTripSum = 0
   #roundTrips = 0
 
@@ -17,7 +17,7 @@ export class Counters {
     this.errors[code] = (this.errors[code] ?? 0) + 1
   }
 
-  close (name: CloseName): void {
+  close (name: CloseName | 'other'): void {
     this.closes[name] = (this.closes[name] ?? 0) + 1
   }
 

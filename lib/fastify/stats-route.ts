@@ -1,6 +1,7 @@
 import { Type, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyInstance, FastifyRequest, RouteShorthandOptions } from 'fastify'
 import { Id } from '../protocol/messages.js'
+import type { ClusterStats } from '../manager/cluster.js'
 import type { Stats, StatsFilter } from '../manager/stats.js'
 
 /** Route options of the stats route, mainly hooks that guard it. */
@@ -15,19 +16,25 @@ const ClientStatsSchema = Type.Object({
   userId: Type.Optional(Type.String()),
   sessionId: Type.Optional(Type.String({ description: 'the latest of the sessions that it is subscribed to' })),
   isAlive: Type.Boolean({ description: 'whether the client has sent anything since the last ping' }),
-  state: Type.Integer({ minimum: 0, maximum: 3, description: '0 connecting, 1 open, 2 closing, 3 closed' })
+  state: Type.Integer({ minimum: 0, maximum: 3, description: '0 connecting, 1 open, 2 closing, 3 closed' }),
+  node: Type.Optional(Type.String({ description: 'with scope=cluster: its node' }))
 })
+
+const NodeStatsSchema = Type.Object({ node: Type.String(), totalConnections: Type.Integer(), activeConnections: Type.Integer() })
 
 export const StatsSchema = Type.Object({
   totalConnections: Type.Integer({ description: 'number of tracked connections, including those that are closing' }),
   activeConnections: Type.Integer({ description: 'number of connections that are open and alive' }),
-  clients: Type.Array(ClientStatsSchema)
+  clients: Type.Array(ClientStatsSchema),
+  nodes: Type.Optional(Type.Array(NodeStatsSchema, { description: 'with scope=cluster: the nodes that answered' })),
+  missing: Type.Optional(Type.Array(Type.String(), { description: 'with scope=cluster: the living nodes that did not answer in time' }))
 }, { description: 'WebSocket connections' })
 
 const StatsQuery = Type.Object({
   sessionId: Type.Optional(Type.Union([Id], { description: 'list only clients that are subscribed to this session' })),
   userId: Type.Optional(Type.Union([Id], { description: 'list only clients of this user' })),
-  limit: Type.Optional(Type.Integer({ minimum: 0, description: 'maximum number of clients to list' }))
+  limit: Type.Optional(Type.Integer({ minimum: 0, description: 'maximum number of clients to list. With scope=cluster at most 1,000' })),
+  scope: Type.Optional(Type.Union([Type.Literal('node'), Type.Literal('cluster')], { description: 'the connections of this node, or of all nodes', default: 'node' }))
 })
 
 const ErrorSchema = Type.Object({ statusCode: Type.Integer(), error: Type.String(), message: Type.String() })
@@ -36,13 +43,17 @@ export interface StatsRoute {
   readonly url: string
   readonly routeOptions: Omit<StatsRouteOptions, 'path'>
   readonly getStats: (filter: StatsFilter) => Stats
-  /** Omits ids and refuses filters by id, because either would reveal which users are connected. */
+  readonly getClusterStats: (filter: StatsFilter) => Promise<ClusterStats>
+  /**
+   * Omits ids and refuses filters by id, because either would reveal which users are connected. Refuses questions to all nodes,
+   * which reveal their names and cost each of them work.
+   */
   readonly withoutIds: boolean
   readonly logSerializers: Record<'req', (request: FastifyRequest) => unknown>
 }
 
 /** Registers the stats route, `GET /api/ws/stats`. */
-export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, getStats, withoutIds, logSerializers }: StatsRoute): void {
+export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, getStats, getClusterStats, withoutIds, logSerializers }: StatsRoute): void {
   app.withTypeProvider<TypeBoxTypeProvider>().route({
     ...routeOptions,
     logSerializers,
@@ -55,20 +66,18 @@ export function registerStatsRoute (app: FastifyInstance, { url, routeOptions, g
     },
     // Fastify's own serializer writes required fields first, which would change the documented order.
     serializerCompiler: () => (stats) => JSON.stringify(stats),
-    handler: (request, reply) => {
-      const filter = request.query
-      if (!withoutIds) {
-        reply.send(getStats(filter))
-      } else if (filter.sessionId !== undefined || filter.userId !== undefined) {
-        reply.code(403).send({
+    handler: async (request, reply) => {
+      const { scope, ...filter } = request.query
+      if (!withoutIds) return scope === 'cluster' ? await getClusterStats(filter) : getStats(filter)
+      if (scope === 'cluster' || filter.sessionId !== undefined || filter.userId !== undefined) {
+        return reply.code(403).send({
           statusCode: 403,
           error: 'Forbidden',
-          message: 'filters by user or session need a guarded route: set the plugin\'s option stats to { preHandler } or { onRequest }'
+          message: 'filters by user or session, and scope=cluster, need a guarded route: set the plugin\'s option stats to { preHandler } or { onRequest }'
         })
-      } else {
-        const { clients, ...totals } = getStats(filter)
-        reply.send({ ...totals, clients: clients.map(({ isAlive, state }) => ({ isAlive, state })) })
       }
+      const { clients, ...totals } = getStats(filter)
+      return { ...totals, clients: clients.map(({ isAlive, state }) => ({ isAlive, state })) }
     }
   })
 }

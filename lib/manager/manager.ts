@@ -15,7 +15,8 @@ import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
 import type { Cancellations } from '../connections/cancellations.js'
 import { serializeAppMessage, type AppMessage } from '../connections/app-message.js'
 import { checkBody, serialize } from '../util/app-values.js'
-import { checkId, readOption } from './report-values.js'
+import type { Cluster, ClusterStats, Disconnected } from './cluster.js'
+import { checkCloseCode, checkId, readOption } from './report-values.js'
 import type { Notifier, Receipt } from './notifier.js'
 import { metrics, snapshot, type Metrics, type Stats, type StatsFilter, type StatsSources } from './stats.js'
 
@@ -24,6 +25,7 @@ export interface ManagerOptions extends StatsSources {
   readonly clock: Clock
   readonly notifier: Notifier
   readonly cancellations: Cancellations
+  readonly cluster: Cluster
   /** Maximum length of the text in the outcome of `runAI`, in UTF-16 units. */
   readonly maxTextUnits: number
 }
@@ -275,9 +277,33 @@ export class WebSocketManager {
     })
   }
 
-  /** Returns the current connections, as the stats route shows them. */
+  /**
+   * Closes all connections of a user, on every node. With the code 1000, clients stay closed until the app connects them again.
+   * With 1012 or 4000 to 4499 they reconnect, and your hooks decide again, such as after a change of the user's rights. After 4500
+   * to 4999 they stay closed. Connections in the middle of their handshake are not closed: use `revoke` to end a user's access.
+   *
+   * Rejects with `AICW_ERR_INVALID_ID` for an invalid user id, and with `AICW_ERR_INVALID_OPTION` for a code that is none of 1000,
+   * 1001, 1008, 1011, 1012, 1013 and 3000 to 4999.
+   */
+  disconnectUser (userId: string, code = 1000): Promise<Disconnected> {
+    return this.#notifier.observe('disconnect', async () => {
+      checkId('userId', userId)
+      checkCloseCode(code)
+      return this.#notifier.closed ? { connections: 0, missing: [] } : await this.#options.cluster.disconnectUser(userId, code)
+    })
+  }
+
+  /** Returns the current connections of this node, as the stats route shows them. */
   getStats (filter?: StatsFilter): Stats {
     return snapshot(this.#options, filter)
+  }
+
+  /**
+   * Returns the current connections of all nodes, and the names of living nodes that did not answer in time. `filter.limit` is at
+   * most 1,000, and 1,000 by default. Rejects if the broker fails, or after `app.close()`.
+   */
+  getClusterStats (filter: StatsFilter = {}): Promise<ClusterStats> {
+    return this.#notifier.observe('stats', () => this.#options.cluster.getStats(filter))
   }
 
   /** Returns the counters since the app started, and current gauges. */

@@ -11,6 +11,12 @@ export function checkId (name: 'sessionId' | 'userId' | 'jobId', value: unknown)
   return value
 }
 
+/** Returns the close code of a disconnect. @throws `AICW_ERR_INVALID_OPTION` if a server may not send it. */
+export function checkCloseCode (code: unknown): number {
+  if (Number.isInteger(code) && ([1000, 1001, 1008, 1011, 1012, 1013].includes(code as number) || (code as number >= 3000 && code as number <= 4999))) return code as number
+  throw new errors.InvalidOption('code', 'must be 1000, 1001, 1008, 1011, 1012, 1013 or an integer from 3000 to 4999')
+}
+
 /**
  * Splits a progress into its fields and its text, because the broker adds the text's `offset` when it sends them. Copies the
  * object only if it has text: progress is the most frequent report.

@@ -56,8 +56,8 @@ export interface Metrics {
   failed: number
   /** `error` messages sent to clients, by code. */
   errors: Partial<Record<ErrorCode, number>>
-  /** Connections closed by the server, by name of the close code. */
-  closes: Partial<Record<CloseName, number>>
+  /** Connections closed by the server, by name of the close code. `other` are codes of your own, see `disconnectUser`. */
+  closes: Partial<Record<CloseName | 'other', number>>
   /** Current number of bytes that wait in all outboxes and sockets. */
   bufferedAmount: number
   /** Ephemeral messages that a newer one replaced before a slow consumer got them. */
@@ -93,7 +93,7 @@ function countActive (connections: ConnectionRegistry): number {
   return active
 }
 
-export function snapshot ({ connections }: StatsSources, { sessionId, userId, limit = Infinity }: StatsFilter = {}): Stats {
+export function snapshot ({ connections }: Pick<StatsSources, 'connections'>, { sessionId, userId, limit = Infinity }: StatsFilter = {}): Stats {
   const clients: ClientStats[] = []
   for (const connection of connections.values()) {
     if (clients.length >= limit) break

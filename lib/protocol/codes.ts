@@ -47,6 +47,12 @@ export type CloseName = keyof typeof closeCodes
 
 const byCode = new Map<number, CloseCode>(Object.values(closeCodes).map((entry) => [entry.code, entry]))
 
+/** Returns the name of a close code, or `other` for a code that is not in the table. */
+export function closeName (code: number): CloseName | 'other' {
+  const names = Object.keys(closeCodes) as CloseName[]
+  return names.find((name) => closeCodes[name].code === code) ?? 'other'
+}
+
 /** Returns what a client does after a close with this code, even for codes that are not in the table. */
 export function reconnectRule (code: number): Reconnect {
   const known = byCode.get(code)

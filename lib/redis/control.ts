@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { BrokerNode, CancelResult, Revocation, Stream } from '../streams/broker.js'
+import type { Answers, BrokerNode, CancelResult, Revocation, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
 import type { Logger } from '../util/logger.js'
 import type { Keys } from './keys.js'
@@ -9,6 +9,8 @@ import type { Store } from './store.js'
 const REVOKE_TIMEOUT_MS = 2_000
 /** How long a cancel may take on another node, in milliseconds. */
 const CANCEL_TIMEOUT_MS = 10_000
+/** How long a question waits for answers, in milliseconds. */
+const ASK_TIMEOUT_MS = 2_000
 /** Revocations that are remembered, so that each is carried out once. */
 const MAX_SEEN = 10_000
 /** How long this node's own revocations are written again after the store has lost history, in milliseconds. */
@@ -25,6 +27,8 @@ type Message =
   | { readonly type: 'revoked', readonly id: string, readonly node: string }
   | { readonly type: 'cancel', readonly id: string, readonly from: string, readonly stream: Stream, readonly jobId: string }
   | { readonly type: 'cancelled', readonly id: string, readonly result: CancelResult }
+  | { readonly type: 'ask', readonly id: string, readonly from: string, readonly question: string }
+  | { readonly type: 'answer', readonly id: string, readonly node: string, readonly answer: string }
   | { readonly type: 'disowned', readonly stream: Stream, readonly jobId: string }
   | { readonly type: 'joined', readonly node: string }
   | { readonly type: 'lost' }
@@ -53,6 +57,7 @@ export class Control {
   /** Nodes that have not confirmed a revocation yet, and what to call then. */
   readonly #confirmations = new Map<string, (node: string) => void>()
   readonly #cancels = new Map<string, (result: CancelResult) => void>()
+  readonly #questions = new Map<string, (node: string, answer: string) => void>()
   #lastId = '0-0'
 
   constructor (options: ControlOptions) {
@@ -139,6 +144,30 @@ export class Control {
     }
   }
 
+  /** Asks other nodes, and this one. */
+  async ask (question: string, peers: readonly string[]): Promise<Answers> {
+    const { name, node, store, keys, clock } = this.#options
+    const answers = [{ node: name, answer: node.answer(question) }]
+    const missing = new Set(peers)
+    if (missing.size === 0) return { answers, missing: [] }
+    const id = randomUUID()
+    await new Promise<void>((resolve) => {
+      const finish = (): void => {
+        timer.cancel()
+        resolve()
+      }
+      const timer = clock.after(ASK_TIMEOUT_MS, finish)
+      this.#questions.set(id, (peer, answer) => {
+        if (!missing.delete(peer)) return
+        answers.push({ node: peer, answer })
+        if (missing.size === 0) finish()
+      })
+      store.send(keys.control, { type: 'ask', id, from: name, question }).catch(finish)
+    })
+    this.#questions.delete(id)
+    return { answers, missing: [...missing] }
+  }
+
   /** Tells all nodes something. */
   async tell (message: { readonly type: 'lost' | 'seeded' }): Promise<void> {
     await this.#options.store.send(this.#options.keys.control, message)
@@ -164,6 +193,12 @@ export class Control {
         break
       case 'cancelled':
         this.#cancels.get(message.id)?.(message.result)
+        break
+      case 'ask':
+        this.#answer(message)
+        break
+      case 'answer':
+        this.#questions.get(message.id)?.(message.node, message.answer)
         break
       case 'disowned':
         node.disowned(message.stream, message.jobId)
@@ -199,6 +234,14 @@ export class Control {
     } catch (err) {
       log.warn({ err, stream }, 'the result of a cancel could not be sent to the node that requested it')
     }
+  }
+
+  #answer ({ id, from, question }: Extract<Message, { type: 'ask' }>): void {
+    const { name, node, store, keys } = this.#options
+    if (from === name) return
+    store.send(keys.node(from), { type: 'answer', id, node: name, answer: node.answer(question) }).catch(() => {
+      // The other node reports that this one is missing.
+    })
   }
 
   #see (id: string): void {

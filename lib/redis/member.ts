@@ -1,5 +1,5 @@
 import type {
-  BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, PublishOptions, Revocation, Stream
+  Answers, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, PublishOptions, Revocation, Stream
 } from '../streams/broker.js'
 import type { Timer } from '../util/clock.js'
 import { clientFactory } from './client.js'
@@ -157,6 +157,12 @@ export class Member {
     if (owner === undefined || owner === name) return node.cancel(stream, jobId)
     await this.#renewLease()
     return this.#peers.has(owner) ? this.#control.cancel(owner, stream, jobId) : node.cancel(stream, jobId)
+  }
+
+  async ask (question: string): Promise<Answers> {
+    // Without a connection, the nodes that were living before it was lost are missing.
+    await this.#renewLease().catch(() => undefined)
+    return this.#control.ask(question, [...this.#peers])
   }
 
   async close (): Promise<void> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type {
-  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
 } from '../streams/broker.js'
 import { checkRedis } from './client.js'
 import { Member } from './member.js'
@@ -89,6 +89,10 @@ class RedisBroker implements Broker {
 
   cancel (stream: Stream, jobId: string): Promise<CancelResult> {
     return this.#use((member) => member.cancel(stream, jobId))
+  }
+
+  ask (question: string): Promise<Answers> {
+    return this.#use((member) => member.ask(question))
   }
 
   status (): BrokerStatus {

@@ -231,6 +231,20 @@ export interface Revocation {
 /** Whether a cancel was accepted: `false` if there was nothing to cancel, `'failed'` if that is unknown. */
 export type CancelResult = boolean | 'failed'
 
+/** The answer of one node to a question. */
+export interface NodeAnswer {
+  /** Name of the node, unique among the living ones. */
+  readonly node: string
+  readonly answer: string
+}
+
+/** The answers of all nodes to a question: see `Broker.ask`. */
+export interface Answers {
+  readonly answers: readonly NodeAnswer[]
+  /** Names of the living nodes that did not answer in time. */
+  readonly missing: readonly string[]
+}
+
 /**
  * State of a broker's connection to its store.
  *
@@ -281,6 +295,8 @@ export interface BrokerNode {
   revoke (revocation: Revocation): void
   /** Cancels a job on this node. May take as long as the app's own hooks do. */
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult>
+  /** Returns this node's answer to a question of any node: see `Broker.ask`. */
+  answer (question: string): string
   /** Reports that the broker's status has changed. */
   statusChanged (status: BrokerStatus): void
 }
@@ -339,6 +355,11 @@ export interface Broker {
   revoke (revocation: Revocation): MaybePromise<void>
   /** Passes a cancel to the node that owns the job, or to this node if none does. Returns that node's result. */
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult>
+  /**
+   * Puts a question to every living node, this one included, such as for its statistics. Settles when all have answered, or
+   * after a time limit of the broker's. If the other nodes can't be reached, they are missing, and it does not reject.
+   */
+  ask (question: string): MaybePromise<Answers>
   /** State of the connection to the store. Absent if the broker has none. */
   status? (): BrokerStatus
   /** Bytes that the broker keeps in this process. Absent if it keeps its data elsewhere. */

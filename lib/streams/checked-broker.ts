@@ -1,7 +1,7 @@
 import { errors } from '../util/errors.js'
 import { andThen, type MaybePromise } from '../util/maybe-promise.js'
 import type {
-  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
 } from './broker.js'
 import { noEvictions } from './evictions.js'
 
@@ -93,6 +93,10 @@ export class CheckedBroker implements Broker {
     return checked('cancel', (value) => value === 'failed' ? undefined : booleanFault(value, ' nor "failed"'), this.#broker.cancel(stream, jobId))
   }
 
+  ask (question: string): MaybePromise<Answers> {
+    return checked('ask', answersFault, this.#broker.ask(question))
+  }
+
   /** Never throws, because the app's metrics contain it. */
   status (): BrokerStatus {
     if (this.#broker.status === undefined) return { state: 'ready' }
@@ -166,6 +170,13 @@ function hasInnerObject (body: string | Uint8Array): boolean {
 
 function booleanFault (value: unknown, otherwise = ''): string | undefined {
   return typeof value === 'boolean' ? undefined : `it is not a boolean${otherwise}`
+}
+
+function answersFault (value: unknown): string | undefined {
+  if (!isObject(value)) return 'it is not an object'
+  const { answers, missing } = value
+  if (!Array.isArray(answers) || !answers.every((one) => isObject(one) && typeof one.node === 'string' && typeof one.answer === 'string')) return 'answers is not an array of { node, answer }'
+  return Array.isArray(missing) && missing.every((node) => typeof node === 'string') ? undefined : 'missing is not an array of strings'
 }
 
 function statusFault (value: unknown): string | undefined {

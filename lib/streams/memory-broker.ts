@@ -1,6 +1,6 @@
 import type { MaybePromise } from '../util/maybe-promise.js'
 import type {
-  Broker, BrokerNode, BrokerSettings, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
+  Answers, Broker, BrokerNode, BrokerSettings, CancelResult, Evicted, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
 } from './broker.js'
 import { noEvictions } from './evictions.js'
 import { StreamStore } from './stream-store.js'
@@ -88,6 +88,10 @@ export class MemoryBroker implements Broker {
 
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
     return this.#open.node.cancel(stream, jobId)
+  }
+
+  ask (question: string): Answers {
+    return { answers: [{ node: 'local', answer: this.#open.node.answer(question) }], missing: [] }
   }
 
   close (): void {

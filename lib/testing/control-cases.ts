@@ -70,6 +70,65 @@ export const controlCases: readonly ContractCase[] = [
     }
   },
   {
+    name: 'a question is answered by this node',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      node.answered = 'é'.repeat(100_000)
+      const { answers, missing } = await broker.ask('how many?')
+      same(answers.map(({ answer }) => answer), [node.answered], 'the answers')
+      same(missing, [], 'the missing nodes')
+      same(node.all('answer'), [{ type: 'answer', question: 'how many?' }], 'the questions to the node')
+    }
+  },
+  {
+    name: 'a question is answered by every node once, and the answers name the nodes',
+    needs: ['nodes'],
+    run: async (stage) => {
+      const nodes = [await stage.open(), await stage.open(), await stage.open()]
+      for (const [at, { node }] of nodes.entries()) node.answered = `answer ${at}`
+      const named = new Map<string, string>()
+      for (const { broker } of nodes) {
+        const { answers, missing } = await broker.ask('who?')
+        same(missing, [], 'the missing nodes')
+        same(answers.map(({ answer }) => answer).sort(), ['answer 0', 'answer 1', 'answer 2'], 'the answers')
+        for (const { node, answer } of answers) {
+          same(named.get(answer) ?? node, node, `the name of the node that answers "${answer}"`)
+          named.set(answer, node)
+        }
+      }
+      same(new Set(named.values()).size, 3, 'the number of different names')
+      for (const { node } of nodes) same(node.all('answer').length, 3, 'the number of questions to each node')
+    }
+  },
+  {
+    name: 'a node that is disconnected is missing among the answers, and gets the own one',
+    needs: ['nodes', 'disconnect'],
+    run: async (stage) => {
+      const [a, b] = [await stage.open(), await stage.open()]
+      a.node.answered = 'a'
+      b.node.answered = 'b'
+      const before = await a.broker.ask('who?')
+      const names = new Map(before.answers.map(({ node, answer }) => [answer, node]))
+      await stage.disconnect(b.broker)
+      const [others, own] = [await a.broker.ask('who?'), await b.broker.ask('who?')]
+      same(others, { answers: [{ node: names.get('a'), answer: 'a' }], missing: [names.get('b')] }, 'the answers to the connected node')
+      same(own, { answers: [{ node: names.get('b'), answer: 'b' }], missing: [names.get('a')] }, 'the answers to the disconnected node')
+      await stage.reconnect(b.broker)
+      same((await b.broker.ask('who?')).missing, [], 'the missing nodes after the reconnect')
+    }
+  },
+  {
+    name: 'a question does not wait for a node that is dead',
+    needs: ['nodes', 'kill'],
+    run: async (stage) => {
+      const [a, b] = [await stage.open(), await stage.open()]
+      await stage.kill(b.broker)
+      const { answers, missing } = await a.broker.ask('who?')
+      same(answers.length, 1, 'the number of answers')
+      same(missing, [], 'the missing nodes')
+    }
+  },
+  {
     name: 'revoke rejects if a node does not confirm it, and that node carries it out before it delivers anything',
     needs: ['nodes', 'disconnect'],
     run: async (stage) => {

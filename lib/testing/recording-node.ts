@@ -12,6 +12,7 @@ export type NodeEvent =
   | { readonly type: 'disowned', readonly stream: Stream, readonly jobId: string }
   | { readonly type: 'revoke', readonly revocation: Revocation }
   | { readonly type: 'cancel', readonly stream: Stream, readonly jobId: string }
+  | { readonly type: 'answer', readonly question: string }
   | { readonly type: 'statusChanged', readonly status: BrokerStatus }
   | { readonly type: 'join', readonly stream: Stream }
   | { readonly type: 'joined', readonly stream: Stream, readonly joined: Joined }
@@ -31,6 +32,8 @@ export class RecordingNode implements BrokerNode {
   subscribers = 0
   /** Result that `cancel` returns, as a promise. */
   cancelResult: CancelResult = true
+  /** Result that `answer` returns. */
+  answered = ''
   /** What the node does when its store has lost history. */
   onRestarted: (stream: Stream) => void = () => undefined
   onReseed: () => Promise<void> = () => Promise.resolve()
@@ -73,6 +76,11 @@ export class RecordingNode implements BrokerNode {
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
     this.record({ type: 'cancel', stream, jobId })
     return Promise.resolve(this.cancelResult)
+  }
+
+  answer (question: string): string {
+    this.record({ type: 'answer', question })
+    return this.answered
   }
 
   statusChanged (status: BrokerStatus): void {

@@ -1,4 +1,4 @@
-import type { Broker, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../streams/broker.js'
+import type { Answers, Broker, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../streams/broker.js'
 import { isPromise, type MaybePromise } from '../util/maybe-promise.js'
 import { inTime } from './deadline.js'
 import { SHOWN_UNITS, type RecordingNode } from './recording-node.js'
@@ -64,6 +64,10 @@ export class TestedBroker {
 
   cancel (stream: Stream, jobId: string): Promise<CancelResult> {
     return this.#call('cancel', () => this.original.cancel(stream, jobId))
+  }
+
+  ask (question: string): Promise<Answers> {
+    return this.#call('ask', () => this.original.ask(question))
   }
 
   /** Closes the broker, unless it is closed already. */

@@ -55,6 +55,7 @@ async function startFailing (t: Test): Promise<Failing> {
     release: (stream, jobId) => failing('broker.release', () => memory.release(stream, jobId)),
     revoke: async (revocation) => failing('broker.revoke', () => { memory.revoke(revocation) }),
     cancel: async (stream, jobId) => failing('broker.cancel', () => memory.cancel(stream, jobId)),
+    ask: async (question) => failing('broker.ask', () => memory.ask(question)),
     close: () => { memory.close() }
   }
   const options: AiCanvasWsOptions = {

@@ -143,13 +143,22 @@ t.test('the route can be disabled, moved or guarded', async (t) => {
   }
 })
 
+t.test('with scope=cluster the response has the connections of all nodes', async (t) => {
+  const { url, stats } = await start(t)
+  const { clientId } = await connect(t, url('?userId=u1'))
+  const alone = { totalConnections: 1, activeConnections: 1 }
+  t.same((await stats('?scope=cluster')).body, { ...alone, clients: [{ id: clientId, userId: 'u1', isAlive: true, state: 1, node: 'local' }], nodes: [{ node: 'local', ...alone }], missing: [] })
+  t.same((await stats('?scope=node')).body, (await stats()).body)
+  t.match(await stats('?scope=galaxy'), { status: 400 })
+})
+
 t.test('with authenticate the response contains no ids, unless the app guards the route', async (t) => {
   const secured: AiCanvasWsOptions = { authenticate: () => ({ userId: 'u1' }), authorize: true }
   const { url, stats } = await start(t, secured)
   await connect(t, url('?sessionId=s1'))
   t.same(await stats(), { status: 200, body: { totalConnections: 1, activeConnections: 1, clients: [{ isAlive: true, state: 1 }] } })
   t.same((await stats('?limit=0')).body, { totalConnections: 1, activeConnections: 1, clients: [] })
-  for (const query of ['?userId=u1', '?sessionId=s1', '?userId=nobody']) {
+  for (const query of ['?userId=u1', '?sessionId=s1', '?userId=nobody', '?scope=cluster']) {
     t.match(await stats(query), { status: 403, body: { statusCode: 403, error: 'Forbidden', message: /stats to \{ preHandler \}/ } })
   }
 
@@ -168,7 +177,8 @@ t.test('the OpenAPI document describes the stats route, and not the WebSocket', 
       parameters: [
         { in: 'query', name: 'sessionId', required: false },
         { in: 'query', name: 'userId', required: false },
-        { in: 'query', name: 'limit', required: false, schema: { type: 'integer', minimum: 0 } }
+        { in: 'query', name: 'limit', required: false, schema: { type: 'integer', minimum: 0 } },
+        { in: 'query', name: 'scope', required: false }
       ],
       responses: {
         200: {
@@ -210,7 +220,7 @@ function crowd (size: number): (filter: StatsFilter) => Stats {
     connection.subscriptions.set(`session_${at}`, { pending: false, joined: true })
     connections.add(connection)
   }
-  return (filter) => snapshot({ connections, pool, counters, broker: {} }, filter)
+  return (filter) => snapshot({ connections }, filter)
 }
 
 /** An animation frame takes 16 ms, and users notice delays from about 100 ms on. */
@@ -237,7 +247,7 @@ async function longestStall (work: () => Promise<unknown>): Promise<number> {
 t.test('10,000 connections are listed without stalling the event loop', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
-  registerStatsRoute(app, { url: '/stats', routeOptions: {}, getStats: crowd(10_000), withoutIds: false, logSerializers: { req: () => ({}) } })
+  registerStatsRoute(app, { url: '/stats', routeOptions: {}, getStats: crowd(10_000), getClusterStats: () => Promise.reject(new Error('not called')), withoutIds: false, logSerializers: { req: () => ({}) } })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const answer = (): Promise<Buffer> => new Promise((resolve, reject) => {
     get(`${originOf(app, 'http')}/stats`, (response) => {

@@ -143,6 +143,7 @@ t.test('an app\'s own broker can be written with the exported types', async (t) 
     release (...args: Parameters<Broker['release']>): ReturnType<Broker['release']> { return this.#inner.release(...args) }
     revoke (...args: Parameters<Broker['revoke']>): ReturnType<Broker['revoke']> { this.#inner.revoke(...args) }
     cancel (...args: Parameters<Broker['cancel']>): ReturnType<Broker['cancel']> { return this.#inner.cancel(...args) }
+    ask (...args: Parameters<Broker['ask']>): ReturnType<Broker['ask']> { return this.#inner.ask(...args) }
     close (): void { this.#inner.close() }
   }
   const broker = new Recording()

@@ -180,3 +180,19 @@ t.test('a server that can\'t keep the promises is refused, with an error that na
   t.throws(() => redisBroker({ redis: undefined }), { message: /needs connection settings/ })
   t.throws(() => redisBroker({ redis: {}, prefix: 'a b' }), { message: /prefix/ })
 })
+
+t.test('the statistics and disconnectUser reach all nodes', options, async (t) => {
+  const server = await startRedis(t)
+  const nodes = [await startNode(t, server), await startNode(t, server), await startNode(t, server)]
+  const clients = await Promise.all(nodes.map((node) => connect(t, node.url('?userId=u&sessionId=s'))))
+  const bystander = await connect(t, nodes[0]!.url('?userId=v'))
+  const { clients: listed, nodes: counted, ...totals } = await nodes[1]!.manager.getClusterStats({ userId: 'u' })
+  t.same(totals, { totalConnections: 4, activeConnections: 4, missing: [] })
+  t.same(counted.map(({ totalConnections }) => totalConnections).sort(), [1, 1, 2])
+  t.same(new Set(listed.map(({ id }) => id)), new Set(clients.map(({ clientId }) => clientId)))
+  t.equal(new Set(listed.map(({ node }) => node)).size, 3)
+  t.same(await nodes[2]!.manager.disconnectUser('u', 4001), { connections: 3, missing: [] })
+  for (const client of clients) t.match(await client.closed, { code: 4001 })
+  bystander.send({ type: 'ping' })
+  t.match(await bystander.next(), { type: 'pong' })
+})

@@ -1,5 +1,5 @@
 import type {
-  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Publication, Published, PublishOptions, Revocation, Stream
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Publication, Published, PublishOptions, Revocation, Stream
 } from '../../lib/streams/broker.js'
 import type { BusMember } from './bus-member.js'
 import type { BusStore } from './bus-store.js'
@@ -87,6 +87,13 @@ export class BusBroker implements Broker {
     return this.#store.call(this.#member, 'control', (operations) => operations.cancel(this.#member, stream, jobId))
   }
 
+  async ask (question: string): Promise<Answers> {
+    const { name, receiver } = this.#member
+    const own = { node: name, answer: receiver?.answer(question) ?? '' }
+    return await this.#store.call(this.#member, 'control', (operations) => operations.control.ask(question, own))
+      .catch(() => ({ answers: [own], missing: this.#store.names.filter((node) => node !== name) }))
+  }
+
   status (): BrokerStatus {
     return this.#status
   }
@@ -104,6 +111,7 @@ export class BusBroker implements Broker {
       disowned: (stream, jobId) => { node.disowned(stream, jobId) },
       revoke: (revocation) => { node.revoke(revocation) },
       cancel: (stream, jobId) => node.cancel(stream, jobId),
+      answer: (question) => node.answer(question),
       deliver: (stream, token, publication) => {
         const subscription = this.#subscriptions.get(stream)
         if (subscription?.token !== token) return 0

@@ -1,10 +1,12 @@
-import type { CancelResult, Revocation, Stream } from '../../lib/streams/broker.js'
+import type { Answers, CancelResult, NodeAnswer, Revocation, Stream } from '../../lib/streams/broker.js'
 import type { Clock } from '../../lib/util/clock.js'
 import type { BusHistory, RunningJob } from './bus-history.js'
 import type { BusMember } from './bus-member.js'
 
 /** How long a revocation waits for confirmations, in milliseconds. */
 export const REVOKE_TIMEOUT_MS = 5_000
+/** How long a question waits for answers, in milliseconds. */
+const ASK_TIMEOUT_MS = 5_000
 
 /** A revocation in the control log. */
 interface Revoked {
@@ -86,6 +88,31 @@ export class BusControl {
       target.post((receiver) => {
         void Promise.resolve(receiver.cancel(stream, jobId)).then((result) => { target.uplink.send(() => { settle(result) }) })
       })
+    })
+  }
+
+  /** Asks all other nodes. Those that are disconnected are missing. */
+  ask (question: string, own: NodeAnswer): Promise<Answers> {
+    return new Promise((resolve) => {
+      const answers = [own]
+      const waiting = new Set([...this.#members].filter(({ name }) => name !== own.node))
+      const finish = (): void => {
+        timer.cancel()
+        resolve({ answers, missing: [...waiting].map(({ name }) => name) })
+      }
+      const timer = this.#clock.after(ASK_TIMEOUT_MS, finish)
+      const check = (): void => { if (![...waiting].some(({ isConnected }) => isConnected)) finish() }
+      for (const member of waiting) {
+        member.post((receiver) => {
+          const answer = receiver.answer(question)
+          member.uplink.send(() => {
+            waiting.delete(member)
+            answers.push({ node: member.name, answer })
+            check()
+          })
+        })
+      }
+      check()
     })
   }
 

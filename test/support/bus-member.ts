@@ -24,7 +24,7 @@ export interface Place {
 }
 
 /** A node, as the store calls it when a message has arrived there. */
-export interface Receiver extends Pick<BrokerNode, 'orphaned' | 'disowned' | 'revoke' | 'cancel'> {
+export interface Receiver extends Pick<BrokerNode, 'orphaned' | 'disowned' | 'revoke' | 'cancel' | 'answer'> {
   /** @param token Identifies the subscription: a node may have left and joined again. */
   deliver (stream: Stream, token: number, publication: Publication): number
   restarted (stream: Stream): void

@@ -129,6 +129,10 @@ export class BusStore {
     this.#opened?.operations.control.membersChanged()
   }
 
+  get names (): string[] {
+    return [...this.#members].map(({ name }) => name)
+  }
+
   /** Sends a call to the store. The promise settles when its result has arrived. */
   call<T> (member: BusMember, kind: Call['kind'], execute: (operations: BusOperations) => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {

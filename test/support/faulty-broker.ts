@@ -1,5 +1,5 @@
 import type {
-  Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Publication, Published, PublishOptions, Revocation, Stream
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Publication, Published, PublishOptions, Revocation, Stream
 } from '../../lib/streams/broker.js'
 import { andThen, type MaybePromise } from '../../lib/util/maybe-promise.js'
 
@@ -19,6 +19,7 @@ export interface Fault {
   readonly canLoseHistory?: boolean
   readonly unsupported?: readonly string[]
   readonly cancel?: () => CancelResult
+  readonly answers?: (answers: Answers) => Answers
   readonly adopt?: (adopted: boolean) => boolean
   readonly release?: (released: boolean) => boolean
   readonly currentJob?: (jobId: string | undefined) => string | undefined
@@ -66,6 +67,7 @@ export class FaultyBroker implements Broker {
       disowned: (...args) => { node.disowned(...args) },
       revoke: (revocation) => { node.revoke(revocation) },
       cancel: (...args) => node.cancel(...args),
+      answer: (question) => node.answer(question),
       statusChanged: (status) => { node.statusChanged(status) },
       ...this.#fault.node?.(node)
     }, settings)
@@ -110,6 +112,10 @@ export class FaultyBroker implements Broker {
 
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
     return this.#fault.cancel === undefined ? this.inner.cancel(stream, jobId) : this.#fault.cancel()
+  }
+
+  ask (question: string): MaybePromise<Answers> {
+    return andThen(this.inner.ask(question), (answers) => this.#fault.answers?.(answers) ?? answers)
   }
 
   status (): BrokerStatus {

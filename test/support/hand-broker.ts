@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
+import type { Answers, Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
 import type { Clock } from '../../lib/util/clock.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
@@ -48,6 +48,8 @@ export class HandBroker implements Broker {
   cancel (stream: Stream, jobId: string): Promise<CancelResult> {
     return this.#put('cancel', undefined, () => this.#memory.cancel(stream, jobId))
   }
+
+  ask (question: string): Answers { return this.#memory.ask(question) }
 
   /** What is waited for, as `join session:s`. */
   get waiting (): string[] {

@@ -10,6 +10,7 @@ export function idleNode (methods: Partial<BrokerNode> = {}): BrokerNode {
     disowned: () => undefined,
     revoke: () => undefined,
     cancel: () => false,
+    answer: () => '',
     statusChanged: () => undefined,
     ...methods
   }

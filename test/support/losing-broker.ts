@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
+import type { Answers, Broker, BrokerNode, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream } from '../../lib/streams/broker.js'
 import type { Clock } from '../../lib/util/clock.js'
 import type { MaybePromise } from '../../lib/util/maybe-promise.js'
 import { memoryBroker, type TestMemoryBroker } from './memory-broker.js'
@@ -60,6 +60,10 @@ export class LosingBroker implements Broker {
 
   cancel (stream: Stream, jobId: string): MaybePromise<CancelResult> {
     return this.#store.cancel(stream, jobId)
+  }
+
+  ask (question: string): Answers {
+    return this.#store.ask(question)
   }
 
   close (): void {

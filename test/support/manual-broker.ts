@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, Joined, JoinOptions, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
+import type { Answers, Broker, BrokerNode, Joined, JoinOptions, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
 
 /** A call that was made of the broker and is not answered yet. */
 export interface PendingJoin {
@@ -70,6 +70,7 @@ export class ManualBroker implements Broker {
   release (): boolean { return false }
   revoke (): void { /* There is nothing to do. */ }
   cancel (): boolean { return false }
+  ask (): Answers { return { answers: [], missing: [] } }
 
   close (): void { this.#node = undefined }
 

@@ -34,6 +34,11 @@ class Recorder implements BrokerNode {
   revoke ({ userId }: { userId: string }): void { this.#add(`revoke ${userId}`) }
   statusChanged ({ state }: { state: string }): void { this.#add(state) }
 
+  answer (question: string): string {
+    this.#add(`answer ${question}`)
+    return 'yes'
+  }
+
   async cancel (stream: Stream, jobId: string): Promise<boolean> {
     this.#add(`cancel ${stream} ${jobId}`)
     return true

@@ -17,7 +17,7 @@ const text = { source: { end: 4, units: 4, slice: () => ({ text: '', offset: 0, 
 const progress = { ...publication, body: '{"type":"x","progress":{}}', durable: false, seq: undefined, jobId: 'j', text }
 
 /** Results that violate the contract, by method. */
-const garbage: Record<'publish' | 'join' | 'currentJob' | 'adopt' | 'release' | 'cancel', Record<string, unknown>> = {
+const garbage: Record<'publish' | 'join' | 'currentJob' | 'adopt' | 'release' | 'cancel' | 'ask', Record<string, unknown>> = {
   publish: {
     'nothing': undefined, 'null': null, 'a text': 'ok', 'no epoch': { ...published, epoch: undefined }, 'an empty epoch': { ...published, epoch: '' },
     'a seq that is no number': { ...published, seq: NaN }, 'a negative seq': { ...published, seq: -1 }, 'no recipients': { ...published, recipients: undefined },
@@ -39,7 +39,12 @@ const garbage: Record<'publish' | 'join' | 'currentJob' | 'adopt' | 'release' | 
   currentJob: { 'null': null, 'a number': 7, 'an object': {}, 'what can\'t be read': revoked.proxy },
   adopt: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy },
   release: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy },
-  cancel: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy }
+  cancel: { 'nothing': undefined, 'null': null, 'a number': 1, 'a text': 'yes', 'what can\'t be read': revoked.proxy },
+  ask: {
+    'nothing': undefined, 'null': null, 'no answers': { missing: [] }, 'an answer of null': { answers: [null], missing: [] }, 'an answer without a node': { answers: [{ answer: '' }], missing: [] },
+    'an answer that is no text': { answers: [{ node: 'a', answer: 1 }], missing: [] }, 'no missing nodes': { answers: [] }, 'a missing node that is no text': { answers: [], missing: [1] },
+    'what can\'t be read': revoked.proxy
+  }
 }
 
 /** A memory broker that returns given values on demand. */
@@ -61,6 +66,7 @@ function createServer (isAsync: boolean): { server: TestServer<Broker>, answer: 
       release: (stream, jobId) => say('release', memory.release(stream, jobId)),
       revoke: (revocation) => { memory.revoke(revocation) },
       cancel: (stream, jobId) => say('cancel', memory.cancel(stream, jobId)),
+      ask: (question) => say('ask', memory.ask(question)),
       close: () => { memory.close() }
     }
   }, { allowCancel: true })
@@ -77,6 +83,8 @@ t.test('a result that violates the contract is treated like a rejection', async 
         const title = `${method}${isAsync ? ', later' : ''}: ${what}`
         if (method === 'publish') {
           await t.rejects(server.manager.notifyAIStart('s', {}), what.includes('read') ? TypeError : { code: 'AICW_ERR_BROKER_ANSWER' }, title)
+        } else if (method === 'ask') {
+          await t.rejects(server.manager.getClusterStats(), what.includes('read') ? TypeError : { code: 'AICW_ERR_BROKER_ANSWER' }, title)
         } else if (method === 'adopt' || method === 'release') {
           const job = server.manager.startAI('s', {})
           await job.started
@@ -106,10 +114,11 @@ t.test('a valid result is passed on unchanged', async (t) => {
     adopt: [true, false],
     release: [true, false],
     revoke: [undefined],
-    cancel: [true, false, 'failed']
+    cancel: [true, false, 'failed'],
+    ask: [{ answers: [], missing: [] }, { answers: [{ node: 'a', answer: '' }], missing: ['b'] }]
   }
   let answer: unknown
-  const inner = { publish: () => answer, join: () => answer, currentJob: () => answer, adopt: () => answer, release: () => answer, revoke: () => answer, cancel: () => answer, bytes: 7, leave: () => undefined, close: () => undefined }
+  const inner = { publish: () => answer, join: () => answer, currentJob: () => answer, adopt: () => answer, release: () => answer, revoke: () => answer, cancel: () => answer, ask: () => answer, bytes: 7, leave: () => undefined, close: () => undefined }
   const broker = new CheckedBroker(inner as unknown as Broker, () => undefined)
   t.equal(broker.bytes, 7)
   t.equal(new CheckedBroker({} as Broker, () => undefined).bytes, 0)
