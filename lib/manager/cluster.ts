@@ -74,8 +74,7 @@ export class Cluster {
 
   /** Returns this node's answer. Another version of this package may put questions that this one doesn't know. */
   answer (text: string): string {
-    const question = parse(text) as Question | undefined
-    if (question === undefined || question === null) return ''
+    const question = Object(parse(text)) as Question
     switch (question.type) {
       case 'stats': return JSON.stringify(this.#options.getStats(question.filter))
       case 'disconnect': return String(this.#disconnect(question.userId, question.code))
