@@ -85,7 +85,7 @@ export function createServer<B extends Broker> ({ options, clock, log, broker, d
     clientOf: clientView({ hub, connections, clock })
   })
 
-  const notifier = new Notifier({ ...jobs, broker, clock, counters, cancellations, log, closeTimeoutMs })
+  const notifier = new Notifier({ ...jobs, deliver: (stream, publication) => hub.deliver(stream, publication), broker, clock, counters, cancellations, log, closeTimeoutMs })
   const cluster = new Cluster({ broker, connections, getStats: (filter) => snapshot({ connections }, filter) })
   const manager = new WebSocketManager({ cluster, broker, clock, notifier, cancellations, connections, pool, counters, maxTextUnits: jobs.maxTextUnits })
 

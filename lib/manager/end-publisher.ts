@@ -1,7 +1,7 @@
 import type { Broker, Published, PublishOptions, Stream } from '../streams/broker.js'
 import type { Clock, Timer } from '../util/clock.js'
 import type { Logger } from '../util/logger.js'
-import { isPromise, type MaybePromise } from '../util/maybe-promise.js'
+import { andThen, isPromise, type MaybePromise } from '../util/maybe-promise.js'
 
 /** Delay before ends are repeated, in milliseconds. Doubles with each failure. */
 const MIN_DELAY_MS = 50
@@ -20,6 +20,10 @@ export interface End {
   readonly options: PublishOptions
   /** The job of an end without a `jobId`, if it has to be repeated: a newer job may have started since. */
   readonly fallbackJobId?: string | undefined
+  /** Publishes what must come before the end. Called before each attempt. Returns undefined if there is nothing. */
+  readonly prepare?: (() => MaybePromise<unknown>) | undefined
+  /** Called once if the end has to be published again. */
+  readonly onWaiting?: (() => void) | undefined
   /** Returns whether the end must not be repeated, because the job has reported again. */
   readonly isObsolete?: (() => boolean) | undefined
 }
@@ -65,7 +69,7 @@ export class EndPublisher {
     const numbered = { ...end.options, counter }
     let published: MaybePromise<Published>
     try {
-      published = this.#broker.publish(stream, body, numbered)
+      published = andThen(end.prepare?.(), () => this.#broker.publish(stream, body, numbered))
       if (!isPromise(published)) return published
     } catch (error) {
       published = new Promise(() => { throw error })
@@ -114,7 +118,7 @@ export class EndPublisher {
       end.decide(undefined)
       return false
     }
-    this.#await((async () => this.#broker.publish(stream, body, options))(), end, counter)
+    this.#await((async () => await andThen(end.prepare?.(), () => this.#broker.publish(stream, body, options)))(), end, counter)
     return true
   }
 
@@ -158,7 +162,10 @@ export class EndPublisher {
     if (this.#waiting.size === 0 && !wasWaiting) this.#log.warn({ err }, 'the broker did not confirm the end of a job: such ends are published again until it does')
     // At the end of the order, so that an end that the broker never accepts does not stop the others.
     this.#waiting.set(counter, end)
-    if (!wasWaiting) this.#waitingUnits += end.body.length
+    if (!wasWaiting) {
+      this.#waitingUnits += end.body.length
+      end.onWaiting?.()
+    }
     this.#schedule()
   }
 

@@ -1,14 +1,14 @@
-import type { Broker, BrokerStatus, Published, PublishOptions, Stream } from '../streams/broker.js'
+import type { Broker, BrokerNode, BrokerStatus, Published, PublishOptions, Stream } from '../streams/broker.js'
 import type { DropReason, Ownership, Transition } from '../streams/session-jobs.js'
 import { newJobId } from '../streams/job-id.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
+import { andThen, isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from '../connections/cancellations.js'
 import type { Counters } from '../connections/counters.js'
 import type { Logger } from '../util/logger.js'
-import { progressBody } from '../protocol/json.js'
+import { addFields, progressBody } from '../protocol/json.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import { checkId, readCount, readError, readOption, readProgress } from './report-values.js'
 import { EndPublisher } from './end-publisher.js'
@@ -43,6 +43,11 @@ export interface Receipt {
    * You need not repeat it. Absent otherwise.
    */
   pending?: true
+  /**
+   * True if the broker did not accept the progress of a job, so that only clients of this node got it. Its text is published again
+   * with the next report that the broker accepts. Absent otherwise.
+   */
+  local?: true
 }
 
 /** Report on a job. Its content is validated when it is sent. */
@@ -54,6 +59,8 @@ export type Report =
 
 export interface NotifierOptions {
   readonly broker: Broker
+  /** Delivers a publication to the clients of this node alone. */
+  readonly deliver: BrokerNode['deliver']
   readonly clock: Clock
   readonly counters: Counters
   readonly cancellations: Cancellations
@@ -101,6 +108,10 @@ export class Notifier {
   /** Calls that the broker has not answered yet. */
   readonly #inFlight = new Set<Promise<unknown>>()
   #closed = false
+  /** Whether the broker has rejected the latest progress of a job. */
+  #isLocal = false
+  /** Failures since the broker became unavailable. Undefined if it is available. */
+  #outage: number | undefined
 
   constructor (options: NotifierOptions) {
     this.#options = options
@@ -195,7 +206,10 @@ export class Notifier {
 
   /** Repeats waiting ends at once if the broker can be reached again. */
   statusChanged ({ state, reason }: BrokerStatus): void {
-    this.#options.log[state === 'ready' ? 'info' : 'warn']({ state, reason }, 'the status of the broker has changed')
+    const failed = this.#outage
+    this.#outage = state === 'unavailable' ? failed ?? 0 : undefined
+    const fields = { state, reason, ...(failed !== undefined && { failed }) }
+    this.#options.log[state === 'ready' ? 'info' : 'warn'](fields, 'the status of the broker has changed')
     if (state === 'ready') this.#ends.retryNow()
   }
 
@@ -254,9 +268,15 @@ export class Notifier {
     const { job } = options
     return tryThen(() => {
       if (!isEnd(job)) return this.#options.broker.publish(stream, body, options)
+      const fallbackJobId = this.#watchdog.newest(sessionId)?.jobId
+      const target = job.jobId ?? fallbackJobId
       return this.#ends.publish({
         ...report,
-        fallbackJobId: this.#watchdog.newest(sessionId)?.jobId,
+        fallbackJobId,
+        ...(this.#ownJobs !== undefined && target !== undefined && {
+          prepare: () => this.#publishMissing(sessionId, target),
+          onWaiting: () => { this.#deliverEnd(sessionId, target, report) }
+        }),
         // The watchdog no longer watches a job that has stalled, unless it has reported again.
         isObsolete: job.presumed === true && job.jobId !== undefined ? () => this.#watchdog.find(sessionId, String(job.jobId)) !== undefined : undefined
       })
@@ -264,14 +284,44 @@ export class Notifier {
       if (published === undefined) return { recipients: 0 }
       const next = this.#ownJobs?.published(sessionId, report, published)
       if (next !== undefined) return this.#publishReport(sessionId, next)
+      this.#isLocal = false
       this.#note(sessionId, job, published)
       return published
     }, (error) => {
       // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
       // through.
       if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId)
-      throw error
+      return this.#deliverProgress(sessionId, report, error)
     })
+  }
+
+  /** Delivers a progress that the broker has rejected to the clients of this node. Throws the broker's error if that is not possible. */
+  #deliverProgress (sessionId: string, report: JobReport, err: unknown): Receipt {
+    const publication = this.#ownJobs?.rejected(sessionId, report)
+    if (publication === undefined) throw err
+    if (!this.#isLocal && this.#outage === undefined) this.#options.log.warn({ err }, 'the broker did not accept the progress of a job: only clients of this node get it')
+    this.#isLocal = true
+    const { jobId } = report.options.job
+    return { recipients: this.#options.deliver(report.stream, publication), local: true, ...(jobId !== undefined && { jobId }) }
+  }
+
+  /** Delivers the end of a job that this node runs to its own clients, because the broker has not confirmed it. */
+  #deliverEnd (sessionId: string, jobId: string, { stream, body, options: { job } }: JobReport): void {
+    if (job.presumed === true || this.#ownJobs?.runs(sessionId, jobId) !== true) return
+    // In the body, because a progress with the same job would otherwise replace it, or be replaced by it.
+    this.#options.deliver(stream, { body: addFields(body, { jobId }, false), durable: false, revision: -Infinity })
+  }
+
+  /** Publishes the text that the broker may lack, before the end of its job. */
+  #publishMissing (sessionId: string, jobId: string): MaybePromise<unknown> {
+    const own = this.#ownJobs
+    const missing = own?.missing(sessionId, jobId)
+    if (missing === undefined) return undefined
+    const publish = (report: JobReport): MaybePromise<unknown> => andThen(this.#options.broker.publish(report.stream, report.body, report.options), (published) => {
+      const next = own?.published(sessionId, report, published)
+      return next === undefined ? undefined : publish(next)
+    })
+    return publish(missing)
   }
 
   /** Waits for the outcome of an end for a limited time. The end itself is repeated until its outcome is known. */
@@ -303,6 +353,8 @@ export class Notifier {
 
   #failed (what: string, err: unknown): void {
     this.#options.counters.failed++
+    // One log entry for each would say the same again and again.
+    if (this.#outage !== undefined && this.#outage++ > 0) return
     this.#options.log.error({ err, what }, 'a notification failed')
   }
 

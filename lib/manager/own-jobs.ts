@@ -1,4 +1,4 @@
-import type { Published, PublishOptions, Stream } from '../streams/broker.js'
+import type { Publication, Published, PublishOptions, Stream, TextSlice, TextSource } from '../streams/broker.js'
 import { JobText } from '../streams/job-text.js'
 import type { Transition } from '../streams/session-jobs.js'
 import type { Clock } from '../util/clock.js'
@@ -37,6 +37,11 @@ class OwnJob {
   base: number | undefined
   /** Whether all of the text was recorded before it was published, so that its offset is known. */
   isExact = true
+  /** Length of the text that the broker has confirmed, and of the text that this node's clients got without the broker. */
+  confirmed = 0
+  delivered = 0
+  /** Whether the broker has rejected a piece of text, and may lack it. */
+  isBehind = false
   endedAt = 0
 
   constructor (sessionId: string, jobId: string) {
@@ -130,9 +135,43 @@ export class OwnJobs {
       // One with a `jobId` was recorded before it was published.
       if (report.options.job.jobId === undefined || job === undefined) own.progress = withoutText(report)
       if (report.reportedUnits === undefined && delta !== undefined) this.#append(own, delta)
-      if (textEnd !== undefined) own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
+      if (textEnd !== undefined) {
+        own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
+        own.confirmed = textEnd - own.base
+        own.isBehind &&= own.confirmed < (own.text?.end ?? 0)
+      }
     }
     return undefined
+  }
+
+  /**
+   * Records that the broker has rejected the progress of a running job. Returns it for the clients of this node, with the text that
+   * they may lack, or undefined if the place of its text is not known.
+   */
+  rejected (sessionId: string, { body, options: { delta, job: { event, jobId } } }: JobReport): Publication | undefined {
+    const job = jobId === undefined ? undefined : this.#running.get(sessionId, jobId)
+    if (job === undefined || event !== 'progress') return undefined
+    // It has no place in the stream's order: whoever joins gets it from the broker later.
+    const publication = { body, durable: false, revision: -Infinity, jobId: job.jobId }
+    if (delta === undefined) return publication
+    job.isBehind = true
+    const { text, base } = job
+    if (text === undefined || base === undefined) return undefined
+    const from = Math.max(job.confirmed, job.delivered)
+    job.delivered = text.end
+    return { ...publication, text: { source: new MovedText(text, base), from: base + from, to: base + text.end } }
+  }
+
+  /** Returns a progress with the text of a running job that the broker may lack. */
+  missing (sessionId: string, jobId: string): JobReport | undefined {
+    const job = this.#running.get(sessionId, jobId)
+    if (job?.progress === undefined || job.base === undefined || !job.isBehind) return undefined
+    return job.progressFrom(job.progress, job.base + job.confirmed)
+  }
+
+  /** Whether this node runs a job. */
+  runs (sessionId: string, jobId: string): boolean {
+    return this.#running.get(sessionId, jobId) !== undefined
   }
 
   /** Forgets a running job: another node owns it now, or it was released. */
@@ -200,6 +239,30 @@ export class OwnJobs {
     if (!this.#ended.delete(job)) return
     this.#endedById.delete(job.sessionId, job.jobId)
     this.#endedUnits -= job.units
+  }
+}
+
+/** A text that begins at an offset in the text of its job. */
+class MovedText implements TextSource {
+  readonly #text: TextSource
+  readonly #base: number
+
+  constructor (text: TextSource, base: number) {
+    this.#text = text
+    this.#base = base
+  }
+
+  get end (): number {
+    return this.#base + this.#text.end
+  }
+
+  get units (): number {
+    return this.#text.units
+  }
+
+  slice (from: number, to = this.end): TextSlice {
+    const { text, offset } = this.#text.slice(Math.max(0, from - this.#base), to - this.#base)
+    return { text, offset: this.#base + offset, truncated: this.#base + offset > from }
   }
 }
 

@@ -46,7 +46,7 @@ t.test('the quick start runs: a page and a client log that the job is done', asy
     console.log(statusCode)`)
   const lines = output.trim().split('\n')
   t.equal(lines.filter((line) => line === 'done { contentLength: 16, chunks: 3 }').length, 2)
-  t.match(lines, [/^\d+$/], 'its progress')
+  t.ok(lines.slice(0, -1).some((line) => /^\d+$/.test(line)), 'its progress, before or after what the page logs')
   t.equal(lines.at(-1), '202')
 })
 

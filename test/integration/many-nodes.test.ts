@@ -317,7 +317,7 @@ t.test('4. idempotence: text whose outcome is unknown is neither lost nor double
       await a.manager.notifyAIStart('s', {}, { jobId: 'j' })
       await stream(a.manager, PIECES.slice(0, 3))
       store.failNext(when)
-      await t.rejects(stream(a.manager, PIECES.slice(3, 4)))
+      t.match(await a.manager.notifyAIProgress('s', { delta: PIECES[3]! }, { jobId: 'j' }), { local: true })
       await stream(a.manager, PIECES.slice(4))
       await a.manager.notifyAIComplete('s', {}, { jobId: 'j' })
       t.match(await ended(client), { status: 'complete', text: TEXT, truncated: false }, `${when}, seed ${seed}`)
@@ -387,4 +387,44 @@ t.test('7. a broadcast reaches the clients of all nodes', async (t) => {
   const clients = [await connect(t, a.url()), await connect(t, b.url()), await connect(t, b.url('?sessionId=s'))]
   await a.manager.broadcast({ type: 'hello' })
   for (const client of clients) t.match(await client.next(), { type: 'hello' })
+})
+
+t.test('while the store is away, the node\'s own clients get progress and ends of its jobs, and the others get them after it', async (t) => {
+  for (const seed of SEEDS) {
+    for (const isOver of [true, false]) {
+      const { store, a, b } = await startNodes(t, seed)
+      const [near, far] = [await follow(t, a), await follow(t, b)]
+      const ends = [near, far].map(endsOf)
+      const raw = await connect(t, a.url('?sessionId=s'))
+      await a.manager.notifyAIStart('s', { prompt: 'x' }, { jobId: 'j' })
+      await stream(a.manager, PIECES)
+      await until(() => jobOf(near)?.text === TEXT && jobOf(far)?.text === TEXT)
+      store.disconnect(a.broker)
+      for (const [at, delta] of PIECES.entries()) {
+        t.match(await a.manager.notifyAIProgress('s', { delta, chunksReceived: at }, { jobId: 'j' }), { recipients: 2, local: true, jobId: 'j' })
+      }
+      t.match(await a.manager.notifyAIProgress('s', { step: 'no text' }, { jobId: 'j' }), { recipients: 2, local: true })
+      await until(() => jobOf(near)?.text === TEXT + TEXT)
+      t.equal(jobOf(far)?.text, TEXT)
+      const end = isOver ? a.manager.notifyAIComplete('s', { chunks: 16 }, { jobId: 'j' }) : undefined
+      if (isOver) {
+        t.match(await ended(near), { status: 'complete', text: TEXT + TEXT, result: { chunks: 16 } }, 'before the store is back')
+        t.equal(jobOf(far)?.status, 'processing')
+        let offset = 0
+        for (let message = await raw.nextOf('ai_progress'); offset < 2 * TEXT.length; message = await raw.nextOf('ai_progress')) {
+          const { delta, offset: at } = message.progress as { delta: string, offset: number }
+          t.equal(at, offset, 'a client that only appends gets each piece once')
+          offset += delta.length
+          if (offset === 2 * TEXT.length) break
+        }
+        t.match(await raw.nextOf('ai_complete'), { jobId: 'j', seq: undefined })
+      }
+      await store.reconnect(a.broker)
+      t.match(await (end ?? a.manager.notifyAIComplete('s', { chunks: 16 }, { jobId: 'j' })), { jobId: 'j', seq: 2, pending: undefined })
+      const late = await follow(t, b)
+      for (const client of [near, far, late]) t.match(await ended(client), { status: 'complete', text: TEXT + TEXT, truncated: false, result: { chunks: 16 } })
+      t.same(ends, [['ai_complete j'], ['ai_complete j']], 'each was told once')
+      if (isOver) t.match(await raw.nextOf('ai_complete'), { jobId: 'j', seq: 2 }, 'a client that shows raw messages gets the numbered end too')
+    }
+  }
 })

@@ -227,3 +227,53 @@ t.test('a job that another node owns or has ended is forgotten', (t) => {
   t.same(stage.seeds, [])
   t.end()
 })
+
+/** Publishes a progress that the broker rejects. Returns what the clients of the node get, as `[from, to) text`. */
+function rejected (stage: Stage, delta?: string, jobId = 'j'): string | undefined {
+  const publication = stage.jobs.rejected('s', stage.jobs.publishing('s', report('progress', jobId, delta)))
+  if (publication?.text === undefined) return publication && 'no text'
+  const { source, from, to } = publication.text
+  const { text, offset, truncated } = source.slice(from, to)
+  return `[${from}, ${to}) ${text}${offset === from ? '' : ` at ${offset}`}${truncated ? ' truncated' : ''}, ${source.units} of ${source.end}`
+}
+
+t.test('a progress that the broker rejects goes to the node\'s own clients, with the text that they may lack', (t) => {
+  const stage = new Stage()
+  stage.tell('start')
+  stage.tell('progress', 'j', 'one ', 4)
+  t.equal(stage.jobs.missing('s', 'j'), undefined)
+  t.equal(rejected(stage), 'no text')
+  t.equal(stage.jobs.missing('s', 'j'), undefined, 'no text was rejected')
+  t.equal(rejected(stage, 'two '), '[4, 8) two , 8 of 8')
+  t.equal(rejected(stage, 'three '), '[8, 14) three , 14 of 14')
+  t.match(stage.jobs.missing('s', 'j')?.options, { delta: 'two three ', from: 4, truncated: false }, 'before its end')
+  stage.tell('progress', 'j', 'four', 18)
+  t.equal(stage.jobs.missing('s', 'j'), undefined, 'the broker has everything')
+  t.equal(rejected(stage, '.'), '[18, 19) ., 19 of 19')
+  stage.tell('progress', 'j', '', 18)
+  t.match(stage.jobs.missing('s', 'j')?.options, { delta: '.', from: 18 }, 'the broker has confirmed less')
+  stage.tell('complete')
+  t.equal(stage.jobs.missing('s', 'j'), undefined)
+  t.equal(rejected(stage), 'no text', 'it reports again')
+  t.end()
+})
+
+t.test('the text of an adopted job has the offsets of the whole job', (t) => {
+  const stage = new Stage(8)
+  stage.tell('progress', 'j', 'cd', 102)
+  t.equal(rejected(stage, 'ef'), '[102, 104) ef, 4 of 104')
+  t.equal(rejected(stage, '0123456789'), '[104, 114) 3456789 at 107 truncated, 7 of 114', 'more than is kept')
+  t.match(stage.jobs.missing('s', 'j')?.options, { from: 107, truncated: true })
+  t.end()
+})
+
+t.test('a progress stays rejected if its job or the place of its text is not known', (t) => {
+  const stage = new Stage()
+  t.equal(rejected(stage, 'text'), undefined, 'nobody knows what came before')
+  t.equal(stage.jobs.missing('s', 'j'), undefined)
+  t.equal(stage.jobs.rejected('s', report('progress', undefined, 'x')), undefined)
+  t.equal(stage.jobs.rejected('s', report('progress', 'unknown', 'x')), undefined)
+  t.equal(stage.jobs.rejected('s', report('start', 'j')), undefined)
+  t.same([stage.jobs.runs('s', 'j'), stage.jobs.runs('s', 'unknown')], [true, false])
+  t.end()
+})
