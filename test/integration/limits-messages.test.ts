@@ -2,7 +2,7 @@ import fastifyWebsocket from '@fastify/websocket'
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions } from 'ai-canvas-ws'
 import { deferred } from '../examples/support/deferred.js'
-import { startApp } from '../support/app.js'
+import { startApp, withoutPings } from '../support/app.js'
 import { clientFrame, CLOSE, CONTINUATION, FIN, PING, readClose, TEXT, textFrame } from '../support/client-frames.js'
 import { RawClient } from '../support/raw-client.js'
 import { until } from '../support/until.js'
@@ -366,7 +366,7 @@ t.test('unusual but valid ids are accepted unchanged', async (t) => {
 })
 
 t.test('unknown query parameters have no effect', async (t) => {
-  const { app, url } = await startApp(t)
+  const { app, url } = await startApp(t, withoutPings)
   for (const query of ['?', '?&&&', '?=', '?__proto__=x', '?__proto__[userId]=x', '?constructor[prototype][userId]=x', '?sessionId[]=a', '?%', '?%E0%A4%A', '?attempt=Infinity&attempt=2']) {
     const { clientId } = await connect(t, url(query))
     const [client] = app.wsManager.getStats().clients.filter(({ id }) => id === clientId)

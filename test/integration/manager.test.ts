@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { getWebSocketManager } from 'ai-canvas-ws'
-import { startApp } from '../support/app.js'
+import { startApp, withoutPings } from '../support/app.js'
 import { browser, documentedCode, recorder, run } from '../support/documented.js'
 import { connect, type Message, type TestClient } from '../support/ws-client.js'
 
@@ -30,7 +30,7 @@ t.test('the server-side API works as documented', async (t) => {
 })
 
 t.test('the documented metrics can be computed, and are available from the start', async (t) => {
-  const { app, origin, url } = await startApp(t)
+  const { app, origin, url } = await startApp(t, withoutPings)
   const client = await connect(t, url('?sessionId=s&attempt=1'))
   await connect(t, url())
   await app.wsManager.notifyAIStart('s', {})

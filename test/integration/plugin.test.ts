@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import t, { type Test } from 'tap'
 import aiCanvasWs, { aiCanvasWs as named, getWebSocketManager, type AiCanvasWsOptions } from 'ai-canvas-ws'
 import { systemClock } from '../../lib/util/clock.js'
-import { originOf, startApp } from '../support/app.js'
+import { originOf, startApp, withoutPings } from '../support/app.js'
 import { selfSigned } from '../support/certificate.js'
 import { captureLog } from '../support/log.js'
 import { memoryBroker } from '../support/memory-broker.js'
@@ -84,7 +84,7 @@ t.test('the plugin works over HTTPS', async (t) => {
 
 t.test('app.injectWS works without a port if its listener is attached in onInit', async (t) => {
   const app = quietApp(t)
-  await app.register(aiCanvasWs)
+  await app.register(aiCanvasWs, withoutPings)
   await app.ready()
   let client: TestClient | undefined
   await app.injectWS('/ws?userId=u1&sessionId=s1', {}, { onInit: (ws) => { client = new TestClient(ws) } })

@@ -3,7 +3,7 @@ import { setImmediate as endOfTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions, Action, Authenticate, Identity } from 'ai-canvas-ws'
 import { deferred } from '../examples/support/deferred.js'
-import { startApp, type StartedApp } from '../support/app.js'
+import { startApp, type StartedApp, withoutPings } from '../support/app.js'
 import { captureLog, type Line } from '../support/log.js'
 import { until } from '../support/until.js'
 import { connect, open } from '../support/ws-client.js'
@@ -15,7 +15,7 @@ interface Guarded extends StartedApp { lines: Line[] }
 async function startGuarded (t: Test, authenticate: unknown, options: AiCanvasWsOptions = {}): Promise<Guarded> {
   const { lines, stream } = captureLog()
   const started = await startApp(t, {
-    authenticate: authenticate as Authenticate, authorize: true, ...options
+    ...withoutPings, authenticate: authenticate as Authenticate, authorize: true, ...options
   }, { logger: { level: 'trace', stream } })
   return { ...started, lines }
 }

@@ -16,7 +16,7 @@ import { ConnectionRegistry } from '../../lib/connections/connection-registry.js
 import { Counters } from '../../lib/connections/counters.js'
 import { RateLimit } from '../../lib/connections/rate-limit.js'
 import { snapshot } from '../../lib/manager/stats.js'
-import { originOf, startApp } from '../support/app.js'
+import { originOf, startApp, withoutPings } from '../support/app.js'
 import { FakeClock } from '../support/fake-clock.js'
 import { documentedCode } from '../support/documented.js'
 import { FakeTransport } from '../support/fake-transport.js'
@@ -34,8 +34,7 @@ async function ask (url: string, init?: RequestInit): Promise<Answer> {
 
 /** An app with the stats route, and a function that requests it over HTTP. */
 async function start (t: Test, options: AiCanvasWsOptions = {}) {
-  // No ping during this test, because between a ping and its pong a connection does not count as alive.
-  const started = await startApp(t, { heartbeatIntervalMs: 3_600_000, ...options })
+  const started = await startApp(t, { ...withoutPings, ...options })
   return { ...started, stats: (query = '') => ask(`${originOf(started.app, 'http')}/api/ws/stats${query}`) }
 }
 

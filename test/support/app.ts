@@ -28,3 +28,6 @@ export async function startApp (
   const origin = originOf(app)
   return { app, origin, url: (query = '') => `${origin}${options.prefix ?? ''}${options.path ?? '/ws'}${query}` }
 }
+
+/** No ping is sent during a test. Between a ping and its pong, a connection does not count as alive. */
+export const withoutPings = { heartbeatIntervalMs: 3_600_000 } as const
