@@ -1,3 +1,4 @@
-/** A broker for an app of several nodes over Redis. `README.md` describes it. */
+/** Several nodes and workers over one Redis. `README.md` describes it. */
 export { redisBroker, type RedisBrokerOptions } from './redis-broker.js'
+export { createPublisher, type Publisher, type PublisherOptions } from './publisher.js'
 export type { RedisClientLike, RedisSettings, RedisTarget } from './client.js'
