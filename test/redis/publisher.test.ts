@@ -298,3 +298,10 @@ t.test('the names of the options are those of the types', (t) => {
   t.notOk(readFileSync(new URL('../../lib/redis/client.ts', import.meta.url), 'utf8').includes('from \'ioredis\''), 'without the types of an optional package')
   t.end()
 })
+
+t.test('without a client library, the error names the package to install', async (t) => {
+  const { clientFactory } = await t.mockImport<typeof import('../../lib/redis/client.js')>('../../lib/redis/client.js', {
+    ioredis: { get Redis () { throw new Error('Cannot find package') } }
+  })
+  await t.rejects(clientFactory({}), { message: /^ai-canvas-ws\/redis can't load a Redis client: install ioredis 6/, cause: { message: 'Cannot find package' } })
+})
