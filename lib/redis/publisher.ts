@@ -31,11 +31,6 @@ export interface PublisherOptions extends RedisBrokerOptions {
   readonly closeTimeoutMs?: number
 }
 
-/** The methods of the manager that need no connections. */
-type Publishing = Pick<WebSocketManager,
-  'notifyAIStart' | 'notifyAIProgress' | 'notifyAIComplete' | 'notifyAIError' | 'startAI' | 'adoptAI' | 'trackAI' | 'runAI' | 'cancelAI' |
-  'broadcastToSession' | 'broadcastToUser' | 'broadcast' | 'createBatcher' | 'revoke' | 'getMetrics'>
-
 /**
  * Sends notifications from a process without a web server, such as a worker of a queue. Its methods are those of `app.wsManager`, and
  * need no `this`. It has no connections, so `recipients` in a receipt is always 0: it counts the connections of this process.
@@ -46,7 +41,9 @@ type Publishing = Pick<WebSocketManager,
  * After `close`, methods reject with `AICW_ERR_PUBLISHER_CLOSED`; `startAI`, `trackAI` and `createBatcher` throw it. Reports by the
  * handles of earlier jobs resolve with `{ recipients: 0 }`, because these jobs have ended.
  */
-export interface Publisher extends Publishing {
+export interface Publisher extends Pick<WebSocketManager,
+  'notifyAIStart' | 'notifyAIProgress' | 'notifyAIComplete' | 'notifyAIError' | 'startAI' | 'adoptAI' | 'trackAI' | 'runAI' | 'cancelAI' |
+  'broadcastToSession' | 'broadcastToUser' | 'broadcast' | 'createBatcher' | 'revoke' | 'getMetrics'> {
   /**
    * Sends what was accepted, ends the jobs that still run as `interrupted`, stops the models of `runAI`, and disconnects. Resolves
    * after `closeTimeoutMs` at the latest. What could not be sent by then is logged. May be called again.

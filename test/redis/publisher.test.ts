@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
+import type * as clients from '../../lib/redis/client.js'
 import { createPublisher, redisBroker, type Publisher, type PublisherOptions } from '../../lib/redis/index.js'
 import { startApp } from '../support/app.js'
 import { Child, NOT_MEASURED, RUN_TYPESCRIPT } from '../support/child.js'
@@ -47,12 +48,17 @@ register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(`export f
   return next(name, context)
 }`)}))`)}`
 
-/** Starts a worker in a process of its own, and waits until it is ready. */
-async function startWorker (t: Test, { port }: RedisServer, leaseMs = 30_000): Promise<Child> {
-  const script = new URL('../support/scripts/worker.ts', import.meta.url).pathname
-  const worker = new Child(t, process.execPath, [...RUN_TYPESCRIPT, `--import=${GUARD}`, script], {
+/** Starts a script in a process of its own. */
+function startScript (t: Test, name: string, { port }: RedisServer, leaseMs = 30_000): Child {
+  const script = new URL(`../support/scripts/${name}`, import.meta.url).pathname
+  return new Child(t, process.execPath, [...RUN_TYPESCRIPT, `--import=${GUARD}`, script], {
     ...process.env, ...NOT_MEASURED, REDIS_PORT: String(port), LEASE_MS: String(leaseMs)
   })
+}
+
+/** Starts a worker, and waits until it is ready. */
+async function startWorker (t: Test, server: RedisServer, leaseMs?: number): Promise<Child> {
+  const worker = startScript(t, 'worker.ts', server, leaseMs)
   t.equal(await worker.next(), 'ready')
   return worker
 }
@@ -76,7 +82,7 @@ t.test('a publisher sends everything that an app sends, and clients of an app re
   await publisher.notifyAIProgress('own', { delta: 'x' }, { jobId: 'n' })
   await publisher.notifyAIComplete('own', {}, { jobId: 'n' })
   t.match(await reader.nextOf('ai_complete'), { jobId: 'n' })
-  await publisher.notifyAIError('own', { message: 'no' }, { jobId: 'e' })
+  await publisher.notifyAIError('own', new Error('no'), { jobId: 'e' })
   t.match(await reader.nextOf('ai_error'), { jobId: 'e' })
 
   await publisher.broadcastToSession('own', { type: 'to session' })
@@ -193,6 +199,20 @@ t.test('a worker that is killed: its job ends as stalled within its lease and a 
   t.same(ends, ['ai_error j'])
 })
 
+t.test('a script whose job ends while Redis is away lives until the end is published', options, async (t) => {
+  const server = await startRedis(t)
+  const script = startScript(t, 'lone-worker.ts', server)
+  t.equal(await script.next(), 'started')
+  await server.kill()
+  t.equal(await script.next(), 'away')
+  // Longer than one attempt to reconnect, with nothing but a timer in between.
+  await new Promise((resolve) => { setTimeout(resolve, 500) })
+  await server.restart()
+  t.equal(await script.next(), 'ended j')
+  t.match(await script.exited, { code: 0 })
+  t.match(await ended(await follow(t, await startNode(t, server))), { status: 'complete', text: 'x' })
+})
+
 t.test('a publisher without Redis is refused, and the error names the fix', options, async (t) => {
   const server = await startRedis(t)
   await server.kill()
@@ -225,12 +245,12 @@ t.test('a closed publisher says so, and is closed once', options, async (t) => {
   await job.started
   await Promise.all([publisher.close(), publisher.close(), publisher[Symbol.asyncDispose]()])
   const closed = { code: 'AICW_ERR_PUBLISHER_CLOSED' }
-  const calls = [
-    publisher.notifyAIStart('s', {}), publisher.notifyAIProgress('s', {}), publisher.notifyAIComplete('s', {}), publisher.notifyAIError('s', { message: 'x' }),
+  const calls: Array<Promise<unknown>> = [
+    publisher.notifyAIStart('s', {}), publisher.notifyAIProgress('s', {}), publisher.notifyAIComplete('s', {}), publisher.notifyAIError('s', new Error('x')),
     publisher.adoptAI('s', 'j'), publisher.runAI('s', {}, []), publisher.cancelAI('s'), publisher.broadcastToSession('s', { type: 'x' }),
     publisher.broadcastToUser('u', { type: 'x' }), publisher.broadcast({ type: 'x' }), publisher.revoke('u')
   ]
-  for (const call of calls) await t.rejects(call, closed)
+  for (const call of calls) await t.rejects(() => call, closed)
   t.throws(() => publisher.startAI('s', {}), closed)
   t.throws(() => publisher.trackAI('s', {}, []), closed)
   t.throws(() => publisher.createBatcher('s'), closed)
@@ -269,7 +289,7 @@ t.test('without a logger, warnings and errors are warnings of the process', opti
 t.test('an option that is wrong or makes no sense is refused', async (t) => {
   const create = (options: unknown): Promise<unknown> => createPublisher(options as PublisherOptions)
   const redis = { port: 1 }
-  const invalid = (message: RegExp): object => ({ code: 'AICW_ERR_INVALID_OPTION', message })
+  const invalid = (message: RegExp): { code: string, message: RegExp } => ({ code: 'AICW_ERR_INVALID_OPTION', message })
   await t.rejects(create(undefined), invalid(/^option "redis" needs connection settings/))
   await t.rejects(create({ redis: 6379 }), invalid(/^option "redis" needs connection settings/))
   await t.rejects(create({ redis, authenticate: () => true }), invalid(/^option "authenticate" is not an option of createPublisher\(\), which has no routes and no clients: its options are redis, prefix, leaseMs, log, /))
@@ -300,7 +320,7 @@ t.test('the names of the options are those of the types', (t) => {
 })
 
 t.test('without a client library, the error names the package to install', async (t) => {
-  const { clientFactory } = await t.mockImport<typeof import('../../lib/redis/client.js')>('../../lib/redis/client.js', {
+  const { clientFactory } = await t.mockImport<typeof clients>('../../lib/redis/client.js', {
     ioredis: { get Redis () { throw new Error('Cannot find package') } }
   })
   await t.rejects(clientFactory({}), { message: /^ai-canvas-ws\/redis can't load a Redis client: install ioredis 6/, cause: { message: 'Cannot find package' } })
