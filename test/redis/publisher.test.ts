@@ -237,6 +237,22 @@ t.test('Redis is away while a publisher closes: it waits no longer than its limi
   t.ok(log.entries.some(({ level, message }) => level === 'error' && message === 'a notification failed'))
 })
 
+t.test('Redis hangs while a worker closes: it waits no longer than its limit, and the process ends', options, async (t) => {
+  const server = await startRedis(t)
+  const client = await follow(t, await startNode(t, server))
+  const worker = await startWorker(t, server)
+  worker.write('run')
+  await until(() => jobOf(client) !== undefined)
+  server.signal('SIGSTOP')
+  const since = performance.now()
+  worker.write('close')
+  t.same([await worker.next(), await worker.next()].sort(), ['closed', 'error interrupted'])
+  const ms = Math.round(performance.now() - since)
+  t.ok(ms < 20_000, `closed after ${ms} ms, with a limit of 5000 ms`)
+  t.match(await worker.exited, { code: 0, stderr: /a shutdown step timed out/ })
+  t.comment(`ended after ${Math.round(performance.now() - since)} ms`)
+})
+
 t.test('a closed publisher says so, and is closed once', options, async (t) => {
   const server = await startRedis(t)
   const log = fakeLogger()
