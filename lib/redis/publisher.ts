@@ -57,7 +57,7 @@ const NAMES: readonly string[] = ['redis', 'prefix', 'leaseMs', 'log', 'jobs', '
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const satisfies Array<keyof Logger>
 /** Fraction of `closeTimeoutMs` for the ends of jobs. The rest is for the broker: it gives up its lease, so that nobody waits for it. */
 const NOTIFICATIONS_SHARE = 0.75
-/** An interval that never ends in practice, within the limit of Node's timers. */
+/** The longest interval of Node's timers. It only keeps the process alive. */
 const FOREVER_MS = 2 ** 31 - 1
 
 /**
