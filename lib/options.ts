@@ -1,6 +1,7 @@
 import type { ServerOptions } from 'ws'
 import type { Broker } from './streams/broker.js'
 import type { History } from './streams/history.js'
+import type { Jobs } from './streams/job-limits.js'
 import { errors } from './util/errors.js'
 import type { Authenticate } from './fastify/admission.js'
 import { normalizeOrigin } from './fastify/origin.js'
@@ -62,18 +63,6 @@ export interface Delivery {
    * is closed with 4000. @default 60_000
    */
   stallTimeoutMs: number
-}
-
-/** Limits on jobs. */
-export interface Jobs {
-  /**
-   * How long a job may go without a report or a call of `keepAlive`, in milliseconds. After it, the job ends with an `ai_error` of
-   * type `stalled`.
-   * @default 600_000 (10 minutes)
-   */
-  stallAfterMs: number
-  /** UTF-16 units kept of the end of a job's streamed text, at most 1/32 of `history.maxTotalBytes`. @default 1_048_576 */
-  maxTextUnits: number
 }
 
 /** Options of ws that the plugin accepts. */

@@ -1,11 +1,48 @@
-/** The part of a client's settings that the broker reads or sets. Others, such as `tls` or `sentinels`, stay as they are. */
-type RedisSettings = Readonly<Record<string, unknown>>
+import { errors } from '../util/errors.js'
+
+/**
+ * Settings of a connection, as `ioredis` takes them. Its other settings may be given too. The broker itself decides about time limits,
+ * retries, queues and pipelining, and ignores such settings.
+ */
+export interface RedisSettings {
+  /** @default '127.0.0.1' */
+  readonly host?: string | undefined
+  /** @default 6379 */
+  readonly port?: number | undefined
+  /** Path of a Unix socket, instead of `host` and `port`. */
+  readonly path?: string | undefined
+  /** 4 or 6 for one version of IP, 0 for both. */
+  readonly family?: number | undefined
+  /** Name of the ACL user. @default 'default' */
+  readonly username?: string | undefined
+  readonly password?: string | undefined
+  /** Number of the database. The channels of all databases are the same, so it does not replace `prefix`. @default 0 */
+  readonly db?: number | undefined
+  /** Options of `tls.connect`. An empty object enables TLS with the defaults. Without this setting, there is no TLS. */
+  readonly tls?: object | undefined
+  /** Addresses of Sentinels, instead of `host` and `port`. */
+  readonly sentinels?: ReadonlyArray<{ readonly host?: string | undefined, readonly port?: number | undefined }> | undefined
+  /** Name of the group that the Sentinels watch. */
+  readonly name?: string | undefined
+  readonly sentinelUsername?: string | undefined
+  readonly sentinelPassword?: string | undefined
+}
+
+/** A client of `ioredis` or `iovalkey`. Only its settings are used. */
+export interface RedisClientLike {
+  readonly options: object
+  duplicate (): unknown
+}
+
+/** How Redis is reached: settings, a `redis://` or `rediss://` URL, or a client whose settings are copied. */
+export type RedisTarget = string | RedisSettings | (RedisSettings & Readonly<Record<string, unknown>>) | RedisClientLike
+
+type Settings = Readonly<Record<string, unknown>>
 
 /** The part of the ioredis API that the broker uses. `ioredis` and `iovalkey` have it. */
 export interface RedisClient {
-  readonly options: RedisSettings
   readonly isCluster?: boolean
-  duplicate (overrides?: RedisSettings): RedisClient
+  duplicate (overrides?: Settings): RedisClient
   connect (): Promise<unknown>
   disconnect (): void
   callBuffer (command: string, ...args: Array<string | Buffer | number>): Promise<unknown>
@@ -13,7 +50,7 @@ export interface RedisClient {
 }
 
 /** What the broker's own connections set, whatever the app's client does. */
-const OVERRIDES: RedisSettings = {
+const OVERRIDES: Settings = {
   lazyConnect: true,
   // The broker reconnects, resubscribes and repeats by itself. A client that sends a command again could publish a message twice.
   retryStrategy: () => null,
@@ -31,16 +68,16 @@ const OVERRIDES: RedisSettings = {
   connectTimeout: 5_000
 }
 
-const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ioredis or iovalkey as redisBroker({ redis })'
+const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ioredis or iovalkey'
 
 /** Returns a function that creates unconnected clients with the app's settings. @throws if there is no client library. */
-export async function clientFactory (redis: unknown): Promise<() => RedisClient> {
+export async function clientFactory (redis: RedisTarget): Promise<() => RedisClient> {
   if (isClient(redis)) {
-    if (redis.isCluster === true) throw new Error('redisBroker() does not support Redis Cluster yet: pass a client of a single server, or of Sentinel')
+    if (redis.isCluster === true) throw new errors.InvalidOption('redis', 'is a client of Redis Cluster, which is not supported yet: pass a client of a single server, or of Sentinel')
     return () => redis.duplicate(OVERRIDES)
   }
   const Client = await importClient()
-  return () => typeof redis === 'string' ? new Client(redis, OVERRIDES) : new Client({ ...redis as RedisSettings, ...OVERRIDES })
+  return () => typeof redis === 'string' ? new Client(redis, OVERRIDES) : new Client({ ...redis, ...OVERRIDES })
 }
 
 type ClientClass = new (...args: unknown[]) => RedisClient
@@ -50,7 +87,7 @@ async function importClient (): Promise<ClientClass> {
     const module = await import('ioredis') as { readonly Redis: unknown }
     return module.Redis as ClientClass
   } catch (cause) {
-    throw new Error(`redisBroker() can't load a Redis client: ${HELP}`, { cause })
+    throw new Error(`ai-canvas-ws/redis can't load a Redis client: ${HELP}`, { cause })
   }
 }
 
@@ -61,5 +98,5 @@ function isClient (redis: unknown): redis is RedisClient {
 /** Throws if the value is neither settings nor a client. */
 export function checkRedis (redis: unknown): void {
   if (typeof redis === 'string' || (typeof redis === 'object' && redis !== null && !Array.isArray(redis))) return
-  throw new TypeError(`redisBroker({ redis }) needs connection settings such as { host: '127.0.0.1', port: 6379 }, a redis:// URL, or a client: ${HELP}`)
+  throw new errors.InvalidOption('redis', `needs connection settings such as { host: '127.0.0.1', port: 6379 }, a redis:// URL, or a client: ${HELP}`)
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../util/clock.js'
+import { messageOf } from '../util/safe-error.js'
 import type { RedisClient } from './client.js'
 
 export type Argument = string | Buffer | number
@@ -59,7 +60,7 @@ export class Link {
       await this.#connect()
     } catch (error) {
       this.close()
-      throw error
+      throw new Error(`${messageOf(error)} (start Redis, or correct the option "redis")`, { cause: error })
     }
   }
 

@@ -2,7 +2,7 @@ import type {
   Answers, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, PublishOptions, Revocation, Stream
 } from '../streams/broker.js'
 import type { Timer } from '../util/clock.js'
-import { clientFactory } from './client.js'
+import { clientFactory, type RedisTarget } from './client.js'
 import { Control } from './control.js'
 import { parseFrame } from './frame.js'
 import { Gate, type CallKind } from './gate.js'
@@ -14,7 +14,7 @@ import { EMPTY_TTL_MS, messageOf, OutdatedError, Store, type StoredResult } from
 import { Subscriptions } from './subscriptions.js'
 
 export interface MemberOptions {
-  readonly redis: unknown
+  readonly redis: RedisTarget
   readonly prefix: string
   readonly leaseMs: number
   readonly name: string

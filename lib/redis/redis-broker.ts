@@ -3,15 +3,16 @@ import { hostname } from 'node:os'
 import type {
   Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Joined, JoinOptions, Published, PublishOptions, Revocation, Stream
 } from '../streams/broker.js'
-import { checkRedis } from './client.js'
+import { errors } from '../util/errors.js'
+import { checkRedis, type RedisTarget } from './client.js'
 import { Member } from './member.js'
 
 export interface RedisBrokerOptions {
   /**
-   * Settings of a connection, such as `{ host, port }` or a `redis://` URL, or a client of `ioredis` or `iovalkey`. The broker copies
+   * Settings of a connection, such as `{ host, port }`, a `redis://` URL, or a client of `ioredis` or `iovalkey`. The broker copies
    * the client's settings and makes two connections of its own; it never uses the client itself.
    */
-  readonly redis: unknown
+  readonly redis: RedisTarget
   /** Begins all keys and channels. Apps that share a Redis need different ones. @default 'aicw' */
   readonly prefix?: string
   /** A node that has not been heard of for so long counts as dead, and its jobs end as stalled, in milliseconds. @default 30_000 */
@@ -28,7 +29,7 @@ const OWN_DELIVERY_MS = 1_000
 /**
  * Returns a broker that connects the nodes of an app over Redis 7 or later. Pass it as the option `broker`.
  *
- * @throws TypeError if an option has an invalid value.
+ * @throws `AICW_ERR_INVALID_OPTION` if an option has an invalid value.
  */
 export function redisBroker (options: RedisBrokerOptions): Broker {
   return new RedisBroker(options)
@@ -45,8 +46,8 @@ class RedisBroker implements Broker {
 
   constructor ({ redis, prefix = 'aicw', leaseMs = DEFAULT_LEASE_MS }: RedisBrokerOptions) {
     checkRedis(redis)
-    if (!/^[\w.-]{1,64}$/.test(prefix)) throw new TypeError('redisBroker({ prefix }) must consist of 1 to 64 letters, digits, "_", "." and "-"')
-    if (!Number.isSafeInteger(leaseMs) || leaseMs < MIN_LEASE_MS) throw new TypeError(`redisBroker({ leaseMs }) must be an integer of at least ${MIN_LEASE_MS}`)
+    if (!/^[\w.-]{1,64}$/.test(prefix)) throw new errors.InvalidOption('prefix', 'must consist of 1 to 64 letters, digits, "_", "." and "-"')
+    if (!Number.isSafeInteger(leaseMs) || leaseMs < MIN_LEASE_MS) throw new errors.InvalidOption('leaseMs', `must be an integer of at least ${MIN_LEASE_MS}`)
     this.#options = { redis, prefix, leaseMs }
   }
 

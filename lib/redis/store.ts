@@ -263,10 +263,10 @@ function explained (error: unknown, prefix: string): unknown {
   const message = messageOf(error)
   if (message.includes('AICWGEN')) return new OutdatedError('the store has lost history')
   if (message.includes('WRONGTYPE')) {
-    return new Error(`a key that begins with "${prefix}" has another type: it belongs to another program. Give redisBroker() a prefix of its own`, { cause: error })
+    return new Error(`a key that begins with "${prefix}" has another type: it belongs to another program. Choose another value of the option "prefix"`, { cause: error })
   }
   if (/NOPERM|NOAUTH|permission/.test(message)) {
-    return new Error(`Redis refuses a command of redisBroker(): ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })
+    return new Error(`Redis refuses a command of ai-canvas-ws: ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })
   }
   if (message.includes('OOM')) return new Error('Redis has reached its maxmemory: raise it, or lower the limits of history', { cause: error })
   return error

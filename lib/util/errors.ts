@@ -22,6 +22,8 @@ export const errors = {
     'the job has stalled: its stream was not read for longer than jobs.stallAfterMs, so its source was closed; read it sooner, or raise that option', 500),
   BrokerAnswer: createError('AICW_ERR_BROKER_ANSWER',
     'the broker\'s %s violates the Broker contract: %s', 500),
+  PublisherClosed: createError('AICW_ERR_PUBLISHER_CLOSED',
+    'this publisher is closed: close it after its last use, or create a new one with createPublisher()', 500),
   BatcherClosed: createError('AICW_ERR_BATCHER_CLOSED',
     'this batcher is closed: create a new one with wsManager.createBatcher(sessionId)', 500)
 } as const

@@ -60,7 +60,7 @@ t.test('the package holds the compiled code, its types and the pages, and nothin
   const files = await readdir(unpacked, { recursive: true, withFileTypes: true })
   const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name).slice(unpacked.length + 1)).sort()
   t.same(paths.filter((path) => !/^(?:dist\/.+\.(?:js|d\.ts)|lib\/(?:.+\/)?README\.md|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/.test(path)), [])
-  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'dist/testing/index.js', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
+  for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/protocol/index.js', 'dist/client/index.js', 'dist/react/index.js', 'dist/redis/index.js', 'dist/testing/index.js', 'lib/protocol/README.md', 'README.md', 'LICENSE']) {
     t.ok(paths.includes(path), path)
   }
 })
@@ -250,6 +250,37 @@ t.test('a front-end project without Fastify runs the client and the hooks', asyn
   t.equal(stdout, 'idle function\n')
 })
 
+t.test('a worker without Fastify and ws runs a publisher, and its types hold, declarations included', async (t) => {
+  const worker = join(outside, 'worker')
+  for (const name of ['@fastify/error', '@sinclair/typebox', '@types/node', 'ioredis', 'secure-json-parse']) {
+    await mkdir(dirname(join(worker, 'node_modules', name)), { recursive: true })
+    await symlink(installed(name), join(worker, 'node_modules', name))
+  }
+  await cp(unpacked, join(worker, 'node_modules/ai-canvas-ws'), { recursive: true })
+  await writeFile(join(worker, 'package.json'), '{"type":"module"}')
+  await writeFile(join(worker, 'worker.ts'), `
+    import { createPublisher, redisBroker, type Publisher, type PublisherOptions, type RedisSettings } from 'ai-canvas-ws/redis'
+
+    const redis: RedisSettings = { host: '127.0.0.1', port: 1 }
+    const options: PublisherOptions = { redis: { ...redis, maxLoadingRetryTime: 1 }, jobs: { stallAfterMs: 1 } }
+    export async function run (publisher: Publisher): Promise<void> {
+      for await (const chunk of publisher.trackAI('s', {}, ['a'], { text: (piece) => piece.trim() })) chunk.toUpperCase()
+      await publisher.close()
+    }
+    console.log(typeof redisBroker, await createPublisher(options).catch((error: Error) => error.message))
+    // @ts-expect-error there are no connections
+    const stats = (publisher: Publisher): unknown => publisher.getStats()
+  `)
+  await writeFile(join(worker, 'tsconfig.json'), JSON.stringify({
+    compilerOptions: { target: 'es2023', module: 'nodenext', types: ['node'], strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false },
+    files: ['worker.ts']
+  }))
+  const failed = await run(process.execPath, [tsc, '-p', worker]).then(() => '', (error: unknown) => (error as { stdout: string }).stdout)
+  t.equal(failed, '')
+  const { stdout } = await run(process.execPath, ['worker.js'], { cwd: worker })
+  t.equal(stdout, 'function Redis can\'t be reached: connect ECONNREFUSED 127.0.0.1:1 (start Redis, or correct the option "redis")\n')
+})
+
 t.test('the documented bundle for a plain page is a script that needs nothing else', async (t) => {
   const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'lib/client/README.md'), 'utf8'))![1]!
   await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
@@ -278,6 +309,6 @@ t.test('beside the entry points only package.json can be reached', async (t) => 
 
 t.test('what it declares is what keeps it safe and typed', async (t) => {
   t.match(manifest.peerDependencies, { fastify: /^\^5/ })
-  t.same(manifest.peerDependenciesMeta, { fastify: { optional: true }, react: { optional: true } }, 'a page needs no Fastify, a server no React')
+  t.same(manifest.peerDependenciesMeta, { fastify: { optional: true }, ioredis: { optional: true }, react: { optional: true } }, 'a page needs no Fastify, a server no React')
   t.ok(manifest.dependencies['@types/ws'], 'the public options name types of ws')
 })

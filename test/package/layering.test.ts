@@ -30,7 +30,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   index: [],
   plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
   server: [],
-  redis: ['ioredis', 'node:crypto', 'node:os'],
+  redis: ['ioredis', 'node:crypto', 'node:os', 'node:util'],
   testing: ['node:assert', 'node:crypto', 'node:util'],
   options: ['ws'],
   fastify: [

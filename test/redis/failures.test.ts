@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
-import { redisBroker } from '../../lib/redis/index.js'
+import { redisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js'
 import type { Broker } from '../../lib/streams/broker.js'
 import { startApp } from '../support/app.js'
 import { Line } from '../support/redis-fixture.js'
@@ -177,7 +177,7 @@ t.test('a server that can\'t keep the promises is refused, with an error that na
   const weak = redisBroker({ redis: { port: server.port, username: 'weak', password: 'secret' } })
   await t.rejects(startApp(t, { broker: weak }), { message: /evalsha.*its README/ })
   await t.rejects(startApp(t, { broker: redisBroker({ redis: { port: server.port, username: 'weak', password: 'wrong' } }) }), { message: /Redis can't be reached: WRONGPASS/ })
-  t.throws(() => redisBroker({ redis: undefined }), { message: /needs connection settings/ })
+  t.throws(() => redisBroker({} as RedisBrokerOptions), { message: /needs connection settings/ })
   t.throws(() => redisBroker({ redis: {}, prefix: 'a b' }), { message: /prefix/ })
 })
 

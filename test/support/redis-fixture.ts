@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { redisBroker } from '../../lib/redis/index.js'
+import { redisBroker, type RedisTarget } from '../../lib/redis/index.js'
 import type { Broker } from '../../lib/streams/broker.js'
 import type { BrokerFixture } from '../../lib/testing/fixture.js'
 import type { RedisServer } from './redis-server.js'
@@ -73,10 +73,10 @@ let prefixes = 0
 export interface RedisFixtureOptions {
   readonly leaseMs?: number
   /** Returns the option `redis` of the broker. */
-  readonly createRedis?: (port: number) => unknown
+  readonly createRedis?: (port: number) => RedisTarget
 }
 
-const settings = (port: number): unknown => ({ host: '127.0.0.1', port })
+const settings = (port: number): RedisTarget => ({ host: '127.0.0.1', port })
 
 /** A store in a Redis server that several stores share, each with its own prefix. */
 export function redisFixture (server: RedisServer, { leaseMs = 3_000, createRedis = settings }: RedisFixtureOptions = {}): BrokerFixture {
