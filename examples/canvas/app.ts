@@ -8,6 +8,8 @@ import { aboutRoutes } from './routes/about.js'
 import { generateRoutes } from './routes/generate.js'
 import { pageRoutes } from './routes/page.js'
 import { sameSite } from './routes/same-site.js'
+import { runJob } from './run-job.js'
+import { servedBy } from './served-by.js'
 
 export interface AppOptions extends AgentOptions {
   logger?: FastifyServerOptions['logger']
@@ -30,6 +32,9 @@ export interface AppOptions extends AgentOptions {
   maxContentLength?: number
 }
 
+/** The largest message from a page, in bytes. */
+export const MAX_PAYLOAD = 64 * 1024
+
 /** The canvas platform's server: it accepts jobs over HTTP and reports their progress over WebSocket. */
 export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   const { root, openai, logger = false, page, documentSeconds = 0, warmUp, origins = [] } = options
@@ -48,12 +53,24 @@ export async function buildApp (options: AppOptions): Promise<FastifyInstance> {
   // Not the plugin's `origins`, which would refuse the pages of a development server because of their port.
   app.addHook('onRequest', sameSite(origins))
   // Starting a job needs no authentication, so stopping one needs none either.
-  await app.register(aiCanvasWs, { allowCancel: true, closeTimeoutMs: 500 })
+  await app.register(aiCanvasWs, { allowCancel: true, closeTimeoutMs: 500, onMessage: servedBy(), websocket: { maxPayload: MAX_PAYLOAD } })
+  const results = new Results({ maxResults: 100, maxContentLength: 8 * maxContentLength })
   await app.register(generateRoutes, {
     chooseAgent: agentChooser({ root, openai }, document),
-    jobs,
-    results: new Results({ maxResults: 100, maxContentLength: 8 * maxContentLength }),
-    maxContentLength
+    findResult: (sessionId) => results.get(sessionId),
+    accept: ({ sessionId, task, agent }) => {
+      jobs.start(sessionId, ({ signal, release }) => {
+        results.begin(sessionId, task)
+        return runJob({ sessionId, task, agent, signal }, {
+          tracker: app.wsManager,
+          maxContentLength,
+          onEnd (outcome) {
+            results.end(sessionId, task, outcome)
+            release()
+          }
+        })
+      })
+    }
   })
   await app.register(aboutRoutes, { model: openai?.model, documentSeconds })
   if (page !== undefined) await app.register(pageRoutes, { folder: page })

@@ -43,19 +43,10 @@ export class Results {
     this.#set(sessionId, task, outcome.error === undefined ? 'complete' : 'error', outcome)
   }
 
-  #set (sessionId: string, { mode, targetFile }: AgentTask, status: Result['status'], { content, chunks, error }: Outcome): void {
+  #set (sessionId: string, task: AgentTask, status: Result['status'], outcome: Outcome): void {
     this.#delete(sessionId)
-    this.#contentLength += content.length
-    this.#bySession.set(sessionId, {
-      sessionId,
-      status,
-      mode,
-      ...targetFile !== undefined && { targetFile },
-      chunks,
-      contentLength: content.length,
-      content,
-      ...error !== undefined && { error: { message: error.message } }
-    })
+    this.#contentLength += outcome.content.length
+    this.#bySession.set(sessionId, resultOf(sessionId, task, status, outcome))
     for (const oldest of this.#bySession.keys()) {
       const fits = this.#bySession.size <= this.#limits.maxResults && this.#contentLength <= this.#limits.maxContentLength
       if (fits || oldest === sessionId) break
@@ -66,5 +57,18 @@ export class Results {
   #delete (sessionId: string): void {
     this.#contentLength -= this.#bySession.get(sessionId)?.content.length ?? 0
     this.#bySession.delete(sessionId)
+  }
+}
+
+export function resultOf (sessionId: string, { mode, targetFile }: AgentTask, status: Result['status'], { content, chunks, error }: Outcome): Result {
+  return {
+    sessionId,
+    status,
+    mode,
+    ...targetFile !== undefined && { targetFile },
+    chunks,
+    contentLength: content.length,
+    content,
+    ...error !== undefined && { error: { message: error.message } }
   }
 }

@@ -5,7 +5,6 @@ export interface About {
   readonly model: string | null
   readonly modelVariables: string
   readonly documentSeconds: number
-  readonly killCommand: string
 }
 
 /** Requests it on each connection, because the server may have been replaced. Undefined before the first response. */

@@ -5,8 +5,7 @@ import { MODEL_VARIABLES } from '../agents/choose.js'
 const About = Type.Object({
   model: Type.Union([Type.String(), Type.Null()], { description: 'The language model. Without one only the mode `document` is available.' }),
   modelVariables: Type.String({ description: 'The environment variables that give the server a language model.' }),
-  documentSeconds: Type.Number({ description: 'The approximate duration of a document job, in seconds.' }),
-  killCommand: Type.String({ description: 'A shell command that ends the server like a crash.' })
+  documentSeconds: Type.Number({ description: 'The approximate duration of a document job, in seconds.' })
 })
 
 export interface AboutRoutesOptions {
@@ -16,9 +15,8 @@ export interface AboutRoutesOptions {
 
 /** The information that the page needs about its server. */
 export const aboutRoutes: FastifyPluginCallbackTypebox<AboutRoutesOptions> = (app, { model = null, documentSeconds }, done) => {
-  const killCommand = process.platform === 'win32' ? `taskkill /F /PID ${process.pid}` : `kill -9 ${process.pid}`
   app.get('/api/about', { logLevel: 'warn', schema: { response: { 200: About } } }, () => (
-    { model, modelVariables: MODEL_VARIABLES, documentSeconds, killCommand }
+    { model, modelVariables: MODEL_VARIABLES, documentSeconds }
   ))
   done()
 }

@@ -5,9 +5,7 @@ import { Id } from 'ai-canvas-ws/protocol'
 import type { FastifyError, FastifySchemaValidationError } from 'fastify'
 import { AgentError, type Agent, type AgentTask } from '../agents/agent.js'
 import type { ChooseAgent } from '../agents/choose.js'
-import type { Jobs } from '../jobs.js'
-import { Result, type Results } from '../results.js'
-import { runJob } from '../run-job.js'
+import { Result } from '../results.js'
 
 const EXAMPLE = '{"sessionId":"my_session","mode":"document","targetFile":"lib/index.ts"}'
 
@@ -18,7 +16,7 @@ const Task = Type.Object({
   targetFile: Type.Optional(Type.String({ minLength: 1, maxLength: 1024 }))
 })
 
-const Accepted = Type.Object({
+const Answer = Type.Object({
   sessionId: Type.String(),
   task: Type.Object({ mode: Type.String(), prompt: Type.Optional(Type.String()), targetFile: Type.Optional(Type.String()) }),
   resultUrl: Type.String({ description: 'The URL of the text. It is complete after `ai_complete`.' })
@@ -29,11 +27,19 @@ const NotConfigured = createError('CANVAS_ERR_NOT_CONFIGURED', '%s', 501)
 const NoResult = createError('CANVAS_ERR_NO_RESULT',
   'session "%s" has no result: POST a task to /api/agent/generate. An older result may have been dropped', 404)
 
+/** A task that was checked, and the agent for it. */
+export interface Accepted {
+  sessionId: string
+  task: AgentTask
+  agent: Agent
+}
+
 export interface GenerateRoutesOptions {
   chooseAgent: ChooseAgent
-  jobs: Jobs
-  results: Results
-  maxContentLength: number
+  /** Starts a job, or makes sure that it is started. */
+  accept: (accepted: Accepted) => void | Promise<void>
+  /** Returns the result of a session's latest job. */
+  findResult: (sessionId: string) => Result | undefined | Promise<Result | undefined>
 }
 
 /**
@@ -41,7 +47,7 @@ export interface GenerateRoutesOptions {
  * during the work reach the session as `ai_error`.
  */
 export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions> = (app, options, done) => {
-  const { chooseAgent, jobs, results, maxContentLength } = options
+  const { chooseAgent, accept, findResult } = options
 
   // fetch() with a string as its body, as in the platform's documentation, sends text/plain.
   app.addContentTypeParser('text/plain', { parseAs: 'string' }, app.getDefaultJsonParser('error', 'error'))
@@ -54,30 +60,18 @@ export const generateRoutes: FastifyPluginCallbackTypebox<GenerateRoutesOptions>
   })
 
   app.post('/api/agent/generate', {
-    schema: { body: Task, response: { 202: Accepted } }
+    schema: { body: Task, response: { 202: Answer } }
   }, async ({ body: { sessionId, mode, prompt, targetFile } }, reply) => {
     const task: AgentTask = { mode, ...prompt !== undefined && { prompt }, ...targetFile !== undefined && { targetFile } }
-    const agent = choose(chooseAgent, task)
-
-    jobs.start(sessionId, ({ signal, release }) => {
-      results.begin(sessionId, task)
-      return runJob({ sessionId, task, agent, signal }, {
-        tracker: app.wsManager,
-        maxContentLength,
-        onEnd (outcome) {
-          results.end(sessionId, task, outcome)
-          release()
-        }
-      })
-    })
+    await accept({ sessionId, task, agent: choose(chooseAgent, task) })
     const resultUrl = `/api/agent/result?${new URLSearchParams({ sessionId }).toString()}`
     return reply.code(202).header('location', resultUrl).send({ sessionId, task, resultUrl })
   })
 
   app.get('/api/agent/result', {
     schema: { querystring: Type.Object({ sessionId: Id }), response: { 200: Result } }
-  }, ({ query: { sessionId } }) => {
-    const result = results.get(sessionId)
+  }, async ({ query: { sessionId } }) => {
+    const result = await findResult(sessionId)
     if (result === undefined) throw new NoResult(sessionId)
     return result
   })

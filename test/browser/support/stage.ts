@@ -23,10 +23,15 @@ export interface Stage {
   start (): Promise<void>
 }
 
-/** If `isDefault`, runs without a language model and at the default pace, as after `npm ci && npm start`. */
-export async function setStage (t: Test, { isDefault = false } = {}): Promise<Stage> {
+/** Builds the page that the servers serve. */
+export function buildPage (): void {
   const built = spawnSync('npm', ['run', 'build:page'], { cwd: ROOT, encoding: 'utf8' })
   if (built.status !== 0) throw new Error(`the page can't be built: ${built.stdout}${built.stderr}`)
+}
+
+/** If `isDefault`, runs without a language model and at the default pace, as after `npm ci && npm start`. */
+export async function setStage (t: Test, { isDefault = false } = {}): Promise<Stage> {
+  buildPage()
   const model = createTypist()
   const { baseURL } = await openAIServer(t, model.answer)
   let port = '0'

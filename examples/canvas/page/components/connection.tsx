@@ -1,6 +1,7 @@
 import { useWebSocket } from 'ai-canvas-ws/react'
 import { useEffect, useState, useSyncExternalStore, type ReactElement } from 'react'
 import { useRoundTrip } from '../round-trip.js'
+import { useServedBy } from '../served-by.js'
 import type { Seat } from '../seat.js'
 import { reasonText } from '../timeline.js'
 
@@ -12,6 +13,7 @@ const words = { idle: 'Not connected', connecting: 'Connecting…', connected: '
 export function Connection ({ seat: { client, network, timeline, whose, cutLabel } }: { seat: Seat }): ReactElement {
   const { state, reason, isConnected } = useWebSocket()
   const roundTrip = useRoundTrip(client, isConnected)
+  const node = useServedBy(client, isConnected)?.node ?? undefined
   const { isRestarting } = useSyncExternalStore(timeline.subscribe, timeline.getSnapshot)
   const backAt = useSyncExternalStore(network.subscribe, network.backAt)
   const seconds = useSecondsUntil(backAt)
@@ -22,7 +24,10 @@ export function Connection ({ seat: { client, network, timeline, whose, cutLabel
       <div className="state" data-state={state}>
         <p role="status" aria-label={`${whose} connection`}>{words[state]} {why !== '' && <span className="quiet">{why}</span>}</p>
         {state === 'connected' && (
-          <p className="quiet latency">{roundTrip === undefined ? ' ' : `Round trip ${roundTrip < 10 ? roundTrip.toFixed(1) : roundTrip.toFixed(0)} ms`}</p>
+          <p className="quiet latency">
+            {roundTrip === undefined ? ' ' : `Round trip ${roundTrip < 10 ? roundTrip.toFixed(1) : roundTrip.toFixed(0)} ms`}
+            {node !== undefined && `, served by ${node}`}
+          </p>
         )}
       </div>
       <button type="button" className="small" aria-disabled={backAt !== undefined} onClick={() => { network.cut(CUT_MS) }}>

@@ -1,14 +1,14 @@
 import { useAIWebSocket } from 'ai-canvas-ws/react'
 import { useEffect, useRef, useState, useSyncExternalStore, type ReactElement, type ReactNode } from 'react'
-import { useAbout } from '../about.js'
 import type { Seat } from '../seat.js'
+import { useServedBy } from '../served-by.js'
 import type { SessionStats } from '../stats.js'
 
 /** Lists four things to try in order, and ticks off each when it has happened. */
 export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string, stats: SessionStats | undefined }): ReactElement {
   const { aiStatus, isConnected } = useAIWebSocket(sessionId)
   const { hasReturned, hasSeenRestart } = useSyncExternalStore(you.timeline.subscribe, you.timeline.getSnapshot)
-  const killCommand = useAbout(isConnected)?.killCommand
+  const server = useServedBy(you.client, isConnected)
   const hasStarted = useOnce(aiStatus !== 'idle')
   const hasSecondTab = useOnce(stats?.clients.some(({ userId }) => userId?.startsWith('you_') === true && userId !== you.userId) === true)
 
@@ -22,9 +22,10 @@ export function Steps ({ you, sessionId, stats }: { you: Seat, sessionId: string
     },
     {
       title: 'Kill the server',
-      isDone: hasSeenRestart,
+      isDone: hasSeenRestart || server?.hasChanged === true,
       says: <>
-        {killCommand !== undefined && <><Copyable text={killCommand} /> in another terminal, while a job runs.</>} Then <code>npm start</code> again.
+        {server !== undefined && <><Copyable text={server.killCommand} /> in another terminal, while a job runs.</>}
+        {typeof server?.node === 'string' ? ' Another node takes over.' : <> Then <code>npm start</code> again.</>}
       </>
     }
   ]

@@ -1,0 +1,13 @@
+import type { OnMessage } from 'ai-canvas-ws'
+
+/** A shell command that ends this server like a crash. */
+const killCommand = process.platform === 'win32' ? `taskkill /F /PID ${process.pid}` : `kill -9 ${process.pid}`
+
+/** Answers a page that asks which server its connection has reached. Without a `node`, there is only one. */
+export function servedBy (node: string | null = null): OnMessage {
+  return ({ type }, client) => {
+    if (type !== 'who_serves') return false
+    client.send({ type: 'served_by', node, killCommand })
+    return true
+  }
+}
