@@ -63,7 +63,7 @@ class Supervised {
   async stop (): Promise<void> {
     this.#isStopping = true
     const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    if (child?.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')
     child.kill('SIGTERM')
     const timer = setTimeout(() => { child.kill('SIGKILL') }, STOP_MS)

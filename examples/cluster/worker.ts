@@ -38,12 +38,13 @@ async function run ({ sessionId, jobId, task }: QueuedJob): Promise<void> {
 /** Takes one job after the other. Waiting for a job blocks a connection, so each loop has its own. */
 async function work (): Promise<void> {
   const queue = new Board(redis.duplicate().on('error', () => undefined))
-  while (!stop.signal.aborted) {
+  // Until the process exits.
+  for (;;) {
     try {
       const job = await queue.take()
       if (job !== undefined) await run(job)
     } catch (error) {
-      if (!stop.signal.aborted) process.emitWarning(error as Error)
+      process.emitWarning(error as Error)
     }
   }
 }

@@ -28,7 +28,7 @@ const NoResult = createError('CANVAS_ERR_NO_RESULT',
   'session "%s" has no result: POST a task to /api/agent/generate. An older result may have been dropped', 404)
 
 /** A task that was checked, and the agent for it. */
-export interface Accepted {
+interface Accepted {
   sessionId: string
   task: AgentTask
   agent: Agent
