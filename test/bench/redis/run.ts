@@ -71,7 +71,7 @@ function publishRows (perTick: number, suffix: string): Row[] {
 
 await nodes.join(sessions)
 for (const stream of sessions) await nodes.publish(stream, body, { durable: false, job: { event: 'start', jobId: 'job' } })
-const [far, near, long]: Stream[] = ['session:far', 'session:near', 'session:long']
+const [far, near, long] = ['session:far', 'session:near', 'session:long'] as const
 await fill(far, 1_000)
 await fill(near, 50)
 const start = await nodes.publisher.join('session:new')
