@@ -147,7 +147,7 @@ export function encode (body: string, options: PublishOptions, { factory, maxByt
     const message = factory.make({ body, durable, jobId: id }, 0, 0, shortForm)
     const short = message.bytes <= maxBytes ? undefined : message.shortForm
     const fits = message.bytes <= maxBytes ? 1 : short === undefined ? 0 : 2
-    const size = fits === 2 ? message.bytes - (short?.bytes ?? 0) : message.bytes
+    const size = short === undefined ? message.bytes : message.bytes - short.bytes
     const flags = [presumed, repeated, truncated, jobId !== undefined, delta !== undefined, durable].map(Number).join('')
     args.push(EVENTS[event], `${flags}${fits}${Number(ownership !== undefined)}`, id, chunks ?? '', from ?? '', delta === undefined ? '' : Buffer.from(delta, 'utf16le'), size, body)
     if (ownership !== undefined) args.push(ownership)

@@ -147,8 +147,9 @@ export class Store {
     const publication = { body, durable: false, revision: Number(state[1]), jobId }
     if (to < 0) return publication
     let offset = Number(state[4])
-    const parts = [bytes(state[5]).toString('utf16le')]
-    for (let end = offset + (parts[0]?.length ?? 0); end < to;) {
+    const first = bytes(state[5]).toString('utf16le')
+    const parts = [first]
+    for (let end = offset + first.length; end < to;) {
       const [begin, part] = list(await this.#ofStream('text', stream, [epoch, jobId, end, to]))
       // The part before it was discarded in the meantime.
       if (Number(begin) > end) {

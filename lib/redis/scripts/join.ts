@@ -19,7 +19,7 @@ local function missed (since, sinceSeq)
   if since == '' then return 0, 'new' end
   local head = since == epoch and seq or -1
   if head < 0 and previous ~= '' then
-    local earlier = cmsgpack.unpack(previous)
+    local earlier = unpackAll(previous)
     for at = 1, #earlier, 2 do
       if earlier[at] == since then head = earlier[at + 1] end
     end
@@ -34,13 +34,13 @@ end
 -- Returns messages from one seq to another, as many as fit. The size of a message is estimated generously.
 local function entries (from, to)
   local length = call('LLEN', nameList())
-  local most = math.max(1, math.floor(length * PAGE_BYTES / math.max(bytes, 1)))
-  return call('LRANGE', nameList(), from - seq - 1, math.min(to, from + most - 1) - seq - 1)
+  local most = max(1, math.floor(length * PAGE_BYTES / max(bytes, 1)))
+  return call('LRANGE', nameList(), from - seq - 1, min(to, from + most - 1) - seq - 1)
 end
 
 -- Returns a part of a text, and where it begins. If the key was evicted, it begins at its end.
 local function part (job, from, to)
-  local offset = math.max(job[TEXT_START], from)
+  local offset = max(job[TEXT_START], from)
   local text = ''
   if offset < to then text = call('GETRANGE', textKeyOf(job[ID]), 2 * (offset - job[TEXT_START]), 2 * (to - job[TEXT_START]) - 1) end
   if 2 * (to - offset) ~= #text then return to, '' end
@@ -55,12 +55,12 @@ functions.join = function (keys, argv)
   if isChanged then
     if rev > 0 then call('SET', metaKey, packedStream(), 'KEEPTTL') else call('SET', metaKey, packedStream(), 'PX', argv[5]) end
   end
-  local count, reason = missed(since, tonumber(argv[4]))
+  local count, reason = missed(since, number(argv[4]))
   local result = {epoch, seq, rev, reason, count, count > 0 and entries(seq - count + 1, seq) or {}}
   if rev == 0 then return result end
 
   local have = {}
-  for at = 6, #argv, 2 do have[argv[at]] = tonumber(argv[at + 1]) end
+  for at = 6, #argv, 2 do have[argv[at]] = number(argv[at + 1]) end
 
   local function addProgress (job)
     local body = call('HGET', nameJobs(), 'p' .. job[ID])
@@ -71,8 +71,8 @@ functions.join = function (keys, argv)
     end
     local held = have[job[ID]] or 0
     if held > job[TEXT_END] then held = 0 end
-    local begin = math.max(job[TEXT_START], held)
-    local offset, text = part(job, begin, math.min(job[TEXT_END], begin + PAGE_UNITS))
+    local begin = max(job[TEXT_START], held)
+    local offset, text = part(job, begin, min(job[TEXT_END], begin + PAGE_UNITS))
     result[#result + 1] = {job[ID], job[PROGRESS_REV], body, job[TEXT_END], offset, text}
   end
 
@@ -121,18 +121,18 @@ end
 
 -- Returns further messages. KEYS as above. ARGV: 1 settings, 2 stream, 3 epoch, 4 first seq, 5 last seq. Returns none if they are not kept.
 functions.messages = function (keys, argv)
-  if not openAgain(keys, argv) or seq - tonumber(argv[4]) >= call('LLEN', nameList()) then return {} end
-  return entries(tonumber(argv[4]), tonumber(argv[5]))
+  if not openAgain(keys, argv) or seq - number(argv[4]) >= call('LLEN', nameList()) then return {} end
+  return entries(number(argv[4]), number(argv[5]))
 end
 
 -- Returns a further part of a text. KEYS as above. ARGV: 1 settings, 2 stream, 3 epoch, 4 job id, 5 and 6 begin and end. Returns offset, text.
 functions.text = function (keys, argv)
-  local to = tonumber(argv[6])
+  local to = number(argv[6])
   if not openAgain(keys, argv) then return {to, ''} end
   loadRunning()
   loadEnded()
   local job = find(running, argv[4]) or find(ended, argv[4])
   if not job or not job[TEXT_START] or job[TEXT_END] < to then return {to, ''} end
-  return {part(job, tonumber(argv[5]), math.min(to, tonumber(argv[5]) + PAGE_UNITS))}
+  return {part(job, number(argv[5]), min(to, number(argv[5]) + PAGE_UNITS))}
 end
 `

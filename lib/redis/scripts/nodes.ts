@@ -7,7 +7,7 @@
  */
 export const HELLO = `
 functions.hello = function (keys, argv)
-  call = redis.call
+  enter()
   local known = call('GET', keys[1])
   local gen, run = string.match(known or '', '^(%S+) (%S+)$')
   local isSame = gen and run == argv[1]
@@ -32,15 +32,15 @@ end
  */
 export const LEASE = `
 functions.lease = function (keys, argv)
-  call = redis.call
+  enter()
   local now = call('TIME')
   now = now[1] * 1000 + math.floor(now[2] / 1000)
-  call('ZADD', keys[1], argv[2] == '0' and 0 or now + tonumber(argv[2]), argv[1])
+  call('ZADD', keys[1], argv[2] == '0' and 0 or now + number(argv[2]), argv[1])
   local living = call('ZRANGEBYSCORE', keys[1], '(' .. now, '+inf')
   local expired = call('ZRANGEBYSCORE', keys[1], '-inf', now)
   local checker = call('GET', keys[2])
   local isChecker = argv[2] ~= '0' and (not checker or checker == argv[1])
-  if isChecker then call('SET', keys[2], argv[1], 'PX', 2 * tonumber(argv[3])) end
+  if isChecker then call('SET', keys[2], argv[1], 'PX', 2 * number(argv[3])) end
   return {living, expired, isChecker and 1 or 0}
 end
 `
@@ -54,10 +54,10 @@ end
  */
 export const REVOKE = `
 functions.revoke = function (keys, argv)
-  call = redis.call
+  enter()
   local now = call('TIME')
   now = now[1] * 1000 + math.floor(now[2] / 1000)
-  call('XADD', keys[1], 'MINID', '~', now - tonumber(argv[3]), '*', 'm', argv[2])
+  call('XADD', keys[1], 'MINID', '~', now - number(argv[3]), '*', 'm', argv[2])
   call('PEXPIRE', keys[1], argv[3])
   call('PUBLISH', argv[1], argv[2])
   return call('ZRANGEBYSCORE', keys[2], '(' .. now, '+inf')
@@ -73,13 +73,13 @@ end
  */
 export const ORPHANS = `
 functions.orphans = function (keys, argv)
-  call = redis.call
-  local base, gen, most = argv[1], argv[2], tonumber(argv[3])
+  enter()
+  local base, gen, most = argv[1], argv[2], number(argv[3])
   if call('GET', keys[1]) ~= gen then return redis.error_reply(OUTDATED) end
   local result = {0}
   local function add (stream, id, isOrphan)
     local raw = call('GET', base .. 'm:' .. stream)
-    local job = raw and find(unpackedJobs(raw, (cmsgpack.unpack_limit(raw, META_FIELDS, 0))), id)
+    local job = raw and find(unpackedJobs(raw, (unpackSome(raw, META_FIELDS, 0))), id)
     if not job or not isOrphan(job) then return false end
     for _, value in ipairs({stream, id, ownershipOf(job)}) do result[#result + 1] = value end
     return true
@@ -87,12 +87,12 @@ functions.orphans = function (keys, argv)
   for at = 4, #argv do
     local key = base .. 'own:' .. argv[at]
     for _, entry in ipairs(call('SRANDMEMBER', key, most)) do
-      local item = cmsgpack.unpack(entry)
+      local item = unpackAll(entry)
       if add(item[1], item[2], function (job) return job[OWNER] == argv[at] end) then result[1] = 1 else call('SREM', key, entry) end
     end
   end
   for _, entry in ipairs(call('ZRANGEBYSCORE', keys[2], '-inf', time(), 'LIMIT', 0, most)) do
-    local item = cmsgpack.unpack(entry)
+    local item = unpackAll(entry)
     if not add(item[1], item[2], function (job) return ownershipOf(job) == item[3] end) then call('ZREM', keys[2], entry) end
   end
   return result

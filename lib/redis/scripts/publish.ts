@@ -72,7 +72,7 @@ end
 local function trimText (job, key)
   local units = job[TEXT_END] - job[TEXT_START]
   local cut = units - math.ceil(maxUnits * 7 / 8)
-  local high = string.byte(call('GETRANGE', key, 2 * cut + 1, 2 * cut + 1))
+  local high = byte(call('GETRANGE', key, 2 * cut + 1, 2 * cut + 1))
   if high and high >= 0xdc and high <= 0xdf then cut = cut + 1 end
   if cut >= units then
     call('DEL', key)
@@ -111,10 +111,10 @@ end
 local function append (job, piece, isLast)
   local text = job[HALF] == '' and piece or job[HALF] .. piece
   job[HALF] = ''
-  local last = string.byte(text, -1)
+  local last = byte(text, -1)
   if not isLast and last and last >= 0xd8 and last <= 0xdb then
-    job[HALF] = string.sub(text, -2)
-    text = string.sub(text, 1, -3)
+    job[HALF] = sub(text, -2)
+    text = sub(text, 1, -3)
   end
   if text == '' then return text end
   local key = textKeyOf(job[ID])
@@ -135,7 +135,7 @@ end
 local function takeUnpublished (job, appended)
   local first, last = job[PUBLISHED], job[TEXT_END]
   job[PUBLISHED] = last
-  local offset = math.max(job[TEXT_START], math.min(first, last))
+  local offset = max(job[TEXT_START], min(first, last))
   if 2 * (last - offset) == #appended then return first, last, offset, appended end
   if offset == last then return first, last, offset, '' end
   local text = call('GETRANGE', textKeyOf(job[ID]), 2 * (offset - job[TEXT_START]), 2 * (last - job[TEXT_START]) - 1)
@@ -309,7 +309,7 @@ local function keepLateText (job)
   if not job[TEXT_START] then job[TEXT_START], job[TEXT_END] = 0, 0 end
   local has = received(job)
   if from and from > has then return end
-  append(job, from and string.sub(delta, 2 * (has - from) + 1) or delta, false)
+  append(job, from and sub(delta, 2 * (has - from) + 1) or delta, false)
   if job[PROGRESS_REV] then return end
   local kept = keepableBody()
   if kept then
@@ -337,7 +337,7 @@ local function publishProgress (job)
       has = from
     end
     local piece = delta or ''
-    if from and from < has then piece = string.sub(piece, 2 * (has - from) + 1) end
+    if from and from < has then piece = sub(piece, 2 * (has - from) + 1) end
     position = sendProgress(id, body, takeUnpublished(job, append(job, piece, false)))
     textEnd = received(job)
   else
@@ -433,13 +433,13 @@ end
 -- Messages --------------------------------------------------------------------------------------------------------------------
 
 local function readReport ()
-  local p, r, t, i, d, s, f, o = string.byte(args[at + 1], 1, 8)
+  local p, r, t, i, d, s, f, o = byte(args[at + 1], 1, 8)
   presumed, repeated, truncated, hasId, durable, fits = p == ONE, r == ONE, t == ONE, i == ONE, s == ONE, f
-  givenId, chunks, from, delta, size, body = args[at + 2], tonumber(args[at + 3]) or false, tonumber(args[at + 4]), d == ONE and args[at + 5] or nil, tonumber(args[at + 6]), args[at + 7]
+  givenId, chunks, from, delta, size, body = args[at + 2], number(args[at + 3]) or false, number(args[at + 4]), d == ONE and args[at + 5] or nil, number(args[at + 6]), args[at + 7]
   at = at + 8
   ownership = nil
   if o == ONE then ownership, at = args[at], at + 1 end
-  if f == TWO then short, shortSize, at = args[at], tonumber(args[at + 1]), at + 2 end
+  if f == TWO then short, shortSize, at = args[at], number(args[at + 1]), at + 2 end
 end
 
 local function resultsKey ()
@@ -450,13 +450,13 @@ local function knownResult (counter)
   local entries = call('LRANGE', resultsKey(), 0, -1)
   for n = 1, #entries do
     local gap = string.find(entries[n], ' ', 1, true)
-    if string.sub(entries[n], 1, gap - 1) == counter then return string.sub(entries[n], gap + 1) end
+    if sub(entries[n], 1, gap - 1) == counter then return sub(entries[n], gap + 1) end
   end
 end
 
 -- Publishes the message at \`at\`.
 local function publishMessage (first)
-  if event == 'd' then return publishDurable(tonumber(args[first + 1]), args[first + 2]) end
+  if event == 'd' then return publishDurable(number(args[first + 1]), args[first + 2]) end
   if event == 'n' then return publishDurable(nil, args[first + 1]) end
   if event == 'e' then return publishEphemeral(args[first + 1]) end
   return report()

@@ -14,8 +14,8 @@ local ID, CHUNKS, OWNER, REPORTS, PRESUMED, TEXT_START, TEXT_END, HALF, PUBLISHE
 local JOB_FIELDS, META_FIELDS = 12, 5
 local MAX_PREVIOUS = 4
 
--- \`redis.call\` does not exist yet while the library is loaded. Each function sets it.
-local call
+-- Redis' functions and Lua's. They do not exist yet while the library is loaded, so \`enter\` sets them.
+local call, pack, unpackAll, unpackSome, sub, byte, max, min, values, number
 
 local function time ()
   local now = call('TIME')
@@ -32,7 +32,7 @@ local function contextOf (settings)
     string.match(settings, '^(%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
   known = {
     gen = gen, genLength = #gen + 1, genPrefix = gen .. '.', node = node, channels = channels,
-    maxMessages = tonumber(maxMessages), maxBytes = tonumber(maxBytes), ttl = ttl, endTtl = endTtl, maxUnits = tonumber(maxUnits), stallAfter = tonumber(stallAfter)
+    maxMessages = number(maxMessages), maxBytes = number(maxBytes), ttl = ttl, endTtl = endTtl, maxUnits = number(maxUnits), stallAfter = number(stallAfter)
   }
   if contextCount >= 1000 then contexts, contextCount = {}, 0 end
   contexts[settings], contextCount = known, contextCount + 1
@@ -67,12 +67,16 @@ end
 
 -- Begins a call.
 local function enter (settings)
-  call, context, isCurrent = redis.call, contextOf(settings), false
+  if not call then
+    call, pack, unpackAll, unpackSome = redis.call, cmsgpack.pack, cmsgpack.unpack, cmsgpack.unpack_limit
+    sub, byte, max, min, values, number = string.sub, string.byte, math.max, math.min, unpack, tonumber
+  end
+  context, isCurrent = settings and contextOf(settings), false
 end
 
 -- A job that a node owns, as it is listed for the case that the node dies.
 local function listed (id)
-  return cmsgpack.pack({stream, id})
+  return pack({stream, id})
 end
 
 -- Reads jobs from a position on, which is negative if there are none.
@@ -80,7 +84,7 @@ local function unpackedJobs (packed, at)
   local jobs, count = {}, 0
   while at >= 0 do
     local id, chunks, owner, reports, presumed, from, to, half, published, progressRev, startRev, endRev
-    at, id, chunks, owner, reports, presumed, from, to, half, published, progressRev, startRev, endRev = cmsgpack.unpack_limit(packed, JOB_FIELDS, at)
+    at, id, chunks, owner, reports, presumed, from, to, half, published, progressRev, startRev, endRev = unpackSome(packed, JOB_FIELDS, at)
     count = count + 1
     jobs[count] = {id, chunks, owner, reports, presumed, from, to, half, published, progressRev, startRev, endRev}
   end
@@ -89,7 +93,7 @@ end
 
 local function packedJobs (jobs)
   local parts = {}
-  for at = 1, #jobs do parts[at] = cmsgpack.pack(unpack(jobs[at], 1, JOB_FIELDS)) end
+  for at = 1, #jobs do parts[at] = pack(values(jobs[at], 1, JOB_FIELDS)) end
   return table.concat(parts)
 end
 
@@ -115,7 +119,7 @@ end
 
 -- Lists a job that has no owner, so that it is orphaned later. Without a stall timeout, it waits for as long as it takes.
 local function listReleased (job)
-  if context.stallAfter then call('ZADD', base .. 'released', time() + context.stallAfter, cmsgpack.pack({stream, job[ID], ownershipOf(job)})) end
+  if context.stallAfter then call('ZADD', base .. 'released', time() + context.stallAfter, pack({stream, job[ID], ownershipOf(job)})) end
 end
 
 -- The store may have lost a change of the owner.
@@ -137,7 +141,7 @@ end
 
 -- Chooses a stream. The metadata's key ends with \`m:\` and its name.
 local function choose (ofStream, ofMeta)
-  stream, metaKey, base = ofStream, ofMeta, string.sub(ofMeta, 1, -#ofStream - 3)
+  stream, metaKey, base = ofStream, ofMeta, sub(ofMeta, 1, -#ofStream - 3)
   listKey, jobsKey, running, ended, isChanged = nil, nil, nil, nil, false
   -- Once is enough: all buckets of a server have the same generation.
   if isCurrent then return end
@@ -153,30 +157,30 @@ local function openStream ()
     epoch, seq, rev, bytes, previous, jobsAt, isChanged = newEpoch(), 0, 0, 0, '', -1, true
     return
   end
-  jobsAt, epoch, seq, rev, bytes, previous = cmsgpack.unpack_limit(raw, META_FIELDS, 0)
-  if string.sub(epoch, 1, context.genLength) == context.genPrefix then return end
+  jobsAt, epoch, seq, rev, bytes, previous = unpackSome(raw, META_FIELDS, 0)
+  if sub(epoch, 1, context.genLength) == context.genPrefix then return end
   local survived = {epoch, seq}
-  local earlier = previous == '' and {} or cmsgpack.unpack(previous)
-  for at = 1, math.min(#earlier, 2 * (MAX_PREVIOUS - 1)), 2 do
+  local earlier = previous == '' and {} or unpackAll(previous)
+  for at = 1, min(#earlier, 2 * (MAX_PREVIOUS - 1)), 2 do
     survived[at + 2] = earlier[at]
-    survived[at + 3] = math.min(earlier[at + 1], seq)
+    survived[at + 3] = min(earlier[at + 1], seq)
   end
-  epoch, previous, isChanged = newEpoch(), cmsgpack.pack(survived), true
+  epoch, previous, isChanged = newEpoch(), pack(survived), true
   disownAll()
 end
 
 local function packedStream ()
   if not running then
-    local packed = cmsgpack.pack(epoch, seq, rev, bytes, previous)
-    return jobsAt < 0 and packed or packed .. string.sub(raw, jobsAt + 1)
+    local packed = pack(epoch, seq, rev, bytes, previous)
+    return jobsAt < 0 and packed or packed .. sub(raw, jobsAt + 1)
   end
-  if #running == 1 then return cmsgpack.pack(epoch, seq, rev, bytes, previous, unpack(running[1], 1, JOB_FIELDS)) end
-  return cmsgpack.pack(epoch, seq, rev, bytes, previous) .. packedJobs(running)
+  if #running == 1 then return pack(epoch, seq, rev, bytes, previous, values(running[1], 1, JOB_FIELDS)) end
+  return pack(epoch, seq, rev, bytes, previous) .. packedJobs(running)
 end
 
 -- Returns the revision and the size of a kept frame.
 local function parse (kept)
   local ofFrame, size = string.match(kept, '^%S+ (%d+) %d+ (%d+)')
-  return tonumber(ofFrame), tonumber(size)
+  return number(ofFrame), number(size)
 end
 `

@@ -89,12 +89,12 @@ export class Plain {
     return new Plain(new Redis({ port, protocol: 2 }), subscribers, counts)
   }
 
-  /** Executes commands in one pipeline. Each of them publishes one message. */
-  async run (commands: ReadonlyArray<readonly [name: string, ...args: string[]]>): Promise<void> {
+  /** Executes commands in one pipeline, which publish a number of messages. */
+  async run (commands: ReadonlyArray<readonly [name: string, ...args: string[]]>, messages = commands.length): Promise<void> {
     const pipeline = this.#publisher.pipeline()
     for (const [name, ...args] of commands) pipeline.call(name, ...args)
     for (const [error] of await pipeline.exec() ?? []) if (error !== null) throw error
-    this.#expected += commands.length * this.#subscribers.length
+    this.#expected += messages * this.#subscribers.length
   }
 
   async delivered (): Promise<void> {

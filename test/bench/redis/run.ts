@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util'
 import type { Stream } from '../../../lib/streams/broker.js'
 import { RedisServer } from '../../support/redis-server.js'
 import { median } from '../stats.js'
+import { FLOOR, floorCall } from './floor.js'
 import { Nodes, Plain } from './nodes.js'
 
 // `npm run bench:redis`: what one operation of the broker over Redis costs in Redis. See ../README.md.
@@ -30,10 +31,11 @@ interface Row {
   readonly against?: string
   readonly most?: number
   /** Runs the operations of one tick at once. */
-  readonly tick: () => Promise<unknown>
+  readonly tick: () => unknown
 }
 
-const server = await RedisServer.start('--slowlog-log-slower-than', '1000', '--slowlog-max-len', '1000')
+const server = await RedisServer.start('--slowlog-log-slower-than', '0', '--slowlog-max-len', '100000')
+await server.command('FUNCTION', 'LOAD', FLOOR)
 const nodes = await Nodes.open(server.port, NODES)
 const channels = sessions.map((_, at) => `plain:{b${at % 64}}c:${session(at)}`)
 const plain = await Plain.open(server.port, NODES, channels)
@@ -43,6 +45,17 @@ async function cpuMicros (): Promise<number> {
   const info = String(await server.command('INFO', 'cpu'))
   const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1])
   return (seconds('used_cpu_user') + seconds('used_cpu_sys')) * 1e6
+}
+
+/** Duration of the longest command since the last call, in microseconds. */
+async function longestMicros (): Promise<number> {
+  const entries = await server.command('SLOWLOG', 'GET', '-1') as Array<[number, number, number, string[]]>
+  await server.command('SLOWLOG', 'RESET')
+  return Math.max(...entries.filter(([, , , [name = '']]) => /^(?:fcall|publish)$/i.test(name)).map(([, , micros]) => micros))
+}
+
+function chunks<T> (items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, at) => items.slice(at * size, (at + 1) * size))
 }
 
 const range = (length: number): number[] => Array.from({ length }, (_, at) => at)
@@ -55,13 +68,19 @@ function publishRows (perTick: number, suffix: string): Row[] {
   const durable = (stream: Stream): Promise<unknown> => nodes.publish(stream, body, { durable: true })
   let next = 0
   const some = (): Stream[] => range(perTick).map(() => session(next++ % SESSIONS))
+  const floor = (kind: 'durable' | 'progress') => () => {
+    const streams = some().map((_, at) => session(at))
+    return plain.run(chunks(streams, 32).map((some) => floorCall(kind, some, body, DELTA)), perTick)
+  }
   return [
     { name: `publish${suffix}`, perTick, tick: () => plain.run(some().map((_, at) => ['PUBLISH', channels[at] ?? '', body])) },
     { name: `durable${suffix}`, perTick, against: `publish${suffix}`, most: 6, tick: () => Promise.all(some().map(durable)) },
+    { name: `floor of durable${suffix}`, perTick, against: `publish${suffix}`, tick: floor('durable') },
     {
       name: `progress${suffix}`, perTick, against: `publish${suffix}`, most: 8,
       tick: () => Promise.all(some().map((stream) => nodes.publish(stream, body, { durable: false, job: { event: 'progress', jobId: 'job', chunks: 1 }, delta: DELTA })))
     },
+    { name: `floor of progress${suffix}`, perTick, against: `publish${suffix}`, tick: floor('progress') },
     {
       name: `ten of a stream${suffix}`, perTick, against: `publish${suffix}`,
       tick: () => Promise.all(range(perTick).map((at) => durable(session(Math.floor((next++, at) / 10) % SESSIONS))))
@@ -88,6 +107,19 @@ const join = (stream: Stream, epoch: string, seq: number, expected: number) => a
 const rows: Row[] = [
   ...publishRows(SESSIONS, ''),
   ...publishRows(20, ', 20 a tick'),
+  ...publishRows(1, ', one a tick'),
+  {
+    name: 'publish of a 1 MiB body',
+    perTick: 1,
+    operations: 5,
+    tick: () => nodes.publish(session(0), JSON.stringify({ padding: 'x'.repeat(1024 * 1024) }), { durable: true })
+  },
+  {
+    name: 'progress that trims a text of 1 MiB',
+    perTick: 1,
+    operations: 10,
+    tick: () => nodes.publisher.publish('session:trimmed', body, { durable: false, job: { event: 'progress', jobId: 'trimmed' }, delta: 'x'.repeat(131_072) })
+  },
   { name: 'join, nothing missed', perTick: 1, operations: 200, tick: join('session:new', start.epoch, 0, 0) },
   { name: 'join, 50 missed', perTick: 1, operations: 100, tick: join(near, nearEpoch, 0, 50) },
   { name: 'join, 1,000 missed', perTick: 1, operations: 40, tick: join(far, farEpoch, 0, 1_000) },
@@ -103,30 +135,30 @@ const rows: Row[] = [
   }
 ]
 
-const samples = new Map(rows.map(({ name }) => [name, [] as number[]]))
+const samples = new Map(rows.map(({ name }) => [name, { cpu: [] as number[], longest: [] as number[] }]))
 try {
-  await server.command('SLOWLOG', 'RESET')
   for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
     for (const row of rows) {
+      await longestMicros()
       const ticks = Math.ceil((row.operations ?? operations) / row.perTick)
       const before = await cpuMicros()
       for (let tick = 0; tick < ticks; tick++) await row.tick()
       await Promise.all([nodes.delivered(), plain.delivered()])
       const after = await cpuMicros()
-      if (round >= 0) samples.get(row.name)?.push((after - before) / ticks / row.perTick)
+      const longest = await longestMicros()
+      if (round < 0) continue
+      samples.get(row.name)?.cpu.push((after - before) / ticks / row.perTick)
+      samples.get(row.name)?.longest.push(longest)
     }
   }
   const cells = (values: readonly string[]): string => `| ${values.join(' | ')} |\n`
-  process.stdout.write(cells(['operation', 'Redis CPU, µs', 'ratio', 'range', 'target']) + cells(Array.from({ length: 5 }, () => '---')))
-  for (const { name, against, most } of rows) {
-    const own = samples.get(name) ?? []
-    const ratios = own.map((value, round) => value / (samples.get(against ?? '')?.[round] ?? NaN))
-    const ratio = against === undefined ? ['', '', ''] : [median(ratios).toFixed(2), `${Math.min(...ratios).toFixed(2)} … ${Math.max(...ratios).toFixed(2)}`, most === undefined ? '' : `≤ ${most}`]
-    process.stdout.write(cells([name, median(own).toFixed(1), ...ratio]))
+  process.stdout.write(cells(['operation', 'Redis CPU, µs', 'ratio to publish', 'range', 'target', 'longest command, µs']) + cells(Array.from({ length: 6 }, () => '---')))
+  for (const { name, against = '', most } of rows) {
+    const { cpu = [], longest = [] } = samples.get(name) ?? {}
+    const ratios = cpu.map((value, round) => value / (samples.get(against)?.cpu[round] ?? NaN))
+    const ratio = against === '' ? ['', ''] : [median(ratios).toFixed(2), `${Math.min(...ratios).toFixed(2)} … ${Math.max(...ratios).toFixed(2)}`]
+    process.stdout.write(cells([name, median(cpu).toFixed(1), ...ratio, most === undefined ? '' : `≤ ${most}`, median(longest).toFixed(0)]))
   }
-  const slow = (await server.command('SLOWLOG', 'GET', '1000') as Array<[number, number, number, string[]]>).filter(([, , , [name = '']]) => !/^(config|slowlog|info)$/i.test(name))
-  const longest = slow.toSorted((a, b) => b[2] - a[2])[0]
-  process.stdout.write(longest === undefined ? '\nNo command took a millisecond.\n' : `\nLongest command: ${longest[2]} µs, ${longest[3].slice(0, 2).join(' ')} of ${longest[3].length} arguments\n`)
 } finally {
   plain.close()
   await nodes.close()
