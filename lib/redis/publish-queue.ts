@@ -149,7 +149,8 @@ export function encode (body: string, options: PublishOptions, { factory, maxByt
     const fits = message.bytes <= maxBytes ? 1 : short === undefined ? 0 : 2
     const size = short === undefined ? message.bytes : message.bytes - short.bytes
     const flags = [presumed, repeated, truncated, jobId !== undefined, delta !== undefined, durable].map(Number).join('')
-    args.push(EVENTS[event], `${flags}${fits}${Number(ownership !== undefined)}`, id, chunks ?? '', from ?? '', delta === undefined ? '' : Buffer.from(delta, 'utf16le'), size, body)
+    args.push(EVENTS[event], `${flags}${fits}${Number(ownership !== undefined)}`, id, chunks ?? '', from ?? '', delta === undefined ? '' : Buffer.from(delta, 'utf16le'), body)
+    if (event !== 'progress') args.push(size)
     if (ownership !== undefined) args.push(ownership)
     if (short !== undefined) args.push(short.body, short.bytes)
   }

@@ -12,8 +12,8 @@ import { SharedCalls } from './shared-calls.js'
 
 /** The most that one message may take, in bytes, as `lib/streams/kept-publication.ts` estimates it. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-/** The most text that one job may keep, in UTF-16 units: one read of it must not block Redis for long. */
-const MAX_TEXT_UNITS = 2 * 1024 * 1024
+/** The most text that one job may keep, in UTF-16 units: trimming it copies it, which must not block Redis for long. */
+const MAX_TEXT_UNITS = 1024 * 1024
 /** Lifetime of a stream that was never published to, in milliseconds. Nodes renew it while they follow the stream. */
 export const EMPTY_TTL_MS = 600_000
 /** Jobs of one bucket that are read at once. */

@@ -17,7 +17,8 @@ const settings: BrokerSettings = {
 const options = { skip: withoutRedis, timeout: 60_000 }
 
 const bad = 'session:bad'
-const ofBad = new Keys('aicw').stream(bad)
+const { metadata } = new Keys('aicw').stream(bad)
+const ofBad = { metadata, list: metadata.replace('}m:', '}l:'), jobs: metadata.replace('}m:', '}j:') }
 
 interface Opened { readonly server: RedisServer, readonly broker: Broker, readonly node: RecordingNode, readonly line: Line }
 

@@ -12,9 +12,9 @@
  * - `n`, frame: a durable message that is too large to keep.
  * - `e`, frame: an ephemeral message.
  * - `s`, `p`, `c`, `x` (start, progress, complete, error), flags, job id or the id of a new job, chunks or empty, from or empty, delta in
- *   UTF-16LE, size, body: a report on a job. The flags are one digit each: presumed, repeated, truncated, whether there are a job id
- *   and a delta, durable, what fits (0 nothing, 1 the body, 2 the short form), whether an ownership follows, and then, if the short
- *   form is what fits: short form, its size.
+ *   UTF-16LE, body, size (not of a progress): a report on a job. The flags are one digit each: presumed, repeated, truncated, whether
+ *   there are a job id and a delta, durable, what fits (0 nothing, 1 the body, 2 the short form), whether an ownership follows. If the
+ *   short form is what fits, it and its size follow last.
  *
  * Returns a string for each message, or the string alone if there is one message: epoch, revision (0 if refused) and seq,
  * separated by spaces; then, if it is not a kept message without a job: kept (0 or 1), textEnd (-1 if there is none), reason why it
@@ -215,19 +215,20 @@ end
 -- Reports on jobs -------------------------------------------------------------------------------------------------------------
 
 local function frame (id, content, ofSize, bits)
-  return epoch .. ' ' .. rev .. ' ' .. seq .. ' ' .. ofSize .. ' ' .. bits .. ' ' .. #id .. '\\n' .. id .. content
+  return epoch .. ' ' .. rev .. ' ' .. seq .. ' ' .. ofSize .. ' ' .. bits .. ' ' .. (digits[#id] or #id) .. '\\n' .. id .. content
 end
 
--- Returns the position of the message.
+-- Returns the position of the message, and the end of the text, both as text: it takes time to format a number.
 local function sendProgress (id, content, first, last, offset, text)
   rev = rev + 1
   local position = epoch .. ' ' .. rev .. ' ' .. seq
-  if text then
-    call('PUBLISH', channel, position .. ' 0 12 ' .. #id .. ' ' .. first .. ' ' .. last .. (offset == first and '\\n' or ' ' .. offset .. '\\n') .. id .. text .. content)
-  else
-    call('PUBLISH', channel, position .. ' 0 8 ' .. #id .. '\\n' .. id .. content)
+  if not text then
+    call('PUBLISH', channel, position .. ' 0 8 ' .. (digits[#id] or #id) .. '\\n' .. id .. content)
+    return position, '-1'
   end
-  return position
+  local stop = last .. ''
+  call('PUBLISH', channel, position .. ' 0 12 ' .. (digits[#id] or #id) .. ' ' .. first .. ' ' .. stop .. (offset == first and '\\n' or ' ' .. offset .. '\\n') .. id .. text .. content)
+  return position, stop
 end
 
 -- Returns the body to keep: the whole one, its short form, or nothing.
@@ -329,7 +330,7 @@ end
 local function publishProgress (job)
   local id = job[ID]
   if delta and not job[TEXT_START] then job[TEXT_START], job[TEXT_END] = 0, 0 end
-  local textEnd, position = '-1', nil
+  local position, textEnd
   if job[TEXT_START] then
     local has = received(job)
     if from and from > has then
@@ -338,10 +339,10 @@ local function publishProgress (job)
     end
     local piece = delta or ''
     if from and from < has then piece = sub(piece, 2 * (has - from) + 1) end
-    position = sendProgress(id, body, takeUnpublished(job, append(job, piece, false)))
-    textEnd = received(job)
+    position, textEnd = sendProgress(id, body, takeUnpublished(job, append(job, piece, false)))
+    if job[HALF] ~= '' then textEnd = received(job) end
   else
-    position = sendProgress(id, body)
+    position, textEnd = sendProgress(id, body)
   end
   local kept = keepableBody()
   if kept then
@@ -435,9 +436,9 @@ end
 local function readReport ()
   local p, r, t, i, d, s, f, o = byte(args[at + 1], 1, 8)
   presumed, repeated, truncated, hasId, durable, fits = p == ONE, r == ONE, t == ONE, i == ONE, s == ONE, f
-  givenId, chunks, from, delta, size, body = args[at + 2], number(args[at + 3]) or false, number(args[at + 4]), d == ONE and args[at + 5] or nil, number(args[at + 6]), args[at + 7]
-  at = at + 8
-  ownership = nil
+  givenId, chunks, from, delta, body = args[at + 2], number(args[at + 3]) or false, number(args[at + 4]), d == ONE and args[at + 5] or nil, args[at + 6]
+  at, ownership = at + 7, nil
+  if event ~= 'p' then size, at = number(args[at]), at + 1 end
   if o == ONE then ownership, at = args[at], at + 1 end
   if f == TWO then short, shortSize, at = args[at], number(args[at + 1]), at + 2 end
 end

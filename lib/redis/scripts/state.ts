@@ -61,8 +61,12 @@ local function ownershipOf (job)
   return string.format('%d %s', job[REPORTS], job[OWNER] or '')
 end
 
+-- Lengths of names, as text.
+local digits = {}
+for length = 0, 1024 do digits[length] = length .. '' end
+
 local function textKeyOf (id)
-  return base .. 't:' .. #stream .. ':' .. stream .. ':' .. id
+  return base .. 't:' .. (digits[#stream] or #stream) .. ':' .. stream .. ':' .. id
 end
 
 -- Begins a call.
