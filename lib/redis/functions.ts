@@ -77,7 +77,7 @@ export class Functions {
 }
 
 /** Turns an error of Redis into one that names the fix. */
-export function explained (error: unknown, prefix: string): unknown {
+export function explained (error: unknown, prefix: string): Error {
   const message = messageOf(error)
   if (message.includes('AICWGEN')) return new OutdatedError('the store has lost history')
   if (message.includes('WRONGTYPE')) {
@@ -87,7 +87,7 @@ export function explained (error: unknown, prefix: string): unknown {
     return new Error(`Redis refuses a command of redisBroker(): ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })
   }
   if (message.includes('OOM')) return new Error('Redis has reached its maxmemory: raise it, or lower the limits of history', { cause: error })
-  return error
+  return error instanceof Error ? error : new Error(message)
 }
 
 export function messageOf (error: unknown): string {

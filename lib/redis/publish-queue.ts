@@ -29,7 +29,7 @@ export interface PublishQueueOptions {
   /** Sends a call. Resolves with its reply. */
   readonly send: (streams: readonly Stream[], args: readonly Argument[]) => Promise<unknown>
   /** Turns an error of one message into one that names the fix. */
-  readonly explain: (error: string) => unknown
+  readonly explain: (error: string) => Error
   /** How often the lifetimes of a stream's keys are renewed, in milliseconds, and the time. */
   readonly renewMs: number
   readonly now: () => number

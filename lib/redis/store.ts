@@ -211,12 +211,10 @@ export class Store {
     const replies = await Promise.all(buckets.map((base) => this.#run('orphans', [`${base}gen`, `${base}released`], [base, this.#generation, MAX_ORPHANS, ...expired])))
     // A node is forgotten once it owns no running job any more.
     if (expired.length > 0 && replies.every((reply) => list(reply)[0] === 0)) await this.#call('ZREM', [this.#keys.nodes, ...expired])
-    return replies.flatMap((reply) => {
-      const values = list(reply).slice(1).map(text)
-      return Array.from({ length: values.length / 3 }, (_, at) => ({
-        stream: values[3 * at] as Stream, jobId: values[3 * at + 1] ?? '', ownership: values[3 * at + 2] ?? ''
-      }))
-    })
+    return replies.flatMap((reply) => list(reply).slice(1).map((job) => {
+      const [stream, jobId, ownership] = list(job)
+      return { stream: text(stream) as Stream, jobId: text(jobId), ownership: text(ownership) }
+    }))
   }
 
   /** Records that this node has published its jobs again. */

@@ -159,7 +159,7 @@ t.test('a join returns a long text and many messages whole, although no call rea
   const long = Array.from({ length: 4_000 }, (_, n) => `piece ${n} 💡 `).join('').repeat(4)
   await broker.publish(session, json('start'), report('start', { jobId: 'j' }))
   const { epoch } = await broker.publish(session, json('text'), text(long, 'j', 0))
-  for (let at = 0; at < 10; at++) await Promise.all(numbers(20).map((body) => broker.publish(session, body.replace('{', `{"ballast":"${'x'.repeat(5_000)}",`), durable)))
+  for (let at = 0; at < 10; at++) await Promise.all(numbers(20).map(async (body) => broker.publish(session, body.replace('{', `{"ballast":"${'x'.repeat(5_000)}",`), durable)))
   const before = await calls(server)
   const joined = await broker.join(session, { since: { epoch, seq: 1 } })
   t.ok(await calls(server) - before > 4)

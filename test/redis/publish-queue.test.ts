@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Functions, OutdatedError } from '../../lib/redis/functions.js'
+import { explained, Functions, OutdatedError } from '../../lib/redis/functions.js'
 import type { Link } from '../../lib/redis/link.js'
 import { PublishQueue, type PublishQueueOptions } from '../../lib/redis/publish-queue.js'
 import { functionName, LIBRARY } from '../../lib/redis/scripts/library.js'
@@ -160,6 +160,7 @@ t.test('errors of Redis name the fix', async (t) => {
     reply(new Error(message))
     await t.rejects(result, { message: expected })
   }
+  t.match(explained('a text', 'p'), { message: 'a text' })
   const outdated = functions.run('join', [], [])
   reply(new Error('AICWGEN x'))
   t.ok(await outdated.catch((error: unknown) => error) instanceof OutdatedError)

@@ -80,6 +80,17 @@ t.test('a report that is too large to keep is sent with its short form, if it ha
   t.end()
 })
 
+t.test('the log of revocations may be empty or not', async (t) => {
+  const { store } = createStore({ XREVRANGE: [[], [[buffer('5-0'), [buffer('m'), buffer('{}')]]]] })
+  t.same([await store.endOfLog(), await store.endOfLog()], ['0-0', '5-0'])
+})
+
+t.test('the frames of a snapshot may be durable or not, and may supersede an end', async (t) => {
+  const { store } = createStore({ join: [[buffer('e'), 1, 3, buffer('new'), 0, [], buffer('e 2 0 400 8 1\nj{}'), buffer('e 3 1 600 27 1\nj{}')]] })
+  const { replay } = await store.join('all')
+  t.match(replay, [{ durable: false, seq: undefined, jobId: 'j', supersedes: undefined }, { durable: true, seq: 1, jobId: 'j', supersedes: true }])
+})
+
 t.test('replies that are not what was expected are read as empty', (t) => {
   t.same([list(null), bytes('text').toString(), bytes(1).toString(), optionalText(undefined), optionalText(null)], [[], 'text', '', undefined, undefined])
   t.end()

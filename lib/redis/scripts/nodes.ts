@@ -69,7 +69,7 @@ end
  *
  * KEYS: generation of the bucket, released. ARGV: 1 base, 2 generation, 3 most jobs to return, then the dead nodes.
  *
- * Returns: 1 if there may be more, then stream, job id and ownership of each.
+ * Returns: 1 if there may be more, then an array for each: stream, job id and ownership.
  */
 export const ORPHANS = `
 functions.orphans = function (keys, argv)
@@ -81,7 +81,7 @@ functions.orphans = function (keys, argv)
     local raw = call('GET', base .. 'm:' .. stream)
     local job = raw and find(unpackedJobs(raw, (unpackSome(raw, META_FIELDS, 0))), id)
     if not job or not isOrphan(job) then return false end
-    for _, value in ipairs({stream, id, ownershipOf(job)}) do result[#result + 1] = value end
+    result[#result + 1] = {stream, id, ownershipOf(job)}
     return true
   end
   for at = 4, #argv do

@@ -43,7 +43,7 @@ export class Nodes {
   }
 
   async join (streams: readonly Stream[]): Promise<void> {
-    for (const broker of this.brokers) await Promise.all(streams.map((stream) => broker.join(stream)))
+    for (const broker of this.brokers) await Promise.all(streams.map(async (stream) => broker.join(stream)))
   }
 
   /** Publishes a message, which all nodes must deliver. */

@@ -75,7 +75,7 @@ function chunks<T> (items: readonly T[], size: number): T[][] {
 const range = (length: number): number[] => Array.from({ length }, (_, at) => at)
 
 async function fill (stream: Stream, count: number): Promise<void> {
-  for (let at = 0; at < count; at += 100) await Promise.all(range(Math.min(100, count - at)).map(() => nodes.publisher.publish(stream, body, { durable: true })))
+  for (let at = 0; at < count; at += 100) await Promise.all(range(Math.min(100, count - at)).map(async () => nodes.publisher.publish(stream, body, { durable: true })))
 }
 
 function publishRows (perTick: number, suffix: string): Row[] {
