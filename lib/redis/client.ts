@@ -45,6 +45,8 @@ export interface RedisClient {
   duplicate (overrides?: Settings): RedisClient
   connect (): Promise<unknown>
   disconnect (): void
+  /** The socket, once it is connected. */
+  readonly stream: { cork (): void, uncork (): void }
   callBuffer (command: string, ...args: Array<string | Buffer | number>): Promise<unknown>
   on (event: string, listener: (...args: never[]) => void): unknown
 }

@@ -22,9 +22,9 @@ const [DURABLE, SUPERSEDES, HAS_TEXT, HAS_JOB, IS_END] = [1, 2, 4, 8, 16]
 export function parseFrame (bytes: Buffer): Frame {
   const end = bytes.indexOf(NEWLINE)
   const [epoch = '', ...numbers] = bytes.toString('latin1', 0, end).split(' ')
-  const [revision = 0, seq = 0, , flags = 0, idBytes = 0, from = 0, to = 0, offset = 0, textBytes = 0] = numbers.map(Number)
+  const [revision = 0, seq = 0, , flags = 0, idBytes = 0, from = 0, to = 0, offset = from] = numbers.map(Number)
   const idEnd = end + 1 + idBytes
-  const textEnd = idEnd + textBytes
+  const textEnd = idEnd + 2 * (to - offset)
   return {
     epoch,
     revision,

@@ -9,7 +9,7 @@ const VERSION = 1
 /** The keys and channels of one app. `README.md` describes each of them. */
 export class Keys {
   readonly prefix: string
-  /** Known to all nodes: see `hello.ts`. */
+  /** Known to all nodes: see `HELLO` in `scripts/nodes.ts`. */
   readonly generation: string
   readonly nodes: string
   readonly check: string
@@ -45,26 +45,14 @@ export class Keys {
   }
 
   stream (stream: Stream): StreamKeys {
-    const bucket = bucketOf(stream)
-    const base = this.base(bucket)
-    return {
-      base,
-      generation: `${base}gen`,
-      metadata: `${base}m:${stream}`,
-      list: `${base}l:${stream}`,
-      jobs: `${base}j:${stream}`,
-      channel: `${base}c:${stream}`
-    }
+    const base = this.base(bucketOf(stream))
+    return { metadata: `${base}m:${stream}`, channel: `${base}c:${stream}` }
   }
 }
 
-/** The keys of one stream. The scripts derive the keys of texts from `base`. */
+/** The names of one stream. The functions derive those of the other keys from that of the metadata. */
 export interface StreamKeys {
-  readonly base: string
-  readonly generation: string
   readonly metadata: string
-  readonly list: string
-  readonly jobs: string
   readonly channel: string
 }
 

@@ -52,7 +52,8 @@ class RedisBroker implements Broker {
   }
 
   async open (node: BrokerNode, settings: BrokerSettings): Promise<void> {
-    const name = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`
+    // The functions of Redis take settings that are separated by spaces.
+    const name = `${hostname().replaceAll(' ', '_')}-${process.pid}-${randomUUID().slice(0, 8)}`
     this.#member = await Member.open({ ...this.#options, name, node, settings })
   }
 

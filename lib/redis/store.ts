@@ -1,21 +1,19 @@
-import { createHash, randomUUID } from 'node:crypto'
-import type { BrokerSettings, HeldTexts, Joined, Position, Published, PublishOptions, RecoveryFailure, Stream } from '../streams/broker.js'
-import { newJobId } from '../streams/job-id.js'
+import { randomUUID } from 'node:crypto'
+import type { BrokerSettings, HeldTexts, Joined, Position, PublishOptions, RecoveryFailure, Stream } from '../streams/broker.js'
 import { PublicationFactory } from '../streams/kept-publication.js'
-import type { DropReason } from '../streams/session-jobs.js'
-import { parseFrame, type Frame } from './frame.js'
+import { parseFrame } from './frame.js'
+import { explained, Functions } from './functions.js'
 import { BUCKETS, type Keys } from './keys.js'
 import type { Argument, Link } from './link.js'
 import { FixedText } from './local-texts.js'
-import { JOIN } from './scripts/join.js'
-import { HELLO, LEASE, ORPHANS, REVOKE } from './scripts/nodes.js'
-import { OWNER_OF_JOB } from './scripts/owner.js'
-import { PUBLISH } from './scripts/publish.js'
+import { encode, PublishQueue, type StoredResult } from './publish-queue.js'
+import { bytes, list, optionalText, text } from './replies.js'
+import { SharedCalls } from './shared-calls.js'
 
 /** The most that one message may take, in bytes, as `lib/streams/kept-publication.ts` estimates it. */
 const MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-/** The most text that one job may keep, in UTF-16 units: one read of it must not block Redis for long. */
-const MAX_TEXT_UNITS = 2 * 1024 * 1024
+/** The most text that one job may keep, in UTF-16 units: trimming it copies it, which must not block Redis for long. */
+const MAX_TEXT_UNITS = 1024 * 1024
 /** Lifetime of a stream that was never published to, in milliseconds. Nodes renew it while they follow the stream. */
 export const EMPTY_TTL_MS = 600_000
 /** Jobs of one bucket that are read at once. */
@@ -23,17 +21,10 @@ const MAX_ORPHANS = 100
 /** How long a revocation is kept for nodes that are cut off, in milliseconds. */
 const LOG_TTL_MS = 86_400_000
 
-const digest = (script: string): string => createHash('sha1').update(script).digest('hex')
-const scripts = new Map([PUBLISH, JOIN, OWNER_OF_JOB, HELLO, LEASE, REVOKE, ORPHANS].map((script) => [script, digest(script)]))
-
-/** Thrown if the store has lost history since this node last looked. The command was not executed. */
-export class OutdatedError extends Error {}
-
-/** A result of `publish`, and the revision of the message. 0 if it was refused. */
-export interface StoredResult {
-  readonly published: Omit<Published, 'recipients'>
-  readonly revision: number
-}
+/** How often a join is repeated whose messages were discarded while it read them. */
+const MAX_JOINS = 3
+/** Lifetimes are renewed when this part of the shortest one has passed. */
+const RENEW_SHARE = 1 / 20
 
 /** A job that no living node runs. */
 export interface OrphanedJob {
@@ -51,98 +42,125 @@ export interface Lease {
 
 /** What the broker reads and writes in Redis, each method in one step. */
 export class Store {
-  readonly #link: Link
+  readonly #functions: Functions
   readonly #keys: Keys
   readonly #node: string
   readonly #settings: BrokerSettings
   readonly #factory: PublicationFactory
-  readonly #limits: readonly number[]
+  readonly #queue: PublishQueue
+  readonly #joins = new SharedCalls<Joined>()
+  readonly #limits: string
   /** The highest counter of a publication so far. */
   #counter = -Infinity
-  generation = ''
+  #generation = ''
+  /** Settings of this node as the functions take them. */
+  #context = ''
 
   constructor (link: Link, keys: Keys, node: string, settings: BrokerSettings) {
-    this.#link = link
+    this.#functions = new Functions(link, keys.prefix)
     this.#keys = keys
     this.#node = node
     this.#settings = settings
     this.#factory = new PublicationFactory({ maxMessageBytes: MAX_MESSAGE_BYTES, deflateFromBytes: settings.deflateFromBytes })
-    const { maxMessages, maxBytes, ttlMs, endTtlMs } = settings.history
-    this.#limits = [Math.min(maxMessages, Number.MAX_SAFE_INTEGER), Math.min(maxBytes, Number.MAX_SAFE_INTEGER), lifetime(ttlMs), lifetime(endTtlMs),
-      Math.min(settings.maxTextUnits, MAX_TEXT_UNITS)]
+    const { history: { maxMessages, maxBytes, ttlMs, endTtlMs }, maxTextUnits, stallAfterMs } = settings
+    this.#limits = [
+      Math.min(maxMessages, Number.MAX_SAFE_INTEGER), Math.min(maxBytes, Number.MAX_SAFE_INTEGER), lifetime(ttlMs), lifetime(endTtlMs),
+      Math.min(maxTextUnits, MAX_TEXT_UNITS), stallAfterMs === Infinity ? '-' : Math.ceil(stallAfterMs)
+    ].join(' ')
+    this.#queue = new PublishQueue({
+      renewMs: Math.min(lifetime(ttlMs), lifetime(endTtlMs)) * RENEW_SHARE,
+      now: () => settings.clock.monotonic(),
+      explain: (error) => explained(error, keys.prefix),
+      send: (streams, args) => this.#functions.run('publish', streams.map((stream) => keys.stream(stream).metadata), [this.#context, ...args])
+    })
   }
 
-  /** Prepares a new connection, and checks whether the store is the same. Returns whether it has lost history. */
+  get generation (): string {
+    return this.#generation
+  }
+
+  /** Checks whether the store is the same as before. Returns whether it has lost history. */
   async greet (): Promise<boolean> {
-    await Promise.all([...scripts.keys()].map((script) => this.#call('SCRIPT', ['LOAD', script])))
     const run = /^run_id:(\w+)/m.exec(text(await this.#call('INFO', ['server'])))?.[1] ?? 'unknown'
-    const reply = list(await this.#run(HELLO, [this.#keys.generation, ...this.#keys.bucketGenerations], [run, randomUUID().slice(0, 13)]))
+    const reply = list(await this.#run('hello', [this.#keys.generation, ...this.#keys.bucketGenerations], [run, randomUUID().slice(0, 13)]))
     const generation = text(reply[0])
-    const isLost = this.generation !== '' && this.generation !== generation
-    this.generation = generation
+    const isLost = this.#generation !== '' && this.#generation !== generation
+    if (this.#generation !== generation) this.#queue.forgetRenewals()
+    this.#generation = generation
+    this.#context = `${generation} ${this.#node} ${this.#keys.node('')} ${this.#limits}`
     return isLost
   }
 
-  async publish (stream: Stream, body: string, options: PublishOptions): Promise<StoredResult> {
-    const keys = this.#keys.stream(stream)
-    const { durable, job, delta, from, truncated = false, counter, shortForm } = options
-    const newId = job === undefined ? '' : newJobId()
-    const { jobId, event = '-', chunks, presumed = false, repeated = false, ownership } = job ?? {}
-    // The place in the stream does not count, so any will do.
-    const message = this.#factory.make({ body, durable: durable && event !== 'progress', jobId: job && (jobId ?? newId) }, 0, 0, shortForm)
-    const size = message.bytes - (message.shortForm?.bytes ?? 0)
-    const limit = job === undefined ? Math.min(MAX_MESSAGE_BYTES, this.#settings.history.maxBytes) : MAX_MESSAGE_BYTES
-    const short = message.bytes <= limit ? undefined : message.shortForm
-    const fits = message.bytes <= limit ? 1 : short === undefined ? 0 : 2
-    const flags = [durable && event !== 'progress', presumed, repeated, truncated, delta !== undefined, jobId !== undefined, ownership !== undefined]
-    const isRepeat = counter !== undefined && counter <= this.#counter
+  publish (stream: Stream, body: string, options: PublishOptions): Promise<StoredResult> {
+    const { counter } = options
+    const mayBeUsed = counter !== undefined && counter <= this.#counter
     if (counter !== undefined) this.#counter = Math.max(this.#counter, counter)
-    const reply = list(await this.#run(PUBLISH, [keys.generation, keys.metadata, keys.list, keys.jobs, `${keys.base}results:${this.#node}`], [
-      keys.base, stream, this.generation, this.#node, event, flags.map(Number).join(''), jobId ?? '', newId, numberOr(chunks), ownership ?? '',
-      delta === undefined ? '' : Buffer.from(delta, 'utf16le'), numberOr(from), body, fits === 2 ? size : message.bytes, fits, short?.body ?? '', short?.bytes ?? 0,
-      counter ?? '', Number(isRepeat), epochEnd(), ...this.#limits, this.#keys.node('')
-    ]))
-    const [dropped, textEnd] = [text(reply[4]), Number(reply[6])]
-    const id = text(reply[3])
-    return {
-      revision: Number(reply[2]),
-      published: {
-        epoch: text(reply[0]),
-        seq: Number(reply[1]),
-        ...(id !== '' && { jobId: id }),
-        ...(dropped !== '' && { dropped: dropped as DropReason }),
-        ...(Number(reply[5]) === 0 && { kept: false as const }),
-        ...(textEnd >= 0 && { textEnd })
+    const maxPlainBytes = Math.min(MAX_MESSAGE_BYTES, this.#settings.history.maxBytes)
+    return this.#queue.add(stream, encode(body, options, { factory: this.#factory, maxBytes: MAX_MESSAGE_BYTES, maxPlainBytes, mayBeUsed }))
+  }
+
+  join (stream: Stream, since?: Position, have?: HeldTexts): Promise<Joined> {
+    const held = [...have ?? []]
+    const key = JSON.stringify([stream, since?.epoch, since?.seq, held])
+    return this.#joins.get(key, () => this.#join(stream, since, held.flat()))
+  }
+
+  async #join (stream: Stream, since: Position | undefined, have: readonly Argument[]): Promise<Joined> {
+    const seq = since !== undefined && Number.isSafeInteger(since.seq) ? since.seq : -1
+    const position: Argument[] = since === undefined ? ['', 0] : [since.epoch === '' ? '-' : since.epoch, seq]
+    for (let attempt = 1; ; attempt++) {
+      const reply = list(await this.#ofStream('join', stream, [...position, EMPTY_TTL_MS, ...have]))
+      const [epoch, latest, revision, why] = [text(reply[0]), Number(reply[1]), Number(reply[2]), text(reply[3])]
+      const missed = await this.#messages(stream, epoch, latest, Number(reply[4]), list(reply[5]))
+      if (missed === undefined) {
+        if (attempt < MAX_JOINS) continue
+        throw new Error(`the messages of ${stream} were discarded while they were read: Redis or this node is overloaded`)
+      }
+      const states = await Promise.all(reply.slice(6).map((state) => this.#stateOf(stream, epoch, state)))
+      return {
+        epoch,
+        seq: latest,
+        revision,
+        recovered: why === '',
+        ...(why !== '' && { reason: why as RecoveryFailure }),
+        // A progress precedes an end with the same revision.
+        replay: [...states, ...missed.map(publicationOf)].sort((a, b) => a.revision - b.revision)
       }
     }
   }
 
-  async join (stream: Stream, since?: Position, have?: HeldTexts): Promise<Joined> {
-    const keys = this.#keys.stream(stream)
-    const seq = since !== undefined && Number.isSafeInteger(since.seq) ? since.seq : -1
-    const position: Argument[] = since === undefined ? ['', 0] : [since.epoch === '' ? '-' : since.epoch, seq]
-    const reply = list(await this.#run(JOIN, [keys.generation, keys.metadata, keys.list, keys.jobs], [
-      keys.base, stream, this.generation, epochEnd(), ...position, this.#limits[0] ?? 0, EMPTY_TTL_MS, ...[...have ?? []].flat()
-    ]))
-    const [epoch, latest, revision, reason, entries, ...states] = reply
-    const why = text(reason)
-    const missed = list(entries).map((entry) => publicationOf(parseFrame(bytes(entry))))
-    const kept = states.map((state) => {
-      const [frame, end, offset, units] = list(state)
-      const publication = publicationOf(parseFrame(bytes(frame)))
-      const to = Number(end)
-      if (to < 0) return publication
-      return { ...publication, text: { source: new FixedText(bytes(units).toString('utf16le'), Number(offset)), from: 0, to } }
-    })
-    return {
-      epoch: text(epoch),
-      seq: Number(latest),
-      revision: Number(revision),
-      recovered: why === '',
-      ...(why !== '' && { reason: why as RecoveryFailure }),
-      // A progress precedes an end with the same revision.
-      replay: [...kept, ...missed].sort((a, b) => a.revision - b.revision)
+  /** Reads the messages that a join has not returned. Returns undefined if they are no longer kept. */
+  async #messages (stream: Stream, epoch: string, latest: number, count: number, first: readonly unknown[]): Promise<readonly unknown[] | undefined> {
+    const messages = [...first]
+    while (messages.length < count) {
+      const next = list(await this.#ofStream('messages', stream, [epoch, latest - count + messages.length + 1, latest]))
+      if (next.length === 0) return undefined
+      messages.push(...next)
     }
+    return messages
+  }
+
+  /** Returns the publication of a state in the result of a join. Reads the rest of its text. */
+  async #stateOf (stream: Stream, epoch: string, state: unknown): Promise<Publication> {
+    if (!Array.isArray(state)) return publicationOf(state)
+    const [jobId, body, to] = [text(state[0]), bytes(state[2]), Number(state[3])]
+    const publication = { body, durable: false, revision: Number(state[1]), jobId }
+    if (to < 0) return publication
+    let offset = Number(state[4])
+    const first = bytes(state[5]).toString('utf16le')
+    const parts = [first]
+    for (let end = offset + first.length; end < to;) {
+      const [begin, part] = list(await this.#ofStream('text', stream, [epoch, jobId, end, to]))
+      // The part before it was discarded in the meantime.
+      if (Number(begin) > end) {
+        offset = Number(begin)
+        parts.length = 0
+      }
+      const piece = bytes(part).toString('utf16le')
+      parts.push(piece)
+      end = Number(begin) + piece.length
+    }
+    return { ...publication, text: { source: new FixedText(parts.join(''), offset), from: 0, to } }
   }
 
   async currentJob (stream: Stream): Promise<string | undefined> {
@@ -163,13 +181,13 @@ export class Store {
 
   /** Renews this node's lease for `leaseMs`. With 0, ends it. */
   async lease (leaseMs: number): Promise<Lease> {
-    const [living, expired, isChecker] = list(await this.#run(LEASE, [this.#keys.nodes, this.#keys.check], [this.#node, leaseMs, Math.max(1, Math.floor(leaseMs / 3))]))
+    const [living, expired, isChecker] = list(await this.#run('lease', [this.#keys.nodes, this.#keys.check], [this.#node, leaseMs, Math.max(1, Math.floor(leaseMs / 3))]))
     return { living: list(living).map(text), expired: list(expired).map(text), isChecker: isChecker === 1 }
   }
 
   /** Writes a revocation to the log and sends it. Returns the living nodes. */
   async revoke (message: string): Promise<string[]> {
-    return list(await this.#run(REVOKE, [this.#keys.log, this.#keys.nodes], [this.#keys.control, message, LOG_TTL_MS])).map(text)
+    return list(await this.#run('revoke', [this.#keys.log, this.#keys.nodes], [this.#keys.control, message, LOG_TTL_MS])).map(text)
   }
 
   /** Returns the entries of the log from an id on, oldest first, as id and message. */
@@ -190,26 +208,24 @@ export class Store {
   /** Returns running jobs of expired nodes, and those that were released and not adopted in time. */
   async orphans (expired: readonly string[]): Promise<OrphanedJob[]> {
     const buckets = Array.from({ length: BUCKETS }, (_, bucket) => this.#keys.base(bucket))
-    const replies = await Promise.all(buckets.map((base) => this.#run(ORPHANS, [`${base}gen`, `${base}released`], [base, this.generation, MAX_ORPHANS, ...expired])))
+    const replies = await Promise.all(buckets.map((base) => this.#run('orphans', [`${base}gen`, `${base}released`], [base, this.#generation, MAX_ORPHANS, ...expired])))
     // A node is forgotten once it owns no running job any more.
     if (expired.length > 0 && replies.every((reply) => list(reply)[0] === 0)) await this.#call('ZREM', [this.#keys.nodes, ...expired])
-    return replies.flatMap((reply) => {
-      const values = list(reply).slice(1).map(text)
-      return Array.from({ length: values.length / 3 }, (_, at) => ({
-        stream: values[3 * at] as Stream, jobId: values[3 * at + 1] ?? '', ownership: values[3 * at + 2] ?? ''
-      }))
-    })
+    return replies.flatMap((reply) => list(reply).slice(1).map((job) => {
+      const [stream, jobId, ownership] = list(job)
+      return { stream: text(stream) as Stream, jobId: text(jobId), ownership: text(ownership) }
+    }))
   }
 
   /** Records that this node has published its jobs again. */
   async seeded (): Promise<void> {
-    const key = this.#keys.seeded(this.generation)
+    const key = this.#keys.seeded(this.#generation)
     await Promise.all([this.#call('SADD', [key, this.#node]), this.#call('PEXPIRE', [key, 60_000])])
   }
 
   /** Returns the nodes that have published their jobs again. */
   async seededNodes (): Promise<string[]> {
-    return list(await this.#call('SMEMBERS', [this.#keys.seeded(this.generation)])).map(text)
+    return list(await this.#call('SMEMBERS', [this.#keys.seeded(this.#generation)])).map(text)
   }
 
   /** Makes sure that the numbering of streams does not expire soon. */
@@ -227,81 +243,33 @@ export class Store {
   }
 
   #job (operation: string, stream: Stream, jobId: string): Promise<unknown> {
-    const keys = this.#keys.stream(stream)
-    const { stallAfterMs } = this.#settings
-    return this.#run(OWNER_OF_JOB, [keys.generation, keys.jobs], [
-      keys.base, stream, this.generation, this.#node, operation, jobId, stallAfterMs === Infinity ? '' : Math.ceil(stallAfterMs), this.#limits[3] ?? 0, this.#keys.node('')
-    ])
+    return this.#ofStream('owner', stream, [operation, jobId])
   }
 
-  async #run (script: string, keys: readonly string[], args: readonly Argument[]): Promise<unknown> {
-    const rest = [keys.length, ...keys, ...args]
-    try {
-      return await this.#link.call('EVALSHA', [scripts.get(script) ?? '', ...rest])
-    } catch (error) {
-      // Someone has flushed the scripts.
-      if (messageOf(error).startsWith('NOSCRIPT')) return this.#call('EVAL', [script, ...rest])
-      throw explained(error, this.#keys.prefix)
-    }
+  #ofStream (name: 'join' | 'messages' | 'text' | 'owner', stream: Stream, args: readonly Argument[]): Promise<unknown> {
+    return this.#run(name, [this.#keys.stream(stream).metadata], [this.#context, stream, ...args])
   }
 
-  async #call (command: string, args: readonly Argument[]): Promise<unknown> {
-    try {
-      return await this.#link.call(command, args)
-    } catch (error) {
-      throw explained(error, this.#keys.prefix)
-    }
+  /** Executes a function, after what was published before. */
+  #run (...call: Parameters<Functions['run']>): Promise<unknown> {
+    this.#queue.flush()
+    return this.#functions.run(...call)
+  }
+
+  #call (command: string, args: readonly Argument[]): Promise<unknown> {
+    this.#queue.flush()
+    return this.#functions.call(command, args)
   }
 }
 
-function publicationOf ({ body, durable, revision, seq, jobId, supersedes }: Frame): Joined['replay'][number] {
+type Publication = Joined['replay'][number]
+
+function publicationOf (frame: unknown): Publication {
+  const { body, durable, revision, seq, jobId, supersedes } = parseFrame(bytes(frame))
   return { body, durable, revision, seq: durable ? seq : undefined, jobId, supersedes: supersedes || undefined }
-}
-
-/** Turns an error of Redis into one that names the fix. */
-function explained (error: unknown, prefix: string): unknown {
-  const message = messageOf(error)
-  if (message.includes('AICWGEN')) return new OutdatedError('the store has lost history')
-  if (message.includes('WRONGTYPE')) {
-    return new Error(`a key that begins with "${prefix}" has another type: it belongs to another program. Choose another value of the option "prefix"`, { cause: error })
-  }
-  if (/NOPERM|NOAUTH|permission/.test(message)) {
-    return new Error(`Redis refuses a command of ai-canvas-ws: ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })
-  }
-  if (message.includes('OOM')) return new Error('Redis has reached its maxmemory: raise it, or lower the limits of history', { cause: error })
-  return error
-}
-
-export function messageOf (error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}
-
-/** End of a new epoch's name. The script uses it if the stream is new. */
-function epochEnd (): string {
-  return Math.floor(Math.random() * 36 ** 8).toString(36)
-}
-
-function numberOr (value: number | undefined): Argument {
-  return value ?? ''
 }
 
 /** Redis takes whole milliseconds, and no endless lifetime: 10 years stand for that. */
 function lifetime (ms: number): number {
   return Math.max(1, Math.ceil(Math.min(ms, 315_360_000_000)))
-}
-
-function list (reply: unknown): readonly unknown[] {
-  return Array.isArray(reply) ? reply : []
-}
-
-function bytes (reply: unknown): Buffer {
-  return Buffer.isBuffer(reply) ? reply : Buffer.from(typeof reply === 'string' ? reply : '')
-}
-
-function text (reply: unknown): string {
-  return bytes(reply).toString()
-}
-
-function optionalText (reply: unknown): string | undefined {
-  return reply === null || reply === undefined ? undefined : text(reply)
 }

@@ -1,8 +1,9 @@
 import type { BrokerNode, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
+import { OutdatedError } from './functions.js'
 import type { Keys } from './keys.js'
 import type { Link } from './link.js'
-import { OutdatedError, type Store } from './store.js'
+import type { Store } from './store.js'
 import { Subscription, type SubscriptionEvents } from './subscription.js'
 
 export interface SubscriptionsOptions {
