@@ -8,7 +8,7 @@ import { STATE } from './state.js'
  * ARGV: 1 base, 2 stream, 3 generation, 4 node, 5 event (`-`, `start`, `progress`, `complete`, `error`), 6 flags: one digit each for
  * durable, presumed, repeated, truncated, delta, job id, ownership, 7 job id, 8 id of a new job, 9 chunks or empty, 10 ownership,
  * 11 delta in UTF-16LE, 12 from or empty, 13 body, 14 its size, 15 what fits (0 nothing, 1 the body, 2 the short form), 16 short
- * form, 17 its size, 18 counter or empty, 19 whether the counter may have been used, 20 end of a new epoch, 21 maxMessages,
+ * form, 17 its size, 18 counter or empty, 19 unused, 20 end of a new epoch, 21 maxMessages,
  * 22 maxBytes, 23 ttlMs, 24 endTtlMs, 25 maxTextUnits, 26 what channels of nodes begin with.
  *
  * Returns: epoch, seq, revision (0 if refused), job id, dropped, kept (0 or 1), textEnd (-1 if there is none).
@@ -29,7 +29,9 @@ local ownership = flag(7) and ARGV[10] or nil
 local chunks = ARGV[9] ~= '' and tonumber(ARGV[9]) or false
 
 if call('GET', KEYS[1]) ~= gen then return outdated() end
-if counter ~= '' and ARGV[19] == '1' then
+-- Redis may execute the first attempt after its repetition, if that came on another connection. So each one looks.
+local newest = counter ~= '' and call('LINDEX', KEYS[5], 0)
+if newest and tonumber(string.match(newest, '^%d+')) >= tonumber(counter) then
   for _, entry in ipairs(call('LRANGE', KEYS[5], 0, -1)) do
     local at = string.find(entry, ' ', 1, true)
     if string.sub(entry, 1, at - 1) == counter then return cmsgpack.unpack(string.sub(entry, at + 1)) end
@@ -161,7 +163,10 @@ local function addEntry (kept, bytes)
   end
 end
 
--- Gives the message its place, and sends it to the nodes. Returns its revision, and the frame.
+-- Frames to send. Nothing is sent before it is written, because the first write fails if the memory is full.
+local outgoing = {}
+
+-- Gives the message its place. Returns its revision, and the frame.
 local function send (isDurable, bits, id, content, first, last, offset, text)
   meta[REV] = meta[REV] + 1
   if isDurable then
@@ -170,7 +175,7 @@ local function send (isDurable, bits, id, content, first, last, offset, text)
   end
   if text then bits = bits + HAS_TEXT end
   local sent = frame(meta[EPOCH], meta[REV], meta[SEQ], size, bits, id, content, first, last, offset, text)
-  call('PUBLISH', channel, sent)
+  outgoing[#outgoing + 1] = sent
   return meta[REV], sent, bits
 end
 
@@ -205,6 +210,7 @@ local function finish (id, rev, dropped, kept, textEnd)
     call('LTRIM', KEYS[5], 0, 63)
     call('PEXPIRE', KEYS[5], 3600000)
   end
+  for _, sent in ipairs(outgoing) do call('PUBLISH', channel, sent) end
   return result
 end
 
