@@ -28,7 +28,10 @@ const OVERRIDES: RedisSettings = {
   keyPrefix: '',
   // With RESP3 a large reply would delay the messages that share its connection.
   protocol: 2,
-  connectTimeout: 5_000
+  connectTimeout: 5_000,
+  // The broker makes the next attempt, with the sentinels in another order.
+  sentinelRetryStrategy: () => null,
+  sentinelCommandTimeout: 2_000
 }
 
 const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ioredis or iovalkey as redisBroker({ redis })'
@@ -37,10 +40,24 @@ const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ior
 export async function clientFactory (redis: unknown): Promise<() => RedisClient> {
   if (isClient(redis)) {
     if (redis.isCluster === true) throw new Error('redisBroker() does not support Redis Cluster yet: pass a client of a single server, or of Sentinel')
-    return () => redis.duplicate(OVERRIDES)
+    const rotate = rotation(redis.options)
+    return () => redis.duplicate({ ...OVERRIDES, ...rotate() })
   }
   const Client = await importClient()
-  return () => typeof redis === 'string' ? new Client(redis, OVERRIDES) : new Client({ ...redis as RedisSettings, ...OVERRIDES })
+  if (typeof redis === 'string') return () => new Client(redis, OVERRIDES)
+  const rotate = rotation(redis as RedisSettings)
+  return () => new Client({ ...redis as RedisSettings, ...OVERRIDES, ...rotate() })
+}
+
+/** Begins with another sentinel each time: an attempt may end before it has come to the second one. */
+function rotation ({ sentinels }: RedisSettings): () => RedisSettings {
+  if (!Array.isArray(sentinels)) return () => ({})
+  const all: readonly unknown[] = sentinels
+  let turn = 0
+  return () => {
+    const first = turn++ % all.length
+    return { sentinels: [...all.slice(first), ...all.slice(0, first)] }
+  }
 }
 
 type ClientClass = new (...args: unknown[]) => RedisClient

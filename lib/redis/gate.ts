@@ -1,3 +1,5 @@
+import type { Clock } from '../util/clock.js'
+
 /** What a call waits for after the store has lost history. */
 export type CallKind =
   /** This node must have published its jobs again. */
@@ -5,19 +7,36 @@ export type CallKind =
   /** All nodes must have published their jobs again, and this node must be synchronised. */
   | 'read'
 
+/** How long a call may wait, and what it takes meanwhile. */
+export interface WaitLimit {
+  readonly timeoutMs: number
+  /** Length of the call's arguments, in UTF-16 units. */
+  readonly units: number
+}
+
 interface Waiting {
   readonly kind: CallKind
   readonly start: () => void
   readonly fail: (error: Error) => void
 }
 
+/** Total length of the arguments of the calls that wait, in UTF-16 units. Further calls are rejected at once. */
+const MAX_UNITS = 32 * 1024 * 1024
+
 /**
  * Holds calls back while the state of this node or of the store is not complete. The calls that it holds start in their order, in
- * the same step in which it opens, so that no later call overtakes them.
+ * the same step in which it opens, so that no later call overtakes them. A call that has waited for too long is rejected, and never
+ * starts.
  */
 export class Gate {
+  readonly #clock: Clock
   readonly #closed = new Set<CallKind>()
-  #waiting: Waiting[] = []
+  readonly #waiting = new Set<Waiting>()
+  #units = 0
+
+  constructor (clock: Clock) {
+    this.#clock = clock
+  }
 
   close (kind: CallKind): void {
     this.#closed.add(kind)
@@ -25,27 +44,41 @@ export class Gate {
 
   open (kind: CallKind): void {
     if (!this.#closed.delete(kind)) return
-    const waiting = this.#waiting
-    this.#waiting = waiting.filter((one) => one.kind !== kind)
-    for (const one of waiting) if (one.kind === kind) one.start()
+    for (const one of [...this.#waiting]) if (one.kind === kind) one.start()
   }
 
   isClosed (kind: CallKind): boolean {
     return this.#closed.has(kind)
   }
 
-  /** Starts a call when the gate is open. */
-  pass<T> (kind: CallKind, call: () => Promise<T>): Promise<T> {
-    if (!this.#closed.has(kind)) return call()
+  /** Resolves when the gate is open. Rejects if that takes too long, if too much waits already, and if `fail` is called. */
+  pass<T> (kind: CallKind, { timeoutMs, units }: WaitLimit, call: () => Promise<T>): Promise<T> {
+    if (this.#units + units > MAX_UNITS) return Promise.reject(new Error('Redis does not keep up: too much waits until this node is synchronised'))
+    this.#units += units
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ kind, start: () => { call().then(resolve, reject) }, fail: reject })
+      const settle = (): void => {
+        timer.cancel()
+        this.#waiting.delete(one)
+        this.#units -= units
+      }
+      const one: Waiting = {
+        kind,
+        start: () => {
+          settle()
+          call().then(resolve, reject)
+        },
+        fail: (error) => {
+          settle()
+          reject(error)
+        }
+      }
+      const timer = this.#clock.after(timeoutMs, () => { one.fail(new Error(`this node could not synchronise with Redis within ${Math.ceil(timeoutMs)} ms`)) })
+      this.#waiting.add(one)
     })
   }
 
   /** Rejects all calls that wait. */
   fail (error: Error): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const { fail } of waiting) fail(error)
+    for (const { fail } of [...this.#waiting]) fail(error)
   }
 }

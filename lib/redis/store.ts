@@ -29,6 +29,9 @@ const scripts = new Map([PUBLISH, JOIN, OWNER_OF_JOB, HELLO, LEASE, REVOKE, ORPH
 /** Thrown if the store has lost history since this node last looked. The command was not executed. */
 export class OutdatedError extends Error {}
 
+/** Thrown if a key of a stream belongs to another program. Other streams are not concerned. */
+export class ForeignKeyError extends Error {}
+
 /** A result of `publish`, and the revision of the message. 0 if it was refused. */
 export interface StoredResult {
   readonly published: Omit<Published, 'recipients'>
@@ -57,8 +60,6 @@ export class Store {
   readonly #settings: BrokerSettings
   readonly #factory: PublicationFactory
   readonly #limits: readonly number[]
-  /** The highest counter of a publication so far. */
-  #counter = -Infinity
   generation = ''
 
   constructor (link: Link, keys: Keys, node: string, settings: BrokerSettings) {
@@ -95,12 +96,10 @@ export class Store {
     const short = message.bytes <= limit ? undefined : message.shortForm
     const fits = message.bytes <= limit ? 1 : short === undefined ? 0 : 2
     const flags = [durable && event !== 'progress', presumed, repeated, truncated, delta !== undefined, jobId !== undefined, ownership !== undefined]
-    const isRepeat = counter !== undefined && counter <= this.#counter
-    if (counter !== undefined) this.#counter = Math.max(this.#counter, counter)
     const reply = list(await this.#run(PUBLISH, [keys.generation, keys.metadata, keys.list, keys.jobs, `${keys.base}results:${this.#node}`], [
       keys.base, stream, this.generation, this.#node, event, flags.map(Number).join(''), jobId ?? '', newId, numberOr(chunks), ownership ?? '',
       delta === undefined ? '' : Buffer.from(delta, 'utf16le'), numberOr(from), body, fits === 2 ? size : message.bytes, fits, short?.body ?? '', short?.bytes ?? 0,
-      counter ?? '', Number(isRepeat), epochEnd(), ...this.#limits, this.#keys.node('')
+      counter ?? '', '', epochEnd(), ...this.#limits, this.#keys.node('')
     ]))
     const [dropped, textEnd] = [text(reply[4]), Number(reply[6])]
     const id = text(reply[3])
@@ -263,7 +262,7 @@ function explained (error: unknown, prefix: string): unknown {
   const message = messageOf(error)
   if (message.includes('AICWGEN')) return new OutdatedError('the store has lost history')
   if (message.includes('WRONGTYPE')) {
-    return new Error(`a key that begins with "${prefix}" has another type: it belongs to another program. Give redisBroker() a prefix of its own`, { cause: error })
+    return new ForeignKeyError(`a key that begins with "${prefix}" has another type: it belongs to another program. Give redisBroker() a prefix of its own`, { cause: error })
   }
   if (/NOPERM|NOAUTH|permission/.test(message)) {
     return new Error(`Redis refuses a command of redisBroker(): ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })
