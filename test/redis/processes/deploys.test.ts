@@ -27,12 +27,12 @@ t.test('three nodes are replaced by the next version under load: nothing is lost
   const followers = await Promise.all(Array.from({ length: 6 }, () => Follower.of(t, balancer)))
   await old[0]!.start('handed over')
   await old[0]!.progress('handed over', 'Once ')
-  await Promise.all(old.map((node, at) => node.call('produce', 's', `old ${at}`, 5, 5)))
+  await Promise.all(old.map((node, at) => node.call('produce', 's', `old ${at}`, 5, 20)))
   const next = await startNodes(t, server, 3, { isNext: true })
   for (const [at, node] of old.entries()) {
     const replacement = next[at]!
     balancer.add(replacement)
-    await replacement.call('produce', 's', `next ${at}`, 5, 5)
+    await replacement.call('produce', 's', `next ${at}`, 5, 20)
     // The job moves to a node of the next version: it has reported last, so it owns the job.
     if (at === 0) await replacement.progress('handed over', 'upon ')
     await until(() => replacement.accepted.length > 100)
