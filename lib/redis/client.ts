@@ -42,6 +42,7 @@ type Settings = Readonly<Record<string, unknown>>
 /** The part of the ioredis API that the broker uses. `ioredis` and `iovalkey` have it. */
 export interface RedisClient {
   readonly isCluster?: boolean
+  readonly options: object
   duplicate (overrides?: Settings): RedisClient
   connect (): Promise<unknown>
   disconnect (): void
@@ -67,7 +68,10 @@ const OVERRIDES: Settings = {
   keyPrefix: '',
   // With RESP3 a large reply would delay the messages that share its connection.
   protocol: 2,
-  connectTimeout: 5_000
+  connectTimeout: 5_000,
+  // The broker makes the next attempt, with the sentinels in another order.
+  sentinelRetryStrategy: () => null,
+  sentinelCommandTimeout: 2_000
 }
 
 const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ioredis or iovalkey'
@@ -76,10 +80,24 @@ const HELP = 'install ioredis 6 ("npm install ioredis"), or pass a client of ior
 export async function clientFactory (redis: RedisTarget): Promise<() => RedisClient> {
   if (isClient(redis)) {
     if (redis.isCluster === true) throw new errors.InvalidOption('redis', 'is a client of Redis Cluster, which is not supported yet: pass a client of a single server, or of Sentinel')
-    return () => redis.duplicate(OVERRIDES)
+    const rotate = rotation(redis.options as Settings)
+    return () => redis.duplicate({ ...OVERRIDES, ...rotate() })
   }
   const Client = await importClient()
-  return () => typeof redis === 'string' ? new Client(redis, OVERRIDES) : new Client({ ...redis, ...OVERRIDES })
+  if (typeof redis === 'string') return () => new Client(redis, OVERRIDES)
+  const rotate = rotation(redis as Settings)
+  return () => new Client({ ...redis, ...OVERRIDES, ...rotate() })
+}
+
+/** Begins with another sentinel each time: an attempt may end before it has come to the second one. */
+function rotation ({ sentinels }: Settings): () => Settings {
+  if (!Array.isArray(sentinels)) return () => ({})
+  const all: readonly unknown[] = sentinels
+  let turn = 0
+  return () => {
+    const first = turn++ % all.length
+    return { sentinels: [...all.slice(first), ...all.slice(0, first)] }
+  }
 }
 
 type ClientClass = new (...args: unknown[]) => RedisClient

@@ -33,6 +33,8 @@ type Message =
   | { readonly type: 'joined', readonly node: string }
   | { readonly type: 'lost' }
   | { readonly type: 'seeded' }
+  /** Has no effect: it only shows that the subscription works. */
+  | { readonly type: 'beat' }
 
 export interface ControlOptions {
   readonly name: string
@@ -53,7 +55,7 @@ export interface ControlOptions {
 export class Control {
   readonly #options: ControlOptions
   readonly #seen = new Set<string>()
-  readonly #own: Array<{ readonly message: string, readonly at: number }> = []
+  readonly #own: Array<{ readonly message: string, readonly at: number, isWritten: boolean }> = []
   /** Nodes that have not confirmed a revocation yet, and what to call then. */
   readonly #confirmations = new Map<string, (node: string) => void>()
   readonly #cancels = new Map<string, (result: CancelResult) => void>()
@@ -87,10 +89,17 @@ export class Control {
     }
   }
 
-  /** Writes this node's latest revocations again, because the store may have lost them. */
-  async rewrite (): Promise<void> {
+  /**
+   * Writes this node's revocations again that may be missing in the store: those that it did not confirm, and after a loss of history
+   * also the latest ones.
+   */
+  async rewrite (isLost: boolean): Promise<void> {
     const since = this.#options.clock.monotonic() - REWRITE_MS
-    for (const { message, at } of this.#own) if (at > since) await this.#options.store.revoke(message)
+    for (const own of this.#own) {
+      if (own.isWritten && !(isLost && own.at > since)) continue
+      await this.#options.store.revoke(own.message)
+      own.isWritten = true
+    }
   }
 
   async revoke (revocation: Revocation): Promise<void> {
@@ -99,7 +108,8 @@ export class Control {
     this.#see(id)
     node.revoke(revocation)
     const message = JSON.stringify({ type: 'revoke', id, from: name, ...revocation })
-    this.#own.push({ message, at: clock.monotonic() })
+    const own = { message, at: clock.monotonic(), isWritten: false }
+    this.#own.push(own)
     if (this.#own.length > MAX_REWRITTEN) this.#own.shift()
     // Registered before it is sent, because a confirmation may overtake the reply.
     const confirmed = new Set<string>([name])
@@ -110,6 +120,7 @@ export class Control {
     })
     try {
       const missing = new Set(await store.revoke(message))
+      own.isWritten = true
       await new Promise<void>((resolve, reject) => {
         const timer = clock.after(REVOKE_TIMEOUT_MS, () => {
           reject(new Error(`the revocation was not confirmed by ${[...missing].join(', ')} within ${REVOKE_TIMEOUT_MS} ms: it is carried out there before anything else is delivered`))
@@ -177,6 +188,11 @@ export class Control {
     await this.#options.store.send(this.#options.keys.control, { type: 'joined', node: this.#options.name })
   }
 
+  /** Returns whether this node's own channel is subscribed at the server that executes its commands. */
+  async isSubscribed (): Promise<boolean> {
+    return await this.#options.store.send(this.#options.keys.node(this.#options.name), { type: 'beat' }) > 0
+  }
+
   receive (text: string): void {
     const message = parse(text)
     if (message === undefined) return
@@ -211,6 +227,8 @@ export class Control {
         break
       case 'seeded':
         this.#options.onSeeded()
+        break
+      case 'beat':
     }
   }
 

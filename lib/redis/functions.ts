@@ -4,6 +4,9 @@ import { functionName, LIBRARY } from './scripts/library.js'
 /** Thrown if the store has lost history since this node last looked. The command was not executed. */
 export class OutdatedError extends Error {}
 
+/** Thrown if a key of a stream belongs to another program. Other streams are not concerned. */
+export class ForeignKeyError extends Error {}
+
 interface Waiting {
   readonly order: number
   readonly start: () => void
@@ -81,7 +84,7 @@ export function explained (error: unknown, prefix: string): Error {
   const message = messageOf(error)
   if (message.includes('AICWGEN')) return new OutdatedError('the store has lost history')
   if (message.includes('WRONGTYPE')) {
-    return new Error(`a key that begins with "${prefix}" has another type: it belongs to another program. Choose another value of the option "prefix"`, { cause: error })
+    return new ForeignKeyError(`a key that begins with "${prefix}" has another type: it belongs to another program. Choose another value of the option "prefix"`, { cause: error })
   }
   if (/NOPERM|NOAUTH|permission/.test(message)) {
     return new Error(`Redis refuses a command of ai-canvas-ws: ${message}. Grant its user the keys, channels and commands that its README lists`, { cause: error })

@@ -21,6 +21,8 @@ const DEADLINE_MS = 5_000
 const CHECK_MS = 250
 /** Bytes of arguments that may wait for replies. Further commands are rejected at once. */
 const MAX_BYTES = 64 * 1024 * 1024
+/** A connection that takes longer to make is given up, in milliseconds. With what closing it takes, less than Fastify's `pluginTimeout`. */
+const CONNECT_MS = 5_000
 const MIN_DELAY_MS = 50
 const MAX_DELAY_MS = 2_000
 
@@ -46,6 +48,9 @@ export class Link {
   #retry: Timer | undefined
   #check: Timer | undefined
   #reason = 'it is not connected yet'
+  /** Time of the latest reply. */
+  #repliedAt = 0
+  #isWaiting = false
 
   constructor (options: LinkOptions) {
     this.#options = options
@@ -83,12 +88,23 @@ export class Link {
       this.#cork(client)
       client.callBuffer(command, ...args).then((reply) => {
         settled()
+        this.#repliedAt = this.#options.clock.monotonic()
         resolve(reply)
       }, (error: unknown) => {
         settled()
         reject(error instanceof Error ? error : new Error(String(error)))
       })
     })
+  }
+
+  /** Counts the connection as good. Otherwise the delay before the next attempt grows. */
+  confirm (): void {
+    this.#delayMs = MIN_DELAY_MS
+  }
+
+  /** Makes the next attempt to connect now, because the other connection shows that Redis can be reached. */
+  hurry (): void {
+    if (this.#isWaiting) this.#reconnect()
   }
 
   /** Drops the connection. A new one is made. */
@@ -120,7 +136,7 @@ export class Link {
   }
 
   async #connect (): Promise<void> {
-    const { createClient, onMessage, onUp } = this.#options
+    const { clock, createClient, onMessage, onUp } = this.#options
     const client = createClient()
     this.#client = client
     client.on('error', (error: Error) => { this.#reason = error.message })
@@ -128,19 +144,25 @@ export class Link {
     if (onMessage !== undefined) {
       client.on('messageBuffer', (channel: Buffer, message: Buffer) => { if (client === this.#client) onMessage(channel, message) })
     }
+    // A server that accepts the connection and then stands still would be waited for without end.
+    const timeout = clock.after(CONNECT_MS, () => {
+      this.#reason = `the server did not answer within ${CONNECT_MS} ms`
+      client.disconnect()
+    })
     try {
       await client.connect()
     } catch (error) {
       client.disconnect()
       // The event says more: the promise often rejects with "Connection is closed.".
       throw new Error(`Redis can't be reached: ${this.#reason === 'it is not connected yet' ? (error as Error).message : this.#reason}`, { cause: error })
+    } finally {
+      timeout.cancel()
     }
     if (this.#isClosed || client !== this.#client) {
       client.disconnect()
       return
     }
     this.#isUp = true
-    this.#delayMs = MIN_DELAY_MS
     onUp()
   }
 
@@ -159,9 +181,14 @@ export class Link {
     this.#retry?.cancel()
     const delayMs = this.#delayMs * (0.5 + Math.random() / 2)
     this.#delayMs = Math.min(2 * this.#delayMs, MAX_DELAY_MS)
-    this.#retry = this.#options.clock.after(delayMs, () => {
-      this.#connect().catch(() => { if (!this.#isClosed) this.#reconnectLater() })
-    })
+    this.#isWaiting = true
+    this.#retry = this.#options.clock.after(delayMs, () => { this.#reconnect() })
+  }
+
+  #reconnect (): void {
+    this.#retry?.cancel()
+    this.#isWaiting = false
+    this.#connect().catch(() => { if (!this.#isClosed) this.#reconnectLater() })
   }
 
   #checkLater (): Timer {
@@ -170,7 +197,10 @@ export class Link {
       for (const pending of this.#pending) {
         if (pending.deadline > now) break
         this.#pending.delete(pending)
-        pending.reject(new Error(`Redis did not answer within ${DEADLINE_MS} ms`))
+        const error = new Error(`Redis did not answer within ${DEADLINE_MS} ms`)
+        pending.reject(error)
+        // Nothing has come for as long: the server stands still, or the connection is broken without a sign of it.
+        if (this.#repliedAt < now - DEADLINE_MS) this.reset(error.message)
       }
       this.#check = this.#pending.size > 0 ? this.#checkLater() : undefined
     })

@@ -14,6 +14,7 @@ import { checkServer } from './preconditions.js'
 import type { StoredResult } from './publish-queue.js'
 import { EMPTY_TTL_MS, Store } from './store.js'
 import { Subscriptions } from './subscriptions.js'
+import { Turns } from './turns.js'
 
 export interface MemberOptions {
   readonly redis: RedisTarget
@@ -29,10 +30,22 @@ const BARRIER_MS = 5_000
 /** How long other calls wait for the nodes to publish their jobs again, in milliseconds, and how often they are counted. */
 const SETTLE_MS = 5_000
 const SETTLE_CHECK_MS = 100
+/** How long a call of the app may take, in milliseconds, and a join. */
+const CALL_MS = 5_000
+const JOIN_MS = 15_000
+/** Joins that are under way at once: the reply to the last of many must not come after the deadline of a command. */
+const MAX_JOINS = 500
+/** After an outage, the other nodes have at least this long to renew their leases, in milliseconds. */
+const GRACE_MS = 5_000
+/** Messages that may wait until an expired lease is renewed. */
+const MAX_OVERDUE = 10_000
 /** How often a call is repeated that was not executed because the store has lost history. */
 const MAX_ATTEMPTS = 5
 const MAX_TOUCHED = 1_000
 const CLOSE_MS = 1_000
+/** A status other than ready is reported after this delay, so that an outage of both connections is reported once, in milliseconds. */
+const REPORT_AFTER_MS = 250
+const OTHER_SERVER = 'the two connections of this node are with different servers'
 
 /**
  * This node as one of those that share a Redis. It has two connections: one for commands and one for subscriptions. After each
@@ -48,10 +61,14 @@ export class Member {
   readonly #control: Control
   readonly #orphans: Orphans
   readonly #subscriptions: Subscriptions
-  readonly #gate = new Gate()
+  readonly #gate: Gate
+  readonly #joins = new Turns(MAX_JOINS)
   /** The other living nodes. */
   #peers = new Set<string>()
   #status: BrokerStatus = { state: 'unavailable', reason: 'it is not connected yet' }
+  /** The latest state that was reported, and the report that is due. */
+  #reported: BrokerStatus['state'] | undefined
+  #report: Timer | undefined
   #isOpen = false
   #isClosed = false
   #isSynchronised = false
@@ -64,9 +81,13 @@ export class Member {
   #syncsSubscriber = false
   /** Number of the loss after which this node publishes its jobs again. 0 if there is none. */
   #reseeding = 0
-  #leasedAt = 0
+  #leasedAt = -Infinity
+  /** Time since which each renewal of the lease was in time. */
+  #steadySince = Infinity
   /** Messages that wait because this node's lease has expired. */
   #overdue: Array<readonly [channel: string, message: Buffer]> | undefined
+  /** Whether this node's own messages do not come back in time. */
+  #isLate = false
   #beat: Timer | undefined
   #seeded: () => void = () => undefined
 
@@ -84,12 +105,17 @@ export class Member {
   private constructor (options: MemberOptions, createClient: () => ReturnType<Awaited<ReturnType<typeof clientFactory>>>) {
     this.#options = options
     const { name, node, settings: { clock, log, maxTextUnits }, prefix } = options
+    this.#gate = new Gate(clock)
     const keys = this.#keys = new Keys(prefix)
     const onDown = (reason: string): void => { this.#handleDown(reason) }
-    const onUp = (): void => { if (this.#isOpen) this.#synchronise() }
-    this.#commands = new Link({ clock, createClient, onUp, onDown })
+    const onUp = (other: Link): void => {
+      if (!this.#isOpen) return
+      other.hurry()
+      this.#synchronise()
+    }
+    this.#commands = new Link({ clock, createClient, onUp: () => { onUp(this.#subscriber) }, onDown })
     this.#subscriber = new Link({
-      clock, createClient, onUp, onDown, onMessage: (channel, message) => { this.#receive(channel.toString(), message) }
+      clock, createClient, onUp: () => { onUp(this.#commands) }, onDown, onMessage: (channel, message) => { this.#receive(channel.toString(), message) }
     })
     const store = this.#store = new Store(this.#commands, keys, name, options.settings)
     this.#control = new Control({
@@ -100,7 +126,7 @@ export class Member {
     })
     this.#orphans = new Orphans(node, store)
     this.#subscriptions = new Subscriptions({
-      link: this.#subscriber, store, keys, node, clock, maxTextUnits,
+      link: this.#subscriber, store, keys, node, clock, maxTextUnits, log,
       onOutdated: () => { this.#synchronise() },
       onFailure: (error) => {
         log.warn({ err: error }, 'a stream could not be synchronised: the broker subscribes again')
@@ -116,15 +142,28 @@ export class Member {
   async publish (stream: Stream, body: string, options: PublishOptions): Promise<StoredResult> {
     const publish = (): Promise<StoredResult> => this.#store.publish(stream, body, options)
     // What `reseed` publishes is what the others wait for.
-    return options.job?.repeated === true ? publish() : this.#run('publish', publish)
+    if (options.job?.repeated === true) return publish()
+    // In an outage, the clients of this node get progress at once, and ends are published again. Other messages wait a little.
+    const event = options.job?.event ?? 'start'
+    return this.#run(event === 'start' ? 'send' : 'publish', publish, CALL_MS, body.length)
   }
 
-  /** Returns the number of this node's recipients, once it has delivered the message. */
+  /**
+   * Returns the number of this node's recipients, once it has delivered the message. If its messages do not come back in time, only
+   * one of them waits for that.
+   */
   async delivered (stream: Stream, revision: number, timeoutMs: number): Promise<number> {
     const subscription = this.#subscriptions.get(stream)
     if (subscription === undefined || !this.#subscriber.isUp) return 0
-    if (subscription.isJoined) await subscription.reached(revision, timeoutMs)
+    if (!subscription.isJoined || subscription.isWaiting || this.#isLate) return subscription.recipients
+    if (!await subscription.reached(revision, timeoutMs) && this.#isSynchronised) this.#noteLate()
     return subscription.recipients
+  }
+
+  #noteLate (): void {
+    if (this.#isLate) return
+    this.#isLate = true
+    void this.#checkSubscriber()
   }
 
   read<T> (call: (store: Store) => Promise<T>): Promise<T> {
@@ -132,12 +171,14 @@ export class Member {
   }
 
   async join (stream: Stream, { since, have }: JoinOptions): Promise<Joined> {
+    const { clock } = this.#options.settings
     const subscription = this.#subscriptions.follow(stream)
-    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-      const joined = await this.#run('read', async () => {
+    const endsAt = clock.monotonic() + JOIN_MS
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS && clock.monotonic() < endsAt; attempt++) {
+      const joined = await this.#run('read', () => this.#joins.run(async () => {
         await this.#subscriptions.confirm(subscription)
         return this.#store.join(stream, since, have)
-      })
+      }), endsAt - clock.monotonic())
       // It was left in the meantime.
       if (this.#subscriptions.get(stream) !== subscription) return joined
       if (subscription.joined(joined) || await subscription.reached(joined.revision, BARRIER_MS)) return joined
@@ -170,6 +211,7 @@ export class Member {
   async close (): Promise<void> {
     this.#isClosed = true
     this.#beat?.cancel()
+    this.#report?.cancel()
     this.#attempt++
     this.#subscriber.close()
     this.#subscriptions.close()
@@ -195,13 +237,26 @@ export class Member {
     this.#beatLater()
   }
 
-  /** Runs a call when it may. If the store has lost history, the call was not executed, and is repeated after the loss is handled. */
-  #run<T> (kind: CallKind, call: () => Promise<T>, attempts = 1): Promise<T> {
-    if (this.#gate.isClosed(kind)) return this.#gate.pass(kind, () => this.#run(kind, call, attempts))
+  /**
+   * Runs a call when it may. If the store has lost history, the call was not executed, and is repeated after the loss is handled.
+   *
+   * @param timeoutMs How long the call may wait before it is executed.
+   * @param units Length of its arguments.
+   */
+  #run<T> (kind: CallKind, call: () => Promise<T>, timeoutMs = CALL_MS, units = 0, attempts = 1): Promise<T> {
+    const { clock } = this.#options.settings
+    const startedAt = clock.monotonic()
+    const again = (next: number): Promise<T> => this.#run(kind, call, timeoutMs - (clock.monotonic() - startedAt), units, next)
+    if (this.#gate.isClosed(kind)) {
+      const unreachable = (): string => `Redis can't be reached: ${this.#status.reason}`
+      if (kind !== 'send' && !this.#commands.isUp) return Promise.reject(new Error(unreachable()))
+      const reason = (): string => this.#commands.isUp ? `this node could not synchronise with Redis within ${Math.ceil(timeoutMs)} ms` : unreachable()
+      return this.#gate.pass(kind, { timeoutMs, units, reason }, () => again(attempts))
+    }
     return call().catch((error: unknown) => {
       if (!(error instanceof OutdatedError) || attempts >= MAX_ATTEMPTS || this.#isClosed) throw error
       this.#synchronise()
-      return this.#run(kind, call, attempts + 1)
+      return again(attempts + 1)
     })
   }
 
@@ -212,11 +267,10 @@ export class Member {
     const attempt = this.#syncing = ++this.#attempt
     this.#syncsSubscriber = this.#subscriber.isUp
     this.#isSynchronised = false
-    this.#gate.close('publish')
-    this.#gate.close('read')
+    for (const kind of ['publish', 'send', 'read'] as const) this.#gate.close(kind)
     this.#runSynchronisation(attempt).catch((error: unknown) => {
       if (attempt !== this.#attempt || this.#isClosed) return
-      this.#options.settings.log.warn({ err: error }, 'the broker could not synchronise with Redis: it reconnects')
+      this.#options.settings.log.debug({ err: error }, 'the broker could not synchronise with Redis: it reconnects')
       this.#syncing = 0
       this.#commands.reset(messageOf(error))
     })
@@ -228,14 +282,18 @@ export class Member {
     const isLost = await this.#store.greet()
     if (isLost) this.#handleLoss(peers)
     await this.#renewLease()
+    await this.#control.rewrite(isLost)
     await this.#control.catchUp()
-    if (isLost) await Promise.all([this.#control.rewrite(), this.#control.tell({ type: 'lost' })])
+    if (isLost) await this.#control.tell({ type: 'lost' })
     if (!isCurrent()) return
-    if (this.#reseeding === 0) this.#gate.open('publish')
+    this.#commands.confirm()
+    if (this.#reseeding === 0) this.#openPublishes()
     if (this.#subscriber.isUp) {
       await this.#subscribe()
       if (!isCurrent()) return
+      this.#subscriber.confirm()
       this.#isSynchronised = true
+      this.#isLate = false
       this.#setStatus({ state: 'ready' })
       this.#openReads()
     } else {
@@ -247,6 +305,11 @@ export class Member {
   /** Subscribes to everything, and delivers what was missed. */
   async #subscribe (): Promise<void> {
     await this.#subscriber.call('subscribe', [this.#keys.control, this.#keys.node(this.#options.name)])
+    // After a failover, one connection may still be with the earlier primary.
+    if (!await this.#control.isSubscribed()) {
+      this.#subscriber.reset(OTHER_SERVER)
+      throw new Error(OTHER_SERVER)
+    }
     await this.#control.introduce()
     // Before anything else is delivered.
     await this.#control.catchUp()
@@ -265,7 +328,7 @@ export class Member {
       await node.reseed()
       if (loss !== this.#loss || this.#isClosed) return
       this.#reseeding = 0
-      this.#gate.open('publish')
+      this.#openPublishes()
       await this.#settle(peers).catch((err: unknown) => { log.warn({ err }, 'the state of the other nodes is unknown') })
       if (loss !== this.#loss) return
       this.#isSettled = true
@@ -292,6 +355,11 @@ export class Member {
     }
   }
 
+  #openPublishes (): void {
+    this.#gate.open('publish')
+    if (this.#commands.isUp) this.#gate.open('send')
+  }
+
   #openReads (): void {
     if (this.#isSynchronised && this.#isSettled) this.#gate.open('read')
   }
@@ -303,9 +371,11 @@ export class Member {
     this.#isSynchronised = false
     if (!this.#subscriber.isUp) this.#subscriptions.suspend()
     this.#gate.close('read')
+    if (this.#overdue !== undefined) this.#dropOverdue()
     if (!this.#commands.isUp) {
+      this.#gate.close('send')
       this.#gate.open('publish')
-      this.#gate.fail(new Error(`Redis can't be reached: ${reason}`))
+      this.#gate.fail(new Error(`Redis can't be reached: ${reason}`), 'send')
       this.#setStatus({ state: 'unavailable', reason })
     } else {
       this.#setStatus({ state: 'degraded', reason: `the connection for subscriptions is lost: ${reason}` })
@@ -316,20 +386,29 @@ export class Member {
   #setStatus (status: BrokerStatus): void {
     const isNew = status.state !== this.#status.state
     this.#status = status
-    if (isNew && !this.#isClosed && this.#isOpen) this.#options.node.statusChanged(status)
+    if (!isNew || !this.#isOpen) return
+    if (status.state === 'ready') this.#reportStatus()
+    else this.#report ??= this.#options.settings.clock.after(REPORT_AFTER_MS, () => { this.#reportStatus() })
+  }
+
+  #reportStatus (): void {
+    this.#report?.cancel()
+    this.#report = undefined
+    if (this.#isClosed || this.#status.state === this.#reported) return
+    this.#reported = this.#status.state
+    this.#options.node.statusChanged(this.#status)
   }
 
   #receive (channel: string, message: Buffer): void {
     if (this.#isClosed) return
     const { settings: { clock }, leaseMs } = this.#options
-    if (this.#overdue !== undefined) {
-      this.#overdue.push([channel, message])
-    } else if (clock.monotonic() - this.#leasedAt > leaseMs) {
-      this.#overdue = [[channel, message]]
-      void this.#handleExpiredLease()
-    } else {
-      this.#handle(channel, message)
+    this.#isLate = false
+    if (this.#overdue === undefined && clock.monotonic() - this.#leasedAt > leaseMs) {
+      this.#overdue = []
+      this.#renewLease().catch((error: unknown) => { this.#subscriber.reset(`the lease could not be renewed: ${messageOf(error)}`) })
     }
+    if (this.#overdue === undefined) this.#handle(channel, message)
+    else if (this.#overdue.push([channel, message]) > MAX_OVERDUE) this.#dropOverdue()
   }
 
   #handle (channel: string, message: Buffer): void {
@@ -338,28 +417,30 @@ export class Member {
     else if (channel.startsWith(`${this.#keys.prefix}{ctl}`)) this.#control.receive(message.toString())
   }
 
-  /** The others counted this node as dead, and did not wait for it. It reads what it missed before it delivers anything. */
-  async #handleExpiredLease (): Promise<void> {
-    try {
-      await this.#renewLease()
-      await this.#control.catchUp()
-    } catch (error) {
-      this.#overdue = undefined
-      this.#subscriber.reset(`the lease could not be renewed: ${messageOf(error)}`)
-      return
-    }
-    const overdue = this.#overdue ?? []
-    this.#overdue = undefined
-    for (const [channel, message] of overdue) this.#handle(channel, message)
-  }
-
+  /**
+   * Renews the lease. If it had expired, the others counted this node as dead and did not wait for it. So it reads the revocations
+   * that it missed before it delivers anything.
+   */
   async #renewLease (): Promise<Awaited<ReturnType<Store['lease']>>> {
     const { name, leaseMs, settings: { clock } } = this.#options
     const startedAt = clock.monotonic()
+    if (startedAt - this.#leasedAt > leaseMs) this.#overdue ??= []
     const lease = await this.#store.lease(leaseMs)
+    // The leases of nodes that were as late have expired, although they live.
+    if (clock.monotonic() - this.#leasedAt > leaseMs * 2 / 3) this.#steadySince = clock.monotonic()
+    if (this.#overdue !== undefined) await this.#control.catchUp()
     this.#leasedAt = startedAt
     this.#peers = new Set(lease.living.filter((living) => living !== name))
+    const overdue = this.#overdue ?? []
+    this.#overdue = undefined
+    for (const [channel, message] of overdue) this.#handle(channel, message)
     return lease
+  }
+
+  /** Reads what has arrived again from the store, later. */
+  #dropOverdue (): void {
+    this.#overdue = undefined
+    this.#subscriber.reset('the lease could not be renewed')
   }
 
   #beatLater (): void {
@@ -371,17 +452,26 @@ export class Member {
 
   async #beatNow (): Promise<void> {
     if (!this.#commands.isUp) return
-    const { settings: { clock } } = this.#options
+    const { settings: { clock }, leaseMs } = this.#options
+    void this.#checkSubscriber()
     try {
       const { expired, isChecker } = await this.#renewLease()
-      if (isChecker && this.#isSynchronised) await this.#orphans.check(expired)
+      const isSteady = clock.monotonic() - this.#steadySince >= Math.max(leaseMs / 3, GRACE_MS)
+      if (isChecker && isSteady && this.#isSettled) await this.#orphans.check(expired)
       await this.#store.touch(this.#subscriptions.takeUntouched(clock.monotonic() - EMPTY_TTL_MS / 3, MAX_TOUCHED))
     } catch (error) {
       if (this.#isClosed) return
       if (error instanceof OutdatedError) this.#synchronise()
       else this.#commands.reset(`the lease of this node could not be renewed: ${messageOf(error)}`)
     }
-    // A connection that is silently broken would deliver nothing for ever.
-    if (this.#subscriber.isUp) await this.#subscriber.call('ping', []).catch((error: unknown) => { this.#subscriber.reset(messageOf(error)) })
+  }
+
+  /** Finds out whether the subscriptions still work. A connection that is silently broken would deliver nothing for ever. */
+  async #checkSubscriber (): Promise<void> {
+    if (!this.#isSynchronised) return
+    const answered = this.#subscriber.call('ping', []).catch((error: unknown) => { this.#subscriber.reset(messageOf(error)) })
+    const isSubscribed = await this.#control.isSubscribed().catch(() => true)
+    await answered
+    if (!isSubscribed && this.#status.state === 'ready') this.#subscriber.reset(OTHER_SERVER)
   }
 }

@@ -122,14 +122,12 @@ export interface EncodeOptions {
   /** Bytes that one message may take, as `factory` estimates it, and the same for one that is not about a job. */
   readonly maxBytes: number
   readonly maxPlainBytes: number
-  /** Whether the counter may have been used before. */
-  readonly mayBeUsed: boolean
 }
 
 /** Turns a message into arguments, as `scripts/publish.ts` describes them. */
-export function encode (body: string, options: PublishOptions, { factory, maxBytes, maxPlainBytes, mayBeUsed }: EncodeOptions): Argument[] {
+export function encode (body: string, options: PublishOptions, { factory, maxBytes, maxPlainBytes }: EncodeOptions): Argument[] {
   const { counter, job } = options
-  const args: Argument[] = counter === undefined ? [] : ['k', counter, Number(mayBeUsed)]
+  const args: Argument[] = counter === undefined ? [] : ['k', counter]
   if (job === undefined) {
     if (!options.durable) {
       args.push('e', ` 0 ${EPHEMERAL} 0\n${body}`)

@@ -50,8 +50,6 @@ export class Store {
   readonly #queue: PublishQueue
   readonly #joins = new SharedCalls<Joined>()
   readonly #limits: string
-  /** The highest counter of a publication so far. */
-  #counter = -Infinity
   #generation = ''
   /** Settings of this node as the functions take them. */
   #context = ''
@@ -92,11 +90,8 @@ export class Store {
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Promise<StoredResult> {
-    const { counter } = options
-    const mayBeUsed = counter !== undefined && counter <= this.#counter
-    if (counter !== undefined) this.#counter = Math.max(this.#counter, counter)
     const maxPlainBytes = Math.min(MAX_MESSAGE_BYTES, this.#settings.history.maxBytes)
-    return this.#queue.add(stream, encode(body, options, { factory: this.#factory, maxBytes: MAX_MESSAGE_BYTES, maxPlainBytes, mayBeUsed }))
+    return this.#queue.add(stream, encode(body, options, { factory: this.#factory, maxBytes: MAX_MESSAGE_BYTES, maxPlainBytes }))
   }
 
   join (stream: Stream, since?: Position, have?: HeldTexts): Promise<Joined> {

@@ -55,6 +55,11 @@ export class Subscription {
     return this.#isJoined
   }
 
+  /** Whether the messages wait, because the position is unknown. */
+  get isWaiting (): boolean {
+    return this.#buffer !== undefined
+  }
+
   /** Whether any join has ever returned. */
   get isBegun (): boolean {
     return this.#epoch !== ''

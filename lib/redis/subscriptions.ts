@@ -1,6 +1,7 @@
-import type { BrokerNode, Stream } from '../streams/broker.js'
+import type { BrokerNode, Joined, Stream } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
-import { OutdatedError } from './functions.js'
+import type { Logger } from '../util/logger.js'
+import { ForeignKeyError, OutdatedError } from './functions.js'
 import type { Keys } from './keys.js'
 import type { Link } from './link.js'
 import type { Store } from './store.js'
@@ -13,6 +14,7 @@ export interface SubscriptionsOptions {
   readonly node: BrokerNode
   readonly clock: Clock
   readonly maxTextUnits: number
+  readonly log: Logger
   /** Called when the store may have lost history. */
   readonly onOutdated: () => void
   /** Called when a stream can't be read. */
@@ -85,7 +87,7 @@ export class Subscriptions {
         for (const subscription of unconfirmed) subscription.confirmed = confirmed
       }
       await Promise.all(batch.map((subscription) => this.confirm(subscription)))
-      await Promise.all(batch.filter(({ stream, isJoined }) => isJoined || stream === 'all').map((subscription) => this.#read(subscription)))
+      await Promise.all(batch.filter(({ stream, isJoined }) => isJoined || stream === 'all').map((subscription) => this.#readIfIntact(subscription)))
     }
   }
 
@@ -105,7 +107,10 @@ export class Subscriptions {
   async rebase (): Promise<void> {
     const { store, link } = this.#options
     const restarted = [...this.#byStream.values()].filter(({ confirmed, isJoined, isBegun }) => isBegun && confirmed !== undefined && !isJoined)
-    const joins = await Promise.all(restarted.map(async (subscription) => [subscription, await store.join(subscription.stream)] as const))
+    const joins: Array<readonly [Subscription, Joined]> = []
+    for (let at = 0; at < restarted.length; at += BATCH) {
+      joins.push(...await Promise.all(restarted.slice(at, at + BATCH).map(async (subscription) => [subscription, await store.join(subscription.stream)] as const)))
+    }
     // Its reply comes after everything that the joins cover.
     await link.call('ping', [])
     for (const [subscription, joined] of joins) if (subscription.confirmed !== undefined) subscription.rebase(joined)
@@ -142,11 +147,22 @@ export class Subscriptions {
   /** Delivers what a subscription has missed. */
   async #resynchronise (subscription: Subscription): Promise<void> {
     try {
-      await this.#read(subscription)
+      await this.#readIfIntact(subscription)
     } catch (error) {
       if (this.#byStream.get(subscription.stream) !== subscription || !this.#options.link.isUp) return
       if (error instanceof OutdatedError) this.#options.onOutdated()
       else this.#options.onFailure(error)
+    }
+  }
+
+  /** Reads a stream. If a key of it belongs to another program, only this stream fails: its subscribers can't join it again. */
+  async #readIfIntact (subscription: Subscription): Promise<void> {
+    try {
+      await this.#read(subscription)
+    } catch (error) {
+      if (!(error instanceof ForeignKeyError)) throw error
+      this.#options.log.error({ err: error, stream: subscription.stream }, 'a stream can\'t be read')
+      if (subscription.stream !== 'all') this.#restart(subscription)
     }
   }
 

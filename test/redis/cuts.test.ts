@@ -1,19 +1,14 @@
 import t from 'tap'
-import { defaults } from '../../lib/options.js'
 import { redisBroker } from '../../lib/redis/index.js'
 import type { Broker, Published } from '../../lib/streams/broker.js'
 import { checkDeliveries } from '../../lib/testing/delivery-rules.js'
 import { RecordingNode } from '../../lib/testing/recording-node.js'
-import { systemClock } from '../../lib/util/clock.js'
+import { brokerSettings } from '../support/redis-apps.js'
 import { Line } from '../support/redis-fixture.js'
 import { RedisServer, withoutRedis } from '../support/redis-server.js'
 import { until } from '../support/until.js'
 
-const silent = (): void => undefined
-const settings = {
-  history: defaults.history, maxTextUnits: 1_000_000, stallAfterMs: 60_000, clock: systemClock, log: { debug: silent, info: silent, warn: silent, error: silent }
-}
-const ROUNDS = 20
+const ROUNDS = 50
 const stream = 'session:s'
 
 /** Publishes until the outcome is known. The counter makes sure that it is published once. */
@@ -27,14 +22,14 @@ async function insist (broker: Broker, body: string, counter: number): Promise<P
   }
 }
 
-for (const what of ['both connections of one node', 'all subscriptions', 'all connections'] as const) {
+for (const what of ['all subscriptions', 'all connections for commands', 'both connections of one node', 'all connections'] as const) {
   t.test(`${what} are cut under load, again and again: three nodes deliver the same messages once, in one order`, { skip: withoutRedis, timeout: 60_000 }, async (t) => {
     const server = await RedisServer.start()
     t.teardown(() => server.stop())
     const nodes = await Promise.all([1, 2, 3].map(async () => {
       const [node, line] = [new RecordingNode(), await Line.to(server.port)]
       const broker = redisBroker({ redis: { host: '127.0.0.1', port: line.port } })
-      await broker.open(node, settings)
+      await broker.open(node, brokerSettings)
       t.teardown(async () => {
         await broker.close()
         line.close()
@@ -52,8 +47,9 @@ for (const what of ['both connections of one node', 'all subscriptions', 'all co
       }
     })
     for (let round = 0; round < ROUNDS; round++) {
-      await new Promise((resolve) => { setTimeout(resolve, 50) })
+      await new Promise((resolve) => { setTimeout(resolve, 20) })
       if (what === 'all subscriptions') await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      if (what === 'all connections for commands') await server.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       const cut = what === 'all connections' ? nodes : what === 'both connections of one node' ? [nodes[round % 3]!] : []
       for (const { line } of cut) line.cut()
       for (const { line } of cut) line.mend()

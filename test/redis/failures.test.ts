@@ -1,47 +1,21 @@
-import t, { type Test } from 'tap'
-import type { AiCanvasWsOptions, WebSocketManager } from '../../lib/index.js'
+import t from 'tap'
 import { redisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js'
-import type { Broker } from '../../lib/streams/broker.js'
 import { startApp } from '../support/app.js'
-import { Line } from '../support/redis-fixture.js'
-import { RedisServer, withoutRedis } from '../support/redis-server.js'
+import { isReady, startNode, type Node } from '../support/redis-apps.js'
+import { startRedis } from '../support/redis-nodes.js'
+import { withoutRedis } from '../support/redis-server.js'
 import { ended, endsOf, follow } from '../support/sessions.js'
 import { until } from '../support/until.js'
 import { connect } from '../support/ws-client.js'
 
 // Real apps, clients of the package and a real Redis server that the tests kill, stop and cut off.
 
-interface Node {
-  readonly broker: Broker
-  readonly line: Line
-  readonly manager: WebSocketManager
-  readonly url: (query?: string) => string
-}
-
 const PIECES = ['Once ', 'upon ', 'a ', 'time 💡', ' there ', 'was ', 'a ', 'store ']
 const TEXT = PIECES.join('')
-
-async function startRedis (t: Test, ...args: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...args)
-  t.teardown(() => server.stop())
-  return server
-}
-
-async function startNode (t: Test, server: RedisServer, leaseMs = 5_000, options: AiCanvasWsOptions = {}): Promise<Node> {
-  const line = await Line.to(server.port)
-  t.teardown(() => { line.close() })
-  const broker = redisBroker({ redis: { host: '127.0.0.1', port: line.port }, leaseMs })
-  const { app, url } = await startApp(t, { ...options, broker })
-  return { broker, line, url, manager: app.wsManager }
-}
 
 /** Reports text piece by piece. While Redis is away the receipts reject, and the next progress brings the text. */
 async function stream ({ manager }: Node): Promise<void> {
   for (const delta of PIECES) await manager.notifyAIProgress('s', { delta }, { jobId: 'j' }).catch(() => undefined)
-}
-
-function isReady (...nodes: Node[]): Promise<void> {
-  return until(() => nodes.every(({ broker }) => broker.status?.().state === 'ready'))
 }
 
 const options = { skip: withoutRedis, timeout: 60_000 }

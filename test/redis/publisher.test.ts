@@ -296,6 +296,7 @@ t.test('without a logger, warnings and errors are warnings of the process', opti
   line.cut()
   await until(() => publisher.getMetrics().broker.state === 'unavailable')
   await t.rejects(publisher.broadcast({ type: 'x' }), /Redis can't be reached/)
+  await until(() => warnings.some(({ message }) => message === 'the status of the broker has changed'))
   line.mend()
   await until(() => publisher.getMetrics().broker.state === 'ready')
   const ours = warnings.filter(({ name }) => name === 'AiCanvasWsWarning')

@@ -68,14 +68,14 @@ t.test('a server that does not say its run_id always counts as the same', async 
 })
 
 t.test('a report that is too large to keep is sent with its short form, if it has one', (t) => {
-  const options = { factory: new PublicationFactory({ maxMessageBytes: 20_000 }), maxBytes: 20_000, maxPlainBytes: 20_000, mayBeUsed: false }
+  const options = { factory: new PublicationFactory({ maxMessageBytes: 20_000 }), maxBytes: 20_000, maxPlainBytes: 20_000 }
   const body = JSON.stringify({ ballast: 'x'.repeat(20_000) })
   const job = { event: 'complete', jobId: 'j', ownership: '1 a', chunks: 2 } as const
   t.same(encode(body, { durable: true, job }, options).filter((arg) => arg !== body), ['c', '00010101', 'j', 2, '', '', 60_645, '1 a'].map((arg) => arg === 60_645 ? 576 + 3 * body.length + 3 : arg))
   const withShortForm = encode(body, { durable: true, job, shortForm: () => '{}' }, options)
   t.same([withShortForm[1], withShortForm.slice(-3)], ['00010121', ['1 a', '{}', 576 + 6 + 3]])
   t.same(encode('{}', { durable: false, job: { event: 'start', presumed: true, repeated: true } }, options)[1], '11000010')
-  t.same(encode('{}', { durable: true, counter: 7 }, { ...options, mayBeUsed: true }).slice(0, 4), ['k', 7, 1, 'd'])
+  t.same(encode('{}', { durable: true, counter: 7 }, options).slice(0, 3), ['k', 7, 'd'])
   t.equal(encode(body, { durable: true }, options)[0], 'n')
   t.end()
 })

@@ -11,6 +11,9 @@ export class Line {
   readonly port: number
   readonly #sockets = new Set<Socket>()
   readonly #fromServer = new Set<Socket>()
+  /** The sockets of each connection, and what the node has sent on it. */
+  readonly #connections = new Set<{ readonly socket: Socket, readonly other: Socket, isSubscriber: boolean }>()
+  readonly #held = new Set<Socket>()
   readonly #server: Server
   #isCut = false
 
@@ -24,7 +27,13 @@ export class Line {
       }
       const other = connect(target, '127.0.0.1')
       this.#fromServer.add(other)
-      other.on('close', () => { this.#fromServer.delete(other) })
+      const connection = { socket, other, isSubscriber: false }
+      this.#connections.add(connection)
+      socket.on('data', (chunk: Buffer) => { connection.isSubscriber ||= /\bsubscribe\r/i.test(chunk.toString('latin1')) })
+      other.on('close', () => {
+        this.#fromServer.delete(other)
+        this.#connections.delete(connection)
+      })
       for (const [from, to] of [[socket, other], [other, socket]] as const) {
         this.#sockets.add(from)
         from.setNoDelay(true).pipe(to)
@@ -50,6 +59,36 @@ export class Line {
   /** Holds back what the server sends, as if the node stood still. */
   stall (): void {
     for (const socket of this.#fromServer) socket.pause()
+  }
+
+  /** Passes nothing on any more on the present connections, and does not close them: as if the peer's machine were gone. */
+  vanish (which: 'subscriber' | 'both' = 'both'): void {
+    for (const connection of this.#connections) {
+      const { socket, other, isSubscriber } = connection
+      if (which === 'subscriber' && !isSubscriber) continue
+      socket.unpipe(other)
+      other.unpipe(socket)
+      socket.removeAllListeners('end').resume()
+      other.removeAllListeners('end').resume()
+    }
+  }
+
+  /** Holds back what the node has sent on its present connections, even after it has closed them. */
+  hold (): void {
+    for (const { socket } of this.#connections) {
+      this.#held.add(socket.pause())
+      socket.once('close', () => { this.#held.delete(socket) })
+    }
+  }
+
+  /** Passes on what was held back. */
+  release (): void {
+    for (const socket of this.#held) socket.resume()
+  }
+
+  /** Number of connections that are held back, or whose rest is still under way. */
+  get held (): number {
+    return this.#held.size
   }
 
   resume (): void {

@@ -14,7 +14,7 @@ export const withoutRedis: string | false = redisServer.find() === undefined && 
 /** A real Redis server with a port of its own. */
 export class RedisServer {
   readonly port: number
-  readonly #directory = mkdtempSync(join(tmpdir(), 'aicw-redis-'))
+  readonly directory = mkdtempSync(join(tmpdir(), 'aicw-redis-'))
   readonly #args: readonly string[]
   #process: ChildProcess | undefined
   #admin: Redis | undefined
@@ -41,7 +41,7 @@ export class RedisServer {
   async restart (): Promise<void> {
     const program = redisServer.find()
     if (program === undefined) throw new Error('redis-server is not installed')
-    const process = spawn(program, ['--port', String(this.port), '--save', '', '--appendonly', 'no', '--dir', this.#directory, ...this.#args], { stdio: 'ignore' })
+    const process = spawn(program, ['--port', String(this.port), '--save', '', '--appendonly', 'no', '--dir', this.directory, ...this.#args], { stdio: 'ignore' })
     this.#process = process
     await until(() => canConnect(this.port))
   }
@@ -63,11 +63,11 @@ export class RedisServer {
   async stop (): Promise<void> {
     this.#admin?.disconnect()
     await this.kill()
-    rmSync(this.#directory, { recursive: true, force: true })
+    rmSync(this.directory, { recursive: true, force: true })
   }
 }
 
-async function freePort (): Promise<number> {
+export async function freePort (): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
