@@ -140,6 +140,8 @@ export class OwnJobs {
       own.base ??= 0
     } else {
       const own = job ?? this.#add(sessionId, jobId)
+      // Others of the worker may be under way.
+      if (report.isRemote === true) own.isExact = false
       // The others were recorded before they were published.
       if (report.options.job.jobId === undefined || report.isRemote === true || job === undefined) own.progress = withoutText(report)
       if (report.reportedUnits === undefined && delta !== undefined) this.#append(own, delta)
