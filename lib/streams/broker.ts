@@ -112,7 +112,10 @@ export interface PublishOptions {
 export interface PublicationKey {
   /** 1 to 256 visible ASCII characters. */
   readonly id: string
-  /** Short digest of the request. A repeated request has the same one, although the bodies differ in their timestamps. */
+  /**
+   * Digest of the request, 1 to 64 visible ASCII characters. A repeated request has the same one, although the bodies differ in their
+   * timestamps.
+   */
   readonly request: string
 }
 

@@ -166,7 +166,7 @@ export class FuzzCalls {
     const random = this.#random
     const stream = this.stream(name)
     const isNew = stream.keys === 0 || random.chance(0.6)
-    return { id: `key-${isNew ? ++stream.keys : 1 + random.below(stream.keys)}`, request: random.chance(0.8) ? 'request' : 'another request' }
+    return { id: `key-${isNew ? ++stream.keys : 1 + random.below(stream.keys)}`, request: random.chance(0.8) ? 'request' : 'another-request' }
   }
 
   #report (stream: FuzzStream): PublishCall {

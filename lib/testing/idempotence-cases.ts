@@ -132,9 +132,9 @@ export const idempotenceCases: readonly ContractCase[] = [
       const { broker, node } = await stage.open()
       for (const stream of [session, other]) await broker.join(stream)
       const { epoch } = await broker.publish(session, json('first'), keyed('k', durable))
-      same(await broker.publish(session, json('second'), keyed('k', durable, 'another request')), { epoch, seq: 1, recipients: 0, dropped: 'reused' }, 'the same key with another request')
+      same(await broker.publish(session, json('second'), keyed('k', durable, 'another-request')), { epoch, seq: 1, recipients: 0, dropped: 'reused' }, 'the same key with another request')
       match(await broker.publish(session, json('third'), keyed('k2', durable)), { seq: 2, dropped: undefined, repeated: undefined }, 'the same request with another key')
-      match(await broker.publish(other, json('elsewhere'), keyed('k', durable, 'another request')), { seq: 1, dropped: undefined, repeated: undefined }, 'the same key in another stream')
+      match(await broker.publish(other, json('elsewhere'), keyed('k', durable, 'another-request')), { seq: 1, dropped: undefined, repeated: undefined }, 'the same key in another stream')
       match(await broker.publish(session, json('first'), keyed('k', durable)), { seq: 1, dropped: undefined, repeated: true }, 'the first request again')
       await broker.publish(session, json('last'), durable)
       same((await node.until(session, json('last'))).map(({ body }) => body), ['first', 'third', 'last'].map(json), 'the deliveries')
@@ -152,7 +152,7 @@ export const idempotenceCases: readonly ContractCase[] = [
       ]
       for (const [dropped, options] of refused) match(await broker.publish(session, json('refused'), options), { dropped, repeated: undefined }, `the publication that is refused as ${dropped}`)
       match(await broker.publish(session, json('text'), keyed('gap', text('abc', jobId, 0))), { dropped: undefined, repeated: undefined }, 'the progress without a gap')
-      match(await broker.publish(session, json('other'), keyed('started', durable, 'another request')), { dropped: undefined, repeated: undefined }, 'another request with a key that was not used')
+      match(await broker.publish(session, json('other'), keyed('started', durable, 'another-request')), { dropped: undefined, repeated: undefined }, 'another request with a key that was not used')
       await broker.publish(session, json('end'), report('complete', { jobId }))
       same((await node.until(session, json('end'))).map(({ body }) => body), ['start', 'text', 'other', 'end'].map(json), 'the deliveries')
     }
@@ -195,7 +195,7 @@ export const idempotenceCases: readonly ContractCase[] = [
         for (const result of results) match(result, { seq: round, dropped: undefined }, `a result of round ${round}`)
         same(results.filter(({ repeated }) => repeated !== true).length, 1, `the results of round ${round} that are not repeated`)
       }
-      match(await b.broker.publish(session, json('reused'), keyed('1', durable, 'another request')), { dropped: 'reused' }, 'another request')
+      match(await b.broker.publish(session, json('reused'), keyed('1', durable, 'another-request')), { dropped: 'reused' }, 'another-request')
       await a.broker.publish(session, json('last'), durable)
       same((await a.node.until(session, json('last'))).map(({ body }) => body), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 'last'].map(json), 'the deliveries')
     }
