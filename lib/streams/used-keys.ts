@@ -39,7 +39,7 @@ export class UsedKeys {
     this.#keys.delete(name)
     this.#keys.set(name, { request: key.request, result, usedAt: this.#clock.monotonic() })
     for (const [oldest, used] of this.#keys) {
-      if (this.#keys.size <= MAX_KEYS && !this.#isExpired(used)) return
+      if (this.#keys.size <= MAX_KEYS && !this.#isExpired(used)) break
       this.#keys.delete(oldest)
     }
   }
