@@ -6,6 +6,7 @@ export { getWebSocketManager } from './manager/registry.js'
 export { defaults, type AiCanvasWsOptions, type Delivery, type Limits, type WebSocketOptions } from './options.js'
 export { redactedRequest } from './fastify/request-log.js'
 export type { Authenticate } from './fastify/admission.js'
+export type { PublishRouteOptions } from './fastify/publish-route.js'
 export type { StatsRouteOptions } from './fastify/stats-route.js'
 export type { Authorize } from './connections/subscriptions.js'
 export type { Batcher, BatcherOptions } from './manager/batcher.js'
@@ -31,7 +32,7 @@ export type { AppMessage } from './connections/app-message.js'
 export type { ClusterClientStats, ClusterStats, Disconnected, NodeStats } from './manager/cluster.js'
 export type { ClientStats, Metrics, Stats, StatsFilter } from './manager/stats.js'
 export type {
-  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, HeldTexts, Joined, JoinOptions, NodeAnswer, Ownership, Position, Publication, Published,
+  Answers, Broker, BrokerNode, BrokerSettings, BrokerStatus, CancelResult, Evicted, HeldTexts, Joined, JoinOptions, NodeAnswer, Ownership, Position, Publication, PublicationKey, Published,
   PublishOptions, RecoveryFailure, Revocation, Stream, TextSlice, TextSource, TextSpan
 } from './streams/broker.js'
 export type { AIFinishReason } from './protocol/codes.js'

@@ -5,6 +5,7 @@ import type { Jobs } from './streams/job-limits.js'
 import { errors } from './util/errors.js'
 import type { Authenticate } from './fastify/admission.js'
 import { normalizeOrigin } from './fastify/origin.js'
+import type { PublishRouteOptions } from './fastify/publish-route.js'
 import type { StatsRouteOptions } from './fastify/stats-route.js'
 import type { OnCancel } from './connections/cancellations.js'
 import type { Authorize } from './connections/subscriptions.js'
@@ -80,6 +81,11 @@ export interface AiCanvasWsOptions {
    */
   stats?: string | false | StatsRouteOptions
   /**
+   * Route with which workers in other processes report on jobs and send messages over HTTP: route options such as `{ onRequest }`,
+   * with an optional `path`. A hook must guard it, because whoever may call it can send anything to all clients. @default false
+   */
+  publish?: false | PublishRouteOptions
+  /**
    * Interval of keep-alive pings, in milliseconds. A client that sends nothing between two pings is disconnected.
    * @default 30_000
    */
@@ -154,6 +160,7 @@ const perMessageDeflate = {
 export const defaults = {
   path: '/ws',
   statsPath: '/api/ws/stats',
+  publishPath: '/api/ws/publish',
   heartbeatIntervalMs: 30_000,
   closeTimeoutMs: 2_000,
   limits: {
@@ -194,6 +201,7 @@ const resolvers = {
   path: (value, { prefix }) => resolvePrefix(prefix) + checkPath('path', value ?? defaults.path),
   prefix: resolvePrefix,
   stats: (value, { prefix }) => resolveStats(value, resolvePrefix(prefix)),
+  publish: (value, { prefix }) => resolvePublish(value, resolvePrefix(prefix)),
   heartbeatIntervalMs: (value) => checkNumber('heartbeatIntervalMs', value ?? defaults.heartbeatIntervalMs),
   closeTimeoutMs: (value) => checkNumber('closeTimeoutMs', value ?? defaults.closeTimeoutMs),
   authenticate: (value) => checkFunction('authenticate', value),
@@ -261,9 +269,26 @@ function resolveStats (stats: AiCanvasWsOptions['stats'], prefix: string): Resol
   if (stats === false) return undefined
   if (typeof stats !== 'string') checkObject('stats', stats, 'must be a path, route options such as { preHandler }, or false')
   const { path = defaults.statsPath, ...routeOptions } = typeof stats === 'string' ? { path: stats } : stats ?? {}
-  const isGuarded = [routeOptions.onRequest, routeOptions.preParsing, routeOptions.preValidation, routeOptions.preHandler]
-    .some((hook) => hook !== undefined && !(Array.isArray(hook) && hook.length === 0))
-  return { url: prefix + checkPath('stats', path), routeOptions, isGuarded }
+  return { url: prefix + checkPath('stats', path), routeOptions, isGuarded: isGuarded(routeOptions) }
+}
+
+/** The publish route, once it is known to exist. */
+interface ResolvedPublish {
+  readonly url: string
+  readonly routeOptions: Omit<PublishRouteOptions, 'path'>
+}
+
+function resolvePublish (publish: AiCanvasWsOptions['publish'], prefix: string): ResolvedPublish | undefined {
+  if (publish === undefined || publish === false) return undefined
+  const { path = defaults.publishPath, ...routeOptions } = checkObject('publish', publish, 'must be route options such as { onRequest }, or false') as PublishRouteOptions
+  if (!isGuarded(routeOptions)) {
+    throw new errors.InvalidOption('publish', 'needs a hook that guards the route, because it can send anything to all clients: add onRequest or preHandler that refuses requests without a secret')
+  }
+  return { url: prefix + checkPath('publish', path), routeOptions }
+}
+
+function isGuarded ({ onRequest, preParsing, preValidation, preHandler }: Omit<StatsRouteOptions, 'path'>): boolean {
+  return [onRequest, preParsing, preValidation, preHandler].some((hook) => hook !== undefined && !(Array.isArray(hook) && hook.length === 0))
 }
 
 function resolveOrigins (origins: readonly string[] | undefined): ReadonlySet<string> | undefined {

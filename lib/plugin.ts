@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Admission } from './fastify/admission.js'
 import { deflateSettings, Negotiations, offersOnlySmallerWindows } from './fastify/deflate.js'
+import { registerPublishRoute } from './fastify/publish-route.js'
 import { redactRequestLog } from './fastify/request-log.js'
 import { Shutdown } from './fastify/shutdown.js'
 import { registerStatsRoute } from './fastify/stats-route.js'
@@ -16,6 +17,7 @@ import { registerWebSocketRoute } from './fastify/websocket-route.js'
 import { WebSockets } from './fastify/websocket-server.js'
 import type { WebSocketManager } from './manager/manager.js'
 import { forgetManager, rememberManager } from './manager/registry.js'
+import { publishRemote } from './manager/remote.js'
 import { resolveOptions, type AiCanvasWsOptions, type ResolvedOptions } from './options.js'
 import { createBroker, createServer } from './server.js'
 import { systemClock as clock } from './util/clock.js'
@@ -36,7 +38,8 @@ const UPGRADES_PER_TURN = 16
 const served = new WeakSet<Server>()
 
 /**
- * Fastify plugin that notifies browsers about AI jobs over WebSockets. Adds `GET /ws`, `GET /api/ws/stats` and `app.wsManager`.
+ * Fastify plugin that notifies browsers about AI jobs over WebSockets. Adds `GET /ws`, `GET /api/ws/stats` and `app.wsManager`,
+ * and `POST /api/ws/publish` if the option `publish` is given.
  *
  * @throws `AICW_ERR_ALREADY_REGISTERED` for a second registration on a server, `AICW_ERR_INVALID_OPTION` for invalid options,
  * `AICW_ERR_AUTHORIZE_MISSING` for `authenticate` without `authorize`.
@@ -110,6 +113,9 @@ export const aiCanvasWs = fp<AiCanvasWsOptions>(async (app, options) => {
       logSerializers,
       withoutIds: resolved.authenticate !== undefined && !isGuarded
     })
+  }
+  if (resolved.publish !== undefined) {
+    registerPublishRoute(app, { ...resolved.publish, logSerializers, publish: (request, key) => publishRemote(server.notifier, request, key) })
   }
 
   reportOtherListeners(app, websockets.upgrades)

@@ -1,4 +1,4 @@
-import type { Broker, PublishOptions, Revocation } from '../streams/broker.js'
+import type { Broker, Revocation } from '../streams/broker.js'
 import { newJobId } from '../streams/job-id.js'
 import type { Clock } from '../util/clock.js'
 import type { TIMED_OUT } from '../util/deadline.js'
@@ -11,9 +11,10 @@ import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/mess
 import { fieldOf } from '../util/safe-error.js'
 import { AIJob } from './ai-job.js'
 import { AIRun, type AIOutcome } from './ai-run.js'
+import { toAll, toSession, toUser } from './broadcasts.js'
 import { createBatcher, type Batcher, type BatcherOptions } from './batcher.js'
 import type { Cancellations } from '../connections/cancellations.js'
-import { serializeAppMessage, type AppMessage } from '../connections/app-message.js'
+import type { AppMessage } from '../connections/app-message.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import type { Cluster, ClusterStats, Disconnected } from './cluster.js'
 import { checkCloseCode, checkId, readOption } from './report-values.js'
@@ -46,8 +47,6 @@ export interface BroadcastOptions {
    */
   durable?: boolean
 }
-
-const EPHEMERAL: PublishOptions = { durable: false }
 
 /**
  * Sends notifications to the subscribers of a session or a user. Available as `app.wsManager`.
@@ -218,26 +217,17 @@ export class WebSocketManager {
 
   /** Sends your own message to all subscribers of the session. It needs a `type`. A `batch_update` is never kept for replay. */
   broadcastToSession (sessionId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
-    return this.#notifier.publish('broadcast', () => {
-      const durable = readOption(options, 'durable') ?? true
-      const stream = `session:${checkId('sessionId', sessionId)}` as const
-      const body = serializeAppMessage(message, this.#notifier.timestamp(), sessionId)
-      return [stream, body, { durable: durable && message.type !== 'batch_update' }]
-    })
+    return this.#notifier.publish('broadcast', () => toSession(sessionId, message, this.#notifier.timestamp(), readOption(options, 'durable')))
   }
 
   /** Sends your own message to every connection of the user, whatever sessions they are subscribed to. */
   broadcastToUser (userId: string, message: AppMessage, options?: BroadcastOptions): Promise<Receipt> {
-    return this.#notifier.publish('broadcast', () => {
-      const durable = readOption(options, 'durable') ?? true
-      const stream = `user:${checkId('userId', userId)}` as const
-      return [stream, serializeAppMessage(message, this.#notifier.timestamp()), { durable }]
-    })
+    return this.#notifier.publish('broadcast', () => toUser(userId, message, this.#notifier.timestamp(), readOption(options, 'durable')))
   }
 
   /** Sends your own message to all connected clients. It has no sequence number and is not kept for replay. */
   broadcast (message: AppMessage): Promise<Receipt> {
-    return this.#notifier.publish('broadcast', () => ['all', serializeAppMessage(message, this.#notifier.timestamp()), EPHEMERAL])
+    return this.#notifier.publish('broadcast', () => toAll(message, this.#notifier.timestamp()))
   }
 
   /**
@@ -255,7 +245,7 @@ export class WebSocketManager {
       intervalMs,
       send: (messages) => {
         const body = batchBody(sessionId, messages, this.#notifier.timestamp())
-        void this.#notifier.publish('batch_update', () => [stream, body, EPHEMERAL])
+        void this.#notifier.publish('batch_update', () => [stream, body, { durable: false }])
       },
       onClose: () => { this.#batchers.delete(batcher) }
     })

@@ -1,4 +1,4 @@
-import type { Broker, BrokerNode, BrokerStatus, Published, PublishOptions, Stream } from '../streams/broker.js'
+import type { Broker, BrokerNode, BrokerStatus, PublicationKey, Published, PublishOptions, Stream } from '../streams/broker.js'
 import type { DropReason, Ownership, Transition } from '../streams/session-jobs.js'
 import { newJobId } from '../streams/job-id.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
@@ -92,6 +92,8 @@ export const INTERRUPTED = {
 /** Selects the job of a report. */
 export interface JobReference {
   readonly jobId?: string | undefined
+  /** Present if a worker without a node makes the report, with the idempotency key of its request. */
+  readonly remote?: { readonly key: PublicationKey | undefined }
 }
 
 /** A report as text, and how to publish it. */
@@ -138,8 +140,10 @@ export class Notifier {
     // A report that the broker never answers must not delay the others.
     const answers = this.#inFlight.size > 0 ? await withDeadline(clock, closeTimeoutMs / 2, Promise.allSettled(this.#inFlight)) : undefined
     // A job that was released belongs to the process that adopts it.
-    for (const { sessionId, jobId } of this.#watchdog.stop()) {
-      void this.observe('interrupted', () => this.#send(sessionId, ...this.#write(sessionId, INTERRUPTED, jobId)))
+    for (const { sessionId, jobId, isRemote } of this.#watchdog.stop()) {
+      // Its worker reports to another node.
+      if (isRemote) void this.observe('transfer', () => this.#options.broker.release(`session:${sessionId}`, jobId))
+      else void this.observe('interrupted', () => this.#send(sessionId, ...this.#write(sessionId, INTERRUPTED, { jobId })))
     }
     if (this.#inFlight.size > 0) await withDeadline(clock, endsAt - clock.monotonic(), Promise.allSettled(this.#inFlight))
     this.#ends.stop()
@@ -227,8 +231,9 @@ export class Notifier {
       checkId('sessionId', sessionId)
       const jobId = readOption(about, 'jobId')
       if (jobId !== undefined) checkId('jobId', jobId)
-      const written = this.#writeOrEnd(sessionId, report, jobId)
-      return this.#closed ? { recipients: 0 } : this.#send(sessionId, ...written)
+      const remote = readOption(about, 'remote')
+      const written = this.#writeOrEnd(sessionId, report, { jobId, ...(remote && { remote }) })
+      return this.#closed ? { recipients: 0 } : this.#send(sessionId, ...written, remote !== undefined)
     })
   }
 
@@ -236,11 +241,11 @@ export class Notifier {
    * Serializes a report. If an end can't be serialized, the job ends with `UNSENDABLE` instead. Otherwise its subscribers would
    * wait forever, unless the app awaits the promise and ends the job again.
    */
-  #writeOrEnd (sessionId: string, report: Report, jobId: string | undefined): Written {
+  #writeOrEnd (sessionId: string, report: Report, about: JobReference): Written {
     try {
-      return this.#write(sessionId, report, jobId)
+      return this.#write(sessionId, report, about)
     } catch (error) {
-      if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, { jobId })
+      if (report.type === 'ai_complete' || report.type === 'ai_error') void this.report(sessionId, UNSENDABLE, { jobId: about.jobId })
       throw error
     }
   }
@@ -256,8 +261,8 @@ export class Notifier {
   }
 
   /** Handles a synchronous answer synchronously, so that a cancel right after an end finds no handle. */
-  #send (sessionId: string, body: string, options: Written[1]): MaybePromise<Receipt> {
-    const report = { stream: `session:${sessionId}`, body, options } as const
+  #send (sessionId: string, body: string, options: Written[1], isRemote = false): MaybePromise<Receipt> {
+    const report: JobReport = { stream: `session:${sessionId}`, body, options, isRemote }
     const published = this.#publishReport(sessionId, this.#ownJobs?.publishing(sessionId, report) ?? report)
     if (!isPromise(published) || !isEnd(options.job)) return published
     return this.#untilPending(published, options.job.jobId)
@@ -282,15 +287,17 @@ export class Notifier {
       })
     }, (published) => {
       if (published === undefined) return { recipients: 0 }
+      // It was counted where it was published first, perhaps on another node.
+      if (published.repeated === true) return published
       const next = this.#ownJobs?.published(sessionId, report, published)
       if (next !== undefined) return this.#publishReport(sessionId, next)
       this.#isLocal = false
-      this.#note(sessionId, job, published)
+      this.#note(sessionId, job, published, report.isRemote)
       return published
     }, (error) => {
       // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
       // through.
-      if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId)
+      if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId, report.isRemote)
       return this.#deliverProgress(sessionId, report, error)
     })
   }
@@ -358,8 +365,9 @@ export class Notifier {
     this.#options.log.error({ err, what }, 'a notification failed')
   }
 
-  #write (sessionId: string, report: Report, given: string | undefined): Written {
+  #write (sessionId: string, report: Report, { jobId: given, remote }: JobReference): Written {
     const { type } = report
+    const key = remote?.key
     // A start without an id gets one here if this node keeps the state of its jobs. Otherwise the broker makes it.
     const jobId = given ?? (type === 'ai_start' && this.#ownJobs !== undefined ? newJobId() : undefined)
     const timestamp = this.timestamp()
@@ -367,13 +375,14 @@ export class Notifier {
       case 'ai_start': {
         const task = checkBody('task', report.task)
         const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'task', task)
-        return [serialize({ type, sessionId, task, timestamp }), { durable: true, job: { event: 'start', jobId }, shortForm }]
+        return [serialize({ type, sessionId, task, timestamp }), { durable: true, job: { event: 'start', jobId }, key, shortForm }]
       }
       case 'ai_progress': {
         const { delta, chunksReceived, progress } = readProgress(report.progress)
         return [progressBody(sessionId, timestamp, serialize(progress)), {
           durable: false,
           job: { event: 'progress', jobId, chunks: countOf(chunksReceived) },
+          key,
           delta,
           shortForm: () => shortFormOf({ type, sessionId, timestamp }, 'progress', progress)
         }]
@@ -382,34 +391,34 @@ export class Notifier {
         const result = checkBody('result', report.result) as AIResult
         const job = { event: 'complete', jobId, chunks: readCount(result, 'chunks') } as const
         const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'result', result)
-        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, shortForm }]
+        return [serialize({ type, sessionId, result, timestamp }), { durable: true, job, key, shortForm }]
       }
       case 'ai_error': {
         const { presumed = false, ownership } = report
         const job = { event: 'error', jobId, presumed, ...(ownership !== undefined && { ownership }) } as const
         const error = readError(report.error)
         const shortForm = (): string => shortFormOf({ type, sessionId, timestamp }, 'error', error)
-        return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, shortForm }]
+        return [serialize({ type, sessionId, error, timestamp }), { durable: true, job, key, shortForm }]
       }
     }
   }
 
-  #note (sessionId: string, job: Transition, { jobId, dropped }: Published): void {
+  #note (sessionId: string, job: Transition, { jobId, dropped }: Published, isRemote = false): void {
     const { log } = this.#options
     if (dropped !== undefined) {
       log.info({ sessionId, type: job.event, dropped }, 'a notification was dropped')
-      if (job.jobId !== undefined) this.#noteDropped(sessionId, job.jobId, dropped)
+      if (job.jobId !== undefined) this.#noteDropped(sessionId, job.jobId, dropped, isRemote)
     }
     if (jobId === undefined) return
     if (isEnd(job)) this.#forget(sessionId, jobId)
-    else this.#watchdog.keepAlive(sessionId, jobId)
+    else this.#watchdog.keepAlive(sessionId, jobId, isRemote)
   }
 
-  #noteDropped (sessionId: string, jobId: string, dropped: DropReason): void {
+  #noteDropped (sessionId: string, jobId: string, dropped: DropReason, isRemote: boolean): void {
     // Another node has ended the job, or runs it.
     if (dropped === 'ended' || dropped === 'owned') this.#forget(sessionId, jobId)
     // This node runs it now.
-    else if (dropped === 'started') this.#watchdog.keepAlive(sessionId, jobId)
+    else if (dropped === 'started') this.#watchdog.keepAlive(sessionId, jobId, isRemote)
   }
 
   #forget (sessionId: string, jobId: string): void {

@@ -22,6 +22,11 @@ export interface JobReport {
   readonly options: PublishOptions & { readonly job: Transition }
   /** Length of the text that this node has reported, this report included. Undefined if the report is not recorded yet. */
   readonly reportedUnits?: number
+  /**
+   * Whether a worker without a node made it. Any node may get the worker's next report, and any node may get this one again. So it is
+   * not recorded before the broker has accepted it.
+   */
+  readonly isRemote?: boolean
 }
 
 /** A job that this node owns, and what it has reported on it. */
@@ -97,8 +102,8 @@ export class OwnJobs {
   publishing (sessionId: string, report: JobReport): JobReport {
     const { job: { event, jobId }, delta } = report.options
     if (event !== 'start' && event !== 'progress') return report
-    if (jobId === undefined) {
-      // The broker decides which job the text belongs to, so the offsets of all jobs are unknown until then.
+    if (jobId === undefined || report.isRemote === true) {
+      // Other text may come before or after it, so the offsets of all jobs are unknown until it is recorded.
       if (delta !== undefined) for (const job of this.#running.ofSession(sessionId)) job.isExact = false
       return report
     }
@@ -128,12 +133,17 @@ export class OwnJobs {
     if (event === 'complete' || event === 'error') {
       this.#finish(job ?? this.#endedById.get(sessionId, jobId) ?? new OwnJob(sessionId, jobId), report)
     } else if (event === 'start') {
+      const own = report.isRemote === true ? job ?? this.#add(sessionId, jobId) : job
+      if (own === undefined) return undefined
+      own.start ??= report
       // Not before, because another node may have started the job, and its text does not begin here.
-      if (job !== undefined) job.base ??= 0
+      own.base ??= 0
     } else {
       const own = job ?? this.#add(sessionId, jobId)
-      // One with a `jobId` was recorded before it was published.
-      if (report.options.job.jobId === undefined || job === undefined) own.progress = withoutText(report)
+      // Others of the worker may be under way.
+      if (report.isRemote === true) own.isExact = false
+      // The others were recorded before they were published.
+      if (report.options.job.jobId === undefined || report.isRemote === true || job === undefined) own.progress = withoutText(report)
       if (report.reportedUnits === undefined && delta !== undefined) this.#append(own, delta)
       if (textEnd !== undefined) {
         own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
@@ -148,8 +158,8 @@ export class OwnJobs {
    * Records that the broker has rejected the progress of a running job. Returns it for the clients of this node, with the text that
    * they may lack, or undefined if the place of its text is not known.
    */
-  rejected (sessionId: string, { body, options: { delta, job: { event, jobId } } }: JobReport): Publication | undefined {
-    const job = jobId === undefined ? undefined : this.#running.get(sessionId, jobId)
+  rejected (sessionId: string, { body, isRemote = false, options: { delta, job: { event, jobId } } }: JobReport): Publication | undefined {
+    const job = jobId === undefined || isRemote ? undefined : this.#running.get(sessionId, jobId)
     if (job === undefined || event !== 'progress') return undefined
     // It has no place in the stream's order: whoever joins gets it from the broker later.
     const publication = { body, durable: false, revision: -Infinity, jobId: job.jobId }
@@ -274,10 +284,11 @@ function closeGap (job: OwnJob | undefined, report: JobReport, textEnd = 0): Job
   return { ...report, options: { ...report.options, truncated: true } }
 }
 
+/** It is published again without its key, which it has used. */
 function withoutText (report: JobReport): JobReport {
-  return { ...report, options: { ...report.options, delta: undefined } }
+  return { ...report, options: { ...report.options, delta: undefined, key: undefined } }
 }
 
 function withTransition (report: JobReport, transition: Partial<Transition>): JobReport {
-  return { ...report, options: { ...report.options, job: { ...report.options.job, ...transition } } }
+  return { ...report, options: { ...report.options, key: undefined, job: { ...report.options.job, ...transition } } }
 }

@@ -20,6 +20,8 @@ export class WatchedJob {
   #retryAt = -Infinity
   /** Whether it was given up, and this process has not reported on it since. */
   isReleased = false
+  /** Whether a worker without a node made its latest report, so that the end of this process does not end it. */
+  isRemote = false
   /** Whether the watchdog still watches it. */
   isWatched = true
 
@@ -73,14 +75,16 @@ export class Watchdog {
   }
 
   /** Resets the stall timer of a job after a report. Starts to watch the job if it is new. */
-  keepAlive (sessionId: string, jobId: string): void {
+  keepAlive (sessionId: string, jobId: string, isRemote = false): void {
     const known = this.find(sessionId, jobId)
-    if (known !== undefined) {
+    const job = known ?? new WatchedJob(this.#clock, sessionId, jobId)
+    job.isRemote = isRemote
+    if (known === undefined) {
+      this.#watch(job)
+    } else {
       known.keepAlive()
       known.isReleased = false
-      return
     }
-    this.#watch(new WatchedJob(this.#clock, sessionId, jobId))
   }
 
   ended (sessionId: string, jobId: string): void {

@@ -126,8 +126,9 @@ export interface EncodeOptions {
 
 /** Turns a message into arguments, as `scripts/publish.ts` describes them. */
 export function encode (body: string, options: PublishOptions, { factory, maxBytes, maxPlainBytes }: EncodeOptions): Argument[] {
-  const { counter, job } = options
+  const { counter, key, job } = options
   const args: Argument[] = counter === undefined ? [] : ['k', counter]
+  if (key !== undefined) args.push('i', key.id, key.request)
   if (job === undefined) {
     if (!options.durable) {
       args.push('e', ` 0 ${EPHEMERAL} 0\n${body}`)
@@ -156,7 +157,8 @@ export function encode (body: string, options: PublishOptions, { factory, maxByt
 }
 
 function parseResult (result: string): StoredResult {
-  const [epoch = '', revision, seq, kept = '1', textEnd = -1, dropped = '-', ...id] = result.split(' ')
+  const isRepeated = result.startsWith('*')
+  const [epoch = '', revision, seq, kept = '1', textEnd = -1, dropped = '-', ...id] = result.slice(Number(isRepeated)).split(' ')
   const jobId = id.join(' ')
   return {
     revision: Number(revision),
@@ -166,7 +168,8 @@ function parseResult (result: string): StoredResult {
       ...(jobId !== '' && { jobId }),
       ...(dropped !== '-' && { dropped: dropped as DropReason }),
       ...(kept === '0' && { kept: false as const }),
-      ...(Number(textEnd) >= 0 && { textEnd: Number(textEnd) })
+      ...(Number(textEnd) >= 0 && { textEnd: Number(textEnd) }),
+      ...(isRepeated && { repeated: true as const })
     }
   }
 }

@@ -33,7 +33,7 @@ export type { Ownership }
  *    is only presumed is refused if another node owns the job, or has reported on it since.
  * 8. Idempotent publish. A publication with a `counter` that the node has used before is not published again: `publish` returns
  *    the result of the first attempt. The broker remembers at least the node's newest 64 results. So a publication whose outcome
- *    is unknown can be repeated.
+ *    is unknown can be repeated. A `key` does the same for a request that any node may get: see `PublicationKey`.
  * 9. Lost history is reported. If the store loses what it had accepted, the broker begins a new epoch in each stream concerned
  *    and calls `restarted` and `reseed` of its node. Positions up to the part that survived stay valid. Running jobs that survived
  *    have no owner, because the store may have lost a change of it. They are orphaned like released ones, unless a node reports on
@@ -89,12 +89,34 @@ export interface PublishOptions {
   readonly truncated?: boolean | undefined
   /** Sequence number among the node's publications. A retry has the same number: see guarantee 8. Absent if it is never retried. */
   readonly counter?: number | undefined
+  /** Idempotency key of the request that the publication carries out. Absent if the request is never repeated. */
+  readonly key?: PublicationKey | undefined
   /**
    * Job reports only: returns the short form of the message, which is kept if the whole message can't be. It is a body of a
    * few KiB at most, with some of the fields and `"truncated": true`. Must not throw. Called at most once, before `publish`
    * returns.
    */
   readonly shortForm?: (() => string) | undefined
+}
+
+/**
+ * Idempotency key of a publication. A publication with a key that has been used in the same stream, by any node, is not published
+ * again: `publish` returns the first result, with `repeated`. If the `request` differs, `publish` returns `dropped: 'reused'`.
+ *
+ * A publication uses its key in the same step in which it is published. One that is refused does not use it, so that it can be
+ * published later, unless it is a progress of a job that has `ended`: its text may be kept.
+ *
+ * The broker remembers a key for 10 minutes if the store has at most 10,000 keys. If it has more, it may forget the oldest. A store
+ * that loses a publication loses its key, too.
+ */
+export interface PublicationKey {
+  /** 1 to 256 visible ASCII characters. */
+  readonly id: string
+  /**
+   * Digest of the request, 1 to 64 visible ASCII characters. A repeated request has the same one, although the bodies differ in their
+   * timestamps.
+   */
+  readonly request: string
 }
 
 /** A message with its place in a stream. */
@@ -156,8 +178,10 @@ export interface Published extends Position {
   readonly recipients: number
   /** The job of a job report. Absent if the report was refused. */
   readonly jobId?: string
-  /** Why the job rules refused the message. A refused message is neither numbered nor delivered. */
+  /** Why the message was refused. A refused message is neither numbered nor delivered. */
   readonly dropped?: DropReason
+  /** Present if the message was published before with the same `key`, so that this is the result of then. */
+  readonly repeated?: true
   /** Present if there was no room to keep a durable message, or only room for its short form. */
   readonly kept?: false
   /**

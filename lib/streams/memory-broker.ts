@@ -4,15 +4,22 @@ import type {
 } from './broker.js'
 import { noEvictions } from './evictions.js'
 import { StreamStore } from './stream-store.js'
+import { UsedKeys } from './used-keys.js'
 
 /** How many results are remembered, so that a repeated publication returns its first result. */
 const REMEMBERED_RESULTS = 64
+
+interface Opened {
+  readonly node: BrokerNode
+  readonly streams: StreamStore
+  readonly keys: UsedKeys
+}
 
 /** The default broker. It serves one process, returns results synchronously, and keeps everything in memory within limits. */
 export class MemoryBroker implements Broker {
   /** Results of the newest publications that have a `counter`, the oldest first. */
   readonly #results = new Map<number, Published>()
-  #opened: { readonly node: BrokerNode, readonly streams: StreamStore } | undefined
+  #opened: Opened | undefined
 
   /** Bytes that all streams keep. */
   get bytes (): number {
@@ -24,20 +31,31 @@ export class MemoryBroker implements Broker {
   }
 
   open (node: BrokerNode, { history, ...others }: BrokerSettings): void {
-    this.#opened = { node, streams: new StreamStore({ ...history, ...others }) }
+    this.#opened = { node, streams: new StreamStore({ ...history, ...others }), keys: new UsedKeys(others.clock) }
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Published {
     const { counter } = options
-    if (counter === undefined) return this.#publish(stream, body, options)
+    if (counter === undefined) return this.#publishKeyed(stream, body, options)
     const first = this.#results.get(counter)
     if (first !== undefined) return first
-    const published = this.#publish(stream, body, options)
+    const published = this.#publishKeyed(stream, body, options)
     this.#results.set(counter, published)
     for (const oldest of this.#results.keys()) {
       if (this.#results.size <= REMEMBERED_RESULTS) break
       this.#results.delete(oldest)
     }
+    return published
+  }
+
+  #publishKeyed (stream: Stream, body: string, options: PublishOptions): Published {
+    const { key } = options
+    if (key === undefined) return this.#publish(stream, body, options)
+    const { keys } = this.#open
+    const first = keys.find(stream, key)
+    if (first !== undefined) return first
+    const published = this.#publish(stream, body, options)
+    keys.add(stream, options, published)
     return published
   }
 
@@ -99,7 +117,7 @@ export class MemoryBroker implements Broker {
     this.#opened = undefined
   }
 
-  get #open (): { readonly node: BrokerNode, readonly streams: StreamStore } {
+  get #open (): Opened {
     if (this.#opened === undefined) throw new Error('the broker is not open')
     return this.#opened
   }

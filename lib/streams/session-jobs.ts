@@ -22,9 +22,9 @@ export type Ownership = string
 /**
  * Why a report is refused: its job has `ended`, has already `started`, or can't be determined (`stray`). Only what the server
  * sends on its own is refused for two more reasons: another node reports on the job (`owned`), or a piece of the job's text is
- * missing before this one (`gap`).
+ * missing before this one (`gap`). A publication with a `key` is refused if another request has used the key (`reused`).
  */
-export type DropReason = 'ended' | 'started' | 'stray' | 'owned' | 'gap'
+export type DropReason = 'ended' | 'started' | 'stray' | 'owned' | 'gap' | 'reused'
 
 export type Verdict<J> =
   | { readonly job: J, readonly supersedes: boolean, readonly disowned?: string | undefined }

@@ -1,4 +1,4 @@
-import type { Position, PublishOptions, Stream } from '../streams/broker.js'
+import type { Position, PublicationKey, PublishOptions, Stream } from '../streams/broker.js'
 import type { Transition } from '../streams/session-jobs.js'
 import { Random } from './random.js'
 
@@ -53,6 +53,8 @@ export class FuzzStream {
   /** Whether it has had a publication. Until then its epoch may change when it is left. */
   isPublished = false
   calls = 0
+  /** Number of idempotency keys that were used. */
+  keys = 0
 
   constructor (name: Stream) {
     this.name = name
@@ -149,12 +151,22 @@ export class FuzzCalls {
     const random = this.#random
     const ballast = random.pick(['', 'é💡', '\u2028 \u0000 "}', 'x'.repeat(random.below(300)), random.chance(0.1) ? 'y'.repeat(5_000) : ''])
     const body = JSON.stringify({ type: 'note', n: ++this.#bodies, ballast, progress: {} })
-    const call = { type: 'publish', stream, body, options: random.chance(0.2) ? { ...options, counter: ++this.#counter } : options } as const
+    const counter = random.chance(0.2) ? { counter: ++this.#counter } : {}
+    const key = random.chance(0.1) ? { key: this.#key(stream) } : {}
+    const call: PublishCall = { type: 'publish', stream, body, options: { ...options, ...counter, ...key } }
     if (call.options.counter !== undefined) {
       this.#repeatable.push(call)
       if (this.#repeatable.length > REPEATABLE) this.#repeatable.shift()
     }
     return call
+  }
+
+  /** Returns an idempotency key that is new, or used by another publication, perhaps for another request. */
+  #key (name: Stream): PublicationKey {
+    const random = this.#random
+    const stream = this.stream(name)
+    const isNew = stream.keys === 0 || random.chance(0.6)
+    return { id: `key-${isNew ? ++stream.keys : 1 + random.below(stream.keys)}`, request: random.chance(0.8) ? 'request' : 'another-request' }
   }
 
   #report (stream: FuzzStream): PublishCall {

@@ -180,16 +180,16 @@ class Comparison {
   }
 
   #comparePublished ({ options: { job: transition, counter }, options, isRepeated = false }: PublishCall, stream: FuzzStream, actual: Published, expected: Published): void {
-    const { dropped } = expected
+    const { dropped, repeated = false } = expected
     same(outcomeOf(actual), outcomeOf(expected), 'the result of publish')
     this.#namesOf(this.#jobIds, stream.name, 'the job id').pair(actual.jobId, expected.jobId)
-    this.#count(isRepeated ? 'repeated' : dropped === undefined ? `published ${transition?.event ?? 'message'}` : `dropped ${dropped}`)
+    this.#count(isRepeated ? 'repeated' : repeated ? 'repeated by key' : dropped === undefined ? `published ${transition?.event ?? 'message'}` : `dropped ${dropped}`)
     if (counter !== undefined && isRepeated) same(actual, this.#first.get(counter), 'the result of a publish that was repeated')
     else if (counter !== undefined) this.#first.set(counter, actual)
     if (dropped === undefined) stream.isPublished = true
     // Until it is joined or published to, a stream may have another epoch for each call.
     if (stream.isPublished || stream.isJoined) this.#comparePositions(stream, actual, expected)
-    if (isRepeated) return
+    if (isRepeated || repeated) return
     if (dropped !== undefined) same(actual.recipients, 0, 'the recipients of a message that was refused')
     else if (this.#isDelivered(stream.name)) holds(actual.recipients >= SUBSCRIBERS, `publish returned ${actual.recipients} recipients, and this node has ${SUBSCRIBERS}`)
     if (transition !== undefined) this.#noteReport(stream, transition, options, actual, expected)
@@ -299,8 +299,8 @@ function deliveriesOf ({ node }: OpenNode, from: number): Array<EventOf<'deliver
   return node.events.slice(from).filter((event) => event.type === 'deliver')
 }
 
-function outcomeOf ({ seq, dropped, kept }: Published): object {
-  return { seq, dropped, kept }
+function outcomeOf ({ seq, dropped, kept, repeated }: Published): object {
+  return { seq, dropped, kept, repeated }
 }
 
 function positionOf ({ epoch, seq }: Position): Position {

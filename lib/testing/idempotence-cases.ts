@@ -1,12 +1,15 @@
 import type { Published, PublishOptions } from '../streams/broker.js'
 import type { ContractCase } from './contract-case.js'
-import { match, same } from './expect.js'
-import { durable, ephemeral, json, other, report, session, text } from './reports.js'
+import { holds, match, same } from './expect.js'
+import { durable, ephemeral, json, keyed, other, report, session, text } from './reports.js'
 
 /** Number of results that a broker remembers at least. */
 const REMEMBERED = 64
 
-/** Publications with a `counter`, whose outcome may be unknown, so that the node repeats them. */
+/** Number of keys that a case uses: more than a broker remembers results of counters. */
+const KEYS = 300
+
+/** Publications with a `counter` or a `key`, whose outcome may be unknown, so that they are repeated. */
 export const idempotenceCases: readonly ContractCase[] = [
   {
     name: 'a repeated publication returns the first result, and is delivered once',
@@ -101,6 +104,112 @@ export const idempotenceCases: readonly ContractCase[] = [
       match(await first ?? { seq: 2 }, { seq: 2, dropped: undefined }, 'the first result, if it is known')
       await a.broker.publish(session, json('last'), durable)
       same((await a.node.until(session, json('last'))).map(({ body }) => body), ['start', 'end', 'last'].map(json), 'the deliveries')
+    }
+  },
+  {
+    name: 'a publication whose key was used is not published again, and has the result of the first one',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      node.subscribers = 1
+      await broker.join(session)
+      const kinds: PublishOptions[] = [durable, ephemeral, report('start'), report('start', { jobId: 'j' }), text('abc', 'j'), report('complete', { jobId: 'j' }), report('complete')]
+      const options = kinds.map((kind, at) => keyed(`key:${at}!"~`, kind))
+      const firsts: Published[] = []
+      for (const [at, given] of options.entries()) firsts.push(await broker.publish(session, json(at), given))
+      same(firsts.map(({ dropped, repeated }) => ({ dropped, repeated })), kinds.map(() => ({ dropped: undefined, repeated: undefined })), 'the first results')
+      await broker.publish(session, json('between'), durable)
+      for (const [at, given] of options.entries()) {
+        const repeated = { ...given, counter: at }
+        for (let round = 0; round < 2; round++) same(await broker.publish(session, json('again'), repeated), { ...firsts[at], repeated: true }, `the result of the repeated publication ${at}`)
+      }
+      await broker.publish(session, json('last'), durable)
+      same((await node.until(session, json('last'))).map(({ body }) => body), [...kinds.keys(), 'between', 'last'].map(json), 'the deliveries')
+    }
+  },
+  {
+    name: 'a key belongs to one request in one stream',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      for (const stream of [session, other]) await broker.join(stream)
+      const { epoch } = await broker.publish(session, json('first'), keyed('k', durable))
+      same(await broker.publish(session, json('second'), keyed('k', durable, 'another-request')), { epoch, seq: 1, recipients: 0, dropped: 'reused' }, 'the same key with another request')
+      match(await broker.publish(session, json('third'), keyed('k2', durable)), { seq: 2, dropped: undefined, repeated: undefined }, 'the same request with another key')
+      match(await broker.publish(other, json('elsewhere'), keyed('k', durable, 'another-request')), { seq: 1, dropped: undefined, repeated: undefined }, 'the same key in another stream')
+      match(await broker.publish(session, json('first'), keyed('k', durable)), { seq: 1, dropped: undefined, repeated: true }, 'the first request again')
+      await broker.publish(session, json('last'), durable)
+      same((await node.until(session, json('last'))).map(({ body }) => body), ['first', 'third', 'last'].map(json), 'the deliveries')
+    }
+  },
+  {
+    name: 'a refused publication does not use its key',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      await broker.join(session)
+      const jobId = 'j'
+      await broker.publish(session, json('start'), report('start', { jobId }))
+      const refused: Array<readonly [dropped: string, options: PublishOptions]> = [
+        ['gap', keyed('gap', text('c', jobId, 2))], ['owned', keyed('owned', report('error', { jobId, presumed: true, ownership: 'unknown' }))], ['started', keyed('started', report('start', { jobId }))]
+      ]
+      for (const [dropped, options] of refused) match(await broker.publish(session, json('refused'), options), { dropped, repeated: undefined }, `the publication that is refused as ${dropped}`)
+      match(await broker.publish(session, json('text'), keyed('gap', text('abc', jobId, 0))), { dropped: undefined, repeated: undefined }, 'the progress without a gap')
+      match(await broker.publish(session, json('other'), keyed('started', durable, 'another-request')), { dropped: undefined, repeated: undefined }, 'another request with a key that was not used')
+      await broker.publish(session, json('end'), report('complete', { jobId }))
+      same((await node.until(session, json('end'))).map(({ body }) => body), ['start', 'text', 'other', 'end'].map(json), 'the deliveries')
+    }
+  },
+  {
+    name: 'the text of a progress after a presumed end is kept once for each key',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      await broker.join(session)
+      const jobId = 'j'
+      await broker.publish(session, json('text'), text('one ', jobId))
+      await broker.publish(session, json('stalled'), report('error', { jobId, presumed: true }))
+      const late = keyed('late', text('two', jobId))
+      match(await broker.publish(session, json('late'), late), { dropped: 'ended', repeated: undefined }, 'the late progress')
+      match(await broker.publish(session, json('late'), late), { dropped: 'ended', repeated: true }, 'the repeated progress')
+      await broker.publish(session, json('end'), report('complete', { jobId }))
+      same((await node.until(session, json('end'))).map(({ piece }) => piece?.text), ['one ', undefined, 'two', undefined], 'the delivered pieces')
+    }
+  },
+  {
+    name: `at least ${KEYS} keys are remembered`,
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      await broker.join(session)
+      const keys = Array.from({ length: KEYS }, (_, key) => key)
+      await Promise.all(keys.map((key) => broker.publish(session, json(key), keyed(String(key), durable))))
+      for (const { repeated } of await Promise.all(keys.map((key) => broker.publish(session, json(key), keyed(String(key), durable))))) same(repeated, true, 'repeated')
+      await broker.publish(session, json('last'), durable)
+      same((await node.until(session, json('last'))).length, KEYS + 1, 'the number of deliveries')
+    }
+  },
+  {
+    name: 'a publication with a key is published once by all nodes together',
+    needs: ['nodes'],
+    run: async (stage) => {
+      const [a, b] = [await stage.open(), await stage.open()]
+      await a.broker.join(session)
+      for (let round = 1; round <= 10; round++) {
+        const results = await Promise.all([a, b, a, b].map(({ broker }) => broker.publish(session, json(round), keyed(String(round), durable))))
+        for (const result of results) match(result, { seq: round, dropped: undefined }, `a result of round ${round}`)
+        same(results.filter(({ repeated }) => repeated !== true).length, 1, `the results of round ${round} that are not repeated`)
+      }
+      match(await b.broker.publish(session, json('reused'), keyed('1', durable, 'another-request')), { dropped: 'reused' }, 'another-request')
+      await a.broker.publish(session, json('last'), durable)
+      same((await a.node.until(session, json('last'))).map(({ body }) => body), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 'last'].map(json), 'the deliveries')
+    }
+  },
+  {
+    name: 'a lost publication has not used its key',
+    needs: ['lose'],
+    run: async (stage) => {
+      const { broker } = await stage.open()
+      const first = await broker.publish(session, json('first'), keyed('k', durable))
+      await stage.lose()
+      const again = await broker.publish(session, json('first'), keyed('k', durable))
+      match(again, { seq: 1, dropped: undefined, repeated: undefined }, 'the publication after the loss')
+      holds(again.epoch !== first.epoch, 'the publication after the loss has the epoch from before it')
     }
   }
 ]

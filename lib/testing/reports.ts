@@ -44,3 +44,8 @@ export function text (delta: string, jobId?: string, from?: number): JobOptions 
 export function repeated (options: JobOptions): JobOptions {
   return { ...options, job: { ...options.job, repeated: true } }
 }
+
+/** Returns options with an idempotency key. */
+export function keyed<T extends PublishOptions> (id: string, options: T, request = 'request'): T {
+  return { ...options, key: { id, request } }
+}

@@ -1,5 +1,6 @@
 import { defaults } from 'ai-canvas-ws'
 import t from 'tap'
+import { ReceiptSchema } from '../../lib/fastify/publish-route.js'
 import { startApp } from '../support/app.js'
 import { open, type Message } from '../support/ws-client.js'
 import { Page } from './markdown.js'
@@ -17,7 +18,7 @@ t.test('the table of options names every option, with its default', async (t) =>
   t.same(rows.map(({ option }) => option).sort(), expected.sort())
 
   const { limits, delivery, history, jobs, heartbeatIntervalMs, closeTimeoutMs, path, statsPath } = defaults
-  const given: Record<string, unknown> = { path, stats: statsPath, heartbeatIntervalMs, closeTimeoutMs }
+  const given: Record<string, unknown> = { path, stats: statsPath, publish: 'false', heartbeatIntervalMs, closeTimeoutMs }
   for (const [group, values] of Object.entries({ limits, delivery, history, jobs })) {
     for (const [field, value] of Object.entries(values)) given[`${group}.${field}`] = value
   }
@@ -90,6 +91,32 @@ t.test('the block with tokens runs: in the subprotocol, in the query, and withou
   t.match(lines.join('\n'), /incoming request/, 'the app logs')
   t.notOk(lines.join('\n').includes(token), 'and no token is in its log')
   await t.rejects(runSnippet(t, server!, { JWT_SECRET: undefined }), /JWT_SECRET is not set/)
+})
+
+t.test('the blocks about workers over HTTP run: with the secret, a request is published', async (t) => {
+  const [server] = page.below('Workers over HTTP')
+  const [curl] = page.below('Workers over HTTP', 'sh')
+  const [, key, body] = /idempotency-key: (\S+)'[^]*-d '(.*)'/.exec(curl!)!
+  const code = `${APP}${server!}${FOLLOW}
+    const send = (secret) => fetch(here.origin.replace('ws', 'http') + '${defaults.publishPath}', {
+      method: 'POST', body: '${body!}', headers: { authorization: 'Bearer ' + secret, 'content-type': 'application/json', 'idempotency-key': '${key!}' }
+    })
+    const statuses = [(await send('guess')).status, (await send(process.env.PUBLISH_SECRET)).status, (await send(process.env.PUBLISH_SECRET)).status]
+    while (messages.length < 2) await once(client, 'message')
+    await app.close()
+    console.log(JSON.stringify([statuses, messages.slice(1)]))`
+  t.match(JSON.parse(await runSnippet(t, code, { PUBLISH_SECRET: 'a secret of this test' })), [[401, 200, 200], [{ type: 'ai_start', jobId: 'job_1' }]])
+  await t.rejects(runSnippet(t, code, { PUBLISH_SECRET: undefined }), /PUBLISH_SECRET is not set/)
+})
+
+t.test('the text about workers over HTTP names every request, and the fields of a receipt', (t) => {
+  const rows = page.table('Workers over HTTP')
+  t.same(rows.map((row) => /wsManager\.(\w+)/.exec(row['the same as'] ?? '')?.[1]), [
+    'notifyAIStart', 'notifyAIProgress', 'notifyAIComplete', 'notifyAIError', 'broadcastToSession', 'broadcastToUser', 'broadcast'
+  ])
+  const fields = /receipt\]\([^)]*\) with (.*?)\. /.exec(page.text)?.[1] ?? ''
+  t.same([...fields.matchAll(/`(\w+)`/g)].map(([, name]) => name), Object.keys(ReceiptSchema.properties))
+  t.end()
 })
 
 t.test('the block about revoking runs', async (t) => {

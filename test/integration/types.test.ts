@@ -96,6 +96,7 @@ t.test('every option has a type, and so have the manager\'s return values', asyn
     path: '/ws',
     prefix: '',
     stats: false,
+    publish: { path: '/publish', onRequest: (_request, _reply, done) => { done() }, bodyLimit: 1_000 },
     heartbeatIntervalMs: 30_000,
     closeTimeoutMs: 500,
     authenticate: () => null,
@@ -160,6 +161,8 @@ t.test('invalid options do not compile, and are refused at run time', async (t) 
     path: { path: 5 },
     // @ts-expect-error: only `false` is more than the default
     stats: { stats: true },
+    // @ts-expect-error: it needs a hook that guards it, so a path is not enough
+    publish: { publish: '/publish' },
     // @ts-expect-error: milliseconds, and no unit
     heartbeatIntervalMs: { heartbeatIntervalMs: '30s' },
     // @ts-expect-error: several origins, or one in an array

@@ -34,8 +34,8 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   testing: ['node:assert', 'node:crypto', 'node:util'],
   options: ['ws'],
   fastify: [
-    '@fastify/type-provider-typebox', '@fastify/websocket', 'fastify', 'node:async_hooks', 'node:events', 'node:http', 'node:net', 'node:stream',
-    'node:tls', 'ws'
+    '@fastify/type-provider-typebox', '@fastify/websocket', '@sinclair/typebox', 'fastify', 'node:async_hooks', 'node:crypto', 'node:events', 'node:http',
+    'node:net', 'node:stream', 'node:tls', 'ws'
   ],
   manager: [],
   connections: ['@sinclair/typebox', 'node:crypto', 'secure-json-parse'],

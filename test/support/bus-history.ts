@@ -3,6 +3,7 @@ import type {
   BrokerSettings, HeldTexts, Joined, Ownership, Position, Publication, Published, PublishOptions, Stream, TextSlice, TextSource, TextSpan
 } from '../../lib/streams/broker.js'
 import { StreamStore } from '../../lib/streams/stream-store.js'
+import { UsedKeys } from '../../lib/streams/used-keys.js'
 
 /** How many results of each node, and how many publications of each stream, are remembered. */
 const REMEMBERED_RESULTS = 64
@@ -48,11 +49,13 @@ export class BusHistory {
   #log: Operation[] = []
   #survived = new Map<Stream, Map<string, number>>()
   readonly #results = new Map<string, Map<number, BusResult>>()
+  readonly #keys: UsedKeys
   readonly #recent = new Map<Stream, Publication[]>()
   readonly #running = new Map<Stream, Set<string>>()
 
   constructor (settings: BrokerSettings) {
     this.#settings = settings
+    this.#keys = new UsedKeys(settings.clock)
     ;[this.#streams, this.#prefix] = this.#emptyStreams()
   }
 
@@ -62,7 +65,8 @@ export class BusHistory {
 
   publish (node: string, stream: Stream, body: string, options: PublishOptions): Execution {
     const results = this.#resultsOf(node)
-    const first = options.counter === undefined ? undefined : results.get(options.counter)
+    const { counter, key } = options
+    const first = (counter === undefined ? undefined : results.get(counter)) ?? (key === undefined ? undefined : this.#keys.find(stream, key))
     if (first !== undefined) return { result: first, publications: [] }
     const known = this.#streams.find(stream)
     let isKept: (() => boolean) | undefined
@@ -82,8 +86,9 @@ export class BusHistory {
     if (isKept?.() === false) result.kept = false
     this.#remember(stream, publications)
     this.#note(stream, result.jobId, options)
-    if (options.counter !== undefined) {
-      results.set(options.counter, result)
+    this.#keys.add(stream, options, result)
+    if (counter !== undefined) {
+      results.set(counter, result)
       for (const oldest of results.keys()) {
         if (results.size <= REMEMBERED_RESULTS) break
         results.delete(oldest)
@@ -170,7 +175,7 @@ export class BusHistory {
 
   #restart (operations: readonly Operation[]): void {
     this.#streams.clear()
-    for (const map of [this.#results, this.#recent, this.#running]) map.clear()
+    for (const map of [this.#results, this.#keys, this.#recent, this.#running]) map.clear()
     this.#log = []
     this.#incarnation++
     ;[this.#streams, this.#prefix] = this.#emptyStreams()

@@ -17,6 +17,7 @@ t.test('without options, every default is the documented one', async (t) => {
     path: '/ws',
     prefix: '',
     stats: { url: '/api/ws/stats', routeOptions: {}, isGuarded: false },
+    publish: undefined,
     heartbeatIntervalMs: 30_000,
     closeTimeoutMs: 2_000,
     authenticate: undefined,
@@ -70,7 +71,7 @@ t.test('a websocket option of the app replaces the default one', async (t) => {
 })
 
 t.test('an undefined option counts as absent', async (t) => {
-  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
+  const names = ['path', 'prefix', 'stats', 'publish', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
     'onCancel', 'limits', 'delivery', 'history', 'jobs', 'broker', 'websocket']
   t.strictSame(resolve(Object.fromEntries(names.map((name) => [name, undefined]))), resolve())
   t.strictSame(resolve({ limits: { burst: undefined }, delivery: {}, history: { maxMessages: undefined }, jobs: { stallAfterMs: undefined } }), resolve())
@@ -97,6 +98,15 @@ t.test('the stats route', async (t) => {
     for (const none of [undefined, []]) t.equal(resolve({ stats: { [hook]: none } }).stats?.isGuarded, false)
   }
   t.equal(resolve({ stats: { errorHandler: noop } }).stats?.isGuarded, false, 'other options guard nothing')
+})
+
+t.test('the publish route is off by default, and needs a guard', async (t) => {
+  for (const publish of [undefined, false]) t.equal(resolve({ publish }).publish, undefined)
+  t.strictSame(resolve({ prefix: '/v1', publish: { onRequest: noop } }).publish, { url: '/v1/api/ws/publish', routeOptions: { onRequest: noop } })
+  for (const hook of ['onRequest', 'preParsing', 'preValidation', 'preHandler']) {
+    t.strictSame(resolve({ publish: { path: '/reports', bodyLimit: 10, [hook]: [noop] } }).publish, { url: '/reports', routeOptions: { bodyLimit: 10, [hook]: [noop] } })
+    for (const none of [undefined, []]) t.throws(() => resolve({ publish: { [hook]: none } }), { message: /^option "publish" needs a hook that guards the route, .* add onRequest or preHandler/ })
+  }
 })
 
 t.test('hooks, origins, numbers and a broker are used as given', async (t) => {
@@ -149,6 +159,8 @@ t.test('an invalid value throws an error that names the option and the valid val
     ...['v1', 5, true, {}].map((value): [string, RegExp, object] => ['prefix', path, { prefix: value }]),
     ...['stats', '', { path: 'stats' }, { path: 5 }].map((value): [string, RegExp, object] => ['stats', path, { stats: value }]),
     ...[true, 5, noop, []].map((value): [string, RegExp, object] => ['stats', /must be a path, route options such as \{ preHandler \}, or false/, { stats: value }]),
+    ...[true, 5, '/publish', noop, [], null].map((value): [string, RegExp, object] => ['publish', /must be route options such as \{ onRequest \}, or false|needs a hook/, { publish: value }]),
+    ...['publish', '', 5].map((value): [string, RegExp, object] => ['publish', path, { publish: { path: value, onRequest: noop } }]),
     ...['heartbeatIntervalMs', 'closeTimeoutMs'].flatMap((name) => [0, -1, NaN, '30000', true, {}].map((value): [string, RegExp, object] => [name, number, { [name]: value }])),
     ...['authenticate', 'onMessage', 'onCancel'].flatMap((name) => [null, true, 'x', {}].map((value): [string, RegExp, object] => [name, aFunction, { [name]: value }])),
     ...[null, false, 'all', {}].map((value): [string, RegExp, object] => ['authorize', /must be a function, or true/, { authorize: value }]),
@@ -182,7 +194,7 @@ t.test('an invalid value throws an error that names the option and the valid val
 })
 
 t.test('any value of any option is accepted, or throws an error of this package', async () => {
-  const names = ['path', 'prefix', 'stats', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
+  const names = ['path', 'prefix', 'stats', 'publish', 'heartbeatIntervalMs', 'closeTimeoutMs', 'authenticate', 'authorize', 'origins', 'onMessage', 'allowCancel',
     'onCancel', 'limits', 'delivery', 'history', 'jobs', 'broker', 'websocket']
   const value = fc.anything({ withBigInt: true, withNullPrototype: true, withDate: true, withMap: true, withSparseArray: true, withTypedArray: true })
   fc.assert(fc.property(fc.constantFrom(...names), value, (name, given) => {

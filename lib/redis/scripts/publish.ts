@@ -11,6 +11,7 @@ import { REPORTS } from './reports.js'
  * - `g`, stream: the stream of the messages that follow.
  * - `r`: this node has not renewed the lifetimes of the stream's keys for a while. Stands after the stream.
  * - `k`, counter: the counter of the message that follows.
+ * - `i`, key, request: the idempotency key of the message that follows, after its counter.
  * - `d`, size, frame without its position: a durable message.
  * - `n`, frame: a durable message that is too large to keep.
  * - `e`, frame: an ephemeral message.
@@ -21,7 +22,8 @@ import { REPORTS } from './reports.js'
  *
  * Returns a string for each message, or the string alone if there is one message: epoch, revision (0 if refused) and seq,
  * separated by spaces; then, if it is not a kept message without a job: kept (0 or 1), textEnd (-1 if there is none), reason why it
- * was dropped or `-`, job id. A message that failed has `!` and an error.
+ * was dropped or `-`, job id. It begins with `*` if the message was published before with the same key. A message that failed has `!`
+ * and an error.
  *
  * Frequent paths create few strings and tables, and call few commands: see `test/bench/redis`.
  */
@@ -106,12 +108,35 @@ local function publishMessage (first)
   return report()
 end
 
-local function publishOnce (first, counter)
+-- The result is kept behind the request. Neither a key nor a request contains a space.
+local function publishKeyed (first, id, request)
+  local keyKey = base .. 'k:' .. id .. ' ' .. stream
+  local used = call('GET', keyKey)
+  if used then
+    local gap = string.find(used, ' ', 1, true)
+    local known = sub(used, gap + 1)
+    if sub(used, 1, gap - 1) == request then return '*' .. known end
+    local ofEpoch, ofSeq = string.match(known, '^(%S+) %d+ (%d+)')
+    return ofEpoch .. ' 0 ' .. ofSeq .. ' 1 -1 reused '
+  end
+  local published = publishMessage(first)
+  -- Without a reason, or with \`-\`, it was accepted. The text of a late progress may be kept.
+  local dropped = string.match(published, '^%S+ %d+ %d+ %d %S+ (%l+)')
+  if not dropped or dropped == 'ended' and event == 'p' then call('SET', keyKey, request .. ' ' .. published, 'PX', '600000') end
+  return published
+end
+
+local function publishFirst (first, id, request)
+  if id then return publishKeyed(first, id, request) end
+  return publishMessage(first)
+end
+
+local function publishOnce (first, counter, id, request)
   -- Redis may execute the first attempt after its repetition, if that came on another connection. So each one looks.
   local newest = call('LINDEX', resultsKey(), 0)
   local known = newest and number(string.match(newest, '^%d+')) >= number(counter) and knownResult(counter)
   if known then return known end
-  local published = publishMessage(first)
+  local published = publishFirst(first, id, request)
   -- The node's newest 64 are enough.
   if call('LPUSH', resultsKey(), counter .. ' ' .. published) > 96 then call('LTRIM', resultsKey(), 0, 63) end
   call('PEXPIRE', resultsKey(), '3600000')
@@ -144,14 +169,15 @@ end
 
 -- Reads a message, and publishes it.
 local function nextMessage ()
-  local counter
+  local counter, id, request
   if args[at] == 'k' then counter, at = args[at + 1], at + 2 end
+  if args[at] == 'i' then id, request, at = args[at + 1], args[at + 2], at + 3 end
   local first = at
   event = args[at]
   if event == 'd' then at = at + 3 elseif event == 'n' or event == 'e' then at = at + 2 else readReport() end
   if failure then error(failure) end
-  if counter then return publishOnce(first, counter) end
-  return publishMessage(first)
+  if counter then return publishOnce(first, counter, id, request) end
+  return publishFirst(first, id, request)
 end
 
 local function open (ofStream, ofMeta)

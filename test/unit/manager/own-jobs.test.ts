@@ -277,3 +277,34 @@ t.test('a progress stays rejected if its job or the place of its text is not kno
   t.same([stage.jobs.runs('s', 'j'), stage.jobs.runs('s', 'unknown')], [true, false])
   t.end()
 })
+
+t.test('a remote report is recorded once it is accepted, with the text that other nodes may have reported before', (t) => {
+  const stage = new Stage()
+  const tell = (event: 'start' | 'progress', delta?: string, textEnd?: number): number | undefined => {
+    const published = stage.jobs.publishing('s', { ...report(event, 'j', delta), isRemote: true })
+    t.equal(stage.jobs.rejected('s', published), undefined, 'its worker repeats it')
+    stage.jobs.published('s', published, accepted('j', textEnd))
+    return published.options.from
+  }
+  stage.jobs.publishing('s', { ...report('start', 'j'), isRemote: true })
+  t.same(stage.seeds, [], 'it may be refused')
+  tell('start')
+  t.same(stage.seeds, [['start']])
+  t.equal(tell('progress', 'abc', 3), undefined)
+  stage.jobs.forget('s', 'j')
+  t.equal(tell('progress', 'ghi', 9), undefined)
+  t.same(stage.seeds, [['progress from 6 truncated: ghi']], 'the rest was reported by another node')
+  tell('start')
+  t.same(stage.seeds, [['start', 'progress from 6 truncated: ghi']])
+  t.equal(stage.tell('progress', 'j', 'own', 12), undefined, 'its offset is unknown while reports of a worker may be under way')
+  t.end()
+})
+
+t.test('a start that is accepted after its job was disowned is not recorded', (t) => {
+  const stage = new Stage()
+  const published = stage.jobs.publishing('s', report('start', 'j'))
+  stage.jobs.forget('s', 'j')
+  stage.jobs.published('s', published, accepted('j'))
+  t.same(stage.seeds, [])
+  t.end()
+})

@@ -43,6 +43,9 @@ const faults: Record<string, Planted> = {
     delay: (deliver) => { setImmediate(() => { setImmediate(() => { setImmediate(() => { setImmediate(() => { setImmediate(deliver) }) }) }) }) }
   },
   'ignores counters': { foundBy: ['returns the first result', /the result of the repeated publication 0: /], isFuzzed: true, options: without('counter') },
+  'ignores keys': { foundBy: ['whose key was used', /the result of the repeated publication 0: /], isFuzzed: true, options: without('key') },
+  'does not compare the requests of a key': { foundBy: ['a key belongs to one request', /the same key with another request: /], isFuzzed: true, options: ({ key, ...options }) => ({ ...options, ...key && { key: { ...key, request: '' } } }) },
+  'does not say that a result is repeated': { foundBy: ['once by all nodes together', /the results of round 1 that are not repeated: /], isFuzzed: true, published: ({ repeated: _removed, ...published }) => published },
   'ignores offsets of text': { foundBy: ['is cut, so that nothing', /the delivered pieces: /], isFuzzed: true, options: without('from') },
   'accepts gaps in a text': { foundBy: ['after a gap is refused', /a progress at 1: /], isFuzzed: true, options: (options) => options.from === undefined ? options : { ...options, truncated: true } },
   'forgets half of a surrogate pair': { foundBy: ['stays held back after', /the delivered pieces: /], isFuzzed: true, options: (options) => ({ ...options, ...options.delta !== undefined && { delta: options.delta.replace(/[\ud800-\udbff]$/, '') } }) },
