@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
+import type { Sample } from '../measure.js'
 import { reportOf, verdictTable, type Verdict } from '../report.js'
 import { Cluster, measureCluster } from './measure.js'
 import { clusterColumns, clusterRows, CONTENDERS, type ClusterEntry, type ClusterRow } from './rows.js'
@@ -22,6 +23,9 @@ const { values: flags, positionals: names } = parseArgs({
     profile: { type: 'string' }
   }
 })
+/** A contender that needs so much longer than planned for a round has not kept up. */
+const LATE_MS = 500
+
 const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5))
 const only = flags.only?.split(',')
 const [build = '', baseline] = [flags.build, flags.baseline].map((path) => path && pathToFileURL(resolve(path)).href)
@@ -51,6 +55,19 @@ async function end (clusters: readonly Cluster[]): Promise<void> {
   await Promise.all(clusters.map((cluster) => cluster.end()))
 }
 
+/**
+ * Names the contenders that did not keep up with the rate. Messages then wait and leave together, which takes less CPU time for each, so
+ * the ratios don't count.
+ */
+function behind ({ kind, sockets, everyMs, times = 0 }: ClusterRow, samples: ReadonlyMap<string, readonly Sample[]>): string {
+  if (everyMs === undefined || kind === 'blips') return ''
+  const latestMs = everyMs * times + LATE_MS
+  return [...samples].map(([label, rounds]) => {
+    const slow = rounds.filter(({ rate = NaN }) => sockets * times / rate * 1000 > latestMs).length
+    return slow === 0 ? '' : `\n**${label} did not keep up in ${slow} of ${rounds.length} rounds: the machine was too busy, and the ratios are not valid.**\n`
+  }).join('')
+}
+
 async function measure (row: ClusterRow, all: readonly Cluster[]): Promise<Verdict[]> {
   const clusters = all.filter(({ label }) => label === 'baseline' || row.contenders.includes(label))
   const labels = new Set(clusters.map(({ label }) => label))
@@ -59,7 +76,7 @@ async function measure (row: ClusterRow, all: readonly Cluster[]): Promise<Verdi
   const samples = await measureCluster(row, { clusters, rounds, progress: (text) => { progress(`${row.name}, ${text}`) } })
   progress('')
   const { text, verdicts } = reportOf({ ...row, entries: clusters, targets, columns: clusterColumns[row.kind] }, samples)
-  process.stdout.write(text)
+  process.stdout.write(text + behind(row, samples))
   const command = `\`npm run bench:cluster -- ${flags.quick ? '--quick ' : ''}--rounds ${rounds} ${row.name}\``
   return verdicts.map((verdict) => ({ ...verdict, command }))
 }
