@@ -29,8 +29,8 @@ class Pair {
 
   async listen (): Promise<void> {
     const { contender, compression = false, build = 'ai-canvas-ws', withoutHistory = false, sockets, sessions, subscriptions = 0, stalled = 0 } = this.entry
-    const ports = await this.#server.call('listen', { name: contender, compression, build, withoutHistory })
-    this.#opens = { contender, ...ports, sockets, deflate: compression, sessions, subscriptions, stalled }
+    const { port, ackPort } = await this.#server.call('listen', { name: contender, compression, build, withoutHistory })
+    this.#opens = { contender, ports: [port], ackPort, sockets, deflate: compression, sessions, subscriptions, stalled }
   }
 
   async open (): Promise<void> {

@@ -6,8 +6,10 @@ const MIB = 1024 * 1024
 
 type Column = Metric | 'generator'
 
-/** The metrics of each kind of row, and their formats. */
-const columns: Record<Kind, ReadonlyArray<readonly [Column, string, (value: number) => string]>> = {
+/** The metrics that a report shows, their titles and their formats. */
+export type Columns = ReadonlyArray<readonly [Column, string, (value: number) => string]>
+
+const columns: Record<Kind, Columns> = {
   publish: [
     ['cpu', 'server CPU, µs a message', fixed(2)], ['rate', 'delivered/s', whole], ['p50', 'p50 ms', millis], ['p99', 'p99 ms', millis],
     ['rss', 'RSS MiB', mebi], ['generator', 'generator CPU, µs', fixed(2)]
@@ -32,15 +34,15 @@ const columns: Record<Kind, ReadonlyArray<readonly [Column, string, (value: numb
   memory: [['rss', 'RSS, KiB a connection', kibi], ['heap', 'heap and external, KiB', kibi]]
 }
 
-function fixed (digits: number) { return (value: number): string => value.toFixed(digits) }
-function whole (value: number): string { return Math.round(value).toLocaleString('en') }
-function millis (value: number): string { return (value / 1000).toFixed(2) }
+export function fixed (digits: number) { return (value: number): string => value.toFixed(digits) }
+export function whole (value: number): string { return Math.round(value).toLocaleString('en') }
+export function millis (value: number): string { return (value / 1000).toFixed(2) }
 function mebi (value: number): string { return (value / MIB).toFixed(1) }
 function kibi (value: number): string { return (value / 1024).toFixed(2) }
 
 /** The format of a metric that is not a ratio. The default is bytes. */
 const formats: Partial<Record<Metric, (value: number) => string>> = {
-  delivered: (value) => `${value.toFixed(3)} %`, doubles: whole, p99: (value) => `${millis(value)} ms`
+  delivered: (value) => `${value.toFixed(3)} %`, doubles: whole, p99: (value) => `${millis(value)} ms`, idle: (value) => `${value.toFixed(2)} %`
 }
 
 export interface Verdict {
@@ -50,11 +52,28 @@ export interface Verdict {
   readonly range: string
   readonly target: string
   readonly verdict: 'OK' | 'miss' | ''
+  /** The command that measures it. */
+  readonly command?: string
+}
+
+/** A row, and how its measurements are shown. */
+export interface Reported {
+  readonly name: string
+  readonly title: string
+  readonly entries: ReadonlyArray<{ readonly label: string }>
+  readonly targets: readonly Target[]
+  readonly columns: Columns
+  /** Whether sizes are shown in KiB. @default false, which is MiB */
+  readonly inKib?: boolean
 }
 
 /** Renders a row as Markdown: its measurements and its targets. */
 export function report (row: Row, samples: ReadonlyMap<string, readonly Sample[]>): { text: string, verdicts: Verdict[] } {
-  const shown = columns[row.kind]
+  return reportOf({ ...row, columns: columns[row.kind], inKib: row.kind === 'memory' }, samples)
+}
+
+export function reportOf (row: Reported, samples: ReadonlyMap<string, readonly Sample[]>): { text: string, verdicts: Verdict[] } {
+  const shown = row.columns
   const measured = row.entries.map(({ label }) => [
     label, ...shown.map(([column, , format]) => format(median(values(samples, label, column))))
   ])
@@ -66,11 +85,12 @@ export function report (row: Row, samples: ReadonlyMap<string, readonly Sample[]
 }
 
 export function verdictTable (verdicts: readonly Verdict[]): string {
-  return table(['row', 'ratio of', 'median', 'range', 'target', ''],
-    verdicts.map(({ row, what, value, range, target, verdict }) => [row, what, value, range, target, verdict]))
+  const hasCommands = verdicts.some(({ command }) => command !== undefined)
+  return table(['row', 'ratio of', 'median', 'range', 'target', '', ...(hasCommands ? ['command'] : [])],
+    verdicts.map(({ row, what, value, range, target, verdict, command = '' }) => [row, what, value, range, target, verdict, ...(hasCommands ? [command] : [])]))
 }
 
-function judge (row: Row, target: Target, samples: ReadonlyMap<string, readonly Sample[]>): Verdict {
+function judge (row: Reported, target: Target, samples: ReadonlyMap<string, readonly Sample[]>): Verdict {
   const { of: subject = 'ours', against, metric, minus = false, atMost, atLeast } = target
   const own = values(samples, subject, metric)
   const other = against === undefined ? undefined : values(samples, against, metric)
@@ -79,11 +99,11 @@ function judge (row: Row, target: Target, samples: ReadonlyMap<string, readonly 
     return reference === undefined ? value : minus ? value - reference : value / reference
   })
   const isRatio = other !== undefined && !minus
-  const format = isRatio ? fixed(3) : formats[metric] ?? (row.kind === 'memory' ? (value: number) => `${kibi(value)} KiB` : (value: number) => `${mebi(value)} MiB`)
+  const format = isRatio ? fixed(3) : formats[metric] ?? (row.inKib === true ? (value: number) => `${kibi(value)} KiB` : (value: number) => `${mebi(value)} MiB`)
   const value = median(results)
   const isReached = (atMost === undefined || value <= atMost) && (atLeast === undefined || value >= atLeast)
   const bound = atMost !== undefined ? `≤ ${isRatio ? String(atMost) : format(atMost)}` : atLeast !== undefined ? `≥ ${isRatio ? String(atLeast) : format(atLeast)}` : ''
-  const title = columns[row.kind].find(([column]) => column === metric)?.[1].split(',')[0] ?? metric
+  const title = row.columns.find(([column]) => column === metric)?.[1].split(',')[0] ?? metric
   return {
     row: row.name,
     what: `${title}: ${subject}${against === undefined ? '' : ` ${minus ? '−' : '/'} ${against}`}`,

@@ -6,6 +6,7 @@ import type { Plan } from './servers/process.js'
 export type Metric =
   | 'cpu' | 'rate' | 'p50' | 'p99' | 'rss' | 'heap' | 'waiting'
   | 'delivered' | 'doubles' | 'stall' | 'tail' | 'history'
+  | 'redis' | 'idle' | 'cuts'
 
 export type Kind = 'publish' | 'stalled' | 'churn' | 'memory' | 'blips' | 'herd' | 'ceiling' | 'stream'
 

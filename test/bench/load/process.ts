@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { constants, deflateRawSync, inflateRawSync } from 'node:zlib'
 import { readAt, readN, stamp } from '../payload.js'
 import { serve } from '../rpc.js'
+import { isRemote, serverOf } from '../spread.js'
 import { Client, dialectOf, type ClientOptions } from './client.js'
 import { clientFrame, TEXT } from './frames.js'
 
@@ -10,12 +11,17 @@ import { clientFrame, TEXT } from './frames.js'
 
 export interface OpenOptions {
   readonly contender: string
-  readonly port: number
+  /** Of the servers: socket `i` connects to the one at `i % ports.length`. */
+  readonly ports: readonly number[]
+  /** With several servers: how many of them publish. Latency is measured at the sockets of the others. */
+  readonly publishers?: number
   readonly ackPort: number
   readonly sockets: number
   readonly deflate: boolean
   /** Socket `i` subscribes to session `i % sessions`, in the query. */
   readonly sessions: number
+  /** Begins the sessions' names. @default 's' */
+  readonly prefix?: string
   /** If not 0, each socket subscribes to this number of sessions of its own instead, by `subscribe`. */
   readonly subscriptions: number
   /** Further sockets that subscribe to the same session and stop reading. */
@@ -66,10 +72,10 @@ function address (): string {
 }
 
 function clientOptions (at: number): ClientOptions {
-  const { contender, port, deflate, sessions, subscriptions } = options
+  const { contender, ports, deflate, sessions, prefix = 's', subscriptions } = options
   return {
-    port, deflate, dialect: dialectOf(contender), localAddress: ADDRESSES === 1 ? '127.0.0.1' : address(),
-    sessionId: subscriptions > 0 ? undefined : `s${at % sessions}`,
+    port: ports[serverOf(at, ports.length)]!, deflate, dialect: dialectOf(contender), localAddress: ADDRESSES === 1 ? '127.0.0.1' : address(),
+    sessionId: subscriptions > 0 ? undefined : `${prefix}${at % sessions}`,
     subscribe: Array.from({ length: subscriptions }, (_, i) => `s${at * subscriptions + i}`)
   }
 }
@@ -99,17 +105,25 @@ function counted (at: number): void {
   }
 }
 
+/** Returns the distance between two sockets whose payloads are read. They are spread over all servers. */
+function sampleStep (sockets: number, servers: number): number {
+  const step = Math.ceil(sockets / SAMPLED)
+  return servers > 1 && step % servers === 0 ? step + 1 : step
+}
+
 function watch (client: Client, at: number): void {
-  if (at % Math.ceil(options.sockets / SAMPLED) !== 0) {
+  const { ports, sockets, sessions, publishers = 1 } = options
+  if (at % sampleStep(sockets, ports.length) !== 0) {
     client.onMessage = () => { counted(at) }
     return
   }
+  const isTimed = isRemote(at, { sessions, publishers, servers: ports.length })
   let last = -1
   client.read()
   client.onMessage = (first, payload = Buffer.alloc(0)) => {
     const now = stamp()
     const content = (first & RSV1) === 0 ? payload : inflateRawSync(Buffer.concat([payload, TAIL]), { finishFlush: constants.Z_SYNC_FLUSH })
-    latencies.push(now - readAt(content))
+    if (isTimed) latencies.push(now - readAt(content))
     const n = readN(content)
     if (!(n > last)) disordered++
     last = n

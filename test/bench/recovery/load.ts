@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readAt, readN, stamp, stampOf } from '../payload.js'
 import { serve } from '../rpc.js'
+import { isRemote, serverOf } from '../spread.js'
 import { followerOf } from './subscriber.js'
 import { Returning } from './returning.js'
 
@@ -9,10 +10,15 @@ import { Returning } from './returning.js'
 
 export interface FollowOptions {
   readonly contender: string
-  readonly port: number
+  /** Of the servers: client `i` connects to the one at `i % ports.length`, and later to any of them. */
+  readonly ports: readonly number[]
+  /** With several servers: how many of them publish. Latency of text is measured at the clients of the others. */
+  readonly publishers?: number
   readonly clients: number
   /** Client `i` subscribes to session `i % sessions`. */
   readonly sessions: number
+  /** Begins the sessions' names. @default 's' */
+  readonly prefix?: string
   /** Whether the messages contain text, which is kept. */
   readonly text?: boolean
 }
@@ -91,18 +97,30 @@ async function until (what: string, isSo: () => boolean, timeoutMs: number): Pro
 }
 
 const handlers = {
+  /** Connects new clients. Earlier ones must have been disconnected. */
   async follow (options: FollowOptions): Promise<void> {
+    const { ports, publishers = 1, clients, sessions, prefix = 's' } = options
     contender = options.contender
-    for (let at = 0; at < options.clients; at++) {
+    readers.length = 0
+    latencies = []
+    for (let at = 0; at < clients; at++) {
+      // With one server, every fifth client may be disconnected for a while.
+      const isTimed = ports.length === 1 ? at % 5 !== 0 : isRemote(at, { sessions, publishers, servers: ports.length })
+      let next = serverOf(at, ports.length)
       // Pieces of text begin with a token's time stamp. Those of a disconnected client are late because of the disconnect.
       const onText = options.text !== true ? undefined : (text: string) => {
-        if (at % 5 !== 0) latencies.push(stamp() - stampOf(text))
+        if (isTimed) latencies.push(stamp() - stampOf(text))
       }
       const reader: Reader = {
         last: -1,
         returning: new Returning({
-          port: options.port, localAddress: `127.0.0.${2 + at % ADDRESSES}`,
-          subscriber: followerOf(options.contender, `s${at % options.sessions}`, onText),
+          port: () => {
+            const port = ports[next]!
+            next = Math.floor(Math.random() * ports.length)
+            return port
+          },
+          localAddress: `127.0.0.${2 + at % ADDRESSES}`,
+          subscriber: followerOf(options.contender, `${prefix}${at % sessions}`, onText),
           onMessage: (payload) => { if (options.text !== true) read(reader, payload) }
         })
       }

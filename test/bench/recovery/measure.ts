@@ -39,7 +39,7 @@ export async function measureRecovery (kind: RecoveryKind, entry: Entry, execArg
   try {
     const port = await server.call('listen', { name: entry.contender })
     const { contender, sockets, sessions } = entry
-    await load.call('follow', { contender, port, clients: sockets, sessions, text: kind === 'stream' })
+    await load.call('follow', { contender, ports: [port], clients: sockets, sessions, text: kind === 'stream' })
     const sample = await scenarios[kind]({ entry, server, load })
     const { delivered = 100, doubles = 0 } = sample
     if (contender === 'ours' && (delivered < 100 || doubles > 0)) {

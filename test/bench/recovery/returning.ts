@@ -3,7 +3,8 @@ import { clientFrame, TEXT } from '../load/frames.js'
 import type { Subscriber } from './subscriber.js'
 
 export interface ReturningOptions {
-  readonly port: number
+  /** Returns the port of the server for the next connection. */
+  readonly port: () => number
   readonly subscriber: Subscriber
   readonly localAddress: string
   readonly onMessage: (payload: Buffer) => void
@@ -27,7 +28,7 @@ export class Returning {
     const { port, subscriber, localAddress, onMessage } = this.#options
     return new Promise((resolve, reject) => {
       const client = this.#client = new Client({
-        port, localAddress, deflate: false, sessionId: undefined, subscribe: [],
+        port: port(), localAddress, deflate: false, sessionId: undefined, subscribe: [],
         dialect: { path: subscriber.path(), greetings: 0, subscribe: () => '' }
       }, (error) => { if (this.#client === client) reject(error ?? new Error('no error')) })
       client.read()

@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { Acknowledgements } from '../acknowledgements.js'
 import { body, text } from '../payload.js'
 import { serve } from '../rpc.js'
 import type { Contender, ContenderOptions, Kind } from './contender.js'
@@ -47,26 +46,6 @@ export interface Memory {
 const TICK_TIMEOUT_MS = 30_000
 /** Different texts, made before the measurement starts. */
 const TEXTS = 16
-/** The load generator writes one byte here for each tick that it has received completely. */
-class Acknowledgements {
-  port = 0
-  #onTick: (() => void) | undefined
-
-  async listen (): Promise<void> {
-    const server = createServer((socket: Socket) => {
-      socket.setNoDelay(true)
-      socket.on('data', (bytes) => { bytes.forEach(() => { this.#onTick?.() }) })
-      socket.on('error', () => { socket.destroy() })
-    })
-    server.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    this.port = (server.address() as AddressInfo).port
-  }
-
-  listener (onTick: (() => void) | undefined): void {
-    this.#onTick = onTick
-  }
-}
 
 const acknowledgements = new Acknowledgements()
 let contender: Contender | undefined
