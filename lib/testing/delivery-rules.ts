@@ -46,6 +46,7 @@ export function checkDeliveries (events: readonly NodeEvent[]): void {
       case 'disowned':
       case 'revoke':
       case 'cancel':
+      case 'answer':
       case 'statusChanged':
         // These calls are about no delivery.
         break
