@@ -48,9 +48,10 @@ export class Gate {
     this.#closed.add(kind)
   }
 
-  open (kind: CallKind): void {
-    if (!this.#closed.delete(kind)) return
-    for (const one of [...this.#waiting]) if (one.kind === kind) one.start()
+  /** Opens for some kinds. The calls of all of them start in the order in which they were made. */
+  open (...kinds: readonly CallKind[]): void {
+    for (const kind of kinds) this.#closed.delete(kind)
+    for (const one of [...this.#waiting]) if (kinds.includes(one.kind)) one.start()
   }
 
   isClosed (kind: CallKind): boolean {

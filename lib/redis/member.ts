@@ -356,8 +356,8 @@ export class Member {
   }
 
   #openPublishes (): void {
-    this.#gate.open('publish')
-    if (this.#commands.isUp) this.#gate.open('send')
+    if (this.#commands.isUp) this.#gate.open('publish', 'send')
+    else this.#gate.open('publish')
   }
 
   #openReads (): void {

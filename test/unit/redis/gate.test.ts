@@ -34,6 +34,12 @@ t.test('calls that wait start in their order when their gate opens, and their ou
   gate.fail(new Error('gone'), 'send')
   gate.open('send')
   t.equal(await waiting, 'sent', 'those of one kind wait on')
+  gate.close('publish')
+  gate.close('send')
+  const mixed = [gate.pass('send', limit, call('start')), gate.pass('publish', limit, call('progress')), gate.pass('send', limit, call('note'))]
+  gate.open('publish', 'send')
+  await Promise.all(mixed)
+  t.same(started.slice(-3), ['start', 'progress', 'note'], 'in the order of the calls, whatever their kinds')
 })
 
 t.test('a call that waits for too long is rejected, and never starts', async (t) => {
