@@ -17,8 +17,8 @@ const args = process.argv.slice(2)
 // On a developer's machine a program may be missing. In CI, a test that did not run is one that failed.
 if (process.env.CI === 'true') args.push('--fail-skip', '--fail-todo')
 
-// Many tests wait for a deadline or a browser: one job more than there are processors fills that time.
-if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 1}`)
+// Many tests wait for a deadline or a browser: two jobs more than there are processors fill that time.
+if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 2}`)
 
 if (args.every((arg) => arg.startsWith('-'))) args.push(...groupedTests())
 
