@@ -45,9 +45,14 @@ await app.register(generateRoutes, {
     const jobId = randomUUID()
     const job = app.wsManager.startAI(sessionId, { ...task }, { jobId })
     await job.started
-    await job.transfer()
-    await board.setResult(resultOf(sessionId, task, 'running', { content: '', chunks: 0 }))
-    await board.add({ sessionId, jobId, task })
+    try {
+      await job.transfer()
+      await board.setResult(resultOf(sessionId, task, 'running', { content: '', chunks: 0 }))
+      await board.add({ sessionId, jobId, task })
+    } catch (error) {
+      await app.wsManager.notifyAIError(sessionId, { message: 'the job could not be queued', type: 'internal_error' }, { jobId })
+      throw error
+    }
   }
 })
 await app.register(aboutRoutes, { model: undefined, documentSeconds })

@@ -109,7 +109,12 @@ export class WebSocketManager {
     const removeHandle = (): void => { cancellations.removeHandle(job) }
     const job = new AIJob({ notifier: this.#notifier, sessionId, jobId, started, onTransfer: removeHandle })
     cancellations.addHandle(job)
-    started.then(({ dropped, jobId: began }) => { if (began === undefined && dropped !== 'started') removeHandle() }, removeHandle)
+    started.then(({ dropped, jobId: began }) => {
+      if (began === undefined && dropped !== 'started') removeHandle()
+    }, () => {
+      // If the broker has failed, the app may go on with the job, and a cancel must reach it.
+      if (this.#notifier.watched(sessionId, jobId) === undefined) removeHandle()
+    })
     return job
   }
 

@@ -269,11 +269,10 @@ export class Notifier {
   }
 
   #publishReport (sessionId: string, report: JobReport): MaybePromise<Receipt> {
-    const { stream, body, options } = report
-    const { job } = options
+    const { options: { job } } = report
     return tryThen(() => {
-      if (!isEnd(job)) return this.#options.broker.publish(stream, body, options)
-      const fallbackJobId = this.#watchdog.newest(sessionId)?.jobId
+      if (!isEnd(job)) return this.#publishInOrder(sessionId, report)
+      const fallbackJobId = this.#ownJobs?.newest(sessionId) ?? this.#watchdog.newest(sessionId)?.jobId
       const target = job.jobId ?? fallbackJobId
       return this.#ends.publish({
         ...report,
@@ -298,12 +297,35 @@ export class Notifier {
       // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
       // through.
       if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId, report.isRemote)
-      return this.#deliverProgress(sessionId, report, error)
+      return this.#deliverRejected(sessionId, report, error)
     })
   }
 
-  /** Delivers a progress that the broker has rejected to the clients of this node. Throws the broker's error if that is not possible. */
-  #deliverProgress (sessionId: string, report: JobReport, err: unknown): Receipt {
+  /** Publishes a report. If the broker has rejected the start of its job, publishes that first, and then all of the job's text. */
+  #publishInOrder (sessionId: string, report: JobReport): MaybePromise<Published> {
+    const { broker } = this.#options
+    const publish = ({ stream, body, options }: JobReport): MaybePromise<Published> => broker.publish(stream, body, options)
+    const { event, jobId } = report.options.job
+    const own = this.#ownJobs
+    if (event !== 'progress' || jobId === undefined || own?.lateStart(sessionId, jobId) === undefined) return publish(report)
+    return andThen(this.#publishStart(sessionId, jobId), () => publish(own.missing(sessionId, jobId) ?? report))
+  }
+
+  /** Publishes the start of a job that the broker has rejected. */
+  #publishStart (sessionId: string, jobId: string): MaybePromise<unknown> {
+    const start = this.#ownJobs?.lateStart(sessionId, jobId)
+    if (start === undefined) return undefined
+    return andThen(this.#options.broker.publish(start.stream, start.body, start.options), (published) => this.#ownJobs?.published(sessionId, start, published))
+  }
+
+  /**
+   * Delivers a start or a progress that the broker has rejected to the clients of this node. Throws the broker's error for a start,
+   * and if that is not possible.
+   */
+  #deliverRejected (sessionId: string, report: JobReport, err: unknown): Receipt {
+    const start = this.#ownJobs?.startRejected(sessionId, report)
+    // As for an end, see `deliverEnd`.
+    if (start !== undefined) this.#options.deliver(report.stream, { body: start, durable: false, revision: -Infinity })
     const publication = this.#ownJobs?.rejected(sessionId, report)
     if (publication === undefined) throw err
     if (!this.#isLocal && this.#outage === undefined) this.#options.log.warn({ err }, 'the broker did not accept the progress of a job: only clients of this node get it')
@@ -319,16 +341,14 @@ export class Notifier {
     this.#options.deliver(stream, { body: addFields(body, { jobId }, false), durable: false, revision: -Infinity })
   }
 
-  /** Publishes the text that the broker may lack, before the end of its job. */
+  /** Publishes the start and the text that the broker may lack, before the end of their job. Returns undefined if there are none. */
   #publishMissing (sessionId: string, jobId: string): MaybePromise<unknown> {
     const own = this.#ownJobs
-    const missing = own?.missing(sessionId, jobId)
-    if (missing === undefined) return undefined
-    const publish = (report: JobReport): MaybePromise<unknown> => andThen(this.#options.broker.publish(report.stream, report.body, report.options), (published) => {
-      const next = own?.published(sessionId, report, published)
-      return next === undefined ? undefined : publish(next)
-    })
-    return publish(missing)
+    const publish = (report: JobReport | undefined): MaybePromise<unknown> => report && andThen(
+      this.#options.broker.publish(report.stream, report.body, report.options),
+      (published) => publish(own?.published(sessionId, report, published))
+    )
+    return andThen(this.#publishStart(sessionId, jobId), () => publish(own?.missing(sessionId, jobId)))
   }
 
   /** Waits for the outcome of an end for a limited time. The end itself is repeated until its outcome is known. */

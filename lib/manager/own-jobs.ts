@@ -1,3 +1,4 @@
+import { addFields } from '../protocol/json.js'
 import type { Publication, Published, PublishOptions, Stream, TextSlice, TextSource } from '../streams/broker.js'
 import { JobText } from '../streams/job-text.js'
 import type { Transition } from '../streams/session-jobs.js'
@@ -47,6 +48,8 @@ class OwnJob {
   delivered = 0
   /** Whether the broker has rejected a piece of text, and may lack it. */
   isBehind = false
+  /** Whether the broker has rejected the start. */
+  isLate = false
   endedAt = 0
 
   constructor (sessionId: string, jobId: string) {
@@ -103,8 +106,9 @@ export class OwnJobs {
     const { job: { event, jobId }, delta } = report.options
     if (event !== 'start' && event !== 'progress') return report
     if (jobId === undefined || report.isRemote === true) {
-      // Other text may come before or after it, so the offsets of all jobs are unknown until it is recorded.
-      if (delta !== undefined) for (const job of this.#running.ofSession(sessionId)) job.isExact = false
+      // Other text may come before or after it, so the offsets of the job, which may be any without an id, are unknown.
+      const jobs = jobId === undefined ? this.#running.ofSession(sessionId) : [this.#running.get(sessionId, jobId)]
+      if (delta !== undefined) for (const job of jobs) if (job !== undefined) job.isExact = false
       return report
     }
     const known = this.#running.get(sessionId, jobId)
@@ -116,6 +120,8 @@ export class OwnJobs {
     job.progress = withoutText(report)
     if (delta === undefined) return report
     const { from, reportedUnits } = this.#append(job, delta)
+    // The broker lacks earlier text, and the place of this one is not known before the outcome of the start is: it follows then.
+    if (job.isBehind && job.base === undefined) return withoutText(report)
     return { ...report, reportedUnits, options: { ...report.options, from } }
   }
 
@@ -129,6 +135,11 @@ export class OwnJobs {
     const job = this.#running.get(sessionId, jobId)
     if (dropped === 'gap') return closeGap(job, report, textEnd)
     if (dropped === 'ended' || dropped === 'owned') this.forget(sessionId, jobId)
+    if (dropped === 'started' && job !== undefined) {
+      // It had executed the start that it rejected; otherwise another node has begun the job, and its text.
+      if (job.isLate) this.#begin(job)
+      else job.isBehind = false
+    }
     if (dropped !== undefined) return undefined
     if (event === 'complete' || event === 'error') {
       this.#finish(job ?? this.#endedById.get(sessionId, jobId) ?? new OwnJob(sessionId, jobId), report)
@@ -137,7 +148,7 @@ export class OwnJobs {
       if (own === undefined) return undefined
       own.start ??= report
       // Not before, because another node may have started the job, and its text does not begin here.
-      own.base ??= 0
+      this.#begin(own)
     } else {
       const own = job ?? this.#add(sessionId, jobId)
       // Others of the worker may be under way.
@@ -145,7 +156,8 @@ export class OwnJobs {
       // The others were recorded before they were published.
       if (report.options.job.jobId === undefined || report.isRemote === true || job === undefined) own.progress = withoutText(report)
       if (report.reportedUnits === undefined && delta !== undefined) this.#append(own, delta)
-      if (textEnd !== undefined) {
+      // Withheld text says nothing about its place.
+      if (textEnd !== undefined && (delta !== undefined || own.base !== undefined || own.text === undefined)) {
         own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
         own.confirmed = textEnd - own.base
         own.isBehind &&= own.confirmed < (own.text?.end ?? 0)
@@ -165,8 +177,10 @@ export class OwnJobs {
     const publication = { body, durable: false, revision: -Infinity, jobId: job.jobId }
     if (delta === undefined) return publication
     job.isBehind = true
-    const { text, base } = job
-    if (text === undefined || base === undefined) return undefined
+    const { text, isExact } = job
+    // Nothing precedes the text of a job whose start waits.
+    const base = job.isLate ? 0 : job.base
+    if (text === undefined || base === undefined || !isExact) return undefined
     const from = Math.max(job.confirmed, job.delivered)
     job.delivered = text.end
     return { ...publication, text: { source: new MovedText(text, base), from: base + from, to: base + text.end } }
@@ -175,8 +189,31 @@ export class OwnJobs {
   /** Returns a progress with the text of a running job that the broker may lack. */
   missing (sessionId: string, jobId: string): JobReport | undefined {
     const job = this.#running.get(sessionId, jobId)
-    if (job?.progress === undefined || job.base === undefined || !job.isBehind) return undefined
+    if (job?.progress === undefined || job.base === undefined || !job.isBehind || !job.isExact) return undefined
     return job.progressFrom(job.progress, job.base + job.confirmed)
+  }
+
+  /**
+   * Records that the broker has rejected the start of a job. Returns it for the clients of this node. If the app goes on, the start is
+   * published before the next report, see `lateStart`.
+   */
+  startRejected (sessionId: string, { isRemote = false, body, options: { job: { event, jobId } } }: JobReport): string | undefined {
+    const job = jobId === undefined || isRemote || event !== 'start' ? undefined : this.#running.get(sessionId, jobId)
+    // Another start, or another node, has begun it.
+    if (job === undefined || job.base !== undefined) return undefined
+    job.isLate = true
+    return addFields(body, { jobId: job.jobId }, false)
+  }
+
+  /** Returns the start of a job that the broker has rejected. It is refused if another node runs the job. */
+  lateStart (sessionId: string, jobId: string): JobReport | undefined {
+    const job = this.#running.get(sessionId, jobId)
+    return job?.isLate === true && job.start !== undefined ? withTransition(job.start, { jobId, repeated: true }) : undefined
+  }
+
+  /** Returns the job of a session that this node has begun last. */
+  newest (sessionId: string): string | undefined {
+    return this.#running.ofSession(sessionId).at(-1)?.jobId
   }
 
   /** Whether this node runs a job. */
@@ -214,6 +251,13 @@ export class OwnJobs {
     if (this.#textUnits + text.units > MAX_TEXT_UNITS) text.discard()
     this.#textUnits += text.units
     return { from, reportedUnits: text.end }
+  }
+
+  /** Records that the broker has the start of a job. */
+  #begin (job: OwnJob): void {
+    job.base ??= 0
+    job.isBehind ||= job.isLate && job.text !== undefined
+    job.isLate = false
   }
 
   #add (sessionId: string, jobId: string): OwnJob {

@@ -273,7 +273,7 @@ export class Control {
 
 function parse (text: string): Message | undefined {
   try {
-    return JSON.parse(text) as Message
+    return Object(JSON.parse(text)) as Message
   } catch {
     return undefined
   }

@@ -81,6 +81,8 @@ export class Member {
   #syncsSubscriber = false
   /** Number of the loss after which this node publishes its jobs again. 0 if there is none. */
   #reseeding = 0
+  /** Whether a job could not be published again. The next synchronisation tries again. */
+  #mustReseed = false
   #leasedAt = -Infinity
   /** Time since which each renewal of the lease was in time. */
   #steadySince = Infinity
@@ -142,7 +144,12 @@ export class Member {
   async publish (stream: Stream, body: string, options: PublishOptions): Promise<StoredResult> {
     const publish = (): Promise<StoredResult> => this.#store.publish(stream, body, options)
     // What `reseed` publishes is what the others wait for.
-    if (options.job?.repeated === true) return publish()
+    if (options.job?.repeated === true) {
+      return publish().catch((error: unknown) => {
+        this.#mustReseed = true
+        throw error
+      })
+    }
     // In an outage, the clients of this node get progress at once, and ends are published again. Other messages wait a little.
     const event = options.job?.event ?? 'start'
     return this.#run(event === 'start' ? 'send' : 'publish', publish, CALL_MS, body.length)
@@ -176,7 +183,8 @@ export class Member {
     const endsAt = clock.monotonic() + JOIN_MS
     for (let attempt = 1; attempt <= MAX_ATTEMPTS && clock.monotonic() < endsAt; attempt++) {
       const joined = await this.#run('read', () => this.#joins.run(async () => {
-        await this.#subscriptions.confirm(subscription)
+        // It may have been left while it waited for its turn.
+        if (this.#subscriptions.get(stream) === subscription) await this.#subscriptions.confirm(subscription)
         return this.#store.join(stream, since, have)
       }), endsAt - clock.monotonic())
       // It was left in the meantime.
@@ -234,6 +242,9 @@ export class Member {
     await this.#subscribe()
     this.#isSynchronised = true
     this.#setStatus({ state: 'ready' })
+    // A connection may have been lost and made again since the first step.
+    this.#openPublishes()
+    this.#openReads()
     this.#beatLater()
   }
 
@@ -279,7 +290,7 @@ export class Member {
   async #runSynchronisation (attempt: number): Promise<void> {
     const isCurrent = (): boolean => attempt === this.#attempt && !this.#isClosed
     const peers = new Set(this.#peers)
-    const isLost = await this.#store.greet()
+    const isLost = await this.#store.greet() || this.#mustReseed
     if (isLost) this.#handleLoss(peers)
     await this.#renewLease()
     await this.#control.rewrite(isLost)
@@ -320,6 +331,7 @@ export class Member {
   #handleLoss (peers: ReadonlySet<string>): void {
     const { node, settings: { log } } = this.#options
     const loss = this.#reseeding = ++this.#loss
+    this.#mustReseed = false
     this.#isSettled = false
     log.warn({}, 'Redis has lost history: the streams begin anew, and the nodes publish their jobs again')
     this.#subscriptions.restart()
@@ -411,10 +423,15 @@ export class Member {
     else if (this.#overdue.push([channel, message]) > MAX_OVERDUE) this.#dropOverdue()
   }
 
+  /** Handles a message. One that can't be read, such as of another program, must not end the process. */
   #handle (channel: string, message: Buffer): void {
-    const subscription = this.#subscriptions.ofChannel(channel)
-    if (subscription !== undefined) subscription.receive(parseFrame(message))
-    else if (channel.startsWith(`${this.#keys.prefix}{ctl}`)) this.#control.receive(message.toString())
+    try {
+      const subscription = this.#subscriptions.ofChannel(channel)
+      if (subscription !== undefined) subscription.receive(parseFrame(message))
+      else if (channel.startsWith(`${this.#keys.prefix}{ctl}`)) this.#control.receive(message.toString())
+    } catch (err) {
+      this.#options.settings.log.error({ err, channel }, 'a message of another node could not be handled')
+    }
   }
 
   /**

@@ -29,6 +29,8 @@ import { REPORTS } from './reports.js'
  */
 export const PUBLISH = `
 local MAX_ENDED = 32
+-- Results that a node may ask for again.
+local RING = 128
 -- Running jobs of a stream. A call unpacks all of them.
 local MAX_RUNNING = 256
 -- Texts of all jobs of a stream, in UTF-16 units.
@@ -92,13 +94,6 @@ local function resultsKey ()
   return base .. 'results:' .. node
 end
 
-local function knownResult (counter)
-  local entries = call('LRANGE', resultsKey(), 0, -1)
-  for n = 1, #entries do
-    local gap = string.find(entries[n], ' ', 1, true)
-    if sub(entries[n], 1, gap - 1) == counter then return sub(entries[n], gap + 1) end
-  end
-end
 
 -- Publishes the message at \`at\`.
 local function publishMessage (first)
@@ -132,13 +127,13 @@ local function publishFirst (first, id, request)
 end
 
 local function publishOnce (first, counter, id, request)
-  -- Redis may execute the first attempt after its repetition, if that came on another connection. So each one looks.
-  local newest = call('LINDEX', resultsKey(), 0)
-  local known = newest and number(string.match(newest, '^%d+')) >= number(counter) and knownResult(counter)
-  if known then return known end
+  -- Results are in a ring: that of a counter replaces the one of RING counters before. Redis may execute the first attempt after its
+  -- repetition, if that came on another connection, and ends are repeated in any order. So each publication looks.
+  local place, prefix = number(counter) % RING, counter .. ' '
+  local known = call('HGET', resultsKey(), place)
+  if known and sub(known, 1, #prefix) == prefix then return sub(known, #prefix + 1) end
   local published = publishFirst(first, id, request)
-  -- The node's newest 64 are enough.
-  if call('LPUSH', resultsKey(), counter .. ' ' .. published) > 96 then call('LTRIM', resultsKey(), 0, 63) end
+  call('HSET', resultsKey(), place, prefix .. published)
   call('PEXPIRE', resultsKey(), '3600000')
   return published
 end
