@@ -106,7 +106,7 @@ t.test('a client that leaves while its join waits leaves no subscription in Redi
   t.teardown(() => broker.close())
   await broker.open(new RecordingNode(), brokerSettings)
   // More than may be under way at once.
-  const joins = Array.from({ length: 600 }, (_, n) => broker.join(`session:${n}`))
+  const joins = Array.from({ length: 600 }, async (_, n) => broker.join(`session:${n}`))
   for (let n = 0; n < 600; n++) broker.leave(`session:${n}`)
   await Promise.allSettled(joins)
   const channels = await server.command('PUBSUB', 'CHANNELS', '*session:*') as string[]
