@@ -37,8 +37,9 @@ const JOIN_MS = 15_000
 const MAX_JOINS = 500
 /** After an outage, the other nodes have at least this long to renew their leases, in milliseconds. */
 const GRACE_MS = 5_000
-/** Messages that may wait until an expired lease is renewed. */
+/** Messages that may wait until an expired lease is renewed, and their size in bytes. */
 const MAX_OVERDUE = 10_000
+const MAX_OVERDUE_BYTES = 32 * 1024 * 1024
 /** How often a call is repeated that was not executed because the store has lost history. */
 const MAX_ATTEMPTS = 5
 const MAX_TOUCHED = 1_000
@@ -88,6 +89,7 @@ export class Member {
   #steadySince = Infinity
   /** Messages that wait because this node's lease has expired. */
   #overdue: Array<readonly [channel: string, message: Buffer]> | undefined
+  #overdueBytes = 0
   /** Whether this node's own messages do not come back in time. */
   #isLate = false
   #beat: Timer | undefined
@@ -420,7 +422,7 @@ export class Member {
       this.#renewLease().catch((error: unknown) => { this.#subscriber.reset(`the lease could not be renewed: ${messageOf(error)}`) })
     }
     if (this.#overdue === undefined) this.#handle(channel, message)
-    else if (this.#overdue.push([channel, message]) > MAX_OVERDUE) this.#dropOverdue()
+    else if (this.#overdue.push([channel, message]) > MAX_OVERDUE || (this.#overdueBytes += message.length) > MAX_OVERDUE_BYTES) this.#dropOverdue()
   }
 
   /** Handles a message. One that can't be read, such as of another program, must not end the process. */
@@ -450,6 +452,7 @@ export class Member {
     this.#peers = new Set(lease.living.filter((living) => living !== name))
     const overdue = this.#overdue ?? []
     this.#overdue = undefined
+    this.#overdueBytes = 0
     for (const [channel, message] of overdue) this.#handle(channel, message)
     return lease
   }
@@ -457,6 +460,7 @@ export class Member {
   /** Reads what has arrived again from the store, later. */
   #dropOverdue (): void {
     this.#overdue = undefined
+    this.#overdueBytes = 0
     this.#subscriber.reset('the lease could not be renewed')
   }
 

@@ -1,10 +1,8 @@
 import type { HeldTexts, Joined, Position, Publication, Stream, TextSource } from '../streams/broker.js'
 import type { Clock } from '../util/clock.js'
 import type { Frame } from './frame.js'
+import { FrameBuffer } from './frame-buffer.js'
 import { LocalTexts } from './local-texts.js'
-
-/** Messages that may wait while the stream's position is unknown. */
-const MAX_BUFFERED = 10_000
 
 /** What a subscription does with its messages. */
 export interface SubscriptionEvents {
@@ -40,7 +38,7 @@ export class Subscription {
   #seq = 0
   #revision = 0
   #isJoined = false
-  #buffer: Frame[] | undefined = []
+  #buffer: FrameBuffer | undefined = new FrameBuffer()
 
   constructor (stream: Stream, maxTextUnits: number, clock: Clock, events: SubscriptionEvents) {
     this.stream = stream
@@ -77,8 +75,6 @@ export class Subscription {
   receive (frame: Frame): void {
     if (this.#buffer !== undefined) {
       this.#buffer.push(frame)
-      // The oldest are found to be missing later.
-      if (this.#buffer.length > MAX_BUFFERED) this.#buffer.shift()
       return
     }
     if (frame.epoch !== this.#epoch) {
@@ -88,7 +84,7 @@ export class Subscription {
     }
     if (frame.revision <= this.#revision) return
     if (frame.revision > this.#revision + 1) {
-      this.#buffer = [frame]
+      this.#buffer = new FrameBuffer([frame])
       this.#events.onGap(this)
       return
     }
@@ -111,8 +107,8 @@ export class Subscription {
   rebase (joined: Joined): void {
     if (this.#isJoined || this.#buffer === undefined) return
     this.#isJoined = true
-    const arrived = this.#buffer
-    this.#buffer = arrived.filter(({ revision }) => revision > joined.revision)
+    const arrived = this.#buffer.frames
+    this.#buffer = new FrameBuffer(arrived.filter(({ revision }) => revision > joined.revision))
     for (const frame of arrived) if (frame.epoch === joined.epoch && frame.revision <= joined.revision) this.#deliver(frame)
     this.#moveTo(joined)
   }
@@ -130,7 +126,7 @@ export class Subscription {
   restart (): boolean {
     const wasJoined = this.#isJoined
     this.#isJoined = false
-    this.#buffer ??= []
+    this.#buffer ??= new FrameBuffer()
     this.#texts.clear()
     this.release()
     return wasJoined
@@ -145,7 +141,7 @@ export class Subscription {
 
   /** Makes the messages wait until the position is known again. */
   hold (): void {
-    this.#buffer ??= []
+    this.#buffer ??= new FrameBuffer()
   }
 
   /** Resolves with true when the revision is delivered, and with false if that can't be known, or takes too long. */
@@ -174,7 +170,7 @@ export class Subscription {
     this.#epoch = epoch
     this.#seq = seq
     this.#revision = revision
-    const waiting = this.#buffer ?? []
+    const waiting = this.#buffer?.frames ?? []
     this.#buffer = undefined
     this.#wake()
     // A message of another epoch was published before the stream began anew.

@@ -30,6 +30,20 @@ export const idempotenceCases: readonly ContractCase[] = [
     }
   },
   {
+    name: 'publications are recognized when they are repeated in any order',
+    run: async (stage) => {
+      const { broker, node } = await stage.open()
+      await broker.join(session)
+      // Ends that had waited in an outage come after later ones whose results were lost.
+      const order = [5, 3, 8, 1, 9, 2]
+      const firsts = new Map<number, Published>()
+      for (const counter of order) firsts.set(counter, await broker.publish(session, json(counter), { ...durable, counter }))
+      for (const counter of [8, 5, 2, 9, 1, 3, 8]) same(await broker.publish(session, json(counter), { ...durable, counter }), firsts.get(counter), `the result of the repeated publication ${counter}`)
+      await broker.publish(session, json('last'), durable)
+      same((await node.until(session, json('last'))).map(({ body }) => body), [...order, 'last'].map(json), 'the deliveries')
+    }
+  },
+  {
     name: 'a refused publication stays refused when it is repeated, for the same reason',
     run: async (stage) => {
       const { broker, node } = await stage.open()
