@@ -111,9 +111,9 @@ export class WebSocketManager {
     cancellations.addHandle(job)
     started.then(({ dropped, jobId: began }) => {
       if (began === undefined && dropped !== 'started') removeHandle()
-    }, () => {
+    }, (error: unknown) => {
       // If the broker has failed, the app may go on with the job, and a cancel must reach it.
-      if (this.#notifier.watched(sessionId, jobId) === undefined) removeHandle()
+      if (isMistake(error) || this.#notifier.watched(sessionId, jobId) === undefined) removeHandle()
     })
     return job
   }
@@ -314,4 +314,11 @@ export class WebSocketManager {
     for (const run of this.#runs) run.interrupt()
     return await closing
   }
+}
+
+const MISTAKES: readonly unknown[] = ['AICW_ERR_INVALID_ID', 'AICW_ERR_INVALID_MESSAGE', 'AICW_ERR_INVALID_OPTION', 'AICW_ERR_NOT_SERIALIZABLE']
+
+/** Whether a call was rejected because of its arguments. */
+function isMistake (error: unknown): boolean {
+  return MISTAKES.includes(fieldOf(error, 'code'))
 }

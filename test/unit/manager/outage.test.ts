@@ -97,3 +97,52 @@ t.test('while the broker is unavailable, the first failure is logged, and the ot
   }
   t.equal(errors(), 3)
 })
+
+t.test('a job whose start was rejected goes on: this node\'s clients see it, a cancel reaches it, and its start and text come before its end', async (t) => {
+  const server = new TestServer((clock) => new LosableBroker(clock))
+  const connecting = server.connect({ sessionId: 's' })
+  server.broker.answer()
+  const peer = await connecting
+  peer.take()
+  const job = server.manager.startAI('s', { prompt: 'x' }, { jobId: 'j' })
+  const rejected = t.rejects(job.started)
+  server.broker.fail(PUBLISH)
+  await rejected
+  t.match(peer.take(), [{ type: 'ai_start', jobId: 'j', task: { prompt: 'x' }, seq: undefined }])
+  const progress = job.progress({ delta: 'Once ' })
+  // The start again.
+  server.broker.fail(PUBLISH)
+  t.match(await progress, { local: true, recipients: 1 })
+  t.match(peer.take(), [{ type: 'ai_progress', jobId: 'j', progress: { delta: 'Once ', offset: 0 } }])
+  const next = job.progress({ delta: 'upon' })
+  for (let answer = 0; answer < 2; answer++) {
+    server.broker.answer(PUBLISH)
+    await turn()
+  }
+  t.match(await next, { jobId: 'j', local: undefined })
+  t.match(peer.take(), [{ type: 'ai_start', seq: 1 }, { type: 'ai_progress', progress: { delta: 'Once upon', offset: 0 } }])
+  const cancelled = server.manager.cancelAI('s', { jobId: 'j' })
+  server.broker.answer()
+  t.equal(await cancelled, true)
+  t.equal(job.signal.aborted, true)
+})
+
+t.test('a start that the broker has executed although it was rejected is not published twice', async (t) => {
+  const server = new TestServer((clock) => new LosableBroker(clock))
+  const connecting = server.connect({ sessionId: 's' })
+  server.broker.answer()
+  const peer = await connecting
+  peer.take()
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  const rejected = t.rejects(job.started)
+  server.broker.loseAnswer(PUBLISH)
+  await rejected
+  peer.take()
+  const end = job.complete({})
+  for (let answer = 0; answer < 2; answer++) {
+    server.broker.answer(PUBLISH)
+    await turn()
+  }
+  t.match(await end, { seq: 2 })
+  t.match(peer.take(), [{ type: 'ai_complete', seq: 2 }])
+})
