@@ -160,7 +160,7 @@ export class OwnJobs {
       if (textEnd !== undefined && (delta !== undefined || own.base !== undefined || own.text === undefined)) {
         own.base ??= textEnd - (report.reportedUnits ?? own.text?.end ?? 0)
         own.confirmed = textEnd - own.base
-        own.isBehind &&= own.confirmed < (own.text?.end ?? 0)
+        own.isBehind &&= own.text !== undefined && own.confirmed < own.text.end
       }
     }
     return undefined

@@ -146,3 +146,21 @@ t.test('a start that the broker has executed although it was rejected is not pub
   t.match(await end, { seq: 2 })
   t.match(peer.take(), [{ type: 'ai_complete', seq: 2 }])
 })
+
+t.test('a job whose start was rejected may stream no text', async (t) => {
+  const server = new TestServer((clock) => new LosableBroker(clock))
+  const connecting = server.connect({ sessionId: 's' })
+  server.broker.answer()
+  const peer = await connecting
+  const job = server.manager.startAI('s', {}, { jobId: 'j' })
+  const rejected = t.rejects(job.started)
+  server.broker.fail(PUBLISH)
+  await rejected
+  peer.take()
+  void job.progress({ step: 1 })
+  for (let answer = 0; answer < 2; answer++) {
+    server.broker.answer(PUBLISH)
+    await turn()
+  }
+  t.match(peer.take(), [{ type: 'ai_start', seq: 1 }, { type: 'ai_progress', progress: { step: 1 } }])
+})

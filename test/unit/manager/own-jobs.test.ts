@@ -308,3 +308,14 @@ t.test('a start that is accepted after its job was disowned is not recorded', (t
   t.same(stage.seeds, [])
   t.end()
 })
+
+t.test('of a job that another node has begun, text that was rejected while the start waited is not published again', (t) => {
+  const { jobs } = new Stage()
+  const start = jobs.publishing('s', report('start', 'j'))
+  t.equal(jobs.rejected('s', jobs.publishing('s', report('progress', 'j', 'lost'))), undefined)
+  t.equal(jobs.publishing('s', report('progress', 'j', 'held')).options.delta, undefined, 'its place is not known yet')
+  jobs.published('s', start, refused('started'))
+  t.equal(jobs.missing('s', 'j'), undefined)
+  t.equal(jobs.publishing('s', report('progress', 'j', 'more')).options.delta, 'more')
+  t.end()
+})

@@ -132,3 +132,17 @@ t.test('notices reach the node', async (t) => {
   t.same(notices, ['peer a', 'lost', 'seeded'])
   t.match(node.all('disowned'), [{ stream: 'session:s', jobId: 'j' }])
 })
+
+t.test('an answer that can\'t be sent is missing there, and a question of this node is not answered twice', async (t) => {
+  const { control, node, sent, state } = setUp()
+  const ask = (from: string): void => { control.receive(JSON.stringify({ type: 'ask', id: '1', from, question: 'who?' })) }
+  ask('own')
+  t.same(node.all('answer'), [])
+  ask('other')
+  await new Promise((resolve) => { setImmediate(resolve) })
+  t.match(sent.at(-1), { message: { type: 'answer', id: '1', node: 'own' } })
+  state.isUp = false
+  ask('other')
+  await new Promise((resolve) => { setImmediate(resolve) })
+  t.equal(sent.length, 1)
+})

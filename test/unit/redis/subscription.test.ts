@@ -82,3 +82,17 @@ t.test('after a loss of history, a join that is not needed any more changes noth
   t.same(events.slice(2), ['epoch g'])
   t.end()
 })
+
+t.test('a replayed text that is shorter than what this node has is another one', (t) => {
+  const { subscription } = setUp()
+  subscription.joined(joined(1))
+  const [header, text] = ['e 2 1 0 12 1 0 4 0 8\nj', Buffer.from('long', 'utf16le')]
+  subscription.receive(parseFrame(Buffer.concat([Buffer.from(header), text, Buffer.from('{"progress":{}}')])))
+  t.same([...subscription.texts], [['j', 4]])
+  subscription.hold()
+  const source = { end: 2, units: 2, slice: (from: number, to = 2) => ({ text: 'ab'.slice(from, to), offset: from, truncated: false }) }
+  const progress = (revision: number, jobId: string) => ({ body: '{"progress":{}}', durable: false, revision, jobId, text: { source, from: 0, to: 2 } })
+  subscription.resume({ ...joined(4), replay: [progress(3, 'j'), progress(4, 'new')] })
+  t.same([...subscription.texts], [['j', 2], ['new', 2]])
+  t.end()
+})
