@@ -1,0 +1,90 @@
+import { once } from 'node:events'
+import { connect as dial, createServer, type AddressInfo, type Socket } from 'node:net'
+import t from 'tap'
+import { redisBroker } from '../../lib/redis/index.js'
+import { RecordingNode } from '../../lib/testing/recording-node.js'
+import { durable, json } from '../../lib/testing/reports.js'
+import { FakeClock } from '../support/fake-clock.js'
+import { brokerSettings, isReady, startNode } from '../support/redis-apps.js'
+import { Line } from '../support/redis-fixture.js'
+import { startRedis } from '../support/redis-nodes.js'
+import { withoutRedis } from '../support/redis-server.js'
+import { until } from '../support/until.js'
+import { connect } from '../support/ws-client.js'
+
+const options = { skip: withoutRedis, timeout: 60_000 }
+
+t.test('a message of another program on a channel of ours is logged, and does no harm', options, async (t) => {
+  const server = await startRedis(t)
+  const a = await startNode(t, server)
+  await server.command('PUBLISH', 'aicw:1:{ctl}all', '{"type":"disowned"}')
+  await until(() => a.logged.some(({ msg }) => msg === 'a message of another node could not be handled'))
+  t.match(await a.manager.broadcastToSession('s', { type: 'note' }), { seq: 1 })
+})
+
+t.test('a node whose two connections reach different servers does not start', options, async (t) => {
+  const servers = [await startRedis(t), await startRedis(t)]
+  const sockets = new Set<Socket>()
+  let connections = 0
+  const proxy = createServer((socket) => {
+    const other = dial(servers[connections++ % 2]!.port, '127.0.0.1')
+    for (const each of [socket, other]) {
+      sockets.add(each)
+      each.on('error', () => undefined).on('close', () => {
+        socket.destroy()
+        other.destroy()
+      })
+    }
+    socket.pipe(other).pipe(socket)
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => {
+    proxy.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  await once(proxy, 'listening')
+  const broker = redisBroker({ redis: { host: '127.0.0.1', port: (proxy.address() as AddressInfo).port } })
+  await t.rejects(Promise.resolve(broker.open(new RecordingNode(), brokerSettings)), /different servers/)
+})
+
+t.test('a join whose messages do not arrive is rejected', options, async (t) => {
+  const server = await startRedis(t)
+  const line = await Line.to(server.port)
+  t.teardown(() => { line.close() })
+  const clock = new FakeClock()
+  const slow = redisBroker({ redis: { host: '127.0.0.1', port: line.port }, leaseMs: 600_000 })
+  const other = redisBroker({ redis: { host: '127.0.0.1', port: server.port } })
+  await slow.open(new RecordingNode(), { ...brokerSettings, clock })
+  await other.open(new RecordingNode(), brokerSettings)
+  await slow.join('session:s')
+  line.vanish('subscriber')
+  await other.publish('session:s', json('not seen'), durable)
+  let outcome: unknown
+  Promise.resolve(slow.join('session:s')).catch((error: unknown) => { outcome = error })
+  await until(() => {
+    clock.advance(1_000)
+    return outcome !== undefined
+  })
+  t.match(outcome, { message: /the messages that a join covers did not arrive/ })
+  await Promise.all([other.close(), (async () => {
+    const closed = Promise.resolve(slow.close())
+    clock.advance(10_000)
+    await closed
+  })()])
+})
+
+t.test('a stream that can\'t be read makes the node subscribe again, until it can', options, async (t) => {
+  const server = await startRedis(t)
+  const a = await startNode(t, server)
+  const reader = await connect(t, a.url('?sessionId=s'))
+  const { epoch } = await a.manager.broadcastToSession('s', { type: 'note', n: 1 })
+  const [channel] = await server.command('PUBSUB', 'CHANNELS', '*session:s') as string[]
+  await server.command('ACL', 'SETUSER', 'default', '-fcall')
+  // A message far ahead: those before it seem to be missing.
+  await server.command('PUBLISH', channel!, `${epoch} 99 1 0 0 0 0 0 0 0\n{"type":"note"}`)
+  await until(() => a.logged.some(({ msg }) => /could not be synchronised|could not synchronise/.test(msg)))
+  await server.command('ACL', 'SETUSER', 'default', '+fcall')
+  await isReady(a)
+  await until(() => a.manager.broadcastToSession('s', { type: 'note', n: 2 }).then(() => true, () => false))
+  t.match(await reader.nextOf('note'), { n: 1 })
+  t.match(await reader.nextOf('note'), { n: 2 })
+})
