@@ -5,7 +5,7 @@ import { redisBroker } from '../../../lib/redis/index.js'
 t.test('the client that is copied neither retries nor reconnects by itself, and begins with another sentinel each time', async (t) => {
   const copies: Array<Record<string, unknown>> = []
   const sentinels = [{ host: 'a' }, { host: 'b' }]
-  const create = await clientFactory({ options: { sentinels }, duplicate: (overrides?: object) => copies.push({ ...overrides }) } as never)
+  const create = await clientFactory({ options: { sentinels }, duplicate: (overrides?: object) => copies.push({ ...overrides }) })
   create()
   create()
   t.same(copies.map((copy) => copy.sentinels), [[{ host: 'a' }, { host: 'b' }], [{ host: 'b' }, { host: 'a' }]])
