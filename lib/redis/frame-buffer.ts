@@ -21,8 +21,7 @@ export class FrameBuffer {
     this.#frames.push(frame)
     this.#bytes += sizeOf(frame)
     while (this.#frames.length > MAX_FRAMES || (this.#bytes > MAX_BYTES && this.#frames.length > 1)) {
-      const oldest = this.#frames.shift()
-      this.#bytes -= oldest === undefined ? 0 : sizeOf(oldest)
+      for (const oldest of this.#frames.splice(0, 1)) this.#bytes -= sizeOf(oldest)
     }
   }
 }

@@ -170,7 +170,6 @@ export class Member {
   }
 
   #noteLate (): void {
-    if (this.#isLate) return
     this.#isLate = true
     void this.#checkSubscriber()
   }
@@ -263,7 +262,7 @@ export class Member {
     if (this.#gate.isClosed(kind)) {
       const unreachable = (): string => `Redis can't be reached: ${this.#status.reason}`
       if (kind !== 'send' && !this.#commands.isUp) return Promise.reject(new Error(unreachable()))
-      const reason = (): string => this.#commands.isUp ? `this node could not synchronise with Redis within ${Math.ceil(timeoutMs)} ms` : unreachable()
+      const reason = (): string => `Redis can't be reached, or this node could not synchronise with it, within ${Math.ceil(timeoutMs)} ms`
       return this.#gate.pass(kind, { timeoutMs, units, reason }, () => again(attempts))
     }
     return call().catch((error: unknown) => {
@@ -340,13 +339,17 @@ export class Member {
     void (async () => {
       if (this.#subscriber.isUp) await this.#subscriptions.rebase().catch((err: unknown) => { log.warn({ err }, 'the streams are not continued yet') })
       await node.reseed()
-      if (loss !== this.#loss || this.#isClosed) return
-      this.#reseeding = 0
-      this.#openPublishes()
-      await this.#settle(peers).catch((err: unknown) => { log.warn({ err }, 'the state of the other nodes is unknown') })
-      if (loss !== this.#loss) return
-      this.#isSettled = true
-      this.#openReads()
+      // History may be lost again meanwhile.
+      const isCurrent = (): boolean => loss === this.#loss && !this.#isClosed
+      if (isCurrent()) {
+        this.#reseeding = 0
+        this.#openPublishes()
+        await this.#settle(peers).catch((err: unknown) => { log.warn({ err }, 'the state of the other nodes is unknown') })
+      }
+      if (isCurrent()) {
+        this.#isSettled = true
+        this.#openReads()
+      }
     })()
   }
 
@@ -422,7 +425,7 @@ export class Member {
       this.#renewLease().catch((error: unknown) => { this.#subscriber.reset(`the lease could not be renewed: ${messageOf(error)}`) })
     }
     if (this.#overdue === undefined) this.#handle(channel, message)
-    else if (this.#overdue.push([channel, message]) > MAX_OVERDUE || (this.#overdueBytes += message.length) > MAX_OVERDUE_BYTES) this.#dropOverdue()
+    else this.#keepOverdue(this.#overdue, channel, message)
   }
 
   /** Handles a message. One that can't be read, such as of another program, must not end the process. */
@@ -457,6 +460,12 @@ export class Member {
     return lease
   }
 
+  #keepOverdue (overdue: Array<readonly [channel: string, message: Buffer]>, channel: string, message: Buffer): void {
+    overdue.push([channel, message])
+    this.#overdueBytes += message.length
+    if (overdue.length > MAX_OVERDUE || this.#overdueBytes > MAX_OVERDUE_BYTES) this.#dropOverdue()
+  }
+
   /** Reads what has arrived again from the store, later. */
   #dropOverdue (): void {
     this.#overdue = undefined
@@ -481,7 +490,6 @@ export class Member {
       if (isChecker && isSteady && this.#isSettled) await this.#orphans.check(expired)
       await this.#store.touch(this.#subscriptions.takeUntouched(clock.monotonic() - EMPTY_TTL_MS / 3, MAX_TOUCHED))
     } catch (error) {
-      if (this.#isClosed) return
       if (error instanceof OutdatedError) this.#synchronise()
       else this.#commands.reset(`the lease of this node could not be renewed: ${messageOf(error)}`)
     }
@@ -493,6 +501,6 @@ export class Member {
     const answered = this.#subscriber.call('ping', []).catch((error: unknown) => { this.#subscriber.reset(messageOf(error)) })
     const isSubscribed = await this.#control.isSubscribed().catch(() => true)
     await answered
-    if (!isSubscribed && this.#status.state === 'ready') this.#subscriber.reset(OTHER_SERVER)
+    if (!isSubscribed) this.#subscriber.reset(OTHER_SERVER)
   }
 }

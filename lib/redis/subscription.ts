@@ -94,9 +94,10 @@ export class Subscription {
   /** Records the result of a join. Returns whether everything that it covers is delivered; if not, `reached` tells when. */
   joined (joined: Joined): boolean {
     if (this.#isJoined && joined.epoch !== this.#epoch) this.#events.onNewEpoch(this, joined.epoch)
-    if (this.#isJoined) return this.#buffer === undefined && joined.revision <= this.#revision
+    const buffer = this.#buffer
+    if (this.#isJoined || buffer === undefined) return buffer === undefined && joined.revision <= this.#revision
     this.#isJoined = true
-    this.#moveTo(joined)
+    this.#moveTo(joined, buffer)
     return true
   }
 
@@ -108,18 +109,19 @@ export class Subscription {
     if (this.#isJoined || this.#buffer === undefined) return
     this.#isJoined = true
     const arrived = this.#buffer.frames
-    this.#buffer = new FrameBuffer(arrived.filter(({ revision }) => revision > joined.revision))
+    const rest = this.#buffer = new FrameBuffer(arrived.filter(({ revision }) => revision > joined.revision))
     for (const frame of arrived) if (frame.epoch === joined.epoch && frame.revision <= joined.revision) this.#deliver(frame)
-    this.#moveTo(joined)
+    this.#moveTo(joined, rest)
   }
 
   /** Delivers what a join has returned since `position`, then what has arrived in the meantime. */
   resume (joined: Joined): void {
-    if (this.#buffer === undefined) return
+    const buffer = this.#buffer
+    if (buffer === undefined) return
     for (const publication of joined.replay) {
       if (publication.revision > this.#revision) this.#replay(publication)
     }
-    this.#moveTo(joined)
+    this.#moveTo(joined, buffer)
   }
 
   /** Forgets the position: the stream's history was lost. Returns whether subscribers must be told. */
@@ -166,15 +168,15 @@ export class Subscription {
     for (const { settle } of this.#waiters) settle(false)
   }
 
-  #moveTo ({ epoch, seq, revision }: Joined): void {
+  /** Continues at a join, with the messages that have waited. */
+  #moveTo ({ epoch, seq, revision }: Joined, { frames }: FrameBuffer): void {
     this.#epoch = epoch
     this.#seq = seq
     this.#revision = revision
-    const waiting = this.#buffer?.frames ?? []
     this.#buffer = undefined
     this.#wake()
     // A message of another epoch was published before the stream began anew.
-    for (const frame of waiting) if (frame.epoch === epoch) this.receive(frame)
+    for (const frame of frames) if (frame.epoch === epoch) this.receive(frame)
   }
 
   #deliver ({ body, durable, revision, seq, supersedes, isEnd, jobId, text }: Frame): void {

@@ -88,3 +88,42 @@ t.test('a stream that can\'t be read makes the node subscribe again, until it ca
   t.match(await reader.nextOf('note'), { n: 1 })
   t.match(await reader.nextOf('note'), { n: 2 })
 })
+
+t.test('too many messages arrive while the lease has expired: the node reads them from the store later', options, async (t) => {
+  const server = await startRedis(t)
+  const line = await Line.to(server.port)
+  t.teardown(() => { line.close() })
+  const clock = new FakeClock()
+  const broker = redisBroker({ redis: { host: '127.0.0.1', port: line.port }, leaseMs: 3_000 })
+  await broker.open(new RecordingNode(), { ...brokerSettings, clock })
+  line.hold()
+  clock.advance(3_001)
+  await server.command('EVAL', 'for n = 1, 10002 do redis.call("PUBLISH", KEYS[1], "{}") end', '1', 'aicw:1:{ctl}all')
+  await until(() => broker.status?.().state !== 'ready')
+  const closed = Promise.resolve(broker.close())
+  clock.advance(10_000)
+  await closed
+})
+
+t.test('a loss of history is noticed without any call', options, async (t) => {
+  const server = await startRedis(t)
+  const broker = redisBroker({ redis: { host: '127.0.0.1', port: server.port }, leaseMs: 3_000 })
+  const node = new RecordingNode()
+  await broker.open(node, brokerSettings)
+  t.teardown(() => broker.close())
+  await server.command('FLUSHALL')
+  await until(() => node.all('reseed').length > 0)
+  t.equal(broker.status?.().state, 'ready')
+})
+
+t.test('a node whose subscriptions Redis does not know any more subscribes again', options, async (t) => {
+  const server = await startRedis(t)
+  const a = await startNode(t, server, 3_000)
+  const reader = await connect(t, a.url('?sessionId=s'))
+  a.line.vanish('subscriber')
+  await server.command('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  await until(() => a.broker.status?.().state !== 'ready')
+  await isReady(a)
+  await a.manager.broadcastToSession('s', { type: 'note' })
+  await reader.nextOf('note')
+})

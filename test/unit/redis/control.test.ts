@@ -146,3 +146,12 @@ t.test('an answer that can\'t be sent is missing there, and a question of this n
   await new Promise((resolve) => { setImmediate(resolve) })
   t.equal(sent.length, 1)
 })
+
+t.test('only the nodes that were asked are counted, once each', async (t) => {
+  const { control, sent } = setUp()
+  const asked = control.ask('who?', ['a', 'b'])
+  await new Promise((resolve) => { setImmediate(resolve) })
+  const answer = (node: string): void => { control.receive(JSON.stringify({ type: 'answer', id: sent.at(-1)!.message.id, node, answer: `of ${node}` })) }
+  for (const node of ['x', 'a', 'a', 'b']) answer(node)
+  t.same(await asked, { answers: [{ node: 'own', answer: '' }, { node: 'a', answer: 'of a' }, { node: 'b', answer: 'of b' }], missing: [] })
+})

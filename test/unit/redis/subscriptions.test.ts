@@ -68,3 +68,21 @@ t.test('streams are counted as touched in turns', (t) => {
   t.same(subscriptions.takeUntouched(clock.monotonic() - 1, 3), ['session:c'])
   t.end()
 })
+
+t.test('the result for a stream that was restarted meanwhile is not used, and the stream for everyone continues by itself', async (t) => {
+  const { subscriptions, state, node } = setUp()
+  const subscription = subscriptions.follow('session:s')
+  subscription.joined(joined(1))
+  subscription.receive(frame(5))
+  subscription.restart()
+  await turn()
+  t.equal(subscription.isWaiting, true)
+  const all = subscriptions.get('all')!
+  all.joined(joined(1))
+  state.result = () => Promise.resolve(joined(7))
+  all.receive(frame(5))
+  await turn()
+  await turn()
+  t.same(all.position, { epoch: 'e', seq: 7 })
+  t.same(node.all('restarted'), [])
+})
