@@ -188,9 +188,10 @@ export class Control {
     await this.#options.store.send(this.#options.keys.control, { type: 'joined', node: this.#options.name })
   }
 
-  /** Returns whether this node's own channel is subscribed at the server that executes its commands. */
-  async isSubscribed (): Promise<boolean> {
-    return await this.#options.store.send(this.#options.keys.node(this.#options.name), { type: 'beat' }) > 0
+  /** Rejects if this node's own channel is not subscribed at the server that executes its commands. */
+  async checkSubscription (): Promise<void> {
+    const receivers = await this.#options.store.send(this.#options.keys.node(this.#options.name), { type: 'beat' })
+    if (receivers === 0) throw new Error('the two connections of this node are with different servers')
   }
 
   receive (text: string): void {

@@ -46,7 +46,6 @@ const MAX_TOUCHED = 1_000
 const CLOSE_MS = 1_000
 /** A status other than ready is reported after this delay, so that an outage of both connections is reported once, in milliseconds. */
 const REPORT_AFTER_MS = 250
-const OTHER_SERVER = 'the two connections of this node are with different servers'
 
 /**
  * This node as one of those that share a Redis. It has two connections: one for commands and one for subscriptions. After each
@@ -318,10 +317,10 @@ export class Member {
   async #subscribe (): Promise<void> {
     await this.#subscriber.call('subscribe', [this.#keys.control, this.#keys.node(this.#options.name)])
     // After a failover, one connection may still be with the earlier primary.
-    if (!await this.#control.isSubscribed()) {
-      this.#subscriber.reset(OTHER_SERVER)
-      throw new Error(OTHER_SERVER)
-    }
+    await this.#control.checkSubscription().catch((error: unknown) => {
+      this.#subscriber.reset(messageOf(error))
+      throw error
+    })
     await this.#control.introduce()
     // Before anything else is delivered.
     await this.#control.catchUp()
@@ -498,9 +497,8 @@ export class Member {
   /** Finds out whether the subscriptions still work. A connection that is silently broken would deliver nothing for ever. */
   async #checkSubscriber (): Promise<void> {
     if (!this.#isSynchronised) return
-    const answered = this.#subscriber.call('ping', []).catch((error: unknown) => { this.#subscriber.reset(messageOf(error)) })
-    const isSubscribed = await this.#control.isSubscribed().catch(() => true)
-    await answered
-    if (!isSubscribed) this.#subscriber.reset(OTHER_SERVER)
+    await Promise.all([this.#subscriber.call('ping', []), this.#control.checkSubscription()]).catch((error: unknown) => {
+      this.#subscriber.reset(messageOf(error))
+    })
   }
 }

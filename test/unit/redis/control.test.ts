@@ -112,7 +112,7 @@ t.test('a cancel reaches its owner, whose result is returned; it fails if nobody
   t.equal(await unanswered, 'failed')
   state.receivers = 0
   t.equal(await control.cancel('a', 'session:s', 'j'), 'failed')
-  t.equal(await control.isSubscribed(), false)
+  await t.rejects(control.checkSubscription(), /different servers/)
   control.receive(JSON.stringify({ type: 'cancel', id: '1', from: 'a', stream: 'session:s', jobId: 'j' }))
   await new Promise(setImmediate)
   t.match(sent.at(-1), { channel: keys.node('a'), message: { type: 'cancelled', id: '1', result: true } })
@@ -154,4 +154,11 @@ t.test('only the nodes that were asked are counted, once each', async (t) => {
   const answer = (node: string): void => { control.receive(JSON.stringify({ type: 'answer', id: sent.at(-1)!.message.id, node, answer: `of ${node}` })) }
   for (const node of ['x', 'a', 'a', 'b']) answer(node)
   t.same(await asked, { answers: [{ node: 'own', answer: '' }, { node: 'a', answer: 'of a' }, { node: 'b', answer: 'of b' }], missing: [] })
+})
+
+t.test('a node whose channel nobody has subscribed to is with another server', async (t) => {
+  const { control, state } = setUp()
+  await t.resolves(control.checkSubscription())
+  state.receivers = 0
+  await t.rejects(control.checkSubscription(), /different servers/)
 })
