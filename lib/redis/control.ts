@@ -142,10 +142,8 @@ export class Control {
   async cancel (owner: string, stream: Stream, jobId: string): Promise<CancelResult> {
     const { name, store, keys, clock } = this.#options
     const id = randomUUID()
-    let settle: (result: CancelResult) => void = () => undefined
-    const result = new Promise<CancelResult>((resolve) => { settle = resolve })
-    const timer = clock.after(CANCEL_TIMEOUT_MS, () => { settle('failed') })
-    this.#cancels.set(id, settle)
+    const result = new Promise<CancelResult>((resolve) => { this.#cancels.set(id, resolve) })
+    const timer = clock.after(CANCEL_TIMEOUT_MS, () => { this.#cancels.get(id)?.('failed') })
     try {
       const receivers = await store.send(keys.node(owner), { type: 'cancel', id, from: name, stream, jobId })
       return receivers === 0 ? 'failed' : await result
