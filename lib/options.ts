@@ -82,7 +82,7 @@ export interface AiCanvasWsOptions {
   stats?: string | false | StatsRouteOptions
   /**
    * Route with which workers in other processes report on jobs and send messages over HTTP: route options such as `{ onRequest }`,
-   * with an optional `path`. A hook must guard it, because whoever may call it can send anything to all clients. @default false
+   * with an optional `path`. It needs a hook that authorizes requests, because a caller can send anything to all clients. @default false
    */
   publish?: false | PublishRouteOptions
   /**

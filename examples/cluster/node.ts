@@ -37,7 +37,7 @@ await app.register(aiCanvasWs, {
   websocket: { maxPayload: MAX_PAYLOAD }
 })
 await app.register(generateRoutes, {
-  // Only to check a task: the worker has an agent of its own.
+  // Used only to validate a task. The worker runs its own agent.
   chooseAgent: agentChooser({ root }, documentAgent({ root })),
   findResult: (sessionId) => board.findResult(sessionId),
   accept: async ({ sessionId, task }) => {

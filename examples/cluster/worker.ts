@@ -35,7 +35,7 @@ async function run ({ sessionId, jobId, task }: QueuedJob): Promise<void> {
   await Promise.all(saving)
 }
 
-/** Takes one job after the other. Waiting for a job blocks a connection, so each loop has its own. */
+/** Runs queued jobs one after another. Waiting for a job blocks its connection, so each loop has its own. */
 async function work (): Promise<void> {
   const queue = new Board(redis.duplicate().on('error', () => undefined))
   // Until the process exits.

@@ -173,7 +173,7 @@ export class OwnJobs {
   rejected (sessionId: string, { body, isRemote = false, options: { delta, job: { event, jobId } } }: JobReport): Publication | undefined {
     const job = jobId === undefined || isRemote ? undefined : this.#running.get(sessionId, jobId)
     if (job === undefined || event !== 'progress') return undefined
-    // It has no place in the stream's order: whoever joins gets it from the broker later.
+    // It has no place in the stream's order. Clients that subscribe later get it from the broker.
     const publication = { body, durable: false, revision: -Infinity, jobId: job.jobId }
     if (delta === undefined) return publication
     job.isBehind = true

@@ -90,8 +90,8 @@ export class Control {
   }
 
   /**
-   * Writes this node's revocations again that may be missing in the store: those that it did not confirm, and after a loss of history
-   * also the latest ones.
+   * Writes revocations of this node to the log again, because the store may lack them: those that it did not confirm and, after a loss of
+   * history, the latest ones.
    */
   async rewrite (isLost: boolean): Promise<void> {
     const since = this.#options.clock.monotonic() - REWRITE_MS

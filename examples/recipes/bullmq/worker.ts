@@ -19,22 +19,22 @@ async function answer ({ id: jobId = '', data: { sessionId, prompt } }: Job<Task
 // A job with several attempts is one job for its readers. Each attempt continues where the one before has stopped.
 async function report (job: Job<Task>): Promise<void> {
   const { id: jobId = '', data: { sessionId, prompt }, opts: { attempts = 1 } } = job
-  const told = publisher.startAI(sessionId, { mode: 'report', prompt }, { jobId })
+  const aiJob = publisher.startAI(sessionId, { mode: 'report', prompt }, { jobId })
   try {
     for (let chapter = Number(job.progress); chapter < CHAPTERS; chapter++) {
-      const text = await writeChapter(prompt, chapter, told.signal)
-      await told.progress({ delta: text })
+      const text = await writeChapter(prompt, chapter, aiJob.signal)
+      await aiJob.progress({ delta: text })
       await job.updateProgress(chapter + 1)
     }
-    await told.complete({ mode: 'report', chapters: CHAPTERS })
+    await aiJob.complete({ mode: 'report', chapters: CHAPTERS })
   } catch (error) {
-    if (told.signal.aborted) {
-      await told.error({ message: 'the job was cancelled', type: 'cancelled' })
+    if (aiJob.signal.aborted) {
+      await aiJob.error({ message: 'the job was cancelled', type: 'cancelled' })
       throw new UnrecoverableError('cancelled')
     }
     // Before the next attempt, no process runs the job, so that this one may close.
-    if (job.attemptsMade + 1 < attempts) await told.transfer()
-    else await told.error(error as Error)
+    if (job.attemptsMade + 1 < attempts) await aiJob.transfer()
+    else await aiJob.error(error as Error)
     throw error
   }
 }
@@ -56,7 +56,7 @@ async function writeChapter (prompt: string, chapter: number, signal: AbortSigna
 }
 
 // When a worker dies, another one takes its reports over within 15 seconds. That is less than the lease of a publisher (30 seconds),
-// so that nobody is told that they have stalled.
+// so that clients do not see them as stalled.
 const lockDuration = 10_000
 const workers = [
   new Worker('answers', answer, { connection, concurrency: 10, maxStalledCount: 0, lockDuration }),

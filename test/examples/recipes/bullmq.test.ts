@@ -41,7 +41,7 @@ t.test('an answer is streamed, and a report is written chapter by chapter', opti
   t.match(await ended(client, await stages.add('reports')), { status: 'complete', text: CHAPTERS, result: { chapters: 5 } })
 })
 
-t.test('a report that fails is told as failed after its last attempt only', options, async (t) => {
+t.test('a job ends with its error after its last attempt only', options, async (t) => {
   const stages = await stage(t)
   const client = await follow(t, stages)
   const ends = endsOf(client)
@@ -62,7 +62,7 @@ t.test('a report whose first attempt fails continues on another worker, while th
   t.match(await first.stop('SIGTERM'), { code: 0 })
   await stages.work()
   t.match(await ended(client, jobId), { status: 'complete', text: CHAPTERS })
-  t.same(ends, [`ai_complete ${jobId}`], 'nobody was told of the failure, nor of the stop')
+  t.same(ends, [`ai_complete ${jobId}`], 'clients saw neither the failure nor the stop')
 })
 
 t.test('a worker is killed in the middle of a report: another one finishes it', options, async (t) => {
