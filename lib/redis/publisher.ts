@@ -68,10 +68,10 @@ const FOREVER_MS = 2 ** 31 - 1
  */
 export async function createPublisher (options: PublisherOptions): Promise<Publisher> {
   const given = checkOptions(options)
-  const { jobs, history, onCancel, closeTimeoutMs } = given
+  const { redis, prefix, leaseMs, jobs, history, onCancel, closeTimeoutMs } = given
   const log = safeLogger(given.log ?? processWarnings)
   const resolved = resolveOptions({
-    broker: redisBroker(given),
+    broker: redisBroker({ redis, ...(prefix !== undefined && { prefix }), ...(leaseMs !== undefined && { leaseMs }) }),
     ...(jobs !== undefined && { jobs }),
     ...(history !== undefined && { history }),
     ...(onCancel !== undefined && { onCancel }),

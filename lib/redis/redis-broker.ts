@@ -19,6 +19,7 @@ export interface RedisBrokerOptions {
   readonly leaseMs?: number
 }
 
+const NAMES: readonly string[] = ['redis', 'prefix', 'leaseMs'] satisfies Array<keyof RedisBrokerOptions>
 const DEFAULT_LEASE_MS = 30_000
 const MIN_LEASE_MS = 300
 /** Results whose recipients are remembered, for publications that are repeated. */
@@ -29,13 +30,13 @@ const OWN_DELIVERY_MS = 1_000
 /**
  * Returns a broker that connects the nodes of an app over Redis 7 or later. Pass it as the option `broker`.
  *
- * @throws `AICW_ERR_INVALID_OPTION` if an option has an invalid value.
+ * @throws `AICW_ERR_INVALID_OPTION` for an unknown name or an invalid value.
  */
 export function redisBroker (options: RedisBrokerOptions): Broker {
   return new RedisBroker(options)
 }
 
-/** The broker of one node. Each publish and each join is one script, so Redis decides the order. */
+/** The broker of one node. Each publish and each join is one call of a function, so Redis decides the order. */
 class RedisBroker implements Broker {
   readonly canLoseHistory = true
   readonly unsupported = ['history.maxTotalBytes', 'history.maxStreams']
@@ -44,8 +45,12 @@ class RedisBroker implements Broker {
   #member: Member | undefined
   #isClosed = false
 
-  constructor ({ redis, prefix = 'aicw', leaseMs = DEFAULT_LEASE_MS }: RedisBrokerOptions) {
+  constructor (options: RedisBrokerOptions) {
+    // JavaScript may pass nothing.
+    const { redis, prefix = 'aicw', leaseMs = DEFAULT_LEASE_MS } = Object(options) as RedisBrokerOptions
     checkRedis(redis)
+    const unknown = Object.keys(options).find((name) => !NAMES.includes(name))
+    if (unknown !== undefined) throw new errors.InvalidOption(unknown, `is unknown: the options of redisBroker() are ${NAMES.join(', ')}. Settings of the connection belong in "redis"`)
     if (!/^[\w.-]{1,64}$/.test(prefix)) throw new errors.InvalidOption('prefix', 'must consist of 1 to 64 letters, digits, "_", "." and "-"')
     if (!Number.isSafeInteger(leaseMs) || leaseMs < MIN_LEASE_MS) throw new errors.InvalidOption('leaseMs', `must be an integer of at least ${MIN_LEASE_MS}`)
     this.#options = { redis, prefix, leaseMs }

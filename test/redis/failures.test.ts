@@ -153,6 +153,9 @@ t.test('a server that can\'t keep the promises is refused, with an error that na
   await t.rejects(startApp(t, { broker: redisBroker({ redis: { port: server.port, username: 'weak', password: 'wrong' } }) }), { message: /Redis can't be reached: WRONGPASS/ })
   t.throws(() => redisBroker({} as RedisBrokerOptions), { message: /needs connection settings/ })
   t.throws(() => redisBroker({ redis: {}, prefix: 'a b' }), { message: /prefix/ })
+  for (const nothing of [undefined, null]) t.throws(() => redisBroker(nothing as never), { message: /needs connection settings/ })
+  const misspelled = { redis: {}, prefx: 'app' }
+  t.throws(() => redisBroker(misspelled), { code: 'AICW_ERR_INVALID_OPTION', message: /"prefx" is unknown: the options of redisBroker\(\) are redis, prefix, leaseMs/ })
 })
 
 t.test('the statistics and disconnectUser reach all nodes', options, async (t) => {
