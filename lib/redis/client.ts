@@ -64,7 +64,7 @@ const OVERRIDES: Settings = {
   autoResubscribe: false,
   enableAutoPipelining: false,
   commandTimeout: undefined,
-  // The scripts name their keys themselves.
+  // The broker names its keys itself.
   keyPrefix: '',
   // With RESP3 a large reply would delay the messages that share its connection.
   protocol: 2,

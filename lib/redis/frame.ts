@@ -1,6 +1,6 @@
 import type { TextSlice } from '../streams/broker.js'
 
-/** A message as the scripts write it: see `frame` in `scripts/state.ts`. */
+/** A message as the functions write it: see `lua/publish.ts`. */
 export interface Frame {
   readonly epoch: string
   readonly revision: number

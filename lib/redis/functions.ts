@@ -1,5 +1,5 @@
 import type { Argument, Link } from './link.js'
-import { functionName, LIBRARY } from './scripts/library.js'
+import { functionName, LIBRARY } from './lua/library.js'
 
 /** Thrown if the store has lost history since this node last looked. The command was not executed. */
 export class OutdatedError extends Error {}

@@ -9,7 +9,7 @@ const VERSION = 1
 /** The keys and channels of one app. `README.md` describes each of them. */
 export class Keys {
   readonly prefix: string
-  /** Known to all nodes: see `HELLO` in `scripts/nodes.ts`. */
+  /** Known to all nodes: see `HELLO` in `lua/nodes.ts`. */
   readonly generation: string
   readonly nodes: string
   readonly check: string

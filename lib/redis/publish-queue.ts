@@ -124,7 +124,7 @@ export interface EncodeOptions {
   readonly maxPlainBytes: number
 }
 
-/** Turns a message into arguments, as `scripts/publish.ts` describes them. */
+/** Turns a message into arguments, as `lua/publish.ts` describes them. */
 export function encode (body: string, options: PublishOptions, { factory, maxBytes, maxPlainBytes }: EncodeOptions): Argument[] {
   const { counter, key, job } = options
   const args: Argument[] = counter === undefined ? [] : ['k', counter]

@@ -2,7 +2,7 @@ import t from 'tap'
 import { explained, Functions, OutdatedError } from '../../lib/redis/functions.js'
 import type { Link } from '../../lib/redis/link.js'
 import { PublishQueue, type PublishQueueOptions } from '../../lib/redis/publish-queue.js'
-import { functionName, LIBRARY } from '../../lib/redis/scripts/library.js'
+import { functionName, LIBRARY } from '../../lib/redis/lua/library.js'
 import { SharedCalls } from '../../lib/redis/shared-calls.js'
 
 interface Call { readonly streams: readonly string[], readonly args: readonly unknown[] }

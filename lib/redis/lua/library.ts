@@ -23,7 +23,7 @@ const NAME = `aicw_1_${createHash('sha1').update(body).digest('hex').slice(0, 10
  * The functions that Redis executes for the broker, as the source of a library.
  *
  * They are a library and no scripts, because a script creates its local functions anew in each call: the same source as a script took four
- * times the CPU in a call with one message, and a tenth more in a call with 25 (see `README.md`).
+ * times the CPU in a call with one message, and a tenth more in a call with 25.
  */
 export const LIBRARY = `#!lua name=${NAME}\n${body}${FUNCTIONS.map((name) => `redis.register_function('${functionName(name)}', functions.${name})\n`).join('')}`
 
