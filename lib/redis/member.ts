@@ -296,19 +296,23 @@ export class Member {
     await this.#control.rewrite(isLost)
     await this.#control.catchUp()
     if (isLost) await this.#control.tell({ type: 'lost' })
-    if (!isCurrent()) return
-    this.#commands.confirm()
-    if (this.#reseeding === 0) this.#openPublishes()
+    if (isCurrent()) {
+      this.#commands.confirm()
+      if (this.#reseeding === 0) this.#openPublishes()
+      if (this.#subscriber.isUp) await this.#subscribe()
+      else this.#setStatus({ state: 'degraded', reason: 'the connection for subscriptions is lost: messages of other nodes are not delivered' })
+    }
+    // A loss of either connection, or a new one, begins another synchronisation.
+    if (isCurrent()) this.#finishSynchronisation()
+  }
+
+  #finishSynchronisation (): void {
     if (this.#subscriber.isUp) {
-      await this.#subscribe()
-      if (!isCurrent()) return
       this.#subscriber.confirm()
       this.#isSynchronised = true
       this.#isLate = false
       this.#setStatus({ state: 'ready' })
       this.#openReads()
-    } else {
-      this.#setStatus({ state: 'degraded', reason: 'the connection for subscriptions is lost: messages of other nodes are not delivered' })
     }
     this.#syncing = 0
   }

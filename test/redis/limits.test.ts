@@ -35,7 +35,8 @@ t.test('with noeviction and a full memory, publishes fail and nothing is half do
   await a.manager.notifyAIStart('s', {}, { jobId: 'j' })
   await a.manager.notifyAIProgress('s', { delta: 'Once ' }, { jobId: 'j' })
   await a.manager.broadcastToSession('s', { type: 'note', n: 1 })
-  await fill(server)
+  // Less than it has: buffers that Redis frees make no room.
+  await server.command('CONFIG', 'SET', 'maxmemory', '1')
   const failed = await a.manager.broadcastToSession('s', { type: 'note', n: 'refused', filler: 'x'.repeat(1_000) }).catch((error: unknown) => error)
   t.match(failed, { message: /Redis has reached its maxmemory: raise it, or lower the limits of history/ })
   const end = a.manager.notifyAIComplete('s', { n: 1 }, { jobId: 'j' })
