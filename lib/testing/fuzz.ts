@@ -160,6 +160,7 @@ class Comparison {
         stream.isJoined = false
         // Nothing is kept of a stream that was never published to.
         if (!stream.isPublished) {
+          this.#count('leave: never published to')
           stream.positions = []
           this.#epochs.delete(name)
         }

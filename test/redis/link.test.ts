@@ -132,3 +132,12 @@ t.test('a link that can\'t connect at first does not try again', async (t) => {
   clock.advance(10_000)
   t.equal(clients.length, 1)
 })
+
+t.test('a server that accepts the connection and does not answer is given up', async (t) => {
+  const { link, clients, clock } = createLink()
+  const failed = t.rejects(link.open(), { message: 'Redis can\'t be reached: the server did not answer within 5000 ms' })
+  clock.advance(5_000)
+  t.equal(clients[0]!.isDisconnected, true)
+  clients[0]!.settle(new Error('Connection is closed.'))
+  await failed
+})

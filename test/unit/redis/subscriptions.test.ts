@@ -17,8 +17,8 @@ const joined = (revision: number, recovered = false): Joined => ({ epoch: 'e', s
 function setUp () {
   const [clock, log, node] = [new FakeClock(), fakeLogger(), new RecordingNode()]
   const notices: string[] = []
-  const state: { isUp: boolean, result: () => Promise<Joined> } = { isUp: true, result: () => Promise.resolve(joined(5)) }
-  const link = { get isUp () { return state.isUp }, call: () => Promise.resolve([]) } as unknown as Link
+  const state: { isUp: boolean, result: () => Promise<Joined>, subscribe: () => Promise<unknown> } = { isUp: true, result: () => Promise.resolve(joined(5)), subscribe: () => Promise.resolve([]) }
+  const link = { get isUp () { return state.isUp }, call: () => state.subscribe() } as unknown as Link
   const store = { join: () => state.result() } as unknown as Store
   const subscriptions = new Subscriptions({
     link, store, keys: new Keys('p'), node, clock, maxTextUnits: 1_000, log,
@@ -85,4 +85,22 @@ t.test('the result for a stream that was restarted meanwhile is not used, and th
   await turn()
   t.same(all.position, { epoch: 'e', seq: 7 })
   t.same(node.all('restarted'), [])
+})
+
+t.test('a subscription that Redis refuses is requested again by the next join, unless it was requested meanwhile', async (t) => {
+  const { subscriptions, state } = setUp()
+  let requests = 0
+  state.subscribe = () => {
+    requests++
+    return Promise.reject(new Error('refused'))
+  }
+  const subscription = subscriptions.follow('session:s')
+  await t.rejects(subscriptions.confirm(subscription), { message: 'refused' })
+  t.equal(subscription.confirmed, undefined)
+  const again = t.rejects(subscriptions.confirm(subscription), { message: 'refused' })
+  const newer = Promise.resolve()
+  subscription.confirmed = newer
+  await again
+  t.equal(subscription.confirmed, newer)
+  t.equal(requests, 2)
 })

@@ -127,7 +127,8 @@ t.test('a broker without a fault passes', async (t) => {
   const failed: string[] = []
   for (const { name, run } of brokerContract({ ...optionsWith({}), deadlineMs: 10_000 })) await run().catch(() => { failed.push(name) })
   t.same(failed, [])
-  t.match(await fuzzBroker({ ...optionsWith({}), calls: 1_000, seed: 3 }), { calls: 1_000 })
+  // The calls of few seeds leave a stream that was never published to.
+  t.match(await fuzzBroker({ ...optionsWith({}), calls: 1_000, seed: 39 }), { calls: 1_000, counts: { 'leave: never published to': 2 } })
 })
 
 for (const [name, fault] of Object.entries(faults)) {
