@@ -13,6 +13,8 @@ export class Keys {
   readonly generation: string
   readonly nodes: string
   readonly check: string
+  /** What workers without a node need: see `lua/remote.ts`. */
+  readonly remote: string
   readonly log: string
   /** Channels. */
   readonly control: string
@@ -24,6 +26,7 @@ export class Keys {
     this.generation = `${control}gen`
     this.nodes = `${control}nodes`
     this.check = `${control}check`
+    this.remote = `${control}remote`
     this.log = `${control}log`
     this.control = `${control}all`
     this.bucketGenerations = Array.from({ length: BUCKETS }, (_, bucket) => `${this.base(bucket)}gen`)

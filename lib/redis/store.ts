@@ -3,6 +3,7 @@ import type { BrokerSettings, HeldTexts, Joined, Position, PublishOptions, Recov
 import { PublicationFactory } from '../streams/kept-publication.js'
 import { parseFrame } from './frame.js'
 import { explained, Functions } from './functions.js'
+import { functionName } from './lua/library.js'
 import { BUCKETS, type Keys } from './keys.js'
 import type { Argument, Link } from './link.js'
 import { FixedText } from './local-texts.js'
@@ -80,12 +81,14 @@ export class Store {
   /** Checks whether the store is the same as before. Returns whether it has lost history. */
   async greet (): Promise<boolean> {
     const run = /^run_id:(\w+)/m.exec(text(await this.#call('INFO', ['server'])))?.[1] ?? 'unknown'
-    const reply = list(await this.#run('hello', [this.#keys.generation, ...this.#keys.bucketGenerations], [run, randomUUID().slice(0, 13)]))
+    const limits = `${this.#keys.node('')} ${this.#limits}`
+    const keys = [this.#keys.remote, this.#keys.generation, ...this.#keys.bucketGenerations]
+    const reply = list(await this.#run('hello', keys, [run, randomUUID().slice(0, 13), functionName('remote'), `- ${limits}`]))
     const generation = text(reply[0])
     const isLost = this.#generation !== '' && this.#generation !== generation
     if (this.#generation !== generation) this.#queue.forgetRenewals()
     this.#generation = generation
-    this.#context = `${generation} ${this.#node} ${this.#keys.node('')} ${this.#limits}`
+    this.#context = `${generation} ${this.#node} ${limits}`
     return isLost
   }
 

@@ -46,6 +46,9 @@ const EPHEMERAL_BYTES = 384
 /** Bytes per UTF-16 unit: V8 stores one in at most two, and UTF-8, as in a frame, takes at most three. */
 export const UNIT_BYTES = 2
 const UNIT_FRAME_BYTES = 3
+/** The most that a kept publication without a short form takes, beside its UTF-8, and for each byte of that. */
+export const MAX_OVERHEAD_BYTES = DURABLE_BYTES + DEFLATED_BYTES
+export const MAX_BYTES_PER_BYTE = UNIT_BYTES + 2
 
 /** Makes publications that can be kept, and estimates their memory. */
 export class PublicationFactory {

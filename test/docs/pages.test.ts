@@ -21,7 +21,7 @@ t.test('every block of TypeScript compiles', async (t) => {
 })
 
 t.test('blocks are in languages that tests read', async (t) => {
-  const known = ['ts', 'tsx', 'js', 'sh', 'json', 'text', 'nginx', 'haproxy', 'caddyfile']
+  const known = ['ts', 'tsx', 'js', 'sh', 'json', 'text', 'python', 'nginx', 'haproxy', 'caddyfile']
   for (const [path, page] of pages) {
     if (path.startsWith('lib/') || !path.includes('/')) t.same(page.blocks().filter(({ language }) => !known.includes(language)), [], path)
   }

@@ -24,6 +24,13 @@ export const pythonWebsockets: RealPart = {
   find: () => PYTHONS.find((python) => spawnSync(python, ['-c', 'import websockets']).status === 0)
 }
 
+export const pythonRedis: RealPart = {
+  name: 'Python with redis-py',
+  neededFor: 'a worker that is not JavaScript calls the function of Redis',
+  debianPackage: 'python3-redis',
+  find: () => PYTHONS.find((python) => spawnSync(python, ['-c', 'import redis']).status === 0)
+}
+
 /** Where Debian, others, and a Mac put it. Chrome does as well. */
 const CHROMIUMS = [
   '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium',
@@ -60,7 +67,7 @@ export const redisServer: RealPart = {
   neededFor: 'the broker over Redis'
 }
 
-export const realParts: readonly RealPart[] = [pythonWebsockets, chromium, nginx, haproxy, caddy, redisServer]
+export const realParts: readonly RealPart[] = [pythonWebsockets, pythonRedis, chromium, nginx, haproxy, caddy, redisServer]
 
 /** The folder of the SDKs whose streams the tests follow. They have a lock file of their own. */
 export const SDKS = fileURLToPath(new URL('../sdks/', import.meta.url))

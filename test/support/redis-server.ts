@@ -32,7 +32,7 @@ export class RedisServer {
   }
 
   /** Executes a command on a connection of its own. */
-  async command (name: string, ...args: string[]): Promise<unknown> {
+  async command (name: string, ...args: ReadonlyArray<string | Buffer>): Promise<unknown> {
     this.#admin ??= new Redis({ port: this.port, maxRetriesPerRequest: null }).on('error', () => undefined)
     return this.#admin.call(name, ...args)
   }

@@ -3,15 +3,16 @@ import { JOIN } from './join.js'
 import { HELLO, LEASE, ORPHANS, REVOKE } from './nodes.js'
 import { OWNER_OF_JOB } from './owner.js'
 import { PUBLISH } from './publish.js'
+import { REMOTE } from './remote.js'
 import { STATE } from './state.js'
 
-const FUNCTIONS = ['publish', 'join', 'messages', 'text', 'owner', 'hello', 'lease', 'revoke', 'orphans'] as const
+const FUNCTIONS = ['publish', 'join', 'messages', 'text', 'owner', 'hello', 'lease', 'revoke', 'orphans', 'remote'] as const
 type FunctionName = typeof FUNCTIONS[number]
 
 const block = (code: string): string => `do${code}end\n`
 const body = `${STATE}
 local functions = {}
-${[PUBLISH, JOIN, OWNER_OF_JOB, HELLO, LEASE, REVOKE, ORPHANS].map(block).join('')}`
+${[PUBLISH, JOIN, OWNER_OF_JOB, HELLO, LEASE, REVOKE, ORPHANS, REMOTE].map(block).join('')}`
 
 /**
  * The name contains the version of the schema and a hash of the source, so that old and new nodes can share a Redis during a rolling

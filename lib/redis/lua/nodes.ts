@@ -1,25 +1,29 @@
 /**
- * Begins a generation if the store has lost history: it is empty, or another Redis process, which may lack its newest data.
+ * Begins a generation if the store has lost history: it is empty, or another Redis process, which may lack its newest data. Writes down
+ * what workers without a node need to call \`remote\`.
  *
- * KEYS: generation, then those of all buckets. ARGV: 1 run_id of the Redis process, 2 name of a new generation.
+ * KEYS: hash for workers, generation, then those of all buckets. ARGV: 1 run_id of the Redis process, 2 name of a new generation, 3 name of
+ * the function, 4 its settings without the generation.
  *
  * Returns: generation, 1 if it is new.
  */
 export const HELLO = `
 functions.hello = function (keys, argv)
   enter()
-  local known = call('GET', keys[1])
+  local known = call('GET', keys[2])
   local gen, run = string.match(known or '', '^(%S+) (%S+)$')
   local isSame = gen and run == argv[1]
-  if isSame then
-    for at = 2, #keys do
-      if call('GET', keys[at]) ~= gen then isSame = false end
-    end
+  for at = 3, #keys do
+    if not isSame then break end
+    isSame = call('GET', keys[at]) == gen
   end
-  if isSame then return {gen, 0} end
-  call('SET', keys[1], argv[2] .. ' ' .. argv[1])
-  for at = 2, #keys do call('SET', keys[at], argv[2]) end
-  return {argv[2], 1}
+  if not isSame then
+    gen = argv[2]
+    call('SET', keys[2], gen .. ' ' .. argv[1])
+    for at = 3, #keys do call('SET', keys[at], gen) end
+  end
+  call('HSET', keys[1], 'function', argv[3], 'settings', gen .. ' ' .. argv[4])
+  return {gen, isSame and 0 or 1}
 end
 `
 

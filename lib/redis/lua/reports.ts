@@ -27,12 +27,17 @@ local function tell (owner, id)
   if owner and owner ~= node then call('PUBLISH', context.channels .. owner, cjson.encode({type = 'disowned', stream = stream, jobId = id})) end
 end
 
+-- Makes the node of this call the owner of a job. If a worker without a node reports, nobody owns it.
 local function own (job)
   local owner = job[OWNER]
+  if owner then call('SREM', base .. 'own:' .. owner, listed(job[ID])) elseif not node then call('ZREM', base .. 'released', released(job)) end
   job[OWNER], job[REPORTS] = node, job[REPORTS] + 1
-  if owner then call('SREM', base .. 'own:' .. owner, listed(job[ID])) end
-  call('SADD', base .. 'own:' .. node, listed(job[ID]))
-  call('PEXPIRE', base .. 'own:' .. node, endTtl)
+  if node then
+    call('SADD', base .. 'own:' .. node, listed(job[ID]))
+    call('PEXPIRE', base .. 'own:' .. node, endTtl)
+  elseif not isRealEnd then
+    listReleased(job)
+  end
   tell(owner, job[ID])
 end
 
@@ -63,7 +68,7 @@ local function decide ()
     if job then
       if not mayReport(job) then return nil, 'owned' end
       if event ~= 's' then return job, false end
-      if job[OWNER] ~= node then own(job) end
+      if not node or job[OWNER] ~= node then own(job) end
       return nil, 'started'
     end
     loadEnded()
@@ -215,7 +220,7 @@ local function report ()
     ended[#ended + 1] = job
     while #ended > MAX_ENDED do forget(table.remove(ended, 1)) end
   end
-  if presumed or job[OWNER] == node then job[REPORTS] = job[REPORTS] + 1 else own(job) end
+  if presumed or (node and job[OWNER] == node) then job[REPORTS] = job[REPORTS] + 1 else own(job) end
   if isProgress then return publishProgress(job) end
   return publishStartOrEnd(job, verdict, before)
 end

@@ -31,7 +31,8 @@ local function contextOf (settings)
   local gen, node, channels, maxMessages, maxBytes, ttl, endTtl, maxUnits, stallAfter =
     string.match(settings, '^(%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
   known = {
-    gen = gen, genLength = #gen + 1, genPrefix = gen .. '.', node = node, channels = channels,
+    -- A worker without a node passes \`-\`.
+    gen = gen, genLength = #gen + 1, genPrefix = gen .. '.', node = node ~= '-' and node, channels = channels,
     maxMessages = number(maxMessages), maxBytes = number(maxBytes), ttl = ttl, endTtl = endTtl, maxUnits = number(maxUnits), stallAfter = number(stallAfter)
   }
   if contextCount >= 1000 then contexts, contextCount = {}, 0 end
@@ -121,9 +122,13 @@ local function loadEnded ()
   ended = packed and unpackedJobs(packed, 0) or {}
 end
 
+local function released (job)
+  return pack({stream, job[ID], ownershipOf(job)})
+end
+
 -- Lists a job that has no owner, so that it is orphaned later. Without a stall timeout, it waits for as long as it takes.
 local function listReleased (job)
-  if context.stallAfter then call('ZADD', base .. 'released', time() + context.stallAfter, pack({stream, job[ID], ownershipOf(job)})) end
+  if context.stallAfter then call('ZADD', base .. 'released', time() + context.stallAfter, released(job)) end
 end
 
 -- The store may have lost a change of the owner.
