@@ -47,7 +47,7 @@ export interface RedisClient {
   connect (): Promise<unknown>
   disconnect (): void
   /** The socket, once it is connected. */
-  readonly stream: { cork (): void, uncork (): void }
+  readonly stream: { readonly writable: boolean, cork (): void, uncork (): void }
   callBuffer (command: string, ...args: Array<string | Buffer | number>): Promise<unknown>
   on (event: string, listener: (...args: never[]) => void): unknown
 }

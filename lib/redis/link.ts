@@ -31,6 +31,9 @@ interface Pending {
   readonly reject: (error: Error) => void
 }
 
+/** Thrown if there is no connection. The command was not sent, so it may be repeated. */
+export class NotSentError extends Error {}
+
 /**
  * A connection to Redis that is made again whenever it is lost. A command is never sent twice. While there is no connection,
  * commands are rejected at once.
@@ -40,7 +43,10 @@ export class Link {
   /** Commands without a reply, oldest first. */
   readonly #pending = new Set<Pending>()
   #client: RedisClient | undefined
+  /** Whether commands may be sent. */
   #isUp = false
+  /** Whether the client was connected. Then another one follows when it has ended. */
+  #wasConnected = false
   #isClosed = false
   #isCorked = false
   #bytes = 0
@@ -73,7 +79,9 @@ export class Link {
   /** Sends a command. Its arguments are strings in UTF-8 or bytes, its reply contains buffers. */
   call (command: string, args: readonly Argument[]): Promise<unknown> {
     const client = this.#client
-    if (client === undefined || !this.#isUp) return Promise.reject(new Error(`Redis can't be reached: ${this.#reason}`))
+    // The stream ends some time before the client says so.
+    if (client !== undefined && !client.stream.writable) this.#down()
+    if (client === undefined || !this.#isUp) return Promise.reject(new NotSentError(`Redis can't be reached: ${this.#reason}`))
     const bytes = args.reduce<number>((sum, arg) => sum + (typeof arg === 'number' ? 8 : arg.length), command.length)
     if (this.#bytes + bytes > MAX_BYTES) return Promise.reject(new Error(`Redis does not keep up: more than ${MAX_BYTES} bytes wait for replies`))
     this.#bytes += bytes
@@ -107,10 +115,11 @@ export class Link {
     if (this.#isWaiting) this.#reconnect()
   }
 
-  /** Drops the connection. A new one is made. */
+  /** Drops the connection. A new one is made when it has ended, which may take seconds. */
   reset (reason: string): void {
     this.#reason = reason
     this.#client?.disconnect()
+    this.#down()
   }
 
   close (): void {
@@ -142,7 +151,7 @@ export class Link {
     client.on('error', (error: Error) => { this.#reason = error.message })
     client.on('end', () => { this.#lost(client) })
     if (onMessage !== undefined) {
-      client.on('messageBuffer', (channel: Buffer, message: Buffer) => { if (client === this.#client) onMessage(channel, message) })
+      client.on('messageBuffer', (channel: Buffer, message: Buffer) => { if (client === this.#client && this.#isUp) onMessage(channel, message) })
     }
     // A server that accepts the connection and then stands still would be waited for without end.
     const timeout = clock.after(CONNECT_MS, () => {
@@ -162,19 +171,24 @@ export class Link {
       client.disconnect()
       return
     }
-    this.#isUp = true
+    this.#isUp = this.#wasConnected = true
     onUp()
   }
 
   #lost (client: RedisClient): void {
     if (client !== this.#client || this.#isClosed) return
-    const wasUp = this.#isUp
-    this.#isUp = false
+    this.#down()
     this.#client = undefined
-    if (!wasUp) return
+    if (!this.#wasConnected) return
+    this.#wasConnected = false
+    this.#reconnectLater()
+  }
+
+  #down (): void {
+    if (!this.#isUp || this.#isClosed) return
+    this.#isUp = false
     if (this.#reason === 'it is not connected yet') this.#reason = 'the connection was lost'
     this.#options.onDown(this.#reason)
-    this.#reconnectLater()
   }
 
   #reconnectLater (): void {

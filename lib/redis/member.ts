@@ -8,7 +8,7 @@ import { parseFrame } from './frame.js'
 import { messageOf, OutdatedError } from './functions.js'
 import { Gate, type CallKind } from './gate.js'
 import { Keys } from './keys.js'
-import { Link } from './link.js'
+import { Link, NotSentError } from './link.js'
 import { Orphans } from './orphans.js'
 import { checkServer } from './preconditions.js'
 import type { StoredResult } from './publish-queue.js'
@@ -265,7 +265,8 @@ export class Member {
       return this.#gate.pass(kind, { timeoutMs, units, reason }, () => again(attempts))
     }
     return call().catch((error: unknown) => {
-      if (!(error instanceof OutdatedError) || attempts >= MAX_ATTEMPTS || this.#isClosed) throw error
+      const isRepeated = error instanceof OutdatedError || (error instanceof NotSentError && kind === 'send')
+      if (!isRepeated || attempts >= MAX_ATTEMPTS || this.#isClosed) throw error
       this.#synchronise()
       return again(attempts + 1)
     })
@@ -320,9 +321,9 @@ export class Member {
   /** Subscribes to everything, and delivers what was missed. */
   async #subscribe (): Promise<void> {
     await this.#subscriber.call('subscribe', [this.#keys.control, this.#keys.node(this.#options.name)])
-    // After a failover, one connection may still be with the earlier primary.
+    // After a failover, one connection may still be with the earlier primary. Nobody knows which one.
     await this.#control.checkSubscription().catch((error: unknown) => {
-      this.#subscriber.reset(messageOf(error))
+      for (const link of [this.#commands, this.#subscriber]) link.reset(messageOf(error))
       throw error
     })
     await this.#control.introduce()

@@ -39,7 +39,9 @@ export interface PublishQueueOptions {
 export class PublishQueue {
   readonly #options: PublishQueueOptions
   readonly #renewals = new Map<Stream, number>()
-  #batches: Batch[] = []
+  #batch: Batch | undefined
+  /** Whether the batch of this tick will be sent at its end. */
+  #isScheduled = false
 
   constructor (options: PublishQueueOptions) {
     this.#options = options
@@ -47,8 +49,9 @@ export class PublishQueue {
 
   add (stream: Stream, args: readonly Argument[]): Promise<StoredResult> {
     const size = args.reduce<number>((sum, arg) => sum + (typeof arg === 'number' ? 8 : arg.length), 0)
-    let batch = this.#batches.at(-1)
-    if (batch === undefined || batch.messages.length >= MAX_MESSAGES || batch.bytes + size > MAX_BYTES) batch = this.#begin()
+    // What is full is sent at once, so that the bound of what waits for Redis holds within a tick, too.
+    if (this.#batch !== undefined && (this.#batch.messages.length >= MAX_MESSAGES || this.#batch.bytes + size > MAX_BYTES)) this.flush()
+    const batch = this.#batch ??= this.#begin()
     if (batch.streams.at(-1) !== stream) {
       batch.streams.push(stream)
       batch.args.push('g', stream)
@@ -71,10 +74,10 @@ export class PublishQueue {
 
   /** Sends what was collected, before anything else is sent. */
   flush (): void {
-    const batches = this.#batches
-    if (batches.length === 0) return
-    this.#batches = []
-    for (const batch of batches) this.#send(batch)
+    const batch = this.#batch
+    if (batch === undefined) return
+    this.#batch = undefined
+    this.#send(batch)
   }
 
   /** Renews the lifetimes of all streams with their next messages, because the store has lost history. */
@@ -83,10 +86,14 @@ export class PublishQueue {
   }
 
   #begin (): Batch {
-    const batch: Batch = { streams: [], messages: [], args: [], bytes: 0 }
-    if (this.#batches.length === 0) process.nextTick(() => { this.flush() })
-    this.#batches.push(batch)
-    return batch
+    if (!this.#isScheduled) {
+      this.#isScheduled = true
+      process.nextTick(() => {
+        this.#isScheduled = false
+        this.flush()
+      })
+    }
+    return { streams: [], messages: [], args: [], bytes: 0 }
   }
 
   #send ({ streams, messages, args }: Batch): void {

@@ -1,13 +1,13 @@
 import { EventEmitter } from 'node:events'
 import t from 'tap'
 import type { RedisClient } from '../../lib/redis/client.js'
-import { Link } from '../../lib/redis/link.js'
+import { Link, NotSentError } from '../../lib/redis/link.js'
 import { FakeClock } from '../support/fake-clock.js'
 
 /** A client of Redis whose connection is made and lost by hand. */
 class FakeClient extends EventEmitter {
   readonly writes: string[] = []
-  readonly stream = { cork: () => { this.writes.push('cork') }, uncork: () => { this.writes.push('uncork') } }
+  readonly stream = { writable: true, cork: () => { this.writes.push('cork') }, uncork: () => { this.writes.push('uncork') } }
   isDisconnected = false
   settle: (error?: Error) => void = () => undefined
   readonly replies: Array<{ resolve: (reply: unknown) => void, reject: (error: unknown) => void }> = []
@@ -42,6 +42,7 @@ function createLink (): { link: Link, clock: FakeClock, clients: FakeClient[], e
       clients.push(client)
       return client as unknown as RedisClient
     },
+    onMessage: (_channel, message) => { events.push(`message: ${message.toString()}`) },
     onUp: () => { events.push('up') },
     onDown: (reason) => { events.push(`down: ${reason}`) }
   })
@@ -140,4 +141,36 @@ t.test('a server that accepts the connection and does not answer is given up', a
   t.equal(clients[0]!.isDisconnected, true)
   clients[0]!.settle(new Error('Connection is closed.'))
   await failed
+})
+
+t.test('a connection that is dropped takes no commands and no messages before it has ended, and then a new one is made', async (t) => {
+  const { link, clock, clients, events, client } = await openLink()
+  const waiting = link.call('a', [])
+  link.reset('no reply')
+  link.reset('no reply, again')
+  t.same([link.isUp, client.isDisconnected, events], [false, true, ['up', 'down: no reply']])
+  t.type(await link.call('b', []).catch((error: unknown) => error), NotSentError)
+  await turn()
+  t.same(client.writes, ['cork', 'a', 'uncork'])
+  client.emit('messageBuffer', Buffer.from('channel'), Buffer.from('late'))
+  client.replies[0]!.resolve('late')
+  t.equal(await waiting, 'late', 'a reply that still comes counts')
+  clock.advance(10_000)
+  t.equal(clients.length, 1, 'it has not ended yet')
+  client.emit('end')
+  clock.advance(2_000)
+  clients[1]!.settle()
+  await turn()
+  t.same(events, ['up', 'down: no reply', 'up'])
+})
+
+t.test('a stream that has ended before the client says so takes no commands', async (t) => {
+  const { link, clock, clients, events, client } = await openLink()
+  client.stream.writable = false
+  t.type(await link.call('a', []).catch((error: unknown) => error), NotSentError)
+  await t.rejects(link.call('b', []), { message: 'Redis can\'t be reached: the connection was lost' })
+  t.same([client.writes, events], [[], ['up', 'down: the connection was lost']])
+  client.emit('end')
+  clock.advance(2_000)
+  t.equal(clients.length, 2)
 })

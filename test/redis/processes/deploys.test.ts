@@ -39,6 +39,8 @@ t.test('three nodes are replaced by the next version under load: nothing is lost
     balancer.remove(node)
     await node.stop()
   }
+  const libraries = await server.command('FUNCTION', 'LIST', 'LIBRARYNAME', 'aicw_1_*') as string[][]
+  t.match(libraries.map(([, name]) => name).sort(), [/^aicw_1_[0-9a-f]{10}$/, 'aicw_1_next'], 'each version has called functions of its own')
   await Promise.all(next.map((node) => node.call('stop')))
   await next[0]!.progress('handed over', 'a time')
   await next[0]!.complete('handed over')

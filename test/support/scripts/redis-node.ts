@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { createInterface } from 'node:readline'
 import Fastify from 'fastify'
 import { Redis, type RedisOptions } from 'ioredis'
@@ -12,7 +11,7 @@ import { originOf } from '../app.js'
 export interface NodeSettings {
   readonly redis: RedisOptions
   readonly leaseMs: number
-  /** Whether this node's scripts differ from the others', as in the next version of the package. */
+  /** Whether this node's functions differ from the others', as in the next version of the package. */
   readonly isNext?: boolean
   readonly options?: AiCanvasWsOptions
 }
@@ -32,24 +31,12 @@ export type NodeEvent =
 
 const { redis, leaseMs, isNext = false, options = {} } = JSON.parse(process.env.NODE_SETTINGS ?? '{}') as NodeSettings
 
-/** Loads and runs each script with a comment at its end, so that it has another name in Redis. */
+/** Loads and calls the functions under other names, as a version does whose functions differ. */
 class NextVersion extends Redis {
-  static readonly #names = new Map<unknown, string>()
-
   override callBuffer (command: string, ...args: any[]): Promise<any> {
-    if (command === 'SCRIPT') {
-      const script = `${args[1]}\n-- The next version.`
-      NextVersion.#names.set(sha1(args[1] as string), sha1(script))
-      args[1] = script
-    } else if (command === 'EVALSHA') {
-      args[0] = NextVersion.#names.get(args[0])
-    }
+    if (['FUNCTION', 'FCALL'].includes(command)) args = args.map((arg: unknown) => typeof arg === 'string' ? arg.replaceAll(/\baicw_1_[0-9a-f]{10}/g, 'aicw_1_next') : arg)
     return super.callBuffer(command, ...args as string[])
   }
-}
-
-function sha1 (script: string): string {
-  return createHash('sha1').update(script).digest('hex')
 }
 
 function tell (event: NodeEvent): void {
@@ -85,7 +72,22 @@ const own: Record<string, (...args: any[]) => unknown> = {
     isProducing = false
     await app.close()
   },
-  memory: () => process.memoryUsage().rss
+  memory: () => process.memoryUsage().rss,
+  /** Publishes many messages, each of so many units, as fast as it can. Returns how many were accepted, and how long the slowest call took, in ms. */
+  flood: async (sessionId: string, count: number, units: number) => {
+    const filler = 'x'.repeat(units)
+    let [accepted, slowest] = [0, 0]
+    const calls: Array<Promise<void>> = []
+    for (let n = 0; n < count; n++) {
+      const startedAt = performance.now()
+      calls.push(manager.broadcastToSession(sessionId, { type: 'note', n: `flood.${n}`, filler }).then(() => { accepted++ }, () => undefined).finally(() => {
+        slowest = Math.max(slowest, performance.now() - startedAt)
+      }))
+      if (n % 100 === 0) await new Promise((resolve) => { setImmediate(resolve) })
+    }
+    await Promise.all(calls)
+    return { accepted, slowest }
+  }
 }
 
 createInterface(process.stdin).on('line', (line) => {
