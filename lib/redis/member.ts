@@ -23,6 +23,8 @@ export interface MemberOptions {
   readonly name: string
   readonly node: BrokerNode
   readonly settings: BrokerSettings
+  /** Whether the settings may differ from those of the app. */
+  readonly isPublisher: boolean
 }
 
 /** How long a join waits until what it covers is delivered, in milliseconds. */
@@ -120,7 +122,7 @@ export class Member {
     this.#subscriber = new Link({
       clock, createClient, onUp: () => { onUp(this.#commands) }, onDown, onMessage: (channel, message) => { this.#receive(channel.toString(), message) }
     })
-    const store = this.#store = new Store(this.#commands, keys, name, options.settings)
+    const store = this.#store = new Store(this.#commands, keys, name, options.settings, options.isPublisher)
     this.#control = new Control({
       name, node, store, keys, clock, log,
       onPeer: (peer) => { if (peer !== name) this.#peers.add(peer) },

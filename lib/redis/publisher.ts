@@ -10,7 +10,7 @@ import { outsideRequests } from '../util/async-context.js'
 import { systemClock as clock } from '../util/clock.js'
 import { errors } from '../util/errors.js'
 import { safeLogger, type Logger } from '../util/logger.js'
-import { redisBroker, type RedisBrokerOptions } from './redis-broker.js'
+import { publisherBroker, type RedisBrokerOptions } from './redis-broker.js'
 
 export interface PublisherOptions extends RedisBrokerOptions {
   /**
@@ -71,7 +71,7 @@ export async function createPublisher (options: PublisherOptions): Promise<Publi
   const { redis, prefix, leaseMs, jobs, history, onCancel, closeTimeoutMs } = given
   const log = safeLogger(given.log ?? processWarnings)
   const resolved = resolveOptions({
-    broker: redisBroker({ redis, ...(prefix !== undefined && { prefix }), ...(leaseMs !== undefined && { leaseMs }) }),
+    broker: publisherBroker({ redis, ...(prefix !== undefined && { prefix }), ...(leaseMs !== undefined && { leaseMs }) }),
     ...(jobs !== undefined && { jobs }),
     ...(history !== undefined && { history }),
     ...(onCancel !== undefined && { onCancel }),

@@ -36,16 +36,22 @@ export function redisBroker (options: RedisBrokerOptions): Broker {
   return new RedisBroker(options)
 }
 
+/** Returns the broker of a publisher. Its settings may differ from those of the app. */
+export function publisherBroker (options: RedisBrokerOptions): Broker {
+  return new RedisBroker(options, true)
+}
+
 /** The broker of one node. Each publish and each join is one call of a function, so Redis decides the order. */
 class RedisBroker implements Broker {
   readonly canLoseHistory = true
   readonly unsupported = ['history.maxTotalBytes', 'history.maxStreams']
   readonly #options: Required<RedisBrokerOptions>
+  readonly #isPublisher: boolean
   readonly #recipients = new Map<number, number>()
   #member: Member | undefined
   #isClosed = false
 
-  constructor (options: RedisBrokerOptions) {
+  constructor (options: RedisBrokerOptions, isPublisher = false) {
     // JavaScript may pass nothing.
     const { redis, prefix = 'aicw', leaseMs = DEFAULT_LEASE_MS } = Object(options) as RedisBrokerOptions
     checkRedis(redis)
@@ -54,12 +60,13 @@ class RedisBroker implements Broker {
     if (!/^[\w.-]{1,64}$/.test(prefix)) throw new errors.InvalidOption('prefix', 'must consist of 1 to 64 letters, digits, "_", "." and "-"')
     if (!Number.isSafeInteger(leaseMs) || leaseMs < MIN_LEASE_MS) throw new errors.InvalidOption('leaseMs', `must be an integer of at least ${MIN_LEASE_MS}`)
     this.#options = { redis, prefix, leaseMs }
+    this.#isPublisher = isPublisher
   }
 
   async open (node: BrokerNode, settings: BrokerSettings): Promise<void> {
     // The functions of Redis take settings that are separated by spaces.
     const name = `${hostname().replaceAll(' ', '_')}-${process.pid}-${randomUUID().slice(0, 8)}`
-    this.#member = await Member.open({ ...this.#options, name, node, settings })
+    this.#member = await Member.open({ ...this.#options, isPublisher: this.#isPublisher, name, node, settings })
   }
 
   publish (stream: Stream, body: string, options: PublishOptions): Promise<Published> {

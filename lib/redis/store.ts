@@ -47,6 +47,7 @@ export class Store {
   readonly #keys: Keys
   readonly #node: string
   readonly #settings: BrokerSettings
+  readonly #isPublisher: boolean
   readonly #factory: PublicationFactory
   readonly #queue: PublishQueue
   readonly #joins = new SharedCalls<Joined>()
@@ -55,11 +56,13 @@ export class Store {
   /** Settings of this node as the functions take them. */
   #context = ''
 
-  constructor (link: Link, keys: Keys, node: string, settings: BrokerSettings) {
+  /** @param isPublisher Whether the settings may differ from those of the app. Then workers in other languages do not get them. */
+  constructor (link: Link, keys: Keys, node: string, settings: BrokerSettings, isPublisher = false) {
     this.#functions = new Functions(link, keys.prefix)
     this.#keys = keys
     this.#node = node
     this.#settings = settings
+    this.#isPublisher = isPublisher
     this.#factory = new PublicationFactory({ maxMessageBytes: MAX_MESSAGE_BYTES, deflateFromBytes: settings.deflateFromBytes })
     const { history: { maxMessages, maxBytes, ttlMs, endTtlMs }, maxTextUnits, stallAfterMs } = settings
     this.#limits = [
@@ -81,14 +84,13 @@ export class Store {
   /** Checks whether the store is the same as before. Returns whether it has lost history. */
   async greet (): Promise<boolean> {
     const run = /^run_id:(\w+)/m.exec(text(await this.#call('INFO', ['server'])))?.[1] ?? 'unknown'
-    const limits = `${this.#keys.node('')} ${this.#limits}`
     const keys = [this.#keys.remote, this.#keys.generation, ...this.#keys.bucketGenerations]
-    const reply = list(await this.#run('hello', keys, [run, randomUUID().slice(0, 13), functionName('remote'), `- ${limits}`]))
+    const reply = list(await this.#run('hello', keys, [run, randomUUID().slice(0, 13), functionName('remote'), this.#settingsOf('-'), Number(!this.#isPublisher)]))
     const generation = text(reply[0])
     const isLost = this.#generation !== '' && this.#generation !== generation
     if (this.#generation !== generation) this.#queue.forgetRenewals()
     this.#generation = generation
-    this.#context = `${generation} ${this.#node} ${limits}`
+    this.#context = `${generation} ${this.#settingsOf(this.#node)}`
     return isLost
   }
 
@@ -179,7 +181,9 @@ export class Store {
 
   /** Renews this node's lease for `leaseMs`. With 0, ends it. */
   async lease (leaseMs: number): Promise<Lease> {
-    const [living, expired, isChecker] = list(await this.#run('lease', [this.#keys.nodes, this.#keys.check], [this.#node, leaseMs, Math.max(1, Math.floor(leaseMs / 3))]))
+    const forWorkers = this.#isPublisher || leaseMs === 0 ? [] : [functionName('remote'), `${this.#generation} ${this.#settingsOf('-')}`]
+    const args = [this.#node, leaseMs, Math.max(1, Math.floor(leaseMs / 3)), ...forWorkers]
+    const [living, expired, isChecker] = list(await this.#run('lease', [this.#keys.nodes, this.#keys.check, this.#keys.remote], args))
     return { living: list(living).map(text), expired: list(expired).map(text), isChecker: isChecker === 1 }
   }
 
@@ -238,6 +242,11 @@ export class Store {
 
   async info (section: string): Promise<string> {
     return text(await this.#call('INFO', [section]))
+  }
+
+  /** Settings as the functions take them, without the generation. */
+  #settingsOf (node: string): string {
+    return `${node} ${this.#keys.node('')} ${this.#limits}`
   }
 
   #job (operation: string, stream: Stream, jobId: string): Promise<unknown> {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
+import { createPublisher } from '../../lib/redis/index.js'
 import { Keys } from '../../lib/redis/keys.js'
 import { isReady, startNode, type Node } from '../support/redis-apps.js'
 import { startRedis } from '../support/redis-nodes.js'
@@ -29,6 +30,9 @@ t.test('the reports of a worker reach the clients of all nodes, in order and onc
   t.match(await worker.progress('s', 'j', ' a time'), { textEnd: 19 })
   t.match(await worker.progress('s', 'j', 'later', 30), { dropped: 'gap', textEnd: 19 })
   t.match(await worker.start('s', 'j'), { dropped: 'started' })
+  t.match(await worker.call('session:s', { type: 'ai_complete', jobId: 'j', offset: 20 }), { dropped: 'gap', textEnd: 19 }, 'an end waits for the text before it')
+  t.match(await worker.progress('s', 'j', '', 20), { dropped: 'gap', textEnd: 19 })
+  t.match(await worker.progress('s', 'j', '', 19), { textEnd: 19 })
   t.match(await worker.complete('s', 'j', { chunks: 3, list: [], big: 1.5 }), { seq: 2, jobId: 'j' })
   t.match(await worker.complete('s', 'j'), { dropped: 'ended' })
   for (const client of [...clients, await follow(t, a)]) {
@@ -71,10 +75,10 @@ t.test('a worker sends the same messages as a node', options, async (t) => {
   }
 })
 
-t.test('a message to a user, with spaces around its JSON, is kept for its clients', options, async (t) => {
-  const { a, worker } = await start(t, { authenticate: () => ({ userId: 'u' }), authorize: () => true })
-  t.match(await worker.call('user:u', { json: '  { "type" : "note", "n" : 1 }  ' }), { seq: 1 })
-  t.match(await worker.call('user:u', { json: { type: 'note', filler: 'x'.repeat(262_000) } }), { seq: 2, kept: false }, 'more than history.maxBytes is not kept')
+t.test('a message to a user is kept for its clients, if it is not too large', options, async (t) => {
+  const { a, worker } = await start(t, { authenticate: () => ({ userId: 'u' }), authorize: () => true, history: { maxBytes: 100_000 } })
+  t.match(await worker.call('user:u', { json: '{ "type" : "note", "n" : 1 }' }), { seq: 1 })
+  t.match(await worker.call('user:u', { json: { type: 'note', filler: 'x'.repeat(26_000) } }), { seq: 2, kept: false }, 'more than history.maxBytes is not kept')
   t.match(await worker.call('user:u', { json: { type: 'note', n: 2 } }), { seq: 3 })
   const reader = open(t, a.url())
   t.match(await reader.next(), { type: 'connection', user: { seq: 3 } })
@@ -86,9 +90,9 @@ t.test('a message to a user, with spaces around its JSON, is kept for its client
 t.test('progress with empty objects in any form can be extended by its text', options, async (t) => {
   const { a, worker } = await start(t)
   const client = await follow(t, a)
-  for (const [at, json] of ['{}', ' { } ', '{"a":{ } }', '{"a":"}"}', '{"a":[] }'].entries()) await worker.call('session:s', { type: 'ai_progress', json, jobId: 'j', delta: `${at} ` })
+  for (const [at, json] of ['{}', '{ }', '{"a":{ } }', '{"a":"}"}', '{"a":[] }'].entries()) await worker.call('session:s', { type: 'ai_progress', json, jobId: 'j', delta: `${at} ` })
   const points = '1. one., -.2 \\"3.}" 4.5'
-  await worker.call('session:s', { type: 'ai_complete', json: ` {"points":${JSON.stringify(points)},"n":[-0.5,1.5e3 ] } `, jobId: 'j' })
+  await worker.call('session:s', { type: 'ai_complete', json: `{"points":${JSON.stringify(points)},"n":[-0.5,1.5e3 ] }`, jobId: 'j' })
   t.match(await ended(client), { status: 'complete', text: '0 1 2 3 4 ', result: { points, n: [-0.5, 1500] } })
   await worker.call('session:s', { type: 'ai_error', json: '{"message":"m","type":"api_error" }', jobId: 'k' })
   t.match(await ended(client, 'k'), { error: { message: 'm', type: 'api_error', retryable: true } })
@@ -142,9 +146,12 @@ t.test('a worker takes over the job of a node and a node that of a worker; a can
   t.same(cancelled, ['j'])
   await a.manager.notifyAIProgress('s', { delta: 'upon ' }, { jobId: 'j' })
   t.match(await server.command('KEYS', '*}own:*'), [/own/])
+  // The node is not told that it has lost the job.
+  a.line.vanish('subscriber')
   await worker.progress('s', 'j', 'a time')
   t.match(await worker.start('s', 'j'), { dropped: 'started' })
   await a.close()
+  await b.manager.broadcastToSession('s', { type: 'note' })
   t.match(jobOf(client), { status: 'processing' }, 'the node that closes does not end it')
   await worker.complete('s', 'j')
   t.match(await ended(client), { status: 'complete', text: 'Once upon a time' })
@@ -218,24 +225,27 @@ t.test('a call that is not valid has no effect, and its error names the fix', op
     [of('ai_started', '{}', 'j'), /the type must be ai_start, ai_progress, ai_complete, ai_error, message or ephemeral/],
     [of('ai_start', '{}'), /the job id must be/],
     [of('ai_start', '{}', 'a\nb'), /the job id must be/],
+    [of('ai_start', '{}', 'x'.repeat(1_000_000)), /the job id must be/],
+    [of('ai_complete', '{}', 'j', '', 'x'), /the offset must be an integer/],
     [of('ai_start', '[]', 'j'), /the task must be a JSON object/],
     [of('ai_start', '"{}"', 'j'), /the task must be a JSON object/],
-    [of('ai_start', '{', 'j'), /the task is no JSON: /],
+    [of('ai_start', '{', 'j'), /the task must be a JSON object, without anything around it/],
+    [of('ai_start', '{"a"}', 'j'), /the task is no JSON: /],
     [of('ai_start', '{}{}', 'j'), /the task is no JSON: /],
-    [of('ai_start', '', 'j'), /the task is no JSON: /],
+    [of('ai_start', '', 'j'), /the task must be a JSON object, without anything around it/],
+    [of('ai_start', '{} ', 'j'), /the task must be a JSON object, without anything around it/],
     ...['NaN', 'Infinity', '-Infinity', '01', '0x1', '+1', 'undefined', '\'a\'', '"\\x"'].map((value) => [of('ai_complete', `{"a":${value}}`, 'j'), /the result is no JSON: /] as const),
     ...['1.', '-.5', '1.e5', '[1.]', '1. ', '{"a":2.}'].map((value) => [of('ai_complete', `{"a\\"b.":".","b":${value}}`, 'j'), /the result is no JSON: a number begins or ends with a point/] as const),
     [of('ai_complete', '{"a":\n1}', 'j'), /the result must be JSON in one line/],
-    [of('ai_complete', `{"a":"${'x'.repeat(262_144)}"}`, 'j'), /the result is longer than 262144 bytes: store it elsewhere/],
+    [of('ai_complete', `{"a":"${'x'.repeat(131_072)}"}`, 'j'), /the result is longer than 131072 bytes: store it elsewhere/],
     [of('ai_error', '{}', 'j'), /the error must have a "message", a string/],
     [of('ai_error', '{"message":"m","type":1}', 'j'), /the error must have a "type", a string/],
     [of('ai_error', '{"message":"m","type":"t","retryable":"no"}', 'j'), /"retryable" of the error must be true or false/],
     [of('ai_error', error, 'j', Buffer.from('x', 'utf16le')), /only an ai_progress has a delta/],
-    [of('ai_start', '{}', 'j', '', '0'), /only an ai_progress has a delta/],
     [of('ai_progress', '{"delta":"x"}', 'j'), /the progress must not have a "delta" or an "offset"/],
     [of('ai_progress', '{"offset":null}', 'j'), /the progress must not have a "delta" or an "offset"/],
     [of('ai_progress', '{}', 'j', odd), /the delta must be in UTF-16LE/],
-    [of('ai_progress', '{}', 'j', Buffer.alloc(262_146)), /the delta is longer than 131072 UTF-16 units/],
+    [of('ai_progress', '{}', 'j', Buffer.alloc(131_074)), /the delta is longer than 65536 UTF-16 units/],
     ...['-1', '1.5', 'x', '1234567890123'].map((offset) => [of('ai_progress', '{}', 'j', Buffer.from('x', 'utf16le'), offset), /the offset must be an integer/] as const),
     [[new Keys('aicw').stream('user:u').metadata, 'user:u', 'ai_start', '{}', 'j'], /a report on a job goes to session:<id>/],
     [of('message', '{}'), /the message must have a "type", a string/],
@@ -247,8 +257,10 @@ t.test('a call that is not valid has no effect, and its error names the fix', op
     [of('message', '{"type":"note"}', '', '', '', 'x'.repeat(257)), /the idempotency key must be at most 256 visible ASCII characters/]
   ]
   for (const [args, message] of cases) await t.rejects(worker.raw(...args), { message: new RegExp(`^AICWARG .*${message.source}`, 's') }, message.source)
-  worker.access = { ...worker.access!, settings: 'gen node channels 1 1 1 1 1 1' }
-  await t.rejects(worker.start('s', 'j'), { message: /^AICWARG the settings must be those of the hash that ends with \{ctl\}remote/ })
+  for (const settings of ['gen node channels 1 1 1 1 1 1', 'gen - x', '']) {
+    worker.access = { ...worker.access!, settings }
+    await t.rejects(worker.start('s', 'j'), { message: /^AICWARG the settings must be those of the hash that ends with \{ctl\}remote/ })
+  }
   t.equal(await server.command('DBSIZE'), size, 'nothing was written')
 })
 
@@ -257,4 +269,29 @@ t.test('the bucket of a stream is that of the nodes, whatever its name', options
   const names = [...Array.from({ length: 40 }, (_, n) => `session ${n}`), 'é', '💡', '\uffff', '\u{10ffff}', 'ab💡cd'.repeat(30)]
   for (const name of names) t.match(await worker.call(`session:${name}`, { json: { type: 'note' } }), { seq: 1 })
   for (const name of names) t.match(await a.manager.broadcastToSession(name, { type: 'note' }), { seq: 2 })
+})
+
+t.test('workers get the settings of the app\'s nodes, not those of its publishers, and of nodes that still run', options, async (t) => {
+  const { server, a, b, worker } = await start(t, { jobs: { stallAfterMs: 12_345 } })
+  const { name, settings } = await worker.readAccess()
+  t.match(settings, / 12345$/)
+  const publisher = await createPublisher({ redis: { port: server.port } })
+  t.same(await worker.readAccess(), { name, settings })
+  await publisher.close()
+  await server.command('HSET', 'aicw:1:{ctl}remote', 'function', 'of a node that is gone')
+  await until(async () => (await worker.readAccess()).name === name)
+  await Promise.all([a.close(), b.close()])
+  await server.command('DEL', 'aicw:1:{ctl}remote')
+  const alone = await createPublisher({ redis: { port: server.port } })
+  t.match(await worker.readAccess(), { name, settings: / 600000$/ }, 'without a node, those of a publisher are better than none')
+  await alone.close()
+})
+
+t.test('a count that is no number of chunks is left out', options, async (t) => {
+  const { a, worker } = await start(t)
+  const client = await follow(t, a)
+  for (const chunks of ['1e999', '-1', '"3"', '9007199254740993']) await worker.call('session:s', { type: 'ai_progress', json: `{"chunksReceived":${chunks}}`, jobId: 'j' })
+  await a.manager.notifyAIProgress('s', { chunksReceived: 1 })
+  await a.manager.notifyAIComplete('s', { n: 1 })
+  t.match(await ended(client), { status: 'complete', result: { n: 1 } })
 })

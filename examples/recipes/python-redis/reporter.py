@@ -6,21 +6,25 @@ import json
 import random
 import time
 import uuid
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import redis
+from redis.exceptions import NoPermissionError
 
 Message = dict[str, Any]
 
 FLUSH_S = 0.1  # One call for each token would be many.
-MAX_DELTA = 250_000  # In bytes. The function takes 256 KiB.
+MAX_DELTA = 100_000  # In bytes. The function takes 128 KiB.
 BUCKETS = 64
-# Answers of Redis that a repetition repairs: it has come back empty, is loading, is a replica now, or has no room at the moment.
-REPAIRED = ("Function not found", "AICWGEN", "LOADING", "READONLY", "MASTERDOWN", "OOM")
+FAILED = {"type": "internal_error", "message": "the worker failed", "retryable": True}
 
 
-class NotReady(Exception):
-    """No node of the app has been connected to this Redis since it came back."""
+class GaveUp(Exception):
+    """Redis could not be reached for too long, or no node of the app was connected to it."""
+
+
+class AlreadyEnded(Exception):
+    """A job with this id has ended before."""
 
 
 class Reporter:
@@ -30,8 +34,13 @@ class Reporter:
         self._redis, self._prefix, self._give_up_s = client, f"{prefix}:1:", give_up_s
         self._access: Optional[list[Any]] = None
 
-    def publish(self, stream: str, kind: str, part: Message, *, job_id: str = "", delta: bytes = b"", offset: str = "") -> Message:
-        """Returns the receipt. `delta` is in UTF-16LE, and `offset` is the number of UTF-16 units before it."""
+    def publish(
+        self, stream: str, kind: str, part: Message, *, job_id: str = "", delta: bytes = b"", offset: str = "", prepare: Optional[Callable[[], object]] = None
+    ) -> Message:
+        """
+        Returns the receipt. `delta` is in UTF-16LE, and `offset` is the number of UTF-16 units that came before. `prepare` is called
+        before a repetition, because Redis may have come back empty.
+        """
         # allow_nan, because JSON has no NaN. One key for all attempts: the first that reaches Redis is published.
         args = [stream, kind, json.dumps(part, allow_nan=False), job_id, delta, offset, uuid.uuid4().hex]
         gives_up_at, delay = time.monotonic() + self._give_up_s, 0.2
@@ -39,12 +48,16 @@ class Reporter:
             try:
                 if self._access is None:
                     self._access = self._read_access()
+                    if prepare is not None:
+                        prepare()
                 function, settings = self._access
                 return json.loads(self._redis.fcall(function, 1, self._key(stream), settings, *args))
-            except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, NotReady) as error:
-                is_answer = isinstance(error, redis.ResponseError)
-                if (is_answer and not any(text in str(error) for text in REPAIRED)) or time.monotonic() > gives_up_at:
+            except (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, LookupError) as error:
+                # Any other answer may be repaired by a repetition: Redis is loading, is a replica now, has no room, or has lost its data.
+                if isinstance(error, (redis.AuthenticationError, NoPermissionError)) or str(error).startswith("AICWARG"):
                     raise
+                if time.monotonic() > gives_up_at:
+                    raise GaveUp(f"{kind} was not published within {self._give_up_s} s") from error
                 self._access = None
             time.sleep(random.uniform(delay / 2, delay))
             delay = min(2 * delay, 10.0)
@@ -55,8 +68,8 @@ class Reporter:
     def _read_access(self) -> list[Any]:
         access = self._redis.hmget(f"{self._prefix}{{ctl}}remote", "function", "settings")
         if None in access:
-            raise NotReady("no node of the app has been connected to this Redis")
-        return [value.decode() if isinstance(value, bytes) else value for value in access]
+            raise LookupError("no node of the app has been connected to this Redis since it is empty")
+        return access
 
     def _key(self, stream: str) -> str:
         return f"{self._prefix}{{b{bucket_of(stream)}}}m:{stream}"
@@ -76,20 +89,26 @@ class Job:
     def __init__(self, reporter: Reporter, session_id: str, task: Message, job_id: str) -> None:
         self._reporter, self._stream, self._task = reporter, f"session:{session_id}", task
         self.job_id, self.result = job_id, {}
-        # All of the text in UTF-16LE, and how many bytes of it were sent.
+        # All of the text in UTF-16LE, and how many bytes of it Redis has.
         self._text, self._sent, self._flushed_at = bytearray(), 0, 0.0
 
     def __enter__(self) -> Job:
-        self._report("ai_start", self._task)
+        if self._start().get("dropped") == "ended":
+            raise AlreadyEnded(f"the job {self.job_id} has ended: choose another id")
         return self
 
     def __exit__(self, _type: Any, error: Optional[BaseException], _trace: Any) -> None:
-        self.flush()
-        if error is None:
-            self._report("ai_complete", self.result)
-        else:
+        if isinstance(error, GaveUp):
+            return
+        try:
             # Not the exception's own message: clients see it.
-            self._report("ai_error", {"type": "internal_error", "message": "the worker failed", "retryable": True})
+            self._end("ai_complete", self.result) if error is None else self._end("ai_error", FAILED)
+        except GaveUp:
+            raise
+        except Exception:
+            # Such as a result that is no JSON.
+            self._end("ai_error", FAILED)
+            raise
 
     def write(self, piece: str) -> None:
         """Appends to the job's text."""
@@ -101,14 +120,25 @@ class Job:
         self._flushed_at = time.monotonic()
         while self._sent < len(self._text):
             piece = bytes(self._text[self._sent : self._sent + MAX_DELTA])
-            receipt = self._report("ai_progress", {}, delta=piece, offset=str(self._sent // 2))
-            if receipt.get("dropped") != "gap":
+            if self._report("ai_progress", {}, delta=piece, offset=self._sent):
                 self._sent += len(piece)
-                continue
-            # Redis has come back without all of the job, or without the job.
-            if receipt["textEnd"] == 0:
-                self._report("ai_start", self._task)
-            self._sent = 2 * receipt["textEnd"]
 
-    def _report(self, kind: str, part: Message, *, delta: bytes = b"", offset: str = "") -> Message:
-        return self._reporter.publish(self._stream, kind, part, job_id=self.job_id, delta=delta, offset=offset)
+    def _start(self) -> Message:
+        return self._reporter.publish(self._stream, "ai_start", self._task, job_id=self.job_id)
+
+    def _end(self, kind: str, part: Message) -> None:
+        self.flush()
+        while not self._report(kind, part, offset=len(self._text)):
+            self.flush()
+
+    def _report(self, kind: str, part: Message, *, offset: int, delta: bytes = b"") -> bool:
+        """Returns whether Redis has the text before `offset`, in bytes. Otherwise it was not published, and the text is sent again."""
+        receipt = self._reporter.publish(
+            self._stream, kind, part, job_id=self.job_id, delta=delta, offset=str(offset // 2), prepare=self._start
+        )
+        if receipt.get("dropped") != "gap":
+            return True
+        if receipt["textEnd"] == 0:
+            self._start()
+        self._sent = 2 * receipt["textEnd"]
+        return False

@@ -3,7 +3,7 @@
  * what workers without a node need to call \`remote\`.
  *
  * KEYS: hash for workers, generation, then those of all buckets. ARGV: 1 run_id of the Redis process, 2 name of a new generation, 3 name of
- * the function, 4 its settings without the generation.
+ * the function, 4 its settings without the generation, 5 0 if they must not replace others: a publisher's may differ from those of the app.
  *
  * Returns: generation, 1 if it is new.
  */
@@ -22,7 +22,7 @@ functions.hello = function (keys, argv)
     call('SET', keys[2], gen .. ' ' .. argv[1])
     for at = 3, #keys do call('SET', keys[at], gen) end
   end
-  call('HSET', keys[1], 'function', argv[3], 'settings', gen .. ' ' .. argv[4])
+  if argv[5] == '1' or not isSame or call('EXISTS', keys[1]) == 0 then call('HSET', keys[1], 'function', argv[3], 'settings', gen .. ' ' .. argv[4]) end
   return {gen, isSame and 0 or 1}
 end
 `
@@ -30,7 +30,9 @@ end
 /**
  * Renews the lease of a node, or ends it. One node looks for the jobs of dead nodes, until it dies itself.
  *
- * KEYS: nodes, check. ARGV: 1 node, 2 duration of the lease in ms (0 ends it), 3 interval of the checks in ms.
+ * KEYS: nodes, check, hash for workers. ARGV: 1 node, 2 duration of the lease in ms (0 ends it), 3 interval of the checks in ms; then, unless
+ * they must not replace others, 4 name of the function for workers, 5 its settings. They are written each time, so that the hash never names
+ * the functions of nodes that are gone.
  *
  * Returns: living nodes, nodes whose lease has expired, 1 if this node should look for their jobs.
  */
@@ -45,6 +47,7 @@ functions.lease = function (keys, argv)
   local checker = call('GET', keys[2])
   local isChecker = argv[2] ~= '0' and (not checker or checker == argv[1])
   if isChecker then call('SET', keys[2], argv[1], 'PX', 2 * number(argv[3])) end
+  if argv[4] then call('HSET', keys[3], 'function', argv[4], 'settings', argv[5]) end
   return {living, expired, isChecker and 1 or 0}
 end
 `

@@ -148,7 +148,7 @@ local function renew ()
   loadRunning()
   for n = 1, #running do
     if running[n][TEXT_START] then call('PEXPIRE', textKeyOf(running[n][ID]), endTtl) end
-    if node and running[n][OWNER] == node then call('PEXPIRE', base .. 'own:' .. node, endTtl) end
+    if running[n][OWNER] == node then call('PEXPIRE', base .. 'own:' .. node, endTtl) end
   end
 end
 

@@ -13,14 +13,14 @@ const retryable = (expected: boolean): string[] => Object.entries(aiErrorTypes).
  * KEYS: metadata.
  *
  * ARGV: 1 settings from the hash \`remote\`, 2 stream, 3 type (\`ai_start\`, \`ai_progress\`, \`ai_complete\`, \`ai_error\`, \`message\` or
- * \`ephemeral\`), 4 JSON of the task, progress, result, error or message, 5 job id, 6 delta in UTF-16LE, 7 its offset, 8 idempotency key.
- * The last four may be empty or absent.
+ * \`ephemeral\`), 4 JSON of the task, progress, result, error or message, 5 job id, 6 delta in UTF-16LE, 7 number of UTF-16 units that came
+ * before, 8 idempotency key. The last four may be empty or absent.
  *
- * Returns: a receipt as JSON. Nobody owns the job after it: if no other report follows in time, the job is orphaned.
+ * Returns: a receipt as JSON. No node owns the job after it: if no other report follows in time, the job is orphaned.
  */
 export const REMOTE = `
 -- The most bytes of a JSON or of a delta, so that no call blocks Redis for long, and of characters of an id.
-local MAX_BYTES, MAX_ID = 262144, 256
+local MAX_BYTES, MAX_ID = 131072, 256
 local EVENTS = {ai_start = 's', ai_progress = 'p', ai_complete = 'c', ai_error = 'x'}
 local PARTS = {ai_start = 'task', ai_progress = 'progress', ai_complete = 'result', ai_error = 'error'}
 local IS_RETRYABLE, IS_FINAL = ${names(retryable(true))}, ${names(retryable(false))}
@@ -60,7 +60,7 @@ end
 
 local function checkId (name, id)
   local count, isPrintable = 0, true
-  local isText = eachCharacter(id, function (code)
+  local isText = #id <= 4 * MAX_ID and eachCharacter(id, function (code)
     count = count + 1
     if code < 0x20 or (code >= 0x7f and code < 0xa0) then isPrintable = false end
   end)
@@ -85,39 +85,31 @@ local function bucketOf (name)
 end
 
 local function checkKey (name, key)
-  local tag, found = string.match(key, '({b%d+})m:(.*)$')
-  if found == name and tag == '{b' .. bucketOf(name) .. '}' then return end
-  refuse('the key of ' .. name .. ' ends with {b' .. bucketOf(name) .. '}m:' .. name)
+  local ending = '{b' .. bucketOf(name) .. '}m:' .. name
+  if sub(key, -#ending) ~= ending then refuse('the key of ' .. name .. ' ends with ' .. ending) end
 end
 
 -- Returns whether a number begins or ends with a point, which the decoder accepts. Most texts contain no point that looks like it.
 local function hasOddNumber (text)
-  local at = string.find(text, '.', 1, true)
-  while at do
-    if string.find(text, '^-%.', at - 1) or string.find(text, '^%d%.[^%d"]', at - 1) then
-      local withoutStrings = string.gsub(string.gsub(text, '\\\\.', ''), '"[^"]*"', '')
-      return string.find(withoutStrings, '-.', 1, true) or string.find(withoutStrings, '%.%D')
-    end
-    at = string.find(text, '.', at + 1, true)
-  end
+  if not string.find(text, '.', 1, true) then return false end
+  if not string.find(text, '-.', 1, true) and not string.find(text, '%d%.[^%d"]') then return false end
+  local withoutStrings = string.gsub(string.gsub(text, '\\\\.', ''), '"[^"]*"', '')
+  return string.find(withoutStrings, '-.', 1, true) or string.find(withoutStrings, '%.%D')
 end
 
--- Returns the object, and its JSON without the spaces around its content, which would be in the way of what is added to it.
+-- Returns the object, and its JSON.
 local function readObject (name, text)
   if #text > MAX_BYTES then refuse('the ' .. name .. ' is longer than ' .. MAX_BYTES .. ' bytes: store it elsewhere, and send where it is') end
+  if sub(text, 1, 1) ~= '{' or sub(text, -1) ~= '}' then refuse('the ' .. name .. ' must be a JSON object, without anything around it') end
   -- Much quicker than a pattern.
   for code = 0, 31 do
     if string.find(text, string.char(code), 1, true) then refuse('the ' .. name .. ' must be JSON in one line, without control characters') end
   end
   local isOk, object = pcall(json.decode, text)
   if not isOk then refuse('the ' .. name .. ' is no JSON: ' .. tostring(object)) end
-  local first, last = 1, #text
-  while byte(text, first) == 32 do first = first + 1 end
-  while byte(text, last) == 32 do last = last - 1 end
-  if sub(text, first, first) ~= '{' then refuse('the ' .. name .. ' must be a JSON object') end
   if hasOddNumber(text) then refuse('the ' .. name .. ' is no JSON: a number begins or ends with a point') end
-  repeat last = last - 1 until byte(text, last) ~= 32
-  return object, sub(text, first, last) .. '}'
+  -- What is added to an empty object looks for this form.
+  return object, next(object) == nil and '{}' or text
 end
 
 local function withFields (text, fields)
@@ -158,10 +150,13 @@ local function checkError (object)
   if object.retryable ~= nil and type(object.retryable) ~= 'boolean' then refuse('"retryable" of the error must be true or false') end
 end
 
-local function readDelta (delta, offset)
+local function checkDelta (delta)
   if #delta % 2 ~= 0 then refuse('the delta must be in UTF-16LE') end
   if #delta > MAX_BYTES then refuse('the delta is longer than ' .. MAX_BYTES / 2 .. ' UTF-16 units: send it in pieces') end
-  if offset ~= '' and not string.match(offset, '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then refuse('the offset must be an integer, the number of UTF-16 units before the delta') end
+end
+
+local function checkOffset (offset)
+  if offset ~= '' and not string.match(offset, '^%d%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?%d?$') then refuse('the offset must be an integer, the number of UTF-16 units that came before') end
 end
 
 -- Returns the arguments of a report on a job, see \`publish\`.
@@ -177,15 +172,17 @@ local function reportOf (kind, text, session, id, delta, offset)
   end
   if isProgress then
     if object.delta ~= nil or object.offset ~= nil then refuse('the progress must not have a "delta" or an "offset": pass them as arguments of their own') end
-    readDelta(delta, offset)
-  elseif delta ~= '' or offset ~= '' then
+    checkDelta(delta)
+  elseif delta ~= '' then
     refuse('only an ai_progress has a delta')
   end
+  checkOffset(offset)
   local body = '{"type":"' .. kind .. '","sessionId":' .. json.encode(session) .. ',"' .. part .. '":' .. content .. ',"timestamp":"' .. timestamp() .. '"}'
   local chunks = object[isProgress and 'chunksReceived' or 'chunks']
+  local isCount = type(chunks) == 'number' and chunks >= 0 and chunks < 2 ^ 53
   local report = {
     EVENTS[kind], '0001' .. (delta ~= '' and '1' or '0') .. (isProgress and '0' or '1') .. '10', id,
-    type(chunks) == 'number' and chunks .. '' or '', delta ~= '' and offset or '', delta, body
+    isCount and string.format('%.17g', chunks) or '', offset, delta, body
   }
   if not isProgress then report[#report + 1] = ${MAX_OVERHEAD_BYTES} + ${MAX_BYTES_PER_BYTE} * #body + 3 * #id end
   return report
@@ -225,7 +222,7 @@ local function publishRemote (keys, argv)
   if #keys ~= 1 or #argv < 4 then refuse('the arguments are 1, the key, the settings, the stream, the type and its JSON; then, if needed, job id, delta, offset and idempotency key') end
   local settings, name, kind, text = argv[1], argv[2], argv[3], argv[4]
   local id, delta, offset, key = argv[5] or '', argv[6] or '', argv[7] or '', argv[8] or ''
-  if not string.match(settings, '^%S+ %- ') then refuse('the settings must be those of the hash that ends with {ctl}remote') end
+  if not string.match(settings, '^%S+ %- %S+ %d+ %d+ %d+ %d+ %d+ %S+$') then refuse('the settings must be those of the hash that ends with {ctl}remote') end
   enter(settings)
   if not json then
     json = cjson.new()
@@ -253,7 +250,7 @@ local function publishRemote (keys, argv)
   local args = {settings, 'g', name, 'r'}
   if key ~= '' then
     args[5], args[6] = 'i', key
-    args[7] = redis.sha1hex(cjson.encode({kind, text, id, delta, offset}))
+    args[7] = redis.sha1hex(table.concat({kind, #text, #id, #delta, offset, id, text, delta}, ' '))
   end
   for n = 1, #message do args[#args + 1] = message[n] end
   return receiptOf(functions.publish(keys, args), key)

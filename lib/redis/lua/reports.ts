@@ -24,15 +24,15 @@ local function keepableBody ()
 end
 
 local function tell (owner, id)
-  if owner and owner ~= node then call('PUBLISH', context.channels .. owner, cjson.encode({type = 'disowned', stream = stream, jobId = id})) end
+  if owner and owner ~= node and owner ~= WORKER then call('PUBLISH', context.channels .. owner, cjson.encode({type = 'disowned', stream = stream, jobId = id})) end
 end
 
--- Makes the node of this call the owner of a job. If a worker without a node reports, nobody owns it.
+-- Makes the node of this call the owner of a job. A worker without a node has no lease: its job is orphaned if no other report follows.
 local function own (job)
   local owner = job[OWNER]
-  if owner then call('SREM', base .. 'own:' .. owner, listed(job[ID])) elseif not node then call('ZREM', base .. 'released', released(job)) end
+  if owner == WORKER then call('ZREM', base .. 'released', released(job)) elseif owner then call('SREM', base .. 'own:' .. owner, listed(job[ID])) end
   job[OWNER], job[REPORTS] = node, job[REPORTS] + 1
-  if node then
+  if node ~= WORKER then
     call('SADD', base .. 'own:' .. node, listed(job[ID]))
     call('PEXPIRE', base .. 'own:' .. node, endTtl)
   elseif not isRealEnd then
@@ -68,7 +68,7 @@ local function decide ()
     if job then
       if not mayReport(job) then return nil, 'owned' end
       if event ~= 's' then return job, false end
-      if not node or job[OWNER] ~= node then own(job) end
+      if node == WORKER or job[OWNER] ~= node then own(job) end
       return nil, 'started'
     end
     loadEnded()
@@ -220,7 +220,7 @@ local function report ()
     ended[#ended + 1] = job
     while #ended > MAX_ENDED do forget(table.remove(ended, 1)) end
   end
-  if presumed or (node and job[OWNER] == node) then job[REPORTS] = job[REPORTS] + 1 else own(job) end
+  if presumed or (node ~= WORKER and job[OWNER] == node) then job[REPORTS] = job[REPORTS] + 1 else own(job) end
   if isProgress then return publishProgress(job) end
   return publishStartOrEnd(job, verdict, before)
 end

@@ -12,6 +12,8 @@ export const STATE = `
 local ID, CHUNKS, OWNER, REPORTS, PRESUMED, TEXT_START, TEXT_END, HALF, PUBLISHED, PROGRESS_REV, START_REV, END_REV =
   1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 local JOB_FIELDS, META_FIELDS = 12, 5
+-- Owner of the jobs of workers without a node.
+local WORKER = '-'
 local MAX_PREVIOUS = 4
 
 -- Redis' functions and Lua's. They do not exist yet while the library is loaded, so \`enter\` sets them.
@@ -31,8 +33,7 @@ local function contextOf (settings)
   local gen, node, channels, maxMessages, maxBytes, ttl, endTtl, maxUnits, stallAfter =
     string.match(settings, '^(%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
   known = {
-    -- A worker without a node passes \`-\`.
-    gen = gen, genLength = #gen + 1, genPrefix = gen .. '.', node = node ~= '-' and node, channels = channels,
+    gen = gen, genLength = #gen + 1, genPrefix = gen .. '.', node = node, channels = channels,
     maxMessages = number(maxMessages), maxBytes = number(maxBytes), ttl = ttl, endTtl = endTtl, maxUnits = number(maxUnits), stallAfter = number(stallAfter)
   }
   if contextCount >= 1000 then contexts, contextCount = {}, 0 end
