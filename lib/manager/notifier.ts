@@ -3,16 +3,17 @@ import type { DropReason, Ownership, Transition } from '../streams/session-jobs.
 import { newJobId } from '../streams/job-id.js'
 import { isoTimestamps, type Clock } from '../util/clock.js'
 import { TIMED_OUT, withDeadline } from '../util/deadline.js'
-import { andThen, isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
+import { isPromise, tryThen, type MaybePromise } from '../util/maybe-promise.js'
 import type { AIErrorInfo, AIProgress, AIResult, AITask } from '../protocol/messages.js'
 import type { Cancellations } from '../connections/cancellations.js'
 import type { Counters } from '../connections/counters.js'
 import type { Logger } from '../util/logger.js'
-import { addFields, progressBody } from '../protocol/json.js'
+import { progressBody } from '../protocol/json.js'
 import { checkBody, serialize } from '../util/app-values.js'
 import { checkId, readCount, readError, readOption, readProgress } from './report-values.js'
 import { EndPublisher } from './end-publisher.js'
 import { OwnJobs, type JobReport } from './own-jobs.js'
+import { RejectedReports } from './rejected-reports.js'
 import { shortFormOf } from './short-form.js'
 import { Watchdog, type WatchedJob } from './watchdog.js'
 
@@ -107,6 +108,7 @@ export class Notifier {
   readonly #ends: EndPublisher
   /** Only needed if the broker can lose history. */
   readonly #ownJobs: OwnJobs | undefined
+  readonly #rejected: RejectedReports | undefined
   /** Calls that the broker has not answered yet. */
   readonly #inFlight = new Set<Promise<unknown>>()
   #closed = false
@@ -121,6 +123,7 @@ export class Notifier {
     const { clock, stallAfterMs, broker } = options
     this.#ends = new EndPublisher(options)
     this.#ownJobs = broker.canLoseHistory === true ? new OwnJobs(options) : undefined
+    this.#rejected = this.#ownJobs && new RejectedReports(options, this.#ownJobs)
     this.#watchdog = new Watchdog({ clock, stallAfterMs, onStall: (job) => this.#stall(job) })
   }
 
@@ -271,15 +274,16 @@ export class Notifier {
   #publishReport (sessionId: string, report: JobReport): MaybePromise<Receipt> {
     const { options: { job } } = report
     return tryThen(() => {
-      if (!isEnd(job)) return this.#publishInOrder(sessionId, report)
+      if (!isEnd(job)) return this.#rejected?.publish(sessionId, report) ?? this.#options.broker.publish(report.stream, report.body, report.options)
+      const rejected = this.#rejected
       const fallbackJobId = this.#ownJobs?.newest(sessionId) ?? this.#watchdog.newest(sessionId)?.jobId
       const target = job.jobId ?? fallbackJobId
       return this.#ends.publish({
         ...report,
         fallbackJobId,
-        ...(this.#ownJobs !== undefined && target !== undefined && {
-          prepare: () => this.#publishMissing(sessionId, target),
-          onWaiting: () => { this.#deliverEnd(sessionId, target, report) }
+        ...(rejected !== undefined && target !== undefined && {
+          prepare: () => rejected.publishMissing(sessionId, target),
+          onWaiting: () => { rejected.deliverEnd(sessionId, target, report) }
         }),
         // The watchdog no longer watches a job that has stalled, unless it has reported again.
         isObsolete: job.presumed === true && job.jobId !== undefined ? () => this.#watchdog.find(sessionId, String(job.jobId)) !== undefined : undefined
@@ -297,58 +301,18 @@ export class Notifier {
       // The broker may have published it despite the error. So the job is watched, and ends as stalled if no report gets
       // through.
       if (job.jobId !== undefined && !this.#closed && job.presumed !== true) this.#watchdog.keepAlive(sessionId, job.jobId, report.isRemote)
-      return this.#deliverRejected(sessionId, report, error)
+      return this.#localReceipt(sessionId, report, error)
     })
   }
 
-  /** Publishes a report. If the broker has rejected the start of its job, publishes that first, and then all of the job's text. */
-  #publishInOrder (sessionId: string, report: JobReport): MaybePromise<Published> {
-    const { broker } = this.#options
-    const publish = ({ stream, body, options }: JobReport): MaybePromise<Published> => broker.publish(stream, body, options)
-    const { event, jobId } = report.options.job
-    const own = this.#ownJobs
-    if (event !== 'progress' || jobId === undefined || own?.lateStart(sessionId, jobId) === undefined) return publish(report)
-    return andThen(this.#publishStart(sessionId, jobId), () => publish(own.missing(sessionId, jobId) ?? report))
-  }
-
-  /** Publishes the start of a job that the broker has rejected. */
-  #publishStart (sessionId: string, jobId: string): MaybePromise<unknown> {
-    const start = this.#ownJobs?.lateStart(sessionId, jobId)
-    if (start === undefined) return undefined
-    return andThen(this.#options.broker.publish(start.stream, start.body, start.options), (published) => this.#ownJobs?.published(sessionId, start, published))
-  }
-
-  /**
-   * Delivers a start or a progress that the broker has rejected to the clients of this node. Throws the broker's error for a start,
-   * and if that is not possible.
-   */
-  #deliverRejected (sessionId: string, report: JobReport, err: unknown): Receipt {
-    const start = this.#ownJobs?.startRejected(sessionId, report)
-    // As for an end, see `deliverEnd`.
-    if (start !== undefined) this.#options.deliver(report.stream, { body: start, durable: false, revision: -Infinity })
-    const publication = this.#ownJobs?.rejected(sessionId, report)
-    if (publication === undefined) throw err
+  /** Returns the receipt of a report that only clients of this node got. Throws the broker's error if they did not. */
+  #localReceipt (sessionId: string, report: JobReport, err: unknown): Receipt {
+    const recipients = this.#rejected?.deliver(sessionId, report)
+    if (recipients === undefined) throw err
     if (!this.#isLocal && this.#outage === undefined) this.#options.log.warn({ err }, 'the broker did not accept the progress of a job: only clients of this node get it')
     this.#isLocal = true
     const { jobId } = report.options.job
-    return { recipients: this.#options.deliver(report.stream, publication), local: true, ...(jobId !== undefined && { jobId }) }
-  }
-
-  /** Delivers the end of a job that this node runs to its own clients, because the broker has not confirmed it. */
-  #deliverEnd (sessionId: string, jobId: string, { stream, body, options: { job } }: JobReport): void {
-    if (job.presumed === true || this.#ownJobs?.runs(sessionId, jobId) !== true) return
-    // In the body, because a progress with the same job would otherwise replace it, or be replaced by it.
-    this.#options.deliver(stream, { body: addFields(body, { jobId }, false), durable: false, revision: -Infinity })
-  }
-
-  /** Publishes the start and the text that the broker may lack, before the end of their job. Returns undefined if there are none. */
-  #publishMissing (sessionId: string, jobId: string): MaybePromise<unknown> {
-    const own = this.#ownJobs
-    const publish = (report: JobReport | undefined): MaybePromise<unknown> => report && andThen(
-      this.#options.broker.publish(report.stream, report.body, report.options),
-      (published) => publish(own?.published(sessionId, report, published))
-    )
-    return andThen(this.#publishStart(sessionId, jobId), () => publish(own?.missing(sessionId, jobId)))
+    return { recipients, local: true, ...(jobId !== undefined && { jobId }) }
   }
 
   /** Waits for the outcome of an end for a limited time. The end itself is repeated until its outcome is known. */

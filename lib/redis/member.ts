@@ -9,6 +9,7 @@ import { messageOf, OutdatedError } from './functions.js'
 import { Gate, type CallKind } from './gate.js'
 import { Keys } from './keys.js'
 import { Link, NotSentError } from './link.js'
+import { NodeLease } from './node-lease.js'
 import { Orphans } from './orphans.js'
 import { checkServer } from './preconditions.js'
 import type { StoredResult } from './publish-queue.js'
@@ -37,11 +38,6 @@ const CALL_MS = 5_000
 const JOIN_MS = 15_000
 /** Joins that are under way at once: the reply to the last of many must not come after the deadline of a command. */
 const MAX_JOINS = 500
-/** After an outage, the other nodes have at least this long to renew their leases, in milliseconds. */
-const GRACE_MS = 5_000
-/** Messages that may wait until an expired lease is renewed, and their size in bytes. */
-const MAX_OVERDUE = 10_000
-const MAX_OVERDUE_BYTES = 32 * 1024 * 1024
 /** How often a call is repeated that was not executed because the store has lost history. */
 const MAX_ATTEMPTS = 5
 const MAX_TOUCHED = 1_000
@@ -62,11 +58,10 @@ export class Member {
   readonly #store: Store
   readonly #control: Control
   readonly #orphans: Orphans
+  readonly #lease: NodeLease
   readonly #subscriptions: Subscriptions
   readonly #gate: Gate
   readonly #joins = new Turns(MAX_JOINS)
-  /** The other living nodes. */
-  #peers = new Set<string>()
   #status: BrokerStatus = { state: 'unavailable', reason: 'it is not connected yet' }
   /** The latest state that was reported, and the report that is due. */
   #reported: BrokerStatus['state'] | undefined
@@ -85,12 +80,6 @@ export class Member {
   #reseeding = 0
   /** Whether a job could not be published again. The next synchronisation tries again. */
   #mustReseed = false
-  #leasedAt = -Infinity
-  /** Time since which each renewal of the lease was in time. */
-  #steadySince = Infinity
-  /** Messages that wait because this node's lease has expired. */
-  #overdue: Array<readonly [channel: string, message: Buffer]> | undefined
-  #overdueBytes = 0
   /** Whether this node's own messages do not come back in time. */
   #isLate = false
   #beat: Timer | undefined
@@ -109,7 +98,7 @@ export class Member {
 
   private constructor (options: MemberOptions, createClient: () => ReturnType<Awaited<ReturnType<typeof clientFactory>>>) {
     this.#options = options
-    const { name, node, settings: { clock, log, maxTextUnits }, prefix } = options
+    const { name, node, settings: { clock, log, maxTextUnits }, prefix, leaseMs } = options
     this.#gate = new Gate(clock)
     const keys = this.#keys = new Keys(prefix)
     const onDown = (reason: string): void => { this.#handleDown(reason) }
@@ -125,11 +114,17 @@ export class Member {
     const store = this.#store = new Store(this.#commands, keys, name, options.settings, options.isPublisher)
     this.#control = new Control({
       name, node, store, keys, clock, log,
-      onPeer: (peer) => { if (peer !== name) this.#peers.add(peer) },
+      onPeer: (peer) => { this.#lease.addPeer(peer) },
       onLost: () => { this.#synchronise() },
       onSeeded: () => { this.#seeded() }
     })
     this.#orphans = new Orphans(node, store)
+    this.#lease = new NodeLease({
+      name, leaseMs, clock, store,
+      catchUp: () => this.#control.catchUp(),
+      handle: (channel, message) => { this.#handle(channel, message) },
+      onDropped: (reason) => { this.#subscriber.reset(reason) }
+    })
     this.#subscriptions = new Subscriptions({
       link: this.#subscriber, store, keys, node, clock, maxTextUnits, log,
       onOutdated: () => { this.#synchronise() },
@@ -208,14 +203,14 @@ export class Member {
     const { name, node } = this.#options
     const owner = await this.read((store) => store.ownerOf(stream, jobId))
     if (owner === undefined || owner === name) return node.cancel(stream, jobId)
-    await this.#renewLease()
-    return this.#peers.has(owner) ? this.#control.cancel(owner, stream, jobId) : node.cancel(stream, jobId)
+    await this.#lease.renew()
+    return this.#lease.peers.has(owner) ? this.#control.cancel(owner, stream, jobId) : node.cancel(stream, jobId)
   }
 
   async ask (question: string): Promise<Answers> {
     // Without a connection, the nodes that were living before it was lost are missing.
-    await this.#renewLease().catch(() => undefined)
-    return this.#control.ask(question, [...this.#peers])
+    await this.#lease.renew().catch(() => undefined)
+    return this.#control.ask(question, [...this.#lease.peers])
   }
 
   async close (): Promise<void> {
@@ -239,7 +234,7 @@ export class Member {
     await checkServer(this.#store, this.#options.settings.log)
     await this.#store.greet()
     await this.#control.start()
-    await this.#renewLease()
+    await this.#lease.renew()
     this.#isOpen = true
     await this.#subscribe()
     this.#isSynchronised = true
@@ -292,10 +287,10 @@ export class Member {
 
   async #runSynchronisation (attempt: number): Promise<void> {
     const isCurrent = (): boolean => attempt === this.#attempt && !this.#isClosed
-    const peers = new Set(this.#peers)
+    const peers = new Set(this.#lease.peers)
     const isLost = await this.#store.greet() || this.#mustReseed
     if (isLost) this.#handleLoss(peers)
-    await this.#renewLease()
+    await this.#lease.renew()
     await this.#control.rewrite(isLost)
     await this.#control.catchUp()
     if (isLost) await this.#control.tell({ type: 'lost' })
@@ -394,7 +389,7 @@ export class Member {
     this.#isSynchronised = false
     if (!this.#subscriber.isUp) this.#subscriptions.suspend()
     this.#gate.close('read')
-    if (this.#overdue !== undefined) this.#dropOverdue()
+    this.#lease.drop()
     if (!this.#commands.isUp) {
       this.#gate.close('send')
       this.#gate.open('publish')
@@ -424,14 +419,8 @@ export class Member {
 
   #receive (channel: string, message: Buffer): void {
     if (this.#isClosed) return
-    const { settings: { clock }, leaseMs } = this.#options
     this.#isLate = false
-    if (this.#overdue === undefined && clock.monotonic() - this.#leasedAt > leaseMs) {
-      this.#overdue = []
-      this.#renewLease().catch((error: unknown) => { this.#subscriber.reset(`the lease could not be renewed: ${messageOf(error)}`) })
-    }
-    if (this.#overdue === undefined) this.#handle(channel, message)
-    else this.#keepOverdue(this.#overdue, channel, message)
+    this.#lease.receive(channel, message)
   }
 
   /** Handles a message. One that can't be read, such as of another program, must not end the process. */
@@ -445,40 +434,6 @@ export class Member {
     }
   }
 
-  /**
-   * Renews the lease. If it had expired, the others counted this node as dead and did not wait for it. So it reads the revocations
-   * that it missed before it delivers anything.
-   */
-  async #renewLease (): Promise<Awaited<ReturnType<Store['lease']>>> {
-    const { name, leaseMs, settings: { clock } } = this.#options
-    const startedAt = clock.monotonic()
-    if (startedAt - this.#leasedAt > leaseMs) this.#overdue ??= []
-    const lease = await this.#store.lease(leaseMs)
-    // The leases of nodes that were as late have expired, although they live.
-    if (clock.monotonic() - this.#leasedAt > leaseMs * 2 / 3) this.#steadySince = clock.monotonic()
-    if (this.#overdue !== undefined) await this.#control.catchUp()
-    this.#leasedAt = startedAt
-    this.#peers = new Set(lease.living.filter((living) => living !== name))
-    const overdue = this.#overdue ?? []
-    this.#overdue = undefined
-    this.#overdueBytes = 0
-    for (const [channel, message] of overdue) this.#handle(channel, message)
-    return lease
-  }
-
-  #keepOverdue (overdue: Array<readonly [channel: string, message: Buffer]>, channel: string, message: Buffer): void {
-    overdue.push([channel, message])
-    this.#overdueBytes += message.length
-    if (overdue.length > MAX_OVERDUE || this.#overdueBytes > MAX_OVERDUE_BYTES) this.#dropOverdue()
-  }
-
-  /** Reads what has arrived again from the store, later. */
-  #dropOverdue (): void {
-    this.#overdue = undefined
-    this.#overdueBytes = 0
-    this.#subscriber.reset('the lease could not be renewed')
-  }
-
   #beatLater (): void {
     const { settings: { clock }, leaseMs } = this.#options
     this.#beat = clock.after(leaseMs / 3, () => {
@@ -488,12 +443,11 @@ export class Member {
 
   async #beatNow (): Promise<void> {
     if (!this.#commands.isUp) return
-    const { settings: { clock }, leaseMs } = this.#options
+    const { clock } = this.#options.settings
     void this.#checkSubscriber()
     try {
-      const { expired, isChecker } = await this.#renewLease()
-      const isSteady = clock.monotonic() - this.#steadySince >= Math.max(leaseMs / 3, GRACE_MS)
-      if (isChecker && isSteady && this.#isSettled) await this.#orphans.check(expired)
+      const { expired, isChecker } = await this.#lease.renew()
+      if (isChecker && this.#lease.isSteady && this.#isSettled) await this.#orphans.check(expired)
       await this.#store.touch(this.#subscriptions.takeUntouched(clock.monotonic() - EMPTY_TTL_MS / 3, MAX_TOUCHED))
     } catch (error) {
       if (error instanceof OutdatedError) this.#synchronise()

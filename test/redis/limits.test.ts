@@ -1,12 +1,9 @@
 import { once } from 'node:events'
-import { readFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import t from 'tap'
 import { redisBroker } from '../../lib/redis/index.js'
-import { brokerContract } from '../../lib/testing/index.js'
 import { startApp } from '../support/app.js'
 import { isReady, startNode } from '../support/redis-apps.js'
-import { redisFixture } from '../support/redis-fixture.js'
 import { startRedis } from '../support/redis-nodes.js'
 import { withoutRedis, type RedisServer } from '../support/redis-server.js'
 import { ended, endsOf, follow } from '../support/sessions.js'
@@ -112,18 +109,6 @@ t.test('two apps with two prefixes on one Redis see nothing of each other', opti
   await apps[0].app.wsManager.revoke('u', 's')
   t.match((await readers[0]!.sync()).map(({ type }) => type), ['ai_start', 'note', 'unsubscribed'])
   for (const at of [1, 2]) t.match(await readers[at]!.sync(), [{ type: 'ai_start', jobId: `job of ${at}`, seq: 1 }, { type: 'note', at }])
-})
-
-t.test('a user with the keys, channels and commands of the README can do everything', { ...options, timeout: 120_000 }, async (t) => {
-  const server = await startRedis(t)
-  const text = await readFile(new URL('../../lib/redis/README.md', import.meta.url), 'utf8')
-  const section = text.slice(text.indexOf('- The user needs'), text.indexOf('## What happens'))
-  const commands = [...section.matchAll(/`([A-Z]+(?:\|[A-Z]+)?)`/g)].map(([, name]) => `+${name!.toLowerCase()}`)
-  await server.command('ACL', 'SETUSER', 'app', 'on', '>secret', 'resetkeys', '~test*:1:*', 'resetchannels', '&test*:1:*', '-@all', ...commands)
-  const create = () => redisFixture(server, { createRedis: (port) => ({ host: '127.0.0.1', port, username: 'app', password: 'secret' }) })
-  const cases = brokerContract({ create, hasManyNodes: true, canLose: true, canDisconnect: true, canKill: true, unsupported: ['history.maxTotalBytes', 'history.maxStreams'] })
-  for (const { name, run } of cases) await t.test(name, run)
-  t.same(await server.command('ACL', 'LOG'), [], 'Redis has refused nothing')
 })
 
 t.test('an older version is refused, with an error that names the fix', options, async (t) => {
