@@ -2,11 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { areRecipesInstalled, renewCopy } from './support/recipes.js'
 
-// `npm run check`: the static checks. The linter takes as long as all others together, and runs beside them.
+// `npm run check` runs the static checks. The linter takes as long as all the others together, so it runs in parallel with them.
 
 const CHAINS = [['lint'], ['typecheck', 'build', 'gates', 'size', 'docs']]
 
-/** Runs a script of package.json. Its output is printed when it has ended, so that those of two never mix. */
+/**
+ * Runs a script of package.json and returns whether it passed. Its output is printed when it has ended, so that the outputs of
+ * two scripts never mix.
+ */
 async function passes (script: string): Promise<boolean> {
   const since = performance.now()
   const child = spawn('npm', ['run', '--silent', script], { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -18,7 +21,7 @@ async function passes (script: string): Promise<boolean> {
   return code === 0
 }
 
-// Before the linter reads its types.
+// The linter reads the types of this copy.
 if (areRecipesInstalled()) renewCopy()
 const outcomes = await Promise.all(CHAINS.map(async (scripts) => {
   for (const script of scripts) if (!await passes(script)) return false

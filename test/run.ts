@@ -8,23 +8,23 @@ import { groupedTests } from './support/groups.js'
 import { areRecipesInstalled, renewCopy } from './support/recipes.js'
 import { TapLog } from './support/tap-log.js'
 
-// `npm test`: runs tap, and ends with one plain line that says how it went. Arguments go to tap:
+// `npm test` runs tap and prints a summary of the result as its last line. Arguments are passed to tap:
 // `npm test -- --disable-coverage test/unit/util/clock.test.ts`.
 
 const RESULTS = '.tap/results.tap'
 
 const args = process.argv.slice(2)
-// On a developer's machine a program may be missing. In CI, a test that did not run is one that failed.
+// On a developer's machine, a program may be missing. In CI, a test that did not run counts as failed.
 if (process.env.CI === 'true') args.push('--fail-skip', '--fail-todo')
 
-// Many tests wait for a deadline or a browser: two jobs more than there are processors fill that time.
+// Many tests wait for a deadline or a browser. With two more jobs than processors, other tests run in that time.
 if (!args.some((arg) => /^(?:--jobs|-j)/.test(arg))) args.push(`--jobs=${availableParallelism() + 2}`)
 
 if (args.every((arg) => arg.startsWith('-'))) args.push(...groupedTests())
 
-// Here, once: otherwise each test file's process would load the compiler.
+// This is done once, because otherwise each test process would load the compiler.
 await stripAll()
-// The recipes run the package as it is built.
+// The recipes run the built package.
 if (areRecipesInstalled()) renewCopy()
 const { code, results } = process.stdout.isTTY ? await drawn() : await plain()
 process.stdout.write(`${closingLine(results, code === 0)}\n`)
@@ -32,7 +32,7 @@ process.exitCode = code ?? 1
 
 interface Run { code: number | null, results: string }
 
-/** On a terminal tap draws its own report, and writes its TAP into a file. */
+/** Runs tap on a terminal, where it draws its own report. tap writes its TAP into a file. */
 async function drawn (): Promise<Run> {
   mkdirSync('.tap', { recursive: true })
   rmSync(RESULTS, { force: true })
@@ -41,7 +41,7 @@ async function drawn (): Promise<Run> {
   return { code, results: readFileSync(RESULTS, 'utf8') }
 }
 
-/** A log gets a line per test file. tap leaves the whole TAP of each in `.tap/test-results`. */
+/** Runs tap and prints one line per test file, as is suitable for a log. tap stores the whole TAP of each file in `.tap/test-results`. */
 async function plain (): Promise<Run> {
   const child = spawn('tap', args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const closed = once(child, 'close') as Promise<[number | null]>
@@ -55,7 +55,7 @@ async function plain (): Promise<Run> {
   return { code, results }
 }
 
-/** The last lines of a run's TAP are `# { total: 7, pass: 6, fail: 1 }` and `# time=13021.001ms`. */
+/** Returns the summary line. The last lines of a run's TAP are `# { total: 7, pass: 6, fail: 1 }` and `# time=13021.001ms`. */
 function closingLine (results: string, passed: boolean): string {
   const totals = /^# \{ (.*) \}$/m.exec(results)?.[1] ?? ''
   const count = (name: string): number => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0)

@@ -3,8 +3,8 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { areRecipesInstalled, areRecipesOutdated, installRecipes, RECIPES, renewCopy } from './support/recipes.js'
 import { areSdksInstalled, areSdksOutdated, realParts, SDKS, type RealPart } from './support/real-parts.js'
 
-// `npm run setup`: installs the programs that the tests need and npm does not bring. Otherwise it prints what to install. It fails
-// only in CI.
+// `npm run setup` installs the programs that the tests need and npm does not provide. If it can't, it prints what to install.
+// It fails only in CI.
 
 const missing = (): RealPart[] => realParts.filter((part) => part.find() === undefined)
 
@@ -15,18 +15,18 @@ function aptGet (...args: string[]): boolean {
   }).status === 0
 }
 
-/** Debian starts the services of a package that it installs, unless this program forbids it: see invoke-rc.d(8). */
+/** Debian starts the services of a package that it installs, unless this program forbids it (see invoke-rc.d(8)). */
 const POLICY = '/usr/sbin/policy-rc.d'
 
-/** Installs packages and starts none of their services. A policy that is there already is the machine's own, and stays. */
+/** Installs packages without starting their services. An existing policy belongs to the machine and is kept. */
 function installQuietly (packages: readonly string[]): void {
   const install = ['install', '--yes', '--no-install-recommends', ...packages]
   const isOurs = !existsSync(POLICY)
-  // With a listener, Ctrl+C ends apt-get alone, and the policy is still removed.
+  // With a listener, Ctrl+C ends only apt-get, and the policy is still removed.
   process.once('SIGINT', () => { process.exitCode = 130 })
   if (isOurs) writeFileSync(POLICY, '#!/bin/sh\n# Made by "npm run setup" of ai-canvas-ws for as long as it runs.\nexit 101\n', { mode: 0o755 })
   try {
-    // The package lists of a fresh image are empty, or too old.
+    // The package lists of a new image are empty or too old.
     if (!aptGet(...install) && aptGet('update')) aptGet(...install)
   } finally {
     if (isOurs) rmSync(POLICY)
@@ -36,7 +36,7 @@ function installQuietly (packages: readonly string[]): void {
 const absent = missing()
 if (absent.length > 0 && existsSync('/etc/debian_version') && process.getuid?.() === 0) {
   installQuietly(absent.map(({ debianPackage }) => debianPackage))
-  // Otherwise they would start with the machine. Tests run the programs themselves.
+  // Otherwise the services would start when the machine boots. Tests run the programs themselves.
   const services = absent.flatMap(({ service, find }) => service !== undefined && find() !== undefined ? service : [])
   if (services.length > 0) spawnSync('systemctl', ['disable', '--quiet', ...services])
 }
@@ -48,7 +48,7 @@ if (!areSdksInstalled()) {
   if (process.env.CI === 'true') process.exitCode = 1
 }
 
-// So have the recipes, which also need a copy of this package.
+// The recipes have their own package.json too, and also need a copy of this package.
 if (areRecipesOutdated()) installRecipes()
 else renewCopy()
 if (!areRecipesInstalled()) {

@@ -2,18 +2,18 @@ import { readFileSync } from 'node:fs'
 
 /** A fenced block of a page. */
 export interface Block {
-  /** The nearest heading above it, without its marks. */
+  /** The nearest heading above the block, without its `#` marks and backticks. */
   readonly heading: string
   readonly language: string
   readonly text: string
-  /** Of its first line in the page. */
+  /** Line number of the block's first line in the page. */
   readonly line: number
 }
 
-/** A table's rows, each by the names of the columns. */
+/** The rows of a table. The keys of each row are the names of the columns. */
 export type Table = ReadonlyArray<Readonly<Record<string, string>>>
 
-/** A Markdown page of the repository, as far as the tests must read one. */
+/** A Markdown page of the repository. It is parsed only as far as the tests need it. */
 export class Page {
   readonly #lines: readonly string[]
 
@@ -49,14 +49,14 @@ export class Page {
     return language === undefined ? found : found.filter((block) => block.language === language)
   }
 
-  /** The texts of the blocks of one language below a heading. Throws where there is none. */
+  /** Returns the texts of the blocks of one language below a heading. Throws if there is none. */
   below (heading: string, language = 'ts'): string[] {
     const found = this.blocks(language).filter((block) => block.heading === heading).map(({ text }) => text)
     if (found.length === 0) throw new Error(`no ${language} block below "${heading}"`)
     return found
   }
 
-  /** The first table below a heading. A cell's backticks are taken off when they are around the whole of it. */
+  /** Returns the first table below a heading. Backticks around a whole cell are removed. */
   table (heading: string): Table {
     const lines = this.#outsideOfBlocks()
     const from = lines.findIndex((line) => headingOf(line) === heading)
@@ -68,7 +68,7 @@ export class Page {
     return rows.map((cells) => Object.fromEntries(cells.map((cell, at) => [names![at], cell])) as Record<string, string>)
   }
 
-  /** As many lines as the page has, those of fenced blocks empty: a shell's comment is no heading. */
+  /** Returns all lines of the page. Those of fenced blocks are replaced by empty ones, because a comment of a shell is not a heading. */
   #outsideOfBlocks (): string[] {
     let inside = false
     return this.#lines.map((line) => {
@@ -87,7 +87,7 @@ function cellsOf (row: string): string[] {
   return row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll('\\|', '|').replace(/^`([^`]*)`$/, '$1'))
 }
 
-/** The names in a cell that lists some. */
+/** Returns the names in a cell that contains a list of names. */
 export function namesIn (cell = ''): string[] {
   return cell.replaceAll('`', '').split(', ')
 }

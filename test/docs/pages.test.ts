@@ -5,12 +5,12 @@ import t from 'tap'
 import { pages } from './pages.js'
 import { typeErrors } from './snippets.js'
 
-// What holds for every page. A page's own tables and blocks are tested in a file of its name.
+// Tests that apply to every page. The tables and blocks of a single page are tested in the file with its name.
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
 t.test('every block of TypeScript compiles', async (t) => {
-  // Those of stream protocols need the SDKs, and are compiled with them.
+  // The blocks about stream protocols need the SDKs. The tests of the SDKs compile them.
   const ours = [...pages].filter(([path]) => /^(?:README|lib\/(?!jobs\/stream-protocols).*)\.md$/.test(path))
   const blocks = ours.flatMap(([path, page]) => page.blocks().filter(({ language }) => language.startsWith('ts'))
     .map(({ text, line, language }): [string, string] => [`${path.replaceAll('/', '-')}-line-${line}.${language}`.replace(/\.ts$/, ''), text]))
@@ -47,7 +47,7 @@ t.test('every command, file and chapter that a page names exists', async (t) => 
   }
 })
 
-/** As GitHub makes them. */
+/** Returns the anchor that GitHub generates for a heading. */
 function anchorOf (heading: string): string {
   return heading.toLowerCase().replace(/[^\w\- ]/g, '').replaceAll(' ', '-')
 }
@@ -55,7 +55,7 @@ function anchorOf (heading: string): string {
 t.test('the README links to every page', async (t) => {
   const { text } = pages.get('README.md')!
   const linked = [...text.matchAll(/\]\((?!https?:)([^)#]*)/g)].map(([, path]) => path)
-  // An example's own page is listed by the page of the examples, and what tests are made of by CONTRIBUTING.
+  // The page of the examples links the page of each example, and CONTRIBUTING links the pages about the tests.
   const due = [...pages.keys()].filter((path) => path !== 'README.md' && !/^examples\/.+\/|^test\/(?!bench)|pull_request/.test(path))
   t.same(due.filter((path) => !linked.includes(path)), [])
 })

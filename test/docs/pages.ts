@@ -4,7 +4,7 @@ import { Page } from './markdown.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** Installed packages, and folders that hold copies of others' documents. */
+/** Folders without pages of this repository: installed packages, and copies of third-party documents. */
 const skipped = new Set(['node_modules', 'test/fixtures', 'test/support'])
 
 function * pagesIn (folder: string, isRecursive = true): Generator<string> {

@@ -117,7 +117,7 @@ const scenes: Readonly<Record<number, Scene>> = {
   9: {
     options: { ...users, authenticate: (...args) => ({ ...users.authenticate(...args), expiresAt: Date.now() + 300 }) }
   },
-  // Without compression, so that the client does not receive the 32 MiB as a few KiB.
+  // Compression is off, so that the client does not receive the 32 MiB as a few KiB.
   12: { client: { perMessageDeflate: false }, options: { closeTimeoutMs: 10_000 } },
   15: { options: { origins: [] }, client: { origin: 'https://elsewhere.example' } },
   16: { options: { limits: { connections: 1 } }, before: ({ url }, t) => connect(t, url()) },
@@ -138,7 +138,7 @@ const deeds: Readonly<Record<string, Deed>> = {
   'the client sends a thousand pings at once, and receives about a hundred pongs': async ({ client }) => {
     for (let i = 0; i < 1000; i++) client.send({ type: 'ping' })
     for (let i = 0; i < defaults.limits.burst; i++) await client.nextOf('pong')
-    // The rate limit refills meanwhile: on a slow machine a few more pings are answered.
+    // The rate limit refills in the meantime. On a slow machine, the server answers a few more pings.
     while (client.waiting[0]?.type === 'pong') await client.next()
   },
   'the client stops reading, and the app sends 32 MiB to the session': async ({ app, client }) => {

@@ -19,20 +19,23 @@ t.jobs = proxies.length
 
 const TOKEN = 'a-secret-token-of-this-test'
 
-/** Linux has more than one loopback address. */
+/** Source address of the client. Linux has more than one loopback address. */
 const CLIENT_ADDRESS = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1'
 
-/** A page's address, which a browser sends with the upgrade. */
+/** Returns the origin of a page, which a browser sends with the upgrade request. */
 const pageAt = (port: number | string): string => `https://${HOST}:${port}`
 
 interface From {
   origin?: string
   headers?: Record<string, string>
-  /** The client's own address. */
+  /** Source address of the connection. */
   localAddress?: string
 }
 
-/** A browser's WebSocket: it knows the app by its name, sends the page's origin and a cookie, and checks the certificate. */
+/**
+ * Returns a WebSocket class that works like a browser's: it connects to the app by host name, sends the page's origin and a
+ * cookie, and verifies the certificate.
+ */
 function browser (proxy: Proxy, { origin = pageAt(proxy.port), headers = {}, localAddress = '127.0.0.1' }: From): typeof Socket {
   return class extends Socket {
     constructor (url: string | URL, protocols: string[] = []) {
@@ -44,7 +47,7 @@ function browser (proxy: Proxy, { origin = pageAt(proxy.port), headers = {}, loc
   } as typeof Socket
 }
 
-/** A page of the app, which reconnects quickly and never gives up. */
+/** Opens a client, as a page of the app does. It reconnects quickly and never gives up. */
 function open (t: Test, proxy: Proxy, from: From = {}, options: ClientOptions = {}): Client {
   const client = createClient({
     url: `${pageAt(proxy.port)}/ws`,
@@ -64,7 +67,7 @@ const next = <T = Message>(client: Client, type: string): Promise<T> => new Prom
   const stop = client.on(type as 'message', (event) => { stop(); resolve(event as T) })
 })
 
-/** How a page gets on: it is in, or the code with which it was closed. */
+/** Opens a client. Resolves with `in` when it is connected, or with the code with which its connection was closed. */
 async function outcome (t: Test, proxy: Proxy, from: From, options?: ClientOptions): Promise<'in' | number> {
   const client = open(t, proxy, from, options)
   return Promise.race([next(client, 'open').then(() => 'in' as const), next<{ code: number }>(client, 'close').then(({ code }) => code)])
@@ -74,11 +77,11 @@ async function outcome (t: Test, proxy: Proxy, from: From, options?: ClientOptio
 interface Served {
   app: FastifyInstance
   port: number
-  /** The lines that say why somebody was refused. */
+  /** Returns the log lines about refused clients, with the reasons. */
   refusals: () => Line[]
 }
 
-/** An app that knows its users by a cookie or by a token. */
+/** Starts an app that authenticates its users by a cookie or a token. */
 async function serve (t: Test, options: AiCanvasWsOptions = {}, fastify: FastifyServerOptions = {}, port = 0): Promise<Served> {
   const { lines, stream } = captureLog()
   const app = Fastify({ logger: { level: 'info', stream }, ...fastify })
@@ -97,13 +100,13 @@ async function serve (t: Test, options: AiCanvasWsOptions = {}, fastify: Fastify
   }
 }
 
-/** What the app sees of who asks. */
+/** The properties of a request that depend on `trustProxy`. */
 type Seen = Pick<FastifyRequest, 'ip' | 'protocol' | 'host'>
 
 for (const kind of proxies) {
   const missing = kind.find() === undefined && `needs ${kind.name}: "npm run setup" as root, or apt-get install ${kind.debianPackage}`
   t.test(kind.name, { skip: missing, buffered: true }, async (t) => {
-    // One of them takes as long as all others together.
+    // One of the tests takes as long as all the others together.
     t.jobs = 2
     t.test('an idle connection stays open, because the heartbeat is shorter than the idle timeout', { buffered: true }, staysOpen(kind))
 
@@ -196,7 +199,7 @@ for (const kind of proxies) {
       t.same(await outcomes(), ['in', 'in'])
       await app.close()
       t.same(await outcomes(), [1006, 1006], 'the app is gone')
-      // HAProxy logs a connection a moment after its end, and nothing more once it is stopped.
+      // HAProxy logs a connection shortly after its end, and logs nothing more after it is stopped.
       await until(() => (proxy.log.requests.match(/\/ws\b/g) ?? []).length >= 4)
       await proxy.stop()
       const { requests, rest } = proxy.log
@@ -220,7 +223,7 @@ for (const kind of proxies) {
   })
 }
 
-/** With a heartbeat a connection outlives the idle timeout twice. */
+/** Returns a test that a connection with a heartbeat stays open for more than twice the idle timeout. */
 function staysOpen (kind: ProxyKind) {
   return async (t: Test): Promise<void> => {
     const idleTimeoutMs = 3_000
@@ -235,7 +238,10 @@ function staysOpen (kind: ProxyKind) {
   }
 }
 
-/** The proof that the idle timeout is one: a connection without a heartbeat is lost. Caddy has none to be shorter than. */
+/**
+ * Checks that the proxy applies the idle timeout: a connection without a heartbeat is lost. Caddy is skipped, because its block
+ * sets no idle timeout.
+ */
 async function lostWithout (t: Test, kind: ProxyKind, idleTimeoutMs: number): Promise<void> {
   if (!kind.block.includes('75s')) return
   const { port } = await serve(t, { heartbeatIntervalMs: 600_000 })
@@ -245,7 +251,7 @@ async function lostWithout (t: Test, kind: ProxyKind, idleTimeoutMs: number): Pr
   await next(client, 'open')
 }
 
-/** nginx blocks that lack something. */
+/** Returns a test of nginx blocks that contain common mistakes. */
 function mistakes (kind: ProxyKind) {
   const without = (pattern: RegExp) => (block: string): string => block.split('\n').filter((line) => !pattern.test(line)).join('\n')
   return async (t: Test): Promise<void> => {
@@ -274,7 +280,7 @@ function mistakes (kind: ProxyKind) {
   }
 }
 
-/** Browsers use it (RFC 8441) where a proxy offers it, and HAProxy passes it on over HTTP/1.1. */
+/** Returns a test of a WebSocket over HTTP/2 (RFC 8441). Browsers use it if a proxy offers it, and HAProxy forwards it over HTTP/1.1. */
 function overHttp2 (kind: ProxyKind) {
   return async (t: Test): Promise<void> => {
     const { port } = await serve(t)

@@ -15,35 +15,38 @@ import { Page } from './markdown.js'
 // Runs the configurations of examples/recipes/proxies, which lib/fastify/README.md quotes, with the real programs. Replaces only
 // addresses, paths and, if a test asks for it, the idle timeout.
 
-/** The host of the blocks, as a browser knows it. */
+/** The host name in the blocks, to which browsers connect. */
 export const HOST = 'app.example.com'
 export const certificate = selfSigned(HOST)
 
-/** What is filled in. */
+/** The values that are inserted into a block. */
 interface Filling {
-  /** A directory of the proxy's own. */
+  /** A directory that no other proxy uses. */
   readonly directory: string
-  /** Where the proxy listens on 127.0.0.1. */
+  /** Port on 127.0.0.1 where the proxy listens. */
   readonly port: number
-  /** A port for what the program wants to listen on besides. */
+  /** Port for a further listener of the program. */
   readonly sparePort: number
 }
 
 export interface ProxyKind extends RealPart {
   readonly block: string
-  /** How the README marks its language. */
+  /** Language of the code block in the README. */
   readonly language: string
-  /** Its whole configuration: the filled block, and what keeps the program inside its directory and on the loopback interface. */
+  /**
+   * Returns the whole configuration: the filled block, and settings that keep the program inside its directory and on the
+   * loopback interface.
+   */
   readonly configure: (block: string, filling: Filling) => string
   readonly file: string
   readonly args: (file: string) => string[]
-  /** The file of its access log, where that is not stdout or stderr. */
+  /** File name of the access log, unless it is written to stdout or stderr. */
   readonly accessLog?: string
 }
 
 export const page = new Page('lib/fastify/README.md')
 
-/** The text of the chapter. */
+/** The text of the chapter about proxies. */
 export const chapter = page.text.split('\n## ').find((text) => text.startsWith('Behind a proxy'))!
 
 const blockOf = (file: string): string => readFileSync(`${RECIPES}proxies/${file}`, 'utf8')
@@ -94,15 +97,15 @@ function replaced (text: string, part: string, by: string): string {
 }
 
 export interface ProxyOptions {
-  /** Where the app listens. */
+  /** Port on 127.0.0.1 where the app listens. */
   readonly appPort: number
-  /** Takes the place of the block's 75 seconds. */
+  /** Replaces the 75 seconds of the block. */
   readonly idleTimeoutMs?: number
-  /** What a test makes of the block before it is filled. */
+  /** Changes the block before the values are inserted. */
   readonly change?: (block: string) => string
 }
 
-/** A test that runs out of time has no teardown. */
+/** The running proxies. They are killed when this process exits, because a test that times out runs no teardown. */
 const running = new Set<ChildProcess>()
 process.once('exit', () => { for (const child of running) child.kill() })
 
@@ -130,7 +133,7 @@ export class Proxy {
     writeFileSync(join(directory, 'app.key'), certificate.key)
   }
 
-  /** Resolves when it accepts connections. */
+  /** Starts the proxy. Resolves when it accepts connections. */
   async start (): Promise<void> {
     const directory = this.#directory
     const child = this.#process = spawn(this.#kind.find()!, this.#kind.args(join(directory, this.#kind.file)), {
@@ -154,7 +157,7 @@ export class Proxy {
     await closed
   }
 
-  /** What it has written into its logs: those of requests, and everything else. */
+  /** The proxy's logs so far: the log of requests, and everything else. */
   get log (): { requests: string, rest: string } {
     const { accessLog } = this.#kind
     return accessLog === undefined
@@ -172,8 +175,8 @@ export async function startProxy (t: Test, kind: ProxyKind, options: ProxyOption
 const taken = new Set<number>()
 
 /**
- * A port that nobody listens on. Below those that the system gives away by itself, because a proxy that restarts needs the
- * same one again.
+ * Returns an unused port. It is below the ephemeral ports that the system assigns, because a proxy that restarts needs the same
+ * port again.
  */
 async function freePort (): Promise<number> {
   for (;;) {

@@ -7,11 +7,11 @@ import ts from 'typescript'
 import { strip } from '../loader/strip.mjs'
 import { RUN_TYPESCRIPT } from '../support/child.js'
 
-// Code blocks of a page, checked by the compiler and run as they stand.
+// Compiles and runs the code blocks of a page without changes.
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** What a block may use without declaring it: what the text around it speaks of. */
+/** Declarations of what a block may use without declaring it, because the text around the block mentions it. */
 const GLOBALS = `
   import type { FastifyInstance, FastifyRequest } from 'fastify'
   import type aiCanvas from 'ai-canvas-ws'
@@ -30,7 +30,7 @@ const GLOBALS = `
 `
 
 /**
- * Returns what the compiler reports about the blocks, by name: `line-41.ts:3 message`. A name that ends with `.tsx` is a block
+ * Returns the errors of the compiler in the blocks, such as `line-41.ts:3 message`. A name that ends with `.tsx` is a block
  * with JSX. Blocks are checked as strictly as the code, with a browser's types, as if they were in `folder`.
  */
 export async function typeErrors (blocks: ReadonlyMap<string, string>, folder = 'test/docs'): Promise<string[]> {
@@ -49,15 +49,18 @@ export async function typeErrors (blocks: ReadonlyMap<string, string>, folder = 
   }
 }
 
-/** Arguments of `env` that run Node.js without what tap loads into every process below it. */
+/** Arguments of `env` that run Node.js without the loaders that tap adds to every child process. */
 const NODE = ['-u', 'NODE_OPTIONS', process.execPath]
 const TSC = `${root}node_modules/typescript-7/bin/tsc`
 const compilerOptions = { lib: ['es2024', 'dom', 'dom.iterable', 'esnext.disposable'], rootDir: root, moduleDetection: 'force', noUnusedLocals: false }
 
-/** The files that a program has read. The next program shares them: most of the time goes into parsing. */
+/** The files that earlier programs have read. Later programs share them, because parsing takes most of the time. */
 const parsed = new Map<string, ts.SourceFile>()
 
-/** A program of our own sources alone: the names and comments of our properties need no types of packages, nor of the DOM, which take seconds to read. */
+/**
+ * Creates a program that reads only this package's sources. The names and comments of properties need no types of packages or
+ * of the DOM, which take seconds to read.
+ */
 function programOf (path: string): ts.Program {
   const options: ts.CompilerOptions = { lib: ['lib.es5.d.ts'], types: [], jsx: ts.JsxEmit.ReactJSX, target: ts.ScriptTarget.ESNext }
   const host = ts.createCompilerHost(options)
@@ -75,12 +78,12 @@ function programOf (path: string): ts.Program {
   return ts.createProgram([path], options, host)
 }
 
-/** The public properties of an exported interface or class of a file of lib/. */
+/** Returns the names of the public properties of an exported interface or class in a file of lib/. */
 export function propertiesOf (path: string, name: string): string[] {
   return symbolsOf(path, name).filter(({ name }) => !/^(?:__)?#/.test(name)).map((property) => property.name)
 }
 
-/** What the doc comments of an exported interface's properties give as `@default`, where they do. */
+/** Returns the `@default` values in the doc comments of an exported interface's properties. Properties without a value are left out. */
 export function documentedDefaultsOf (path: string, name: string): Record<string, string> {
   return Object.fromEntries(symbolsOf(path, name).flatMap((property) => {
     const tag = property.getJsDocTags(undefined).find((tag) => tag.name === 'default')
@@ -97,8 +100,8 @@ function symbolsOf (path: string, name: string): ts.Symbol[] {
 }
 
 /**
- * Runs code in a process of its own, from a file inside of the package, so that it can import that by name. Answers what
- * it wrote; rejects when it fails.
+ * Runs code in its own process, from a file inside the package, so that the code can import the package by name. Resolves with
+ * its stdout. Rejects if it fails.
  */
 export async function runSnippet (t: Test, code: string, env: NodeJS.ProcessEnv = {}): Promise<string> {
   const directory = t.testdir({ 'snippet.mjs': await strip(code) })

@@ -4,9 +4,9 @@ import type { AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { runSnippet } from './snippets.js'
 
-// What the blocks of a page run in: an app, a browser's WebSocket, a model.
+// The environment in which the blocks of a page run: an app, a browser's `WebSocket` and a model.
 
-/** A browser's `WebSocket` that connects to the app, whatever host the block names. */
+/** Code that defines a browser's `WebSocket`. It connects to the app, whatever host the block names. */
 export const BROWSER = `
   import { once } from 'node:events'
   import { WebSocket as WS } from 'ws'
@@ -16,14 +16,14 @@ export const BROWSER = `
   } })
   const listening = (app) => { here.origin = 'ws://127.0.0.1:' + app.server.address().port }
 `
-/** The app that the text around a block speaks of. */
+/** Code that creates the app that the text around a block mentions. */
 export const APP = `${BROWSER}
   import Fastify from 'fastify'
   import aiCanvasWs from 'ai-canvas-ws'
   const sessionId = 's'
   const app = Fastify()
 `
-/** After the registration: a client of session `s`, and the messages that it gets. */
+/** Code that follows the registration. It connects a client to the session `s` and collects the messages of the client. */
 export const FOLLOW = `
   await app.listen({ port: 0, host: '127.0.0.1' })
   listening(app)
@@ -32,7 +32,7 @@ export const FOLLOW = `
   client.on('message', (data) => messages.push(JSON.parse(String(data))))
   await once(client, 'message')
 `
-/** Ends it, and prints what the client got. */
+/** Code that closes the app, and prints the messages that the client has received after the first one. */
 export const REPORT = `
   await app.close()
   if (client.readyState !== WS.CLOSED) await once(client, 'close')
@@ -42,7 +42,10 @@ export const REPORT = `
 export const anyPort = (code: string): string => code.replace('port: 3001', 'port: 0, host: \'127.0.0.1\'')
 export const messagesOf = async (t: Test, code: string): Promise<unknown[]> => JSON.parse(await runSnippet(t, code)) as unknown[]
 
-/** A model behind OpenAI's API, for programs that are given this environment. `ends`: whether it comes to an end by itself. */
+/**
+ * Starts a fake model with OpenAI's API, for programs that run in the returned environment. `ends` determines whether its
+ * response ends by itself.
+ */
 export async function modelFor (t: Test, { ends }: { ends: boolean }): Promise<{ env: NodeJS.ProcessEnv, stopped: Promise<void> }> {
   let stop: () => void = () => undefined
   const stopped = new Promise<void>((resolve) => { stop = resolve })

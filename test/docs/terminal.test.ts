@@ -35,7 +35,7 @@ t.test('the session at the terminal goes as printed: the client is killed in the
     } else if (line === '^C') {
       await terminal!.interrupt()
       say('a time ', 'there was')
-      // Nobody sees it at the terminal, but it has come.
+      // The terminal is closed by now, so a second client waits for the messages.
       while ((await watcher.nextOf('ai_progress') as AIProgressed).progress.chunksReceived !== 3);
     } else if (line.startsWith('< ')) {
       const message = JSON.parse(line.slice(2)) as Message

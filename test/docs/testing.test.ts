@@ -5,7 +5,7 @@ import { propertiesOf, runSnippet } from './snippets.js'
 
 const page = new Page('lib/testing/README.md')
 
-/** The names in a table's first column, without arguments. */
+/** Returns the names in a column of a table, without arguments. */
 function namesIn (heading: string, column: string): string[] {
   return page.table(heading).map((row) => /^`?(\w+)/.exec(row[column]!)![1]!).sort()
 }

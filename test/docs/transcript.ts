@@ -21,7 +21,7 @@ interface Positioned extends Message {
   user?: { epoch: string }
 }
 
-/** Carries out a step that a transcript names in parentheses. */
+/** A function that carries out a step, which a transcript names in parentheses. */
 export type Deed = (stage: Stage) => unknown
 
 export interface Scene {

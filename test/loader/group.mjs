@@ -1,18 +1,18 @@
 import { pathToFileURL } from 'node:url'
 import t from 'tap'
 
-// Several test files in one process. To start a process, load Fastify in it and collect its coverage takes longer than most
-// files need for their tests. In a group, what a file imports as `t` is its own subtest.
+// Runs several test files in one process. Starting a process, loading Fastify and collecting the coverage takes longer than the
+// tests of most files. In a group, the `t` that a file imports is a subtest of its own.
 
 /** The subtests of the files, by URL. */
 const tests = new Map()
 
-/** The `t` of a file, for the loader. */
+/** Returns the `t` of a file. The loader generates a module that calls this function. */
 export function fileTest (url) {
   return tests.get(url)
 }
 
-/** Limit for one file, as tap's own for a process. */
+/** Time limit for one file, the same as tap's limit for a process. */
 const TIMEOUT_MS = 600_000
 
 /** Runs test files one after the other. Paths are relative to the working directory. */

@@ -14,7 +14,10 @@ export function initialize (data) {
   isGroup = data.isGroup
 }
 
-/** Imports name the JavaScript file that the compiler writes. Beside it, or instead of it, is the source. So it is for the package's own name. */
+/**
+ * Resolves imports to sources. Imports name the JavaScript file that the compiler writes, but the source is beside it or in its
+ * place. The same applies to imports of the package by its own name.
+ */
 export function resolve (specifier, context, next) {
   const [own, entry = '.'] = /^ai-canvas-ws(?:\/(\w+))?$/.exec(specifier) ?? []
   if (own !== undefined) return next(new URL(`${entry}/index.ts`, LIB).href, context)
@@ -28,7 +31,7 @@ export function resolve (specifier, context, next) {
   return next(specifier, context)
 }
 
-/** A mock of tap's is the file with a query. */
+/** Loads sources. A query in the URL marks a mock by tap, and has no effect on the source. */
 export async function load (url, context, next) {
   if (url.startsWith('group:')) {
     return { format: 'module', source: `import { fileTest } from '${GROUP.href}'\nexport default fileTest('${url.slice('group:'.length)}')`, shortCircuit: true }
@@ -39,7 +42,7 @@ export async function load (url, context, next) {
   return { format: 'module', source: await (extension === '.ts' ? strip : transformJsx)(String(source)), shortCircuit: true }
 }
 
-/** JSX has to be compiled, not just stripped. No source that is measured holds any. */
+/** Compiles a source with JSX. It is not enough to strip its types. No source whose coverage is measured contains JSX. */
 async function transformJsx (source) {
   const { transform } = await import('esbuild')
   const { code } = await transform(source, { loader: 'tsx', jsx: 'automatic', sourcemap: 'inline' })

@@ -3,15 +3,15 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-// Every test file runs in a process of its own. Loading the TypeScript compiler takes a second, so its output is cached.
+// Tests run in many processes. Loading the TypeScript compiler takes a second, so its output is cached.
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const CACHE = `${ROOT}node_modules/.cache/stripped/`
 const { version } = createRequire(import.meta.url)('ts-blank-space/package.json')
 
 /**
- * Returns the JavaScript of a TypeScript source: spaces take the place of types. Code stays where it was, so coverage and
- * stack traces need no source maps, which blur which branch ran.
+ * Returns the JavaScript of a TypeScript source, with its types replaced by spaces. The positions in the code do not change, so
+ * coverage and stack traces need no source maps. With source maps, it would be unclear which branch ran.
  */
 export async function strip (source) {
   const file = `${CACHE}${createHash('sha256').update(version).update(source).digest('hex')}.js`
@@ -23,7 +23,7 @@ export async function strip (source) {
   const { default: blank } = await import('ts-blank-space')
   const code = blank(source, (node) => { throw new SyntaxError(`not erasable: ${node.getText()}`) })
   mkdirSync(CACHE, { recursive: true })
-  // Renamed into place: another process never reads half a file.
+  // The file is renamed into place, so that another process never reads half of it.
   const draft = `${file}.${process.pid}`
   writeFileSync(draft, code)
   renameSync(draft, file)

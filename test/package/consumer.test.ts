@@ -7,8 +7,8 @@ import { promisify } from 'node:util'
 import { createContext, runInContext } from 'node:vm'
 import t from 'tap'
 
-// What an app gets when it installs the package: built, packed, unpacked outside of the repository, where nothing but the
-// declared dependencies can be found beside it.
+// Tests the package that an app installs: it is built, packed and unpacked outside the repository, where only the declared
+// dependencies can be found beside it.
 
 interface Manifest {
   dependencies: Record<string, string>
@@ -16,7 +16,7 @@ interface Manifest {
   peerDependenciesMeta: Record<string, { optional: boolean }>
 }
 
-/** As at a user's: without the loaders that tap puts into every Node.js below it. */
+/** Runs a command as a user does, without the loaders that tap adds to every child process. */
 const run = (command: string, args: readonly string[], { cwd = outside } = {}): Promise<{ stdout: string, stderr: string }> =>
   promisify(execFile)('env', ['-u', 'NODE_OPTIONS', command, ...args], { cwd })
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -35,7 +35,7 @@ async function pack (): Promise<string> {
     await cp(join(root, name), join(stage, name), { recursive: true })
   }
   await symlink(join(root, 'node_modules'), join(stage, 'node_modules'))
-  // Nothing was built: packing does that.
+  // The package is not built yet. Packing builds it.
   const { stdout } = await run('npm', ['pack', '--silent', '--pack-destination', outside], { cwd: stage })
   return join(outside, stdout.trim())
 }
@@ -44,7 +44,7 @@ async function install (tarball: string): Promise<Manifest> {
   await mkdir(unpacked, { recursive: true })
   await run('tar', ['-xzf', tarball, '--strip-components=1', '-C', unpacked])
   const manifest = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8')) as Manifest
-  // Types of Node.js and of React are what every app in TypeScript brings.
+  // Every app in TypeScript installs the types of Node.js and of React.
   for (const name of [...Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }), '@types/node', '@types/react', 'csstype']) {
     const link = join(app, 'node_modules', name)
     await mkdir(dirname(link), { recursive: true })
@@ -285,11 +285,11 @@ t.test('the documented bundle for a plain page is a script that needs nothing el
   const command = /^npx esbuild (.*)$/m.exec(await readFile(join(root, 'lib/client/README.md'), 'utf8'))![1]!
   await run(join(root, 'node_modules/.bin/esbuild'), command.split(' '), { cwd: app })
   const script = await readFile(join(app, 'ai-canvas.js'), 'utf8')
-  // As much of a browser as it needs to dial, and nothing of Node.js
+  // The context contains only what the client needs of a browser to connect, and nothing of Node.js.
   const dialled: unknown[] = []
   class Socket {
     constructor (...args: unknown[]) { dialled.push(args) }
-    close (): void { /* Nobody is there. */ }
+    close (): void { /* There is no connection. */ }
   }
   const page = createContext({
     location: { href: 'https://app.example/' }, WebSocket: Socket, URL, performance, setTimeout, clearTimeout, queueMicrotask, TextEncoder, btoa
@@ -301,7 +301,7 @@ t.test('the documented bundle for a plain page is a script that needs nothing el
 t.test('beside the entry points only package.json can be reached', async (t) => {
   const reach = (name: string): Promise<unknown> => run(process.execPath, ['--input-type=module', '-e', `await import('${name}')`], { cwd: app })
   await t.resolves(reach('ai-canvas-ws/package.json').catch((error: unknown) => {
-    // A JSON module wants an attribute: that it asks for one says that it was found.
+    // The import of a JSON module requires an attribute. The error about its absence shows that the file was found.
     t.match(error, { stderr: /ERR_IMPORT_(?:ATTRIBUTE|ASSERTION)\w*_MISSING/ })
   }))
   await t.rejects(reach('ai-canvas-ws/dist/plugin.js'), /ERR_PACKAGE_PATH_NOT_EXPORTED/)

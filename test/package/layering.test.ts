@@ -3,11 +3,14 @@ import { dirname, join } from 'node:path/posix'
 import t from 'tap'
 import ts from 'typescript'
 
-/** The rooms, from the top down. A room may import from lower floors, types included; rooms of one floor may not import each other. */
+/**
+ * The rooms of lib/ by floor, from the top down. A room may import from lower floors, types included. Rooms of the same floor
+ * may not import each other.
+ */
 const floors: ReadonlyArray<readonly string[]> = [
   ['index'],
   ['plugin', 'redis'],
-  // Tests for authors of brokers, with the defaults of the options.
+  // `testing` contains tests for authors of brokers, with the defaults of the options.
   ['server', 'testing'],
   // The documented options name the types of the hooks and routes that they configure.
   ['options'],
@@ -22,10 +25,10 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['util']
 ]
 
-/** The rooms that run in a browser. They know nothing of the server's, and of the protocol only the types. */
+/** The rooms that run in a browser. They import nothing of the server, and only types of the protocol. */
 const browser: readonly string[] = ['react', 'client', 'protocol']
 
-/** Packages that each room may import. Below `fastify`, no room knows Fastify, ws or Redis: its tests need no port. */
+/** Packages that each room may import. Below `fastify`, no room imports Fastify, ws or Redis, so its tests need no port. */
 const packages: Readonly<Record<string, readonly string[]>> = {
   index: [],
   plugin: ['@fastify/websocket', 'fastify', 'fastify-plugin', 'node:cluster', 'node:http'],
@@ -48,7 +51,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   util: ['@fastify/error', 'node:async_hooks']
 }
 
-/** Path below lib/ -> source. */
+/** Sources by their paths below lib/. */
 type Sources = ReadonlyMap<string, string>
 
 function sourcesOf (directory: URL): Sources {
@@ -56,13 +59,13 @@ function sourcesOf (directory: URL): Sources {
   return new Map(paths.map((path) => [path, readFileSync(new URL(path, directory), 'utf8')]))
 }
 
-/** What a file imports, in whatever form: a path below lib/, or a module's name. */
+/** Returns the imports of a file, in every form: paths below lib/ and names of modules. */
 function importsOf (path: string, source: string): string[] {
   return ts.preProcessFile(source).importedFiles.map(({ fileName }) =>
     fileName.startsWith('.') ? join(dirname(path), fileName).replace(/\.js$/, '.ts') : fileName)
 }
 
-/** The folder, or the file's own name for those that stand at the top. */
+/** Returns the folder of a file, or the file's own name if it is directly in lib/. */
 function roomOf (path: string): string {
   return path.includes('/') ? path.slice(0, path.indexOf('/')) : path.replace(/\.ts$/, '')
 }
@@ -80,7 +83,7 @@ function mayImport (from: string, to: string): boolean {
   return floor(from) >= 0 && floor(to) > floor(from)
 }
 
-/** Every import that goes through a wall, in words. */
+/** Returns a description of every import that is not allowed. */
 function breaches (sources: Sources): string[] {
   const found: string[] = []
   for (const [path, source] of sources) {
@@ -95,18 +98,18 @@ function breaches (sources: Sources): string[] {
   return found
 }
 
-/** The source as it is loaded: without the imports of types, which may well name each other. */
+/** Returns the source as it is loaded, without its imports of types, which may name further rooms. */
 function loaded (source: string): string {
   return ts.transpile(source, { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2023, verbatimModuleSyntax: true })
 }
 
-/** What a browser would load: nothing but the room itself and what it may stand on, and of the protocol nothing at all. */
+/** Returns the rooms and packages that a browser loads for a room. A room may load nothing of the protocol. */
 function loadedFrom (room: string, sources: Sources): string[] {
   return [...sources].filter(([path]) => roomOf(path) === room).flatMap(([path, source]) =>
     importsOf(path, loaded(source)).map((target) => target.endsWith('.ts') ? roomOf(target) : target))
 }
 
-/** Circles of imports, types included: each once, as the way round. */
+/** Returns the circular imports, types included. Each one is reported once, as the chain of its files. */
 function circles (sources: Sources): string[] {
   const found: string[] = []
   const done = new Set<string>()

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bounds, others, ownSizes, sizeOf } from './size.js'
 
-// `npm run size`: what the client and the hooks weigh, and a failure where that is too much. With `--others` what other
-// clients weigh by the same measure; for that it installs them from npm, into a folder of its own.
+// `npm run size` prints the sizes of the client and the hooks, and fails if one of them is too large. With `--others` it also
+// prints the sizes of other clients by the same measure. For that it installs them from npm into a temporary folder.
 
 const inKB = (bytes: number): string => `${(bytes / 1024).toFixed(1)} KB`
 

@@ -2,15 +2,16 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
 
-// What a page pays: everything that an entry point loads, minified and gzipped. React itself is the page's own.
+// Measures what a page downloads: everything that an entry point loads, minified and gzipped. React is not included, because
+// the page loads it anyway.
 
 const KB = 1024
 const LIB = fileURLToPath(new URL('../../lib/', import.meta.url))
 
-/** What is promised, in bytes. The hooks' are those that they add to the client. */
+/** The promised maximum sizes, in bytes. The size of the hooks is the size that they add to the client. */
 export const bounds = { client: 8 * KB, react: 2 * KB }
 
-/** Clients of others, and what a page imports that uses one. lib/client/README.md compares with them. */
+/** Other clients, each with the import of a page that uses it. lib/client/README.md compares the sizes. */
 export const others: ReadonlyArray<readonly [name: string, version: string, entry: string]> = [
   ['socket.io-client', '4.8.4', 'export { io } from "socket.io-client"'],
   ['centrifuge', '5.8.0', 'export { Centrifuge } from "centrifuge"'],
@@ -18,7 +19,7 @@ export const others: ReadonlyArray<readonly [name: string, version: string, entr
   ['react-use-websocket', '4.13.0', 'export { default } from "react-use-websocket"']
 ]
 
-/** The size of a module, in bytes. Its imports are found from the directory. */
+/** Returns the size of a module, in bytes. Its imports are resolved from the directory. */
 export async function sizeOf (entry: string, directory: string): Promise<number> {
   const { outputFiles } = await build({
     stdin: { contents: entry, resolveDir: directory, loader: 'ts' },

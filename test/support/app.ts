@@ -7,16 +7,16 @@ export interface StartedApp {
   app: FastifyInstance
   /** `ws://127.0.0.1:<port>` */
   origin: string
-  /** The URL of the plugin's route, with a query. */
+  /** Returns the URL of the plugin's route, with a query. */
   url: (query?: string) => string
 }
 
-/** The base URL of an app that listens. */
+/** Returns the base URL of a listening app. */
 export function originOf (app: FastifyInstance, scheme = 'ws'): string {
   return `${scheme}://127.0.0.1:${(app.server.address() as AddressInfo).port}`
 }
 
-/** A real app on a free port with the plugin registered. Closed when the test ends. */
+/** Starts a real app with the plugin on a free port. It is closed when the test ends. */
 export async function startApp (
   t: Test, options: AiCanvasWsOptions = {}, fastify: FastifyServerOptions = {}, prepare?: (app: FastifyInstance) => unknown
 ): Promise<StartedApp> {
@@ -29,5 +29,5 @@ export async function startApp (
   return { app, origin, url: (query = '') => `${origin}${options.prefix ?? ''}${options.path ?? '/ws'}${query}` }
 }
 
-/** No ping is sent during a test. Between a ping and its pong, a connection does not count as alive. */
+/** Options with which no ping is sent during a test. Between a ping and its pong, a connection does not count as alive. */
 export const withoutPings = { heartbeatIntervalMs: 3_600_000 } as const

@@ -6,7 +6,7 @@ import type { BusStore } from './bus-store.js'
 
 /** A stream that a node has joined. */
 interface Subscription {
-  /** Tells the subscription from an earlier one of the same stream. */
+  /** Distinguishes the subscription from an earlier one of the same stream. */
   readonly token: number
   /** The newest revision that was delivered or covered by a join. Undefined until a join has returned. */
   revision: number | undefined
@@ -63,7 +63,7 @@ export class BusBroker implements Broker {
     if (subscription === undefined || stream === 'all') return
     this.#subscriptions.delete(stream)
     this.#store.call(this.#member, 'read', (operations) => { operations.leave(this.#member, stream, subscription.token) }).catch(() => {
-      // It is cut off. When it reconnects, it sends the streams that it has joined.
+      // The node is disconnected. When it reconnects, it sends the streams that it has joined.
     })
   }
 
@@ -98,7 +98,7 @@ export class BusBroker implements Broker {
     return this.#status
   }
 
-  /** Nothing is delivered from now on. The calls made before are still executed. */
+  /** Stops all deliveries. The calls that were made before are still executed. */
   async close (): Promise<void> {
     this.#member.receiver = undefined
     await this.#store.call(this.#member, 'control', () => undefined).catch(() => undefined)
@@ -136,7 +136,7 @@ export class BusBroker implements Broker {
     if (subscription.isJoined) node.restarted(stream)
   }
 
-  /** Each node has its own copy, because its delivery layer keeps a frame in it. */
+  /** Returns a copy for this node, because the node's delivery layer stores a frame in the publication. */
   #copyOf (publication: Publication): Publication {
     return { ...publication, ...(this.#asBytes && typeof publication.body === 'string' && { body: Buffer.from(publication.body) }) }
   }

@@ -17,12 +17,12 @@ interface Revoked {
   readonly check: () => void
 }
 
-/** What the nodes of the bus send to each other: revocations, cancels, and jobs that no node runs any more. */
+/** Passes messages between the nodes of the bus: revocations, cancels, and jobs that no node runs any more. */
 export class BusControl {
   readonly #members: ReadonlySet<BusMember>
   readonly #history: BusHistory
   readonly #clock: Clock
-  /** It survives the loss of history: the nodes would write it again. */
+  /** The control log. It survives the loss of history, because the nodes would write it again. */
   readonly #log: Revoked[] = []
   /** Jobs that were released and not adopted in time. */
   #abandoned: RunningJob[] = []
@@ -60,7 +60,7 @@ export class BusControl {
     })
   }
 
-  /** Sends a node the revocations from a place in the log on. */
+  /** Sends a node the revocations from a position in the log onwards. */
   sendRevocations (member: BusMember, from: number): void {
     this.#log.slice(from).forEach(({ revocation, waiting, check }, at) => {
       member.post((receiver) => {
@@ -91,7 +91,7 @@ export class BusControl {
     })
   }
 
-  /** Asks all other nodes. Those that are disconnected are missing. */
+  /** Asks all other nodes. Disconnected nodes are reported as missing. */
   ask (question: string, own: NodeAnswer): Promise<Answers> {
     return new Promise((resolve) => {
       const answers = [own]
@@ -133,7 +133,7 @@ export class BusControl {
     })
   }
 
-  /** Handles that a node has joined, left or lost its connection. */
+  /** Updates the pending revocations and the orphaned jobs after a node has joined, left or lost its connection. */
   membersChanged (): void {
     for (const { waiting, check } of this.#log) {
       for (const member of waiting) if (!this.#members.has(member)) waiting.delete(member)
@@ -142,7 +142,7 @@ export class BusControl {
     this.reportOrphans()
   }
 
-  /** Sends each job that no node runs to a node that is connected, and to another one if that is killed. */
+  /** Sends each job that no node runs to a connected node, and to another one if that node is killed. */
   reportOrphans (): void {
     const names = new Set([...this.#members].map(({ name }) => name))
     this.#abandoned = this.#abandoned.filter(({ stream, jobId, ownership }) => this.#history.job(stream, jobId)?.ownership === ownership)

@@ -14,7 +14,7 @@ export type BusResult = { -readonly [K in keyof Published]: Published[K] }
 
 export interface Execution {
   readonly result: BusResult
-  /** What must be delivered. Empty if the publication was refused, or was published before. */
+  /** The publications to deliver. Empty if the publication was refused, or was published before. */
   readonly publications: readonly Publication[]
   readonly disowned?: string | undefined
 }
@@ -33,7 +33,8 @@ type Operation = { readonly stream: Stream, readonly node: string } & (
 )
 
 /**
- * What the nodes of the bus share: streams, jobs and remembered results. Each method is one step, as a script in a real store.
+ * The data that the nodes of the bus share: streams, jobs and remembered results. Each method is one step, like a script in a
+ * real store.
  *
  * `lose` and `loseTail` begin a new incarnation. An epoch consists of the store's id, the incarnation and the number that
  * `StreamStore` gives it. For each stream, the store remembers how much of each earlier epoch has survived.
@@ -43,7 +44,7 @@ export class BusHistory {
   readonly #id = randomUUID().slice(0, 8)
   #incarnation = 0
   #streams: StreamStore
-  /** Begins the epochs of `#streams`. */
+  /** The first part of the epochs of `#streams`. */
   #prefix: string
   /** The executed calls, oldest first. */
   #log: Operation[] = []
@@ -71,7 +72,7 @@ export class BusHistory {
     const known = this.#streams.find(stream)
     let isKept: (() => boolean) | undefined
     const execution = this.#streams.update<Execution>(stream, (state) => {
-      // The stream was forgotten, and begins anew.
+      // The stream was forgotten and starts again.
       if (state !== known) this.#forgetLog(stream)
       const accepted = state.publish(body, options, node)
       const { disowned, textEnd } = accepted
@@ -150,7 +151,7 @@ export class BusHistory {
     this.#restart([])
   }
 
-  /** Loses the newest publications, as a failover to a replica does that lags behind. */
+  /** Loses the newest publications, as in a failover to a replica that lags behind. */
   loseTail (count: number, joined: Iterable<Stream>): void {
     const published = this.#log.flatMap((operation, at) => 'body' in operation ? [at] : [])
     const rest = count === 0 ? this.#log : this.#log.slice(0, published.at(-count) ?? 0)
@@ -160,7 +161,7 @@ export class BusHistory {
       if (!epochs.has(stream)) epochs.set(stream, epoch === undefined ? this.join(stream).epoch : this.#outer(epoch))
     }
     this.#restart(rest)
-    // A change of the owner may be among what was lost.
+    // A change of the owner may have been lost.
     for (const { stream, jobId, owner } of this.jobs) if (owner !== undefined) this.#streams.find(stream)?.release(jobId, owner)
     for (const [stream, epoch] of epochs) {
       const head = this.#streams.find(stream)?.seq ?? 0
@@ -186,7 +187,7 @@ export class BusHistory {
     }
   }
 
-  /** Returns a new store, and what its epochs begin with. The stream for everyone always has subscribers. */
+  /** Returns a new store and the first part of its epochs. The stream `all` always has subscribers. */
   #emptyStreams (): [StreamStore, string] {
     const { history, ...others } = this.#settings
     const streams = new StreamStore({ ...history, ...others })
@@ -197,7 +198,7 @@ export class BusHistory {
     return `${this.#id}.${this.#incarnation}.${epoch.split('.')[1]!}`
   }
 
-  /** Returns the epoch of a position as `StreamStore` knows it. One that did not survive is unknown there. */
+  /** Returns the epoch of a position as `StreamStore` knows it, or an empty string if the position did not survive. */
   #inner (stream: Stream, { epoch, seq }: Position): string {
     const [id, incarnation, count] = epoch.split('.')
     if (id === this.#id && incarnation === String(this.#incarnation)) return `${this.#prefix}.${count!}`
@@ -214,7 +215,7 @@ export class BusHistory {
   #remember (stream: Stream, publications: readonly Publication[]): void {
     const recent = this.#recent.get(stream) ?? []
     recent.push(...publications)
-    // Not on each publish, because it moves the whole array.
+    // This is not done on each publish, because it moves the whole array.
     if (recent.length > 2 * REMEMBERED_PUBLICATIONS) recent.splice(0, recent.length - REMEMBERED_PUBLICATIONS)
     this.#recent.set(stream, recent)
   }
@@ -236,12 +237,12 @@ export class BusHistory {
   }
 }
 
-/** Returns the options with the job id that the rules chose. Without it, another id would be made when the log is read. */
+/** Returns the options with the job id that the rules chose. Without it, another id would be generated when the log is replayed. */
 function withJobId (options: PublishOptions, jobId: string | undefined): PublishOptions {
   return options.job === undefined || jobId === undefined ? options : { ...options, job: { ...options.job, jobId } }
 }
 
-/** Copies a publication, because the delivery layer of each node keeps its own frame with it. */
+/** Returns a copy of a publication, because the delivery layer of each node stores its own frame in it. */
 function copyOf ({ body, durable, revision, seq, jobId, supersedes }: Publication, text: TextSpan | undefined): Publication {
   return { body, durable, revision, seq, jobId, supersedes, text }
 }
@@ -270,12 +271,18 @@ class SentText implements TextSource {
   }
 }
 
-/** The piece travels with its publication. The text before it stays where it is, as if each node had kept what it received. */
+/**
+ * Returns a copy of a text span that is sent with its publication. The text before the span is not copied, as if each node had
+ * kept the text that it received.
+ */
 function sent ({ source, from, to }: TextSpan): TextSpan {
   return { source: new SentText(source.slice(from, to), source), from, to }
 }
 
-/** Returns the text without the part that the subscriber has. If the text is shorter, the subscriber has another one. */
+/**
+ * Returns the text without the part that the subscriber has. If the text is shorter than that part, the subscriber has a
+ * different text.
+ */
 function withoutHeld ({ source, from, to }: TextSpan, held: number): TextSpan {
   return { source: new SentText(source.slice(held > to ? 0 : held, to)), from, to }
 }

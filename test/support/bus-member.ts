@@ -4,18 +4,19 @@ import { Wire, type Turns } from './bus-wire.js'
 /** A call that travels to the store. */
 export interface Call {
   /**
-   * What it waits for after the store has lost history: a `publish` for its own node, to publish its jobs again, and a `read` for
-   * all nodes. A publish that is `repeated` is a part of that, and waits for nothing. Nor does `control`.
+   * Determines what the call waits for after the store has lost history. A `publish` waits until its own node has published its
+   * jobs again, and a `read` waits for all nodes. A publish that is `repeated` is one of those publications and waits for
+   * nothing. A `control` call does not wait either.
    */
   readonly kind: 'publish' | 'repeated' | 'read' | 'control'
-  /** Whether the connection breaks, before or after the execution. */
+  /** When the connection breaks, if it does: before or after the execution. */
   readonly fails: 'before' | 'after' | undefined
   /** Returns a function that settles the call's promise. It is called when the result has arrived. */
   readonly execute: () => (() => void) | Promise<() => void>
   readonly reject: (error: Error) => void
 }
 
-/** How far a node has got in a stream that it has joined. */
+/** The position of a node in a stream that it has joined. */
 export interface Place {
   readonly stream: Stream
   readonly token: number
@@ -23,7 +24,7 @@ export interface Place {
   readonly revision: number | undefined
 }
 
-/** A node, as the store calls it when a message has arrived there. */
+/** The methods of a node that the store calls when a message has arrived at the node. */
 export interface Receiver extends Pick<BrokerNode, 'orphaned' | 'disowned' | 'revoke' | 'cancel' | 'answer'> {
   /** @param token Identifies the subscription: a node may have left and joined again. */
   deliver (stream: Stream, token: number, publication: Publication): number
@@ -40,24 +41,24 @@ export class BusMember {
   readonly name: string
   readonly uplink: Wire
   readonly downlink: Wire
-  /** Its subscriptions, as the store knows them. */
+  /** The subscriptions of the node, as the store knows them. */
   readonly joined = new Map<Stream, number>()
-  /** Its calls that are not settled, and those of them that are held back. */
+  /** Unsettled calls of the node, and those among them that are held back. */
   readonly calls = new Set<Call>()
   held: Call[] = []
-  /** Cancels that it has not carried out yet. */
+  /** Cancels that the node has not carried out yet. */
   readonly cancels = new Set<(result: CancelResult) => void>()
   /** Notices that could not be sent. */
   missed: Array<() => void> = []
   receiver: Receiver | undefined
-  /** Whether the network works, and whether the store sends deliveries: after a break, only once the node has told its places. */
+  /** Whether the network works, and whether the store sends deliveries. After a break, it sends them once the node has sent its places. */
   isLinked = true
   isConnected = false
   /** The newest incarnation that the node knows of. */
   incarnation = 0
-  /** How much of the control log it has carried out. */
+  /** Number of entries of the control log that the node has carried out. */
   controlled = 0
-  /** Number of the latest attempt to publish its jobs again. 0 if there is none left to do. */
+  /** Number of the node's latest attempt to publish its jobs again. 0 if there is nothing left to publish. */
   reseeding = 0
   readonly #turns: Turns
 
@@ -72,24 +73,24 @@ export class BusMember {
     return [this.uplink, this.downlink]
   }
 
-  /** Whether other calls must wait until it has published its jobs again. A node that is cut off keeps nobody waiting. */
+  /** Whether other calls must wait until the node has published its jobs again. No call waits for a disconnected node. */
   get isReseeding (): boolean {
     return this.isConnected && this.reseeding > 0
   }
 
-  /** Sends something that must arrive, if need be after a break of the connection. */
+  /** Sends a message that must arrive, if necessary after the node has reconnected. */
   notify (open: (receiver: Receiver) => void): void {
     const arrive = (): void => { if (this.receiver !== undefined) open(this.receiver) }
     if (this.isConnected) this.downlink.send(arrive, true)
     else this.missed.push(arrive)
   }
 
-  /** Sends something that is lost if the connection breaks. */
+  /** Sends a message that is lost if the connection breaks. */
   post (open: (receiver: Receiver) => void): void {
     if (this.isConnected) this.downlink.send(() => { if (this.receiver !== undefined) open(this.receiver) })
   }
 
-  /** Settles a call after everything that was sent to the node until now. */
+  /** Settles a call after the node has received everything that was sent to it before. */
   settle (call: Call, settle: () => void): void {
     this.downlink.send(() => {
       this.#turns.later(() => { if (this.calls.delete(call)) settle() })

@@ -3,7 +3,7 @@ import { BusControl } from './bus-control.js'
 import { BusHistory } from './bus-history.js'
 import type { BusMember } from './bus-member.js'
 
-/** The calls that the store of the bus executes. Each is one step. */
+/** Executes the calls to the store of the bus. Each call is one step. */
 export class BusOperations {
   readonly history: BusHistory
   readonly control: BusControl
@@ -26,7 +26,7 @@ export class BusOperations {
         const token = other.joined.get(stream)
         if (token === undefined) continue
         other.post((receiver) => {
-          // The loss of the history overtakes what it has revoked.
+          // A publication that was lost with the history is not delivered any more.
           if (incarnation !== history.incarnation) return
           const recipients = receiver.deliver(stream, token, publication)
           if (other === member) result.recipients = recipients

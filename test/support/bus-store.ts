@@ -18,9 +18,9 @@ export interface BusOptions {
 }
 
 /**
- * A store in this process that several nodes share, each through its own `BusBroker`. It works as a real one does: a call
- * travels to the store, which executes it in one step. The result and the publications travel back. All delays are turns of
- * the event loop, and the timeouts use the clock of the settings.
+ * A store in this process that several nodes share, each through its own `BusBroker`. It works like a real one: a call is sent
+ * to the store, which executes it in one step. The result and the publications are sent back. All delays are turns of the event
+ * loop, and the timeouts use the clock of the settings.
  */
 export class BusStore {
   readonly #options: BusOptions
@@ -50,7 +50,7 @@ export class BusStore {
     this.#failNext = when
   }
 
-  /** Loses everything, as a store that comes back empty. */
+  /** Loses everything, like a store that restarts empty. */
   lose (): void {
     this.#operations.history.lose()
     this.#announceLoss()
@@ -63,7 +63,7 @@ export class BusStore {
     this.#announceLoss()
   }
 
-  /** Breaks a node's connection. Its calls reject, and everything under way to or from the node is lost. */
+  /** Breaks a node's connection. Its calls reject, and all messages in transit to or from the node are lost. */
   disconnect (broker: object): void {
     const member = this.#memberOf(broker)
     if (!member.isLinked) return
@@ -84,7 +84,7 @@ export class BusStore {
     })
   }
 
-  /** Ends a node without its help. Resolves when its jobs were sent to the other nodes. */
+  /** Ends a node without closing its broker. Resolves when its jobs were sent to the other nodes. */
   async kill (broker: object): Promise<void> {
     const member = this.#memberOf(broker)
     member.receiver = undefined
@@ -92,7 +92,7 @@ export class BusStore {
     await new Promise<void>((resolve) => { this.#turns.later(resolve) })
   }
 
-  /** Makes a node stand still: what is sent to it and from it waits until `resume` is called. */
+  /** Suspends a node. Messages to and from the node wait until `resume` is called. */
   stall (broker: object): void {
     for (const wire of this.#memberOf(broker).wires) wire.stall()
   }
@@ -107,7 +107,7 @@ export class BusStore {
     this.#opened?.operations.history.close()
   }
 
-  /** Adds a node. The settings of the first one apply to all. Returns the revision of the stream for everyone. */
+  /** Adds a node. The settings of the first one apply to all. Returns the revision of the stream `all`. */
   add (member: BusMember, settings: BrokerSettings): number {
     this.#opened ??= { clock: settings.clock, operations: new BusOperations(this.#members, settings) }
     const { history, control } = this.#operations
@@ -175,7 +175,7 @@ export class BusStore {
     const executed = call.execute()
     const settle = executed instanceof Promise ? await executed : executed
     this.#settle(member, call, () => {
-      // A result from before the loss says nothing about what there is now.
+      // A result from before the loss does not describe the present state of the store.
       if (call.kind !== 'control' && incarnation < member.incarnation) this.#outdated(member, call)
       else if (call.fails === 'after') call.reject(new Error('the connection broke before the result arrived'))
       else settle()
@@ -212,7 +212,7 @@ export class BusStore {
         member.incarnation = incarnation
         receiver.restartedAll()
       }
-      // Not at once: the node may not have handled a result yet that has arrived in the same turn.
+      // The jobs are published again in a later turn, because the node may not have handled a result yet that arrived in this turn.
       this.#turns.later(() => {
         if (member.receiver === receiver && member.reseeding === reseeding) void this.#reseed(member, receiver)
       })
@@ -229,7 +229,7 @@ export class BusStore {
     })
   }
 
-  /** Executes the calls that need not wait any more. */
+  /** Executes the held calls that need not wait any longer. */
   #releaseHeld (): void {
     for (const member of this.#members) for (const call of member.held.splice(0)) this.#arrived(member, call)
   }
@@ -242,7 +242,7 @@ export class BusStore {
     for (const stream of [...member.joined.keys()]) this.#operations.end(member, stream)
     for (const { stream, token } of places) this.#operations.join(member, stream, token, {})
     if (member.incarnation === history.incarnation) for (const place of places) this.#sendMissed(member, place)
-    // It may have lost its connection while it published its jobs again.
+    // The node may have lost its connection while it published its jobs again.
     if (member.reseeding > 0 || member.incarnation !== history.incarnation) {
       member.reseeding = ++this.#reseeds
       this.#sendLoss(member)

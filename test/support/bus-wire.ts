@@ -56,14 +56,14 @@ export class Wire {
   readonly #turns: Turns
   #parcels = new Set<Parcel>()
   #latest = 0
-  /** Parcels that have arrived while the node stands still. */
+  /** Parcels that have arrived while the node is suspended. */
   #waiting: Parcel[] | undefined
 
   constructor (turns: Turns) {
     this.#turns = turns
   }
 
-  /** Opens nothing until `resume` is called. */
+  /** Opens no parcels until `resume` is called. */
   stall (): void {
     this.#waiting ??= []
   }

@@ -2,7 +2,10 @@ import { createSign, generateKeyPairSync } from 'node:crypto'
 
 export interface Certificate { key: string, cert: string }
 
-/** DER, tag by tag (X.690): made here because Node can read certificates and not write them, and a committed one expires. */
+/**
+ * Encodes a value in DER (X.690). Certificates are generated here because Node.js can read certificates but not write them, and
+ * a committed certificate would expire.
+ */
 function der (tag: number, ...parts: Buffer[]): Buffer {
   const body = Buffer.concat(parts)
   const { length } = body
@@ -17,12 +20,12 @@ const oid = (hex: string): Buffer => der(0x06, Buffer.from(hex, 'hex'))
 const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'))
 const isAuthority = sequence(oid('551d13'), der(0x04, sequence(der(0x01, Buffer.from([0xff])))))
 
-/** Seconds of this century as UTCTime writes them. */
+/** Encodes a time of this century as UTCTime, in whole seconds. */
 function utcTime (ms: number): Buffer {
   return text(0x17, `${new Date(ms).toISOString().replace(/\D/g, '').slice(2, 14)}Z`)
 }
 
-/** A self-signed certificate for a host and 127.0.0.1 (RFC 5280, section 4.1), good for a day. */
+/** Creates a self-signed certificate for a host and 127.0.0.1 (RFC 5280, section 4.1) that is valid for a day. */
 export function selfSigned (host = 'localhost'): Certificate {
   const name = sequence(der(0x31, sequence(oid('550403'), text(0x0c, host))))
   const alternativeNames = sequence(oid('551d11'), der(0x04, sequence(text(0x82, host), der(0x87, Buffer.from([127, 0, 0, 1])))))

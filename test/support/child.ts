@@ -3,15 +3,16 @@ import { createInterface } from 'node:readline'
 import type { Test } from 'tap'
 
 /**
- * Keeps a child process out of the coverage. tsx and esbuild make other JavaScript of a file than the tests' loader does, and
- * another Node.js counts functions otherwise: counted together, lines of the one would hide lines of the other.
+ * Environment that excludes a child process from the coverage. tsx and esbuild generate different JavaScript from a file than
+ * the loader of the tests, and another version of Node.js counts functions differently. If they were counted together, lines of
+ * one would hide lines of the other.
  */
 export const NOT_MEASURED = { _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
-/** A program that talks in lines. Killed when the test ends. */
+/** A child process that communicates in lines. It is killed when the test ends. */
 export class Child {
   readonly process: ChildProcessWithoutNullStreams
-  /** How it ended, with everything that it wrote to stderr. */
+  /** Resolves when the process has ended, with everything that it wrote to stderr. */
   readonly exited: Promise<{ code: number | null, signal: NodeJS.Signals | null, stderr: string }>
   readonly #lines: string[] = []
   #wake: (() => void) | undefined
@@ -37,7 +38,7 @@ export class Child {
     t.teardown(() => { this.process.kill('SIGKILL') })
   }
 
-  /** The next line of its stdout. Rejects when there is none to come. */
+  /** Resolves with the next line of stdout. Rejects if the process has ended and no line is left. */
   async next (): Promise<string> {
     while (this.#lines.length === 0) {
       if (this.#ended) throw new Error(`it ended: ${JSON.stringify(await this.exited)}`)
@@ -51,7 +52,7 @@ export class Child {
   }
 }
 
-/** Arguments with which Node.js runs a TypeScript file as the tests run: with the sources of this package, and no build. */
+/** Arguments with which Node.js runs a TypeScript file like the tests, from the sources of this package and without a build. */
 export const RUN_TYPESCRIPT = [`--import=${new URL('../loader/register.mjs', import.meta.url).href}`]
 
 /** Runs a TypeScript file in a process of its own. */

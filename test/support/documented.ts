@@ -4,11 +4,10 @@ import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { Message } from './ws-client.js'
 
-// The documentation that the package must fulfil, word for word: what the tests replay is read from it, so that it can't
-// drift away from it.
+// The documentation that the package must fulfil, word for word. The tests read from it what they replay, so that the two can't diverge.
 const text = readFileSync(new URL('platform-docs.md', import.meta.url), 'utf8')
 
-/** The code blocks below a heading, up to the next one. The heading is given without its marks, number and emoji. */
+/** Returns the code blocks below a heading, up to the next one. The heading is given without its marks, number and emoji. */
 export function documented (heading: string): string[] {
   const chapters = text.split(/^#+ [^\p{L}\n]*/mu)
   const chapter = chapters.find((chapter) => chapter.startsWith(`${heading}\n`))
@@ -16,7 +15,7 @@ export function documented (heading: string): string[] {
   return [...chapter.matchAll(/^```\w*\n(.*?)^```$/gms)].map(([, code]) => code!.trim())
 }
 
-/** The first of them. */
+/** Returns the first code block below a heading. */
 export function documentedCode (heading: string): string {
   return documented(heading)[0]!
 }
@@ -25,8 +24,9 @@ const TIMESTAMP = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/
 const CLIENT_ID = /^client_\d{13}_[0-9a-f]{32}$/
 
 /**
- * Holds a message against a printed one: the same text, but for ids of clients and times, up to its last brace. What was
- * added may only come behind, also inside of an error: there it is `retryable`.
+ * Checks that a message has the same text as a printed one up to its last brace, except for client ids and timestamps.
+ * Additional fields may only follow after the printed ones. The same applies inside of an error, where the additional field is
+ * `retryable`.
  */
 export function sameAsPrinted (t: Test, message: Message, printed: string): void {
   const expected = JSON.parse(printed) as Message
@@ -44,7 +44,10 @@ export function sameAsPrinted (t: Test, message: Message, printed: string): void
   t.match(received.slice(wanted.length), /^[,}]/)
 }
 
-/** Where documented code runs: with ws as the browser's `WebSocket`, this server in the place of the documented one, and timers that end with the test. */
+/**
+ * Returns a context in which documented code runs. Its `WebSocket` is the one of ws, and connects to this server instead of the
+ * documented one. Its sockets and timers end with the test.
+ */
 export function browser (t: Test, origin: string, globals: Record<string, unknown> = {}): { context: Context, sockets: WebSocket[] } {
   const sockets: WebSocket[] = []
   class BrowserSocket extends WebSocket {
@@ -67,12 +70,15 @@ export function browser (t: Test, origin: string, globals: Record<string, unknow
   return { context, sockets }
 }
 
-/** Runs documented code as it stands. Imports can't be part of a script: what they bring must be among the globals. */
+/** Runs documented code without its imports, which can't be part of a script. The globals must contain what the code imports. */
 export function run (code: string, context: Context): unknown {
   return runInContext(code.replace(/^import .*$/gm, ''), context)
 }
 
-/** A `console`, or any other callee of documented code, whose calls can be awaited one by one. */
+/**
+ * Returns a function whose calls can be awaited one by one. It replaces a method of `console`, or any other function that
+ * documented code calls.
+ */
 export function recorder (): { call: (...args: unknown[]) => void, next: () => Promise<unknown[]> } {
   const calls: unknown[][] = []
   let wake: (() => void) | undefined

@@ -3,8 +3,8 @@ import type { Clock, Timer } from '../../lib/util/clock.js'
 interface Alarm { at: number, callback: () => void }
 
 /**
- * A clock that stands still until it is told to go on. Wall-clock and monotonic time go together, except when `jump`
- * sets the wall clock alone. `tick` ends the turn of the event loop: what was put off to its end runs.
+ * A fake clock whose time passes only when a test calls `advance` or `sleep`. Wall-clock and monotonic time advance together,
+ * but `jump` changes only the wall clock. `tick` ends the turn of the event loop and runs the callbacks of `endOfTick`.
  */
 export class FakeClock implements Clock {
   #now = 1_700_000_000_000
@@ -25,7 +25,7 @@ export class FakeClock implements Clock {
     this.#endOfTick.push(callback)
   }
 
-  /** Timers that are set. */
+  /** Number of timers that are set. */
   get pending (): number { return this.#alarms.size }
 
   /** Ends this turn of the event loop. */
@@ -33,7 +33,7 @@ export class FakeClock implements Clock {
     for (const callback of this.#endOfTick.splice(0)) callback()
   }
 
-  /** Lets time pass; timers fire in order, each followed by the end of a turn. */
+  /** Advances the time. Timers fire in order, each followed by the end of a turn. */
   advance (ms: number): void {
     const end = this.#elapsed + ms
     for (;;) {
@@ -48,13 +48,13 @@ export class FakeClock implements Clock {
     this.tick()
   }
 
-  /** Time passes in which this process does nothing at all: timers that fell due meanwhile fire only after it. */
+  /** Advances the time as if the process were suspended. Timers that become due in that time fire only after it. */
   sleep (ms: number): void {
     this.#go(this.#elapsed + ms)
     this.advance(0)
   }
 
-  /** Sets the wall clock, forwards or back. */
+  /** Moves the wall clock forwards or backwards. */
   jump (ms: number): void {
     this.#now += ms
   }

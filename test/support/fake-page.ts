@@ -6,10 +6,10 @@ import type { Message } from './ws-client.js'
 
 type Handler = (event: object) => void
 
-/** What a client told: the kind of event, and the event. */
+/** The events that a client has emitted, each with its type. */
 export interface Telling { told: Array<[kind: string, event: Message]> }
 
-/** A socket whose other end is the test. */
+/** A fake `WebSocket`. The test acts as the server. */
 export class FakeSocket implements WebSocketLike {
   onopen: unknown
   onmessage: unknown
@@ -19,7 +19,7 @@ export class FakeSocket implements WebSocketLike {
   readonly protocols: string[]
   readonly #sent: Message[] = []
   readonly #clock: FakeClock
-  /** Whether the client has closed it. */
+  /** The code with which the client has closed the socket, if it has. */
   closedWith: number | undefined
 
   constructor (url: string, protocols: string[], clock: FakeClock) {
@@ -28,7 +28,7 @@ export class FakeSocket implements WebSocketLike {
     this.#clock = clock
   }
 
-  /** What it sent, up to the end of this turn of the event loop. */
+  /** The messages that the client has sent, up to the end of this turn of the event loop. */
   get sent (): Message[] {
     this.#clock.advance(0)
     return this.#sent
@@ -46,12 +46,12 @@ export class FakeSocket implements WebSocketLike {
     this.closedWith = code
   }
 
-  /** The types of what it sent. */
+  /** The types of the messages that the client has sent. */
   get types (): string[] {
     return this.sent.map(({ type }) => type)
   }
 
-  /** The server says something, in a later turn. */
+  /** Sends messages from the server, in a later turn. */
   say (...messages: Array<object | string>): void {
     this.#clock.advance(0)
     for (const message of messages) {
@@ -59,7 +59,7 @@ export class FakeSocket implements WebSocketLike {
     }
   }
 
-  /** The server admits the client. */
+  /** Sends the `connection` message, with which the server admits the client. */
   admit (fields: object = {}): void {
     this.say({ type: 'connection', status: 'connected', clientId: 'c', timestamp: 't', ...fields })
   }
@@ -70,14 +70,14 @@ export class FakeSocket implements WebSocketLike {
   }
 }
 
-/** A page without time, network or browser: all of them are the test's. */
+/** A fake page. The test controls its time, its network and the events of the browser. */
 export class FakePage implements Environment {
   readonly clock = new FakeClock()
   readonly sockets: FakeSocket[] = []
   readonly reported: unknown[] = []
   readonly pageUrl: string | undefined = 'https://app.example/chat?x=1#top'
   online = true
-  /** What the next random numbers are; the last one stays. */
+  /** The next random numbers. The last one is repeated. */
   randoms = [0.5]
   readonly #wakers = new Set<(event: WakeEvent) => void>()
 
@@ -94,7 +94,7 @@ export class FakePage implements Environment {
     return () => { this.#wakers.delete(listener) }
   }
 
-  /** Whether anybody listens for the browser's events. */
+  /** Whether a listener for the browser's events is registered. */
   get isWatched (): boolean {
     return this.#wakers.size > 0
   }
@@ -119,7 +119,7 @@ function socketOf (sockets: FakeSocket[], clock: FakeClock): NonNullable<Environ
   }
 }
 
-/** A client on such a page, which notes what it tells. */
+/** Creates a client on a fake page, and records the events that it emits. */
 export function clientOn (page: FakePage, options: ClientOptions = {}): Client & Telling {
   const client = new Client(options, page)
   const told: Telling['told'] = []
@@ -127,7 +127,7 @@ export function clientOn (page: FakePage, options: ClientOptions = {}): Client &
   return Object.assign(client, { told })
 }
 
-/** A client that is connected, following a session if the options name one. */
+/** Creates a connected client. It is subscribed to a session if the options name one. */
 export function connected (page: FakePage, options: ClientOptions = {}, answer: object = {}): ReturnType<typeof clientOn> {
   const client = clientOn(page, options)
   client.connect()
@@ -139,12 +139,12 @@ export function connected (page: FakePage, options: ClientOptions = {}, answer: 
   return client
 }
 
-/** Lets promises settle. */
+/** Waits until pending promises have settled. */
 export async function settled (): Promise<void> {
   await new Promise((resolve) => { setImmediate(resolve) })
 }
 
-/** Asserts what a client told of one kind. */
+/** Returns the events of one type that a client has emitted. */
 export function toldOf (client: Telling, kind: string): Message[] {
   return client.told.filter(([type]) => type === kind).map(([, event]) => event)
 }

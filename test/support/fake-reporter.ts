@@ -1,22 +1,22 @@
 import type { JobReporter } from '../../lib/jobs/track.js'
 import type { AIErrorInfo, AIProgress, AIResult } from '../../lib/protocol/messages.js'
 
-/** A job handle that remembers what it was told. */
+/** A fake job handle that records the reports. */
 export interface FakeReporter extends JobReporter {
-  /** What was reported, in order: its name, and what with it. */
+  /** The reports in order, each with its name and its content. */
   readonly reports: Array<[name: 'progress' | 'complete' | 'error', content: AIProgress | AIResult | AIErrorInfo | Error]>
   readonly progresses: Array<AIProgress & { delta?: string }>
   /** The reports that end a job. */
   readonly ends: FakeReporter['reports']
-  /** The text that was sent, joined. */
+  /** The joined text of all progress reports. */
   readonly text: string
-  /** How often it was told only that the job still runs. */
+  /** How often `keepAlive` was called. */
   readonly heardTimes: number
-  /** What was logged. */
+  /** The logged warnings. */
   readonly warnings: Array<{ readonly message: string, readonly [field: string]: unknown }>
   /** Cancels the job, as a client does. */
   cancel (reason?: unknown): void
-  /** Nothing was heard of it for too long. */
+  /** Makes the job count as stalled. */
   stall (): void
 }
 

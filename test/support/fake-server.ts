@@ -6,22 +6,22 @@ import { WebSocketServer, type WebSocket } from 'ws'
 import type { Message } from './ws-client.js'
 
 /**
- * A server that speaks the protocol and misbehaves on command: a real ws server on a real port, so that a client is tested
- * through real sockets. It keeps one stream per session, with an epoch and a log, as the real one does.
+ * A fake server that implements the protocol and misbehaves on command. It is a real ws server on a real port, so that a client
+ * is tested through real sockets. It keeps one stream per session, with an epoch and a log, like the real server.
  *
- * How to extend it: a fault is a field that a test sets, read at the one place where the server would do right. What a
- * message does is in `#receive`, what a newcomer gets in `#welcome`.
+ * To add a fault, add a field that a test sets, and read it at the one place where the server would behave correctly.
+ * `#receive` handles the messages of a client, and `#welcome` handles a new connection.
  */
 export class FakeServer {
-  /** Close each newcomer with this code, before `connection`. */
+  /** If set, the server closes each new connection with this code before it sends `connection`. */
   refuse: { code: number, reason: string } | undefined
-  /** Take newcomers and say nothing to them, not even `connection`. */
+  /** Whether the server accepts new connections without sending anything, not even `connection`. */
   stall = false
-  /** Say everything that is published this often. */
+  /** How often the server sends each message that is published. */
   copies = 1
-  /** Hold back so many messages and send them behind the next one. */
+  /** Whether the server holds back a message and sends it after the next one. */
   swap = false
-  /** Subprotocols and queries of all who came. */
+  /** Subprotocols and query of each handshake. */
   readonly handshakes: Array<{ protocols: string[], query: Record<string, string> }> = []
   readonly received: Message[] = []
   readonly #http: Server
@@ -75,18 +75,18 @@ export class FakeServer {
     this.#deliver(sessionId, JSON.stringify(entry))
   }
 
-  /** Sends a session what is neither numbered nor kept. */
+  /** Sends a session a message that is neither numbered nor kept. */
   say (sessionId: string, message: object): void {
     this.#deliver(sessionId, JSON.stringify({ ...message, sessionId, timestamp: new Date().toISOString() }))
   }
 
-  /** Loses the next message of a session on its way. */
+  /** Publishes a numbered message to a session without sending it, as if it were lost in transit. */
   lose (sessionId: string, message: object): void {
     const log = this.#log(sessionId)
     log.push({ ...message, sessionId, timestamp: new Date().toISOString(), seq: log.length + 1 })
   }
 
-  /** Cuts every connection, without a close frame, or with a code. */
+  /** Closes every connection with a code. Without a code, terminates every connection, so that no close frame is sent. */
   cut (code?: number, reason?: string): void {
     for (const socket of this.#server.clients) {
       if (code === undefined) socket.terminate()
@@ -94,14 +94,14 @@ export class FakeServer {
     }
   }
 
-  /** Forgets everything and begins another life. */
+  /** Simulates a restart: clears the logs, begins a new epoch and closes every connection. */
   restart (): void {
     this.#life++
     this.#logs = new Map()
     this.cut(1012, 'Server restart')
   }
 
-  /** Resolves when the condition holds; looked at whenever something came. */
+  /** Resolves when the condition is true. The condition is checked again after each handshake and each message. */
   async until (condition: () => boolean): Promise<void> {
     while (!condition()) await new Promise<void>((resolve) => { this.#wake.push(resolve) })
   }
@@ -167,7 +167,7 @@ export class FakeServer {
   }
 }
 
-/** One that listens, and is closed when the test ends. */
+/** Starts a fake server, which is closed when the test ends. */
 export async function startFakeServer (t: Test): Promise<FakeServer> {
   const server = new FakeServer()
   await server.listen()

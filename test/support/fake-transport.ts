@@ -1,17 +1,17 @@
 import type { Transport, TransportState } from '../../lib/delivery/transport.js'
 
 /**
- * A transport that notes what it is given. While `stalled` nothing drains: bytes pile up until `drain`. Like a socket, it
- * takes what is written even when it is full.
+ * A fake transport that records what is written to it. While it is `stalled`, bytes stay in its buffer until `drain` is called.
+ * Like a socket, it accepts writes even when it is full.
  */
 export class FakeTransport implements Transport {
   state: TransportState = 1
   inflates = false
   announcesLargeMessages = false
   stalled = false
-  /** From this many unread bytes on it is full. */
+  /** The transport is full from this many buffered bytes. */
   writeAheadBytes = 64 * 1024
-  /** Each write's bytes. */
+  /** The bytes of each write. */
   readonly writes: Buffer[] = []
   readonly pings: Buffer[] = []
   closedWith: { code: number, reason: string } | undefined
@@ -44,19 +44,19 @@ export class FakeTransport implements Transport {
     this.terminated = true
   }
 
-  /** From now on the peer reads nothing, and its socket is full. */
+  /** Fills the buffer, as if the peer read nothing from now on. */
   stall (): void {
     this.stalled = true
     this.#buffered = this.writeAheadBytes
   }
 
-  /** The peer has read everything. */
+  /** Empties the buffer, as if the peer had read everything. */
   drain (): void {
     this.#buffered = 0
     for (const callback of this.#onceDrained.splice(0)) callback()
   }
 
-  /** The texts of all plain messages that were written whole, in order. */
+  /** The texts of all complete, uncompressed messages that were written, in order. */
   get texts (): string[] {
     const bytes = Buffer.concat(this.writes)
     const texts: string[] = []

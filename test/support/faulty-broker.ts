@@ -3,18 +3,18 @@ import type {
 } from '../../lib/streams/broker.js'
 import { andThen, type MaybePromise } from '../../lib/util/maybe-promise.js'
 
-/** What a broker does wrong. Each method gets the right value and returns what is used instead. */
+/** The faults of a broker. Each method receives the right value and returns the value to use instead. */
 export interface Fault {
-  /** Publications to deliver in the place of one. */
+  /** Returns the publications to deliver instead of one. */
   readonly deliver?: (publication: Publication, count: number) => readonly Publication[]
-  /** Delivers by calling `deliver` some time later. */
+  /** Delays a delivery by calling `deliver` later. */
   readonly delay?: (deliver: () => void) => void
   readonly options?: (options: PublishOptions) => PublishOptions
   readonly published?: (published: Published) => Published
   readonly joinOptions?: (options: JoinOptions | undefined) => JoinOptions | undefined
   readonly joined?: (joined: Joined, options: JoinOptions) => Joined
   readonly revoke?: () => void
-  /** Returns what `revoke` returns. */
+  /** Returns the result of `revoke`. */
   readonly revoked?: (revoked: MaybePromise<void>) => MaybePromise<void>
   readonly canLoseHistory?: boolean
   readonly unsupported?: readonly string[]
@@ -24,7 +24,7 @@ export interface Fault {
   readonly release?: (released: boolean) => boolean
   readonly currentJob?: (jobId: string | undefined) => string | undefined
   readonly leave?: (leave: () => void) => void
-  /** Returns what the broker calls instead of these methods of its node. */
+  /** Returns the methods that the broker calls instead of those of its node. */
   readonly node?: (node: BrokerNode) => Partial<BrokerNode>
   /** A stream that the broker joins by itself. */
   readonly joins?: Stream
@@ -32,10 +32,10 @@ export interface Fault {
   readonly close?: (close: () => MaybePromise<void>) => MaybePromise<void>
 }
 
-/** A number of recipients that no test expects more of. */
+/** A number of recipients that is higher than any test expects. */
 const MANY = 100
 
-/** A broker that makes one fault, and is right otherwise. */
+/** A broker that has one fault and otherwise behaves correctly. */
 export class FaultyBroker implements Broker {
   readonly canLoseHistory: boolean
   readonly unsupported: readonly string[]

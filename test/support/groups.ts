@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const FOLDER = '.tap/groups'
 
-/** Folders whose files share processes. Files elsewhere change what is global, or are few and long. */
+/** Folders whose files share processes. Files in other folders change global state, or are few and slow. */
 const SHARED = ['test/docs', 'test/examples/canvas', 'test/integration', 'test/sdks', 'test/unit']
 
-/** More files would make too few processes for several jobs. */
+/** Maximum number of files in a group. With more, there would be too few processes for several jobs. */
 const FILES_PER_GROUP = 8
 
 /**
@@ -27,7 +27,7 @@ function groupsOf (folder: string, files: readonly string[]): string[] {
   const count = Math.ceil(files.length / FILES_PER_GROUP)
   return Array.from({ length: count }, (_, index) => {
     const path = `${FOLDER}/${folder.replace('test/', '').replace('/', '-')}-${index + 1}.test.mjs`
-    // Every count-th file: neighbours are often long for the same reason.
+    // Each group takes every count-th file, because adjacent files are often slow for the same reason.
     const group = files.filter((_file, at) => at % count === index)
     writeFileSync(ROOT + path, `import { runGroup } from '../../test/loader/group.mjs'\n\nawait runGroup(${JSON.stringify(group, null, 2)})\n`)
     return path

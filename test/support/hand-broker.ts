@@ -6,8 +6,8 @@ import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broke
 interface Call { what: 'publish' | 'join' | 'revoke' | 'cancel' | 'currentJob' | 'adopt' | 'release', stream: Stream | undefined, work: () => void, answer: () => void, fail: (error: Error) => void }
 
 /**
- * A broker far away: it answers nothing until the test says so. An answer is true for the moment at which it is given, as
- * the contract wants it. Turn the event loop (`turn`) for it to arrive.
+ * A fake of a remote broker. Its calls stay pending until the test answers them. A result reflects the state at the time of the
+ * answer, as the contract requires. It arrives after a turn of the event loop (see `turn`).
  */
 export class HandBroker implements Broker {
   readonly calls: Call[] = []
@@ -51,12 +51,15 @@ export class HandBroker implements Broker {
 
   ask (question: string): Answers { return this.#memory.ask(question) }
 
-  /** What is waited for, as `join session:s`. */
+  /** The pending calls, such as `join session:s`. */
   get waiting (): string[] {
     return this.calls.map(({ what, stream }) => stream === undefined ? what : `${what} ${stream}`)
   }
 
-  /** Answers the oldest waiting call of this kind; without one, all that wait, those that come with the answers not included. */
+  /**
+   * Answers the oldest pending call of this kind. Without a kind, answers all pending calls, but none of those that result from
+   * the answers.
+   */
   answer (which?: string): void {
     for (const call of this.#take(which)) call.answer()
   }
@@ -65,7 +68,7 @@ export class HandBroker implements Broker {
     for (const call of this.#take(which)) call.fail(error)
   }
 
-  /** Does what the oldest waiting call of this kind wants, and rejects it nevertheless: its result is lost on the way. */
+  /** Executes the oldest pending call of this kind but rejects it, as if its result were lost in transit. */
   loseAnswer (which: string): void {
     for (const call of this.#take(which)) {
       call.work()
@@ -87,7 +90,7 @@ export class HandBroker implements Broker {
   }
 }
 
-/** Lets every promise that is settled be heard. */
+/** Resolves after the handlers of all settled promises have run. */
 export function turn (): Promise<void> {
   return new Promise((resolve) => { setImmediate(resolve) })
 }

@@ -3,7 +3,7 @@ import { FakeClock } from './fake-clock.js'
 import { idleNode } from './idle-node.js'
 import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
 
-/** A memory broker over a clock that stands still, and short ways to ask what it has kept. */
+/** A memory broker with a fake clock, and short methods that publish messages and query what the broker has kept. */
 export class Library {
   readonly clock = new FakeClock()
   readonly deliveries: Array<{ stream: Stream, publication: Publication }> = []
@@ -15,7 +15,7 @@ export class Library {
     this.broker.open(idleNode({ deliver: (stream, publication) => this.deliveries.push({ stream, publication }) }))
   }
 
-  /** Publishes to a session, a message of so many bytes unless its text is given. */
+  /** Publishes a message to a session. `body` is its text or its number of bytes. */
   publish (name: string, options: PublishOptions = { durable: true }, body: string | number = 20): Position {
     const text = typeof body === 'string' ? body : `{"n":${this.#published++}`.padEnd(body - 1) + '}'
     const { epoch, seq } = this.broker.publish(`session:${name}`, text, options)
@@ -27,7 +27,7 @@ export class Library {
     return { epoch, seq }
   }
 
-  /** What somebody would be told who comes, or comes back. */
+  /** Returns what a subscriber would receive when it subscribes or reconnects. */
   ask (name: string, since?: Position): Joined {
     return this.broker.join(`session:${name}`, { since })
   }

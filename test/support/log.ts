@@ -3,7 +3,7 @@ import type { Logger } from '../../lib/util/logger.js'
 
 export interface Line { level: number, msg: string, [field: string]: any }
 
-/** A destination for Fastify's logger: `Fastify({ logger: { level: 'debug', stream } })`. */
+/** Returns a destination for Fastify's logger, and the lines that it has received: `Fastify({ logger: { level: 'debug', stream } })`. */
 export function captureLog (): { lines: Line[], stream: Writable } {
   const lines: Line[] = []
   const stream = new Writable({
@@ -17,7 +17,7 @@ export function captureLog (): { lines: Line[], stream: Writable } {
 
 export interface Entry { level: keyof Logger, fields: Record<string, unknown>, message: string }
 
-/** A logger for unit tests. */
+/** Returns a logger for unit tests that records its entries. */
 export function fakeLogger (): Logger & { entries: Entry[] } {
   const entries: Entry[] = []
   const at = (level: keyof Logger) => (fields: object, message: string): void => {

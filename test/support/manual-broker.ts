@@ -1,22 +1,22 @@
 import type { Answers, Broker, BrokerNode, Joined, JoinOptions, Position, Publication, Published, PublishOptions, Stream } from '../../lib/streams/broker.js'
 
-/** A call that was made of the broker and is not answered yet. */
+/** A call of `join` that the test has not answered yet. */
 export interface PendingJoin {
   readonly stream: Stream
   readonly since: Position | undefined
-  /** Answers for the point that the stream has reached by now, unless told another one. */
+  /** Resolves the call with the present position of the stream, unless `joined` contains another one. */
   answer: (joined?: Partial<Joined>) => Promise<void>
   fail: (error: Error) => Promise<void>
 }
 
-/** Lets everything go on that waits for promises already settled. */
+/** Resolves after the handlers of all settled promises have run. */
 export function settled (): Promise<void> {
   return new Promise((resolve) => { setImmediate(resolve) })
 }
 
 /**
- * A broker on another machine, whose answers and deliveries come when the test says so. `publish` takes a message in,
- * `deliver` brings it to the node.
+ * A fake of a remote broker. The test determines when it answers and delivers. `take` accepts a message, `deliver` delivers it
+ * to the node, and `publish` does both.
  */
 export class ManualBroker implements Broker {
   readonly joins: PendingJoin[] = []
@@ -26,13 +26,13 @@ export class ManualBroker implements Broker {
 
   open (node: BrokerNode): void { this.#node = node }
 
-  /** Takes a message in and hands it to the node at once; `recipients` is what the node answered. */
+  /** Accepts a message and delivers it to the node at once. `recipients` is the number that the node returned. */
   publish (stream: Stream, body: string, options: PublishOptions): Published {
     const publication = this.take(stream, body, options)
     return { epoch: 'far.0', seq: this.#head(stream).seq, recipients: this.deliver(stream, publication) }
   }
 
-  /** Takes a message in that the node does not have yet. */
+  /** Accepts a message without delivering it to the node. */
   take (stream: Stream, body: string, options: PublishOptions): Publication {
     const head = this.#head(stream)
     head.revision++

@@ -2,10 +2,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 setFlagsFromString('--expose-gc')
-/** Lets go of everything that nobody holds. */
+/** Runs the garbage collector. */
 export const collect = runInNewContext('gc') as () => void
 
-/** Bytes that are in use now, on the heap and in buffers, after everything that nobody holds has been let go of. */
+/** Returns the number of bytes in use on the heap and in buffers, after a garbage collection. */
 export function memoryInUse (): number {
   collect()
   collect()

@@ -1,4 +1,7 @@
-/** What an app may throw: things whose properties can't be read, and things that have none. Made anew each time. */
+/**
+ * Unusual values that an app may throw, such as objects whose properties can't be read and values without properties. Each call
+ * returns a new value.
+ */
 export const oddErrors: Readonly<Record<string, () => unknown>> = {
   'a message whose getter throws': () => withGetter(new Error(), 'message'),
   'a stack whose getter throws': () => withGetter(new Error('m'), 'stack'),

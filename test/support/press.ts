@@ -1,12 +1,12 @@
 import type { PublishOptions, Stream } from '../../lib/streams/broker.js'
 import { durable, report } from '../../lib/testing/reports.js'
 
-/** The ceiling over all streams with which `press` works: a stream of some KiB is not a large one. */
+/** The `maxTotalBytes` with which `press` works. It is so high that a stream of some KiB does not count as a large one. */
 export const PRESSED_BYTES = 16 * 1024 * 1024
 
 /**
- * Lives are counted for groups of streams, so when a stream is forgotten, the next epoch of others changes too. Tests that
- * compare epochs need names that share no group with theirs.
+ * Number of groups of streams. Lives are counted per group, so when a stream is forgotten, the next epoch of the other streams
+ * in its group changes too. Tests that compare epochs need names of streams that share no group with theirs.
  */
 const LIFE_GROUPS = 16_384
 const THEIRS: readonly Stream[] = ['session:a', 'session:b', 'user:u']
@@ -27,8 +27,8 @@ function nextStream (): Stream {
 }
 
 /**
- * Publishes so much to sessions of others that all streams there were lose their messages, or what their jobs left too.
- * Then leaves some room, so that the next publishes push out nothing.
+ * Publishes so much to other sessions that all existing streams lose their messages, or also what their jobs have left. Then
+ * frees some space, so that the next publishes evict nothing.
  */
 export function press (publish: (stream: Stream, body: string, options: PublishOptions) => unknown, what: 'messages' | 'states'): void {
   const body = JSON.stringify({ ballast: 'x'.repeat(2_000) })

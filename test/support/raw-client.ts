@@ -3,31 +3,34 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Test } from 'tap'
 
-/** A WebSocket frame, or a message of several (RFC 6455, sections 5.2 and 5.4). A server's are not masked. */
+/** A WebSocket frame, or a message of several frames (RFC 6455, sections 5.2 and 5.4). A server's frames are not masked. */
 export interface RawFrame {
-  /** The first byte of a whole one: `0x81` is a whole text message, `0x40` in it says that it is deflated, `0x88` is a close. */
+  /**
+   * The first byte of the frame: `0x81` is a whole text message, and `0x88` is a close frame. The bit `0x40` means that the
+   * message is deflated.
+   */
   first: number
   payload: Buffer
 }
 
 export interface RawOptions {
-  /** What it offers for `Sec-WebSocket-Extensions`. */
+  /** The value of the header `Sec-WebSocket-Extensions`. */
   extensions?: string
   /** The certificate to trust, for wss. */
   ca?: string
 }
 
 /**
- * A peer that answers nothing unless told to: no pong, no close frame. It shows the server's bytes, and it can stop to
- * read them.
+ * A WebSocket client that does not reply by itself, neither with a pong nor with a close frame. It exposes the server's bytes,
+ * and it can stop reading them.
  */
 export class RawClient {
   readonly socket: Socket
-  /** The head of the answer to its upgrade. */
+  /** The head of the response to the upgrade request. */
   readonly answer: Promise<string>
-  /** Resolves when the network connection has ended, either way. */
+  /** Resolves when the network connection has ended, whichever side has closed it. */
   readonly closed: Promise<void>
-  /** The payloads of the pings that came before what was asked for. */
+  /** The payloads of the pings that were received before the requested frame. */
   readonly pings: Buffer[] = []
   #bytes = Buffer.alloc(0)
   #wake: (() => void) | undefined
@@ -39,7 +42,7 @@ export class RawClient {
       ? connectTls({ host: hostname, port: Number(port), ...ca !== undefined && { ca } })
       : connectTcp(Number(port), hostname)
     t.teardown(() => { this.socket.destroy() })
-    this.socket.on('error', () => { /* its close tells */ })
+    this.socket.on('error', () => { /* the `close` event follows */ })
     this.closed = new Promise((resolve) => {
       this.socket.on('close', () => {
         this.#ended = true
@@ -57,12 +60,12 @@ export class RawClient {
       ...extensions === undefined ? [] : [`Sec-WebSocket-Extensions: ${extensions}`], '', ''
     ].join('\r\n'))
     this.answer = this.#readHead()
-    this.answer.catch(() => { /* for those who await it */ })
+    this.answer.catch(() => { /* avoids an unhandled rejection */ })
   }
 
   /**
-   * The next message, its fragments joined, or the close frame. Pings are noted on the way. Rejects when the connection ends
-   * before one is complete.
+   * Resolves with the next message, its fragments joined, or with the close frame. Records the pings before it. Rejects if the
+   * connection ends before one is complete.
    */
   async frame (): Promise<RawFrame> {
     const parts: RawFrame[] = []
@@ -79,7 +82,7 @@ export class RawClient {
     }
   }
 
-  /** One frame as it came. */
+  /** Resolves with the next frame as it was received. */
   async #frame (): Promise<RawFrame> {
     await this.answer
     const [first, second] = await this.#peek(2)
@@ -92,7 +95,7 @@ export class RawClient {
     return { first: first!, payload: whole.subarray(header) }
   }
 
-  /** Sends a short text message. A client's frames are masked; a mask of zeros leaves the bytes as they are. */
+  /** Sends a short text message. A client's frames must be masked, and a mask of zeros does not change the bytes. */
   send (message: object): void {
     const payload = Buffer.from(JSON.stringify(message))
     if (payload.length > 125) throw new Error('longer than one length byte can say')

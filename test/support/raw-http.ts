@@ -3,10 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import type { Test } from 'tap'
 
-/**
- * A connection that shows what the server sends, byte for byte. Without TLS it keeps its side open when the server has ended
- * its own.
- */
+/** A connection that exposes the bytes that the server sends. Without TLS it keeps its side open after the server has ended its own. */
 export class RawConnection {
   readonly socket: Socket
   /** Everything that was received. */
@@ -20,7 +17,7 @@ export class RawConnection {
       ? connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true })
       : connectTls({ port, host: '127.0.0.1', ca, ALPNProtocols: ['http/1.1'] })
     t.teardown(() => { this.socket.destroy() })
-    this.socket.on('error', () => { /* its close tells */ })
+    this.socket.on('error', () => { /* the `close` event follows */ })
     this.socket.on('data', (chunk: Buffer) => {
       this.text += chunk.toString('latin1')
       this.#stir()
@@ -39,7 +36,7 @@ export class RawConnection {
     return this
   }
 
-  /** Resolves with what came so far, once it matches. Rejects when the connection closes before. */
+  /** Resolves with the received text as soon as it matches. Rejects if the connection closes before that. */
   async until (pattern: RegExp): Promise<string> {
     while (!pattern.test(this.text)) {
       if (this.socket.destroyed) throw new Error(`closed after ${JSON.stringify(this.text)}`)
@@ -53,7 +50,7 @@ export class RawConnection {
   }
 }
 
-/** A WebSocket handshake (RFC 6455, section 4.1), or the request of another upgrade. */
+/** Returns the request of a WebSocket handshake (RFC 6455, section 4.1), or of another upgrade. */
 export function upgradeRequest (line: string, { upgrade = 'websocket', connection = 'Upgrade', headers = [], body = '' }: {
   upgrade?: string
   connection?: string

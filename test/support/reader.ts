@@ -1,38 +1,38 @@
 import assert from 'node:assert/strict'
 import type { Message } from './ws-client.js'
 
-/** Where a reader is in a stream, as it says it when it comes back. */
+/** The position of a reader in a stream, which it sends when it reconnects. */
 interface Place { epoch: string, seq: number }
 
-/** What a greeting says of a stream. */
+/** The fields of a greeting that describe a stream. */
 interface Greeting extends Place { recovered: boolean, replaying: number, reason?: string }
 
 /** A stream as a reader sees it. */
 export interface View {
-  /** Advanced by what it was delivered; absent while it can't say where it is. */
+  /** The reader's position, which each numbered message advances. Undefined while the reader has no position. */
   place: Place | undefined
   greeting: Greeting | undefined
-  /** How many of the next messages are from the past. */
+  /** How many of the next messages are replayed. */
   replaying: number
-  /** The present state that it was given when it could not be recovered. */
+  /** The snapshot that the reader received because it could not be recovered. */
   present: Message[]
-  /** The numbered messages since then, in order. */
+  /** The numbered messages after the snapshot, in order. */
   messages: Message[]
   /** The newest progress of each job. */
   progress: Map<string, Message>
 }
 
-/** A job's text, as far as it is held. `start` is above 0 only when the server told that the beginning is gone. */
+/** The part of a job's text that the reader has. `start` is above 0 only if the server reported that the beginning is gone. */
 export interface HeldText { start: number, text: string, truncated: boolean }
 
 /**
- * What a client does with what it is sent, written from the protocol alone and without a socket: it knows where it is in
- * each stream, stitches texts by their place, and takes every double, gap or disorder for a fault.
+ * A model of a client, written from the protocol alone and without a socket. It tracks its position in each stream and joins
+ * texts by their offsets. It treats every duplicate, gap or wrong order of messages as an error.
  */
 export class Reader {
   readonly views = new Map<string, View>()
   readonly texts = new Map<string, HeldText>()
-  /** Sessions in whose text a gap showed: to be asked for with `subscribe` and `have`. */
+  /** Sessions in which a text has a gap. The test must request the missing part with `subscribe` and `have`. */
   readonly gaps = new Set<string>()
 
   view (stream: string): View {
@@ -44,18 +44,18 @@ export class Reader {
     return view
   }
 
-  /** Its position, as it is written in a query or a `subscribe`. */
+  /** Returns the reader's position, in the format of a query or a `subscribe` message. */
   since (stream: string): string | undefined {
     const place = this.views.get(stream)?.place
     return place && `${place.epoch}:${place.seq}`
   }
 
-  /** What it holds of jobs' texts. */
+  /** The end of each job's text that the reader has, by job id. */
   get have (): Record<string, number> {
     return Object.fromEntries([...this.texts].map(([jobId, { start, text }]) => [jobId, start + text.length]))
   }
 
-  /** Its text of a job. */
+  /** Returns the text of a job that the reader has. */
   text (jobId: string): string {
     return this.texts.get(jobId)?.text ?? ''
   }
@@ -91,7 +91,8 @@ export class Reader {
     view.present = []
     view.messages = []
     view.progress.clear()
-    // Until it has the present state it is nowhere: dropped now, it must not say that it saw the head.
+    // The reader has no position until it has the whole snapshot. If it is disconnected before that, it must not claim that it
+    // is at the head.
     view.place = undefined
     this.#arrive(view)
   }

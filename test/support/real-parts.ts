@@ -2,19 +2,19 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** A program that some test talks to, and that npm does not bring. `npm run setup` installs what is missing. */
+/** A program that some tests need and that npm does not provide. `npm run setup` installs missing ones. */
 export interface RealPart {
   readonly name: string
-  /** What tests it, for the one who has to decide whether to install it. */
+  /** The tests that need the program, as a help to decide whether to install it. */
   readonly neededFor: string
   readonly debianPackage: string
-  /** The service that Debian's package brings, which no test needs. */
+  /** The service that Debian's package installs. No test needs it. */
   readonly service?: string
-  /** Answers how to run it, or undefined when it is not there. */
+  /** Returns the command that runs the program, or undefined if it is not installed. */
   readonly find: () => string | undefined
 }
 
-/** Debian's own comes last in the PATH of many who have several. */
+/** Commands that run Python. On many machines with several versions, Debian's own one is last in the PATH. */
 const PYTHONS = ['python3', '/usr/bin/python3']
 
 export const pythonWebsockets: RealPart = {
@@ -31,7 +31,7 @@ export const pythonRedis: RealPart = {
   find: () => PYTHONS.find((python) => spawnSync(python, ['-c', 'import redis']).status === 0)
 }
 
-/** Where Debian, others, and a Mac put it. Chrome does as well. */
+/** Paths of Chromium on Debian, other distributions and macOS. Chrome can be used as well. */
 const CHROMIUMS = [
   '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium',
   '/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
@@ -44,10 +44,10 @@ export const chromium: RealPart = {
   find: () => CHROMIUMS.find((path) => existsSync(path))
 }
 
-/** Beside the PATH: where Debian puts servers, which is in root's PATH alone, and where a Mac puts them. */
+/** Folders to search in addition to the PATH: the folders of servers on Debian, which are only in root's PATH, and on macOS. */
 const PLACES = ['/usr/sbin', '/usr/local/sbin', '/usr/local/bin', '/usr/bin', '/opt/homebrew/bin']
 
-/** A program that stands between clients and the server, or beside it. */
+/** Returns the description of a program that runs between the clients and the server, or beside the server. */
 function proxy (name: string, program: string, debianPackage = program): RealPart {
   return {
     name,
@@ -69,7 +69,7 @@ export const redisServer: RealPart = {
 
 export const realParts: readonly RealPart[] = [pythonWebsockets, pythonRedis, chromium, nginx, haproxy, caddy, redisServer]
 
-/** The folder of the SDKs whose streams the tests follow. They have a lock file of their own. */
+/** The folder of the SDKs whose streams the tests read. They have a lock file of their own. */
 export const SDKS = fileURLToPath(new URL('../sdks/', import.meta.url))
 
 const INSTALLED = `${SDKS}node_modules/.package-lock.json`
@@ -78,7 +78,7 @@ export function areSdksInstalled (): boolean {
   return existsSync(INSTALLED)
 }
 
-/** Whether the installed packages are older than the lock file. */
+/** Returns whether the installed packages are older than the lock file. */
 export function areSdksOutdated (): boolean {
   return !areSdksInstalled() || statSync(INSTALLED).mtimeMs < statSync(`${SDKS}package-lock.json`).mtimeMs
 }

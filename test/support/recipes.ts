@@ -9,7 +9,7 @@ export const RECIPES = fileURLToPath(new URL('../../examples/recipes/', import.m
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const INSTALLED = `${RECIPES}node_modules/.package-lock.json`
 
-/** The recipes' copy of this package. It is a copy and not a link, so that there is one Fastify and one React. */
+/** The recipes' copy of this package. It is not a link, so that Fastify and React exist only once. */
 const COPY = `${RECIPES}node_modules/ai-canvas-ws/`
 /** File with the digest of the sources that the copy was built from. */
 const STAMP = `${COPY}.sources`
@@ -18,12 +18,12 @@ export function areRecipesInstalled (): boolean {
   return existsSync(INSTALLED)
 }
 
-/** Whether the installed packages are older than the lock file. */
+/** Returns whether the installed packages are older than the lock file. */
 export function areRecipesOutdated (): boolean {
   return !areRecipesInstalled() || statSync(INSTALLED).mtimeMs < statSync(`${RECIPES}package-lock.json`).mtimeMs
 }
 
-/** Whether the copy was built from other sources than today's. */
+/** Returns whether the copy was built from other sources than the current ones. */
 export function isCopyOutdated (): boolean {
   return !existsSync(STAMP) || readFileSync(STAMP, 'utf8') !== digestOfSources()
 }

@@ -6,7 +6,7 @@ import type { Reader } from './reader.js'
 import { createServer, type Peer, type TestServer } from './server.js'
 import type { Message } from './ws-client.js'
 
-// What every reader must see, beside a server that shows it: the model of test/unit/connections/recovery-model.test.ts.
+// The model of test/unit/connections/recovery-model.test.ts. It predicts what every reader must receive, and is compared with a server.
 
 export const TTL = 1_000
 export const END_TTL = 20_000
@@ -19,17 +19,17 @@ export type StreamName = typeof STREAMS[number]
 
 export interface Job { id: string, status: 'running' | 'ended', start?: string, progress?: number, end?: string }
 
-/** What the server must know of a stream. */
+/** The expected state of a stream. */
 export interface ModelStream {
-  /** Unknown until something is told of it. */
+  /** Undefined until a message or a receipt contains it. */
   epoch: string | undefined
-  /** Epochs that can't come back. */
+  /** Earlier epochs, which must not be used again. */
   readonly past: Set<string>
-  /** The numbered messages of this epoch, by their place: what tells each from all others. */
+  /** The numbered messages of this epoch in order, each as a text that identifies it. */
   log: string[]
-  /** How many of the latest are kept. */
+  /** How many of the latest messages are kept. */
   kept: number
-  /** Whether anything was published in this epoch, fleeting or not: only then there is something to forget. */
+  /** Whether any message was published in this epoch, durable or not. Otherwise there is nothing to forget. */
   exists: boolean
   jobs: Job[]
 }
@@ -44,7 +44,7 @@ export interface ModelReader {
 export interface Model {
   readonly streams: Record<StreamName, ModelStream>
   readonly readers: ModelReader[]
-  /** How often each thing that must happen did. */
+  /** The required situations that have occurred. */
   readonly happened: Set<string>
 }
 
@@ -63,13 +63,13 @@ export function newServer (clock: FakeClock): TestServer {
   })
 }
 
-/** What tells a message from all others. */
+/** Returns a text that identifies a message. */
 function tell (message: Message): string {
   const { n, task, result } = message as { n?: number, task?: { n: number }, result?: { n: number } }
   return `${message.type} ${String(n ?? task?.n ?? result?.n)}`
 }
 
-/** Notes a numbered message that was published, and holds the receipt against the model. */
+/** Records a numbered message that was published, and checks its receipt against the model. */
 export function append (stream: ModelStream, text: string, receipt: { epoch?: string, seq?: number }): void {
   assert(!stream.past.has(receipt.epoch!), 'an epoch does not come back')
   stream.epoch ??= receipt.epoch
@@ -79,7 +79,7 @@ export function append (stream: ModelStream, text: string, receipt: { epoch?: st
   stream.kept = Math.min(stream.kept + 1, MAX_MESSAGES)
 }
 
-/** Messages go, and what jobs left but the latest end. */
+/** Removes the messages of a stream, and what its jobs have left except for the latest end. */
 export function settle (stream: ModelStream): void {
   stream.kept = 0
 }
@@ -89,8 +89,8 @@ function isFollowed (model: Model, name: StreamName): boolean {
 }
 
 /**
- * Everything goes. The numbers of a stream that is followed go on, and what runs in it; after pressure also those of one in
- * which a job runs.
+ * Removes everything from a stream. If the stream has subscribers, its numbering continues and its running jobs remain. After
+ * memory pressure, the same applies to a stream with a running job.
  */
 export function forget (model: Model, name: StreamName, isPressed: boolean): void {
   const stream = model.streams[name]
@@ -104,11 +104,11 @@ export function forget (model: Model, name: StreamName, isPressed: boolean): voi
   if (stream.epoch !== undefined) stream.past.add(stream.epoch)
 }
 
-/** What a reader must be told that says it was there. */
+/** Returns the expected greeting of a reader that sends its position. */
 function expectedGreeting (stream: ModelStream, text: string | undefined): { recovered: boolean, reason?: string, missed: number } {
   const since = parseSince(text)
   if (since === undefined) return { recovered: false, reason: 'new', missed: 0 }
-  // An epoch that is not known yet is none that a reader can hold.
+  // If the epoch is not known yet, no reader can have a position in it.
   if (since.epoch !== stream.epoch) return { recovered: false, reason: 'restarted', missed: 0 }
   const missed = stream.log.length - since.seq
   if (missed > MAX_MESSAGES) return { recovered: false, reason: 'overflow', missed: 0 }
@@ -130,13 +130,13 @@ function describe (message: Message): string {
   return progress === undefined ? tell(message) : `${String(jobId)} at ${progress.chunksReceived}`
 }
 
-/** Takes what a reader was sent; with `fraction` only the beginning of it, because the rest was lost on the way. */
+/** Passes the sent messages to a reader. With `fraction`, passes only the first of them, as if the rest were lost in transit. */
 export function read ({ reader, peer }: ModelReader, fraction = 1): void {
   const messages = peer!.take()
   for (const message of messages.slice(0, Math.ceil(messages.length * fraction))) reader.take(message)
 }
 
-/** What must be true whenever everybody has read: everyone who is there, and not behind, knows everything. */
+/** Checks that every connected reader that is not stalled has received everything. */
 export function check (model: Model, { clock }: Real): void {
   clock.tick()
   for (const each of model.readers) {
@@ -161,7 +161,7 @@ export function check (model: Model, { clock }: Real): void {
   }
 }
 
-/** Holds the greeting of a stream that was just followed against the model, and what came with it. */
+/** Checks the greeting of a stream that a reader has just subscribed to, and the messages that followed, against the model. */
 export function greeted (model: Model, { reader }: ModelReader, name: StreamName, since: string | undefined): void {
   const stream = model.streams[name]
   const expected = expectedGreeting(stream, since)

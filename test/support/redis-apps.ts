@@ -23,7 +23,7 @@ export interface Node {
   readonly manager: WebSocketManager
   readonly url: (query?: string) => string
   readonly origin: string
-  /** What it has logged at the level info and above. */
+  /** The log lines of the node at the level info and above. */
   readonly logged: LogLine[]
   readonly close: () => Promise<void>
 }

@@ -6,12 +6,12 @@ import type { BrokerFixture } from '../../lib/testing/fixture.js'
 import type { RedisServer } from './redis-server.js'
 import { until } from './until.js'
 
-/** A way to a Redis server that can be cut. */
+/** A TCP proxy in front of a Redis server. Its connections can be cut. */
 export class Line {
   readonly port: number
   readonly #sockets = new Set<Socket>()
   readonly #fromServer = new Set<Socket>()
-  /** The sockets of each connection, and what the node has sent on it. */
+  /** The sockets of each connection, and whether the node has subscribed on it. */
   readonly #connections = new Set<{ readonly socket: Socket, readonly other: Socket, isSubscriber: boolean }>()
   readonly #held = new Set<Socket>()
   readonly #server: Server
@@ -56,12 +56,12 @@ export class Line {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** Holds back what the server sends, as if the node stood still. */
+  /** Holds back the data that the server sends, as if the node were suspended. */
   stall (): void {
     for (const socket of this.#fromServer) socket.pause()
   }
 
-  /** Passes nothing on any more on the present connections, and does not close them: as if the peer's machine were gone. */
+  /** Stops forwarding on the present connections without closing them, as if the machine of the peer were gone. */
   vanish (which: 'subscriber' | 'both' = 'both'): void {
     for (const connection of this.#connections) {
       const { socket, other, isSubscriber } = connection
@@ -73,7 +73,7 @@ export class Line {
     }
   }
 
-  /** Holds back what the node has sent on its present connections, even after it has closed them. */
+  /** Holds back the data that the node has sent on its present connections, even after it has closed them. */
   hold (): void {
     for (const { socket } of this.#connections) {
       this.#held.add(socket.pause())
@@ -81,12 +81,12 @@ export class Line {
     }
   }
 
-  /** Passes on what was held back. */
+  /** Forwards the data that was held back. */
   release (): void {
     for (const socket of this.#held) socket.resume()
   }
 
-  /** Number of connections that are held back, or whose rest is still under way. */
+  /** Number of connections that are held back, or whose remaining data is still in transit. */
   get held (): number {
     return this.#held.size
   }
@@ -117,7 +117,7 @@ export interface RedisFixtureOptions {
 
 const settings = (port: number): RedisTarget => ({ host: '127.0.0.1', port })
 
-/** A store in a Redis server that several stores share, each with its own prefix. */
+/** Returns a store in a Redis server that several stores share, each with its own prefix. */
 export function redisFixture (server: RedisServer, { leaseMs = 3_000, createRedis = settings }: RedisFixtureOptions = {}): BrokerFixture {
   const prefix = `test${process.pid}-${++prefixes}`
   const lines = new Map<Broker, Line>()

@@ -55,7 +55,7 @@ export class NodeProcess {
     return new NodeProcess(child, ready.url)
   }
 
-  /** Calls a method of the manager. Resolves with its outcome, whatever it is. */
+  /** Calls a method of the manager. Resolves with its outcome, even if the call fails. */
   attempt (method: string, ...args: unknown[]): Promise<Outcome> {
     const id = ++this.#id
     return new Promise((resolve) => {
@@ -64,7 +64,7 @@ export class NodeProcess {
     })
   }
 
-  /** Calls a method of the manager. Rejects if it does. */
+  /** Calls a method of the manager. Rejects if the call fails. */
   async call (method: string, ...args: unknown[]): Promise<any> {
     const { result, error } = await this.attempt(method, ...args)
     if (error !== undefined) throw new Error(error)
@@ -125,7 +125,7 @@ export class NodeProcess {
   }
 }
 
-/** A load balancer: it passes connections to the living nodes in turn. */
+/** A load balancer that passes connections to the living nodes in turn. */
 export class Balancer {
   readonly nodes: NodeProcess[] = []
   readonly url: string

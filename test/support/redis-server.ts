@@ -8,7 +8,7 @@ import { Redis } from 'ioredis'
 import { redisServer } from './real-parts.js'
 import { until } from './until.js'
 
-/** Why the tests can't run, or false. In CI they run, and fail. */
+/** The reason why the tests can't run, or false. In CI they run, and fail. */
 export const withoutRedis: string | false = redisServer.find() === undefined && process.env.CI !== 'true' ? 'redis-server is not installed: run "npm run setup"' : false
 
 /** A real Redis server with a port of its own. */
@@ -55,7 +55,7 @@ export class RedisServer {
     await exited
   }
 
-  /** Makes the process stand still, or go on. */
+  /** Suspends or resumes the process. */
   signal (name: 'SIGSTOP' | 'SIGCONT'): void {
     this.#process?.kill(name)
   }

@@ -2,7 +2,7 @@ import { Keys } from '../../lib/redis/keys.js'
 import type { Stream } from '../../lib/streams/broker.js'
 import type { RedisServer } from './redis-server.js'
 
-/** What a worker without a node reads once, and again when the store has lost history. */
+/** The values that a worker without a node reads once, and again after the store has lost history. */
 export interface Access {
   readonly name: string
   readonly settings: string
@@ -17,7 +17,7 @@ export interface RemoteCall {
   readonly key?: string
 }
 
-/** Calls the function for workers in other languages, as such a worker does. */
+/** A worker that calls the function for workers in other languages. */
 export class RedisWorker {
   readonly #server: RedisServer
   readonly #keys: Keys

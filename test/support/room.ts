@@ -10,7 +10,7 @@ import { FakeTransport } from './fake-transport.js'
 import { idleNode } from './idle-node.js'
 import { brokerSettings, memoryBroker, type TestMemoryBroker } from './memory-broker.js'
 
-/** A connection in the room, and what happened to it. */
+/** A connection in the room. */
 export interface Guest {
   readonly subscriber: Subscriber
   readonly transport: FakeTransport
@@ -26,8 +26,8 @@ export interface RoomOptions<B extends Broker> {
 }
 
 /**
- * A hub with a broker and connections around it, without a server: time stands still, and a tick ends when `clock.tick()`
- * says so. A guest's messages are its name's, so that a test reads as what they were sent.
+ * A hub with a broker and connections, but without a server. It uses a fake clock, and `clock.tick()` ends a tick. Greetings
+ * contain the names of the sessions, so that the expected messages of a guest are easy to read.
  */
 export class Room<B extends Broker = TestMemoryBroker> {
   readonly clock = new FakeClock()
@@ -36,7 +36,7 @@ export class Room<B extends Broker = TestMemoryBroker> {
   readonly pool: OutboxPool
 
   constructor (options: RoomOptions<B> = {}) {
-    // Without a broker of the test's own, B is its default.
+    // If the test passes no broker, B is its default.
     this.broker = options.broker ?? memoryBroker(this.clock) as unknown as B
     this.hub = new Hub({ broker: this.broker, clock: this.clock, deflate: options.deflate })
     void this.broker.open(idleNode({
@@ -50,7 +50,7 @@ export class Room<B extends Broker = TestMemoryBroker> {
     })
   }
 
-  /** Lets someone in. `onOverflow` is what a server does about a reader that is too slow. */
+  /** Adds a connection. `onOverflow` is the reaction of the server to a slow consumer. */
   enter (onOverflow: (guest: Guest) => void = () => undefined): Guest {
     const transport = new FakeTransport()
     let overflows = 0
@@ -62,14 +62,14 @@ export class Room<B extends Broker = TestMemoryBroker> {
     return guest
   }
 
-  /** Follows sessions, greeted with their names and positions: `hello a:0 b:0`. */
+  /** Subscribes a guest to sessions. The greeting contains their names and positions: `hello a:0 b:0`. */
   join ({ subscriber }: Guest, ...names: string[]): MaybePromise<void> {
     return this.hub.join(subscriber, names.map((name) => ({ stream: streamOf(name) })), (joined) => {
       return `hello ${[...joined].map(([stream, { seq }]) => `${stream.slice('session:'.length)}:${seq}`).join(' ')}`
     })
   }
 
-  /** Joins a stream again for all guests, greeted with its name and position: `again a:0`. */
+  /** Joins a stream again for all guests. The greeting contains its name and position: `again a:0`. */
   restart (stream: Stream): MaybePromise<void> {
     return this.hub.restart(stream, ({ seq, recovered, reason }) => `again ${stream.slice('session:'.length)}:${seq} ${recovered} ${reason}`)
   }
@@ -78,7 +78,7 @@ export class Room<B extends Broker = TestMemoryBroker> {
     this.hub.leave(subscriber, streamOf(name))
   }
 
-  /** Publishes to a session something that is not numbered, so that it arrives as it is. */
+  /** Publishes a message to a session. It is not numbered, so that it arrives unchanged. */
   publish (name: string, body: string, options: Partial<PublishOptions> = {}): number {
     const published = this.broker.publish(streamOf(name), body, { durable: false, ...options })
     return 'recipients' in published ? published.recipients : NaN

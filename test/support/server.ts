@@ -17,18 +17,18 @@ import { fakeLogger } from './log.js'
 import { memoryBroker, type Bounds, type TestMemoryBroker } from './memory-broker.js'
 import type { Message } from './ws-client.js'
 
-/** Options of the plugin, and what a test sets beside them. */
+/** Options of the plugin, and further settings of a test. */
 export interface Setup extends Pick<AiCanvasWsOptions, 'jobs' | 'limits' | 'delivery' | 'allowCancel' | 'heartbeatIntervalMs' | 'closeTimeoutMs'> {
   clock?: FakeClock
   authorize?: Authorize
   onMessage?: OnMessage
   onCancel?: OnCancel
-  /** Bounds of what the memory broker keeps. */
+  /** Bounds of the memory broker. */
   bounds?: Bounds
   maxPayload?: number
 }
 
-/** Whom `connect` lets in: as which user, until when, following what. */
+/** The client that `connect` admits: its user, when its access expires, and its subscriptions. */
 export interface Newcomer extends Partial<Omit<Admitted, 'identity'>> {
   userId?: string
   expiresAt?: Identity['expiresAt']
@@ -36,8 +36,8 @@ export interface Newcomer extends Partial<Omit<Admitted, 'identity'>> {
 }
 
 /**
- * The server without Fastify, ws, time or a network: what `createServer` returns, over a clock that stands still, transports
- * that note what they are given, and the memory broker or one of the test's.
+ * The server without Fastify, ws, real time or a network. It consists of the parts that `createServer` of lib/server.ts
+ * returns, with a fake clock, fake transports, and the memory broker or one that the test passes.
  */
 export class TestServer<B extends Broker = TestMemoryBroker> {
   readonly clock: FakeClock
@@ -54,7 +54,7 @@ export class TestServer<B extends Broker = TestMemoryBroker> {
   readonly cancellations: Server['cancellations']
   readonly inbound: Server['inbound']
   readonly notifier: Server['notifier']
-  /** What the broker was given to deliver to. */
+  /** The node that was passed to the broker. */
   readonly node: Server['node']
   readonly manager: Server['manager']
 
@@ -83,18 +83,18 @@ export class TestServer<B extends Broker = TestMemoryBroker> {
     void broker.open(this.node, server.brokerSettings)
   }
 
-  /** A socket that is upgraded, and of which nothing is known yet. */
+  /** Begins the handshake of a socket that was upgraded and is not authenticated yet. */
   arrive (transport = new FakeTransport()): Handshake & { transport: FakeTransport } {
     return this.handshakes.begin(transport) as Handshake & { transport: FakeTransport }
   }
 
-  /** What `accept` is given for a newcomer. */
+  /** Returns the argument with which `accept` admits a newcomer. */
   admitted ({ userId, expiresAt, sessionId, permission = 'allowed', isReconnect = false, request, userSince }: Newcomer = {}): Admitted {
     const identity: Identity = { ...(userId !== undefined && { userId }), ...(expiresAt !== undefined && { expiresAt }) }
     return { identity, sessionId, permission, isReconnect, request: request ?? { since: undefined, have: new Map() }, userSince }
   }
 
-  /** Brings a newcomer all the way in. Its `connection` message is taken from what it received. */
+  /** Connects a newcomer. Its `connection` message is already taken. */
   async connect (newcomer: Newcomer = {}): Promise<Peer> {
     const { transport = new FakeTransport() } = newcomer
     const accepted = this.handshakes.accept(this.arrive(transport), this.admitted(newcomer))
@@ -112,17 +112,17 @@ export class TestServer<B extends Broker = TestMemoryBroker> {
   }
 }
 
-/** A server whose broker answers at once. */
+/** Creates a server whose broker returns its results at once. */
 export function createServer (setup?: Setup): TestServer {
   return new TestServer((clock) => memoryBroker(clock, setup?.bounds), setup)
 }
 
-/** A server whose broker answers when the test says so. */
+/** Creates a server whose broker keeps calls pending until the test answers them. */
 export function createFarServer (setup?: Setup): TestServer<HandBroker> {
   return new TestServer((clock) => new HandBroker(clock, setup?.bounds), setup)
 }
 
-/** The other end of an admitted connection. */
+/** The client's end of an admitted connection. */
 export class Peer {
   readonly connection: Connection
   readonly transport: FakeTransport
@@ -135,13 +135,13 @@ export class Peer {
     this.transport = transport
   }
 
-  /** Sends a message: an object as JSON, text and bytes as they are. */
+  /** Sends a message. An object is sent as JSON, text and bytes unchanged. */
   send (message: object | string, isBinary = false): void {
     const data = Buffer.isBuffer(message) ? message : Buffer.from(typeof message === 'string' ? message : JSON.stringify(message))
     this.#server.inbound.receive(this.connection, data, isBinary)
   }
 
-  /** What it received and was not taken yet, after this turn of the event loop. */
+  /** Ends this turn of the event loop, and returns the received messages that were not taken yet. */
   take (): Message[] {
     this.#server.clock.tick()
     const texts = this.transport.texts.slice(this.#taken)
@@ -149,18 +149,18 @@ export class Peer {
     return texts.map((text) => JSON.parse(text) as Message)
   }
 
-  /** Sends a message and takes what it received since the last time, the answer last. */
+  /** Sends a message and returns the messages that were not taken yet, the reply last. */
   ask (message: object | string, isBinary?: boolean): Message[] {
     this.send(message, isBinary)
     return this.take()
   }
 
-  /** Answers a ping, the latest unless told. */
+  /** Answers a ping, by default the latest one. */
   pong (payload = this.transport.pings.at(-1)!): void {
     this.#server.heartbeat.pong(this.connection, payload)
   }
 
-  /** Its socket has closed. */
+  /** Closes the socket of the client. */
   leave (code = 1000): void {
     this.transport.state = 3
     this.#server.connections.remove(this.connection, code)

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const STEP_MS = 50
 
 /**
- * Returns whether work settles before this much time has passed for this process. A turn of the event loop that other
- * processes hold up counts as one step, however long it takes: a plain timer would call slow code what is a busy machine.
+ * Returns whether work settles before this process has run for the given time. A turn of the event loop that other processes
+ * delay counts as one step, however long it takes. A plain timer would mistake a busy machine for slow code.
  */
 export async function settlesWithin (ms: number, work: PromiseLike<unknown>): Promise<boolean> {
   const settled = Promise.resolve(work).then(() => true, () => true)

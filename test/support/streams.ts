@@ -1,7 +1,7 @@
 import { describeError } from '../../lib/jobs/ai-error.js'
 import { StreamReader } from '../../lib/jobs/stream-protocols/reader.js'
 
-/** How a job ends whose stream has these chunks. */
+/** The end of a job whose stream consists of the given chunks. */
 export interface StreamEnd {
   readonly status: 'complete' | 'error'
   readonly text: string
@@ -16,7 +16,7 @@ export function readChunks (chunks: readonly unknown[]): StreamEnd {
   return failure === undefined ? { status: 'complete', text, ...result } : { status: 'error', text, ...describeError(failure) }
 }
 
-/** The text that each chunk adds, and at last the text that was held back. */
+/** Returns the text that each chunk adds, followed by the text that was held back. */
 readChunks.pieces = (chunks: readonly unknown[]): string[] => {
   const reader = new StreamReader()
   return [...chunks.map((chunk) => reader.read(chunk)), reader.end()]

@@ -1,12 +1,12 @@
 const GROUPS = '.tap/groups/'
 
 /**
- * Shortens the TAP of a whole run to one line per test file. Below a file follows what failed in it, with the diff, and what
- * was skipped. Everything that is not about a test file stays, such as the table of missing coverage. The files of a group
- * are subtests of it. The group itself gets no line, unless it fails.
+ * Shortens the TAP of a whole run to one line per test file. Below a file, it prints the failures with their diffs, and the
+ * skipped tests. It keeps all lines that do not belong to a test file, such as the table of missing coverage. The files of a
+ * group are subtests of the group, which gets no line itself unless it fails.
  */
 export class TapLog {
-  /** The lines of the present file that are worth showing if it fails. */
+  /** The lines of the current file to print if it fails. */
   #details: string[] = []
   /** Whether the YAML block of a failed file follows. */
   #inDiagnostic = false

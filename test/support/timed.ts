@@ -1,4 +1,4 @@
-/** Resolves with how a promise settles, and after how many milliseconds. */
+/** Resolves with the outcome of a promise, and the time until it settled in milliseconds. */
 export async function timed (promise: Promise<unknown>): Promise<{ ms: number, error?: Error, value?: unknown }> {
   const since = performance.now()
   const outcome = await promise.then((value) => ({ value }), (error: unknown) => ({ error: error as Error }))

@@ -1,4 +1,4 @@
-/** The subprotocols with which a client brings its token, as browsers must. */
+/** Returns the subprotocols with which a client sends its token, as browsers must. */
 export function carry (token: string): string[] {
   return ['ai-canvas.v1', carrier(token)]
 }

@@ -7,12 +7,12 @@ export interface Message { type: string, [field: string]: any }
 export interface Closed { code: number, reason: string }
 
 /**
- * A client that is not ours: a ws socket with a queue, so that no message is missed between two awaits. Made by
- * `connect`, which ends it when the test does.
+ * A WebSocket client that is independent of this package's client. It queues messages, so that none is missed between two
+ * awaits. `open` and `connect` create it, and terminate it when the test ends.
  */
 export class TestClient {
   readonly ws: WebSocket
-  /** Everything that came, in order, as text. */
+  /** All received messages in order, as text. */
   readonly received: string[] = []
   readonly closed: Promise<Closed>
   #taken = 0
@@ -24,7 +24,7 @@ export class TestClient {
       this.received.push(data.toString())
       this.#stir()
     })
-    ws.on('error', () => { /* its close tells */ })
+    ws.on('error', () => { /* the `close` event follows */ })
     this.closed = new Promise((resolve) => {
       ws.on('close', (code, reason) => {
         resolve({ code, reason: reason.toString() })
@@ -33,7 +33,7 @@ export class TestClient {
     })
   }
 
-  /** The next message, parsed. Rejects when the connection closes before one comes. */
+  /** Resolves with the next message, parsed. Rejects if the connection closes before a message arrives. */
   async next (): Promise<Message> {
     while (this.#taken === this.received.length) {
       if (this.ws.readyState === WebSocket.CLOSED) throw new Error('the connection closed, and no message was left')
@@ -42,7 +42,7 @@ export class TestClient {
     return JSON.parse(this.received[this.#taken++]!) as Message
   }
 
-  /** The next message of this type; those before it are skipped. */
+  /** Resolves with the next message of this type. Skips the messages before it. */
   async nextOf (type: string): Promise<Message> {
     for (;;) {
       const message = await this.next()
@@ -50,7 +50,7 @@ export class TestClient {
     }
   }
 
-  /** Messages that came and were not taken yet. */
+  /** Received messages that were not taken yet. */
   get waiting (): Message[] {
     return this.received.slice(this.#taken).map((text) => JSON.parse(text) as Message)
   }
@@ -60,8 +60,8 @@ export class TestClient {
   }
 
   /**
-   * Sends a ping message and takes everything up to its answer: what the server sent before it. The way to say "and
-   * nothing else came" without waiting.
+   * Sends a ping message and returns the messages before its pong, which are those that the server sent before the reply. With
+   * it, a test can check that no other message was sent, without waiting.
    */
   async sync (): Promise<Message[]> {
     this.send({ type: 'ping' })
@@ -83,7 +83,7 @@ export class TestClient {
   }
 }
 
-/** Opens a socket. It may be refused: `next` then rejects, and `closed` tells. */
+/** Opens a socket. If the connection is refused, `next` rejects, and `closed` resolves with the close code. */
 export function open (t: Test, url: string, options: ClientOptions & { protocols?: string[] } = {}): TestClient {
   const { protocols = [], ...rest } = options
   const client = new TestClient(new WebSocket(url, protocols, rest))
@@ -91,7 +91,7 @@ export function open (t: Test, url: string, options: ClientOptions & { protocols
   return client
 }
 
-/** Opens a socket and waits for the `connection` message, which it takes. */
+/** Opens a socket, and waits for the `connection` message and takes it. */
 export async function connect (
   t: Test, url: string, options?: ClientOptions & { protocols?: string[] }
 ): Promise<TestClient & { clientId: string }> {

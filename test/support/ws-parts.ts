@@ -8,7 +8,7 @@ interface Receiver {
 
 interface Extension { accept (offers: object[]): object }
 
-/** What ws exports and its type files leave out. */
+/** Exports of ws that are missing from its type definitions. */
 const parts = ws as unknown as {
   Sender: {
     frame (data: Buffer, options: { fin: boolean, opcode: number, mask: boolean, readOnly: boolean, rsv1: boolean }): Buffer[]
@@ -17,14 +17,14 @@ const parts = ws as unknown as {
   PerMessageDeflate: new (options: object) => Extension
 }
 
-/** A text frame as ws writes it: not masked, as a server's are not. */
+/** Returns a text frame as the server of ws writes it, without a mask. */
 export function senderFrame (text: string, { rsv1 = false } = {}): Buffer {
   return Buffer.concat(parts.Sender.frame(Buffer.from(text), { fin: true, opcode: 1, mask: false, readOnly: true, rsv1 }))
 }
 
 /**
- * Reads a server's bytes as ws's client does after it negotiated permessage-deflate without context takeover. Rejects
- * where the client would close with an error.
+ * Reads a server's bytes like the client of ws after it has negotiated permessage-deflate without context takeover. Rejects if
+ * the client would close with an error.
  */
 export function receive (bytes: Buffer, { serverMaxWindowBits = 15 } = {}): Promise<string[]> {
   const deflate = new parts.PerMessageDeflate({ isServer: false })

@@ -6,7 +6,7 @@ import type { Message } from './ws-client.js'
 
 const program = join(dirname(createRequire(import.meta.url).resolve('wscat/package.json')), 'bin', 'wscat')
 
-/** A `wscat` at the terminal, and the messages that it shows. */
+/** A running `wscat`, and the messages that it prints. */
 export class Wscat {
   readonly child: Child
 
@@ -15,7 +15,7 @@ export class Wscat {
   }
 
   async shown (): Promise<Message> {
-    // It writes its prompt even where nobody sees it, and no newline after that.
+    // wscat writes its prompt even if its stdout is not a terminal, and writes no newline after it.
     return JSON.parse((await this.child.next()).replace(/^(> )+/, '')) as Message
   }
 
@@ -23,7 +23,7 @@ export class Wscat {
     this.child.write(line)
   }
 
-  /** What Ctrl+C does. Resolves when it has gone. */
+  /** Interrupts wscat like Ctrl+C. Resolves when it has ended. */
   async interrupt (): Promise<void> {
     this.child.process.kill('SIGINT')
     await this.child.exited

@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import { WebSocket } from 'ws'
 import aiCanvasWs from 'ai-canvas-ws'
 
-// An app that was used and closed: the process must end by itself.
+// An app that is used and closed. Then the process must end by itself.
 const app = Fastify()
 await app.register(aiCanvasWs)
 const origin = await app.listen({ port: 0, host: '127.0.0.1' })

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import aiCanvasWs from 'ai-canvas-ws'
 
-// An app that is ready and was never closed: its heartbeat beats, and nothing but that would keep the process alive.
+// An app that is ready and never closed. Its heartbeat runs, and nothing else could keep the process alive.
 const app = Fastify()
 await app.register(aiCanvasWs, { heartbeatIntervalMs: 300 })
 await app.ready()

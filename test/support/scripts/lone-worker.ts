@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createPublisher } from '../../../lib/redis/index.js'
 
-// A script whose job ends while Redis is away. Nothing but the publisher keeps the process alive then.
+// A script whose job ends while Redis can't be reached. Only the publisher keeps the process alive then.
 const publisher = await createPublisher({ redis: { port: Number(process.env.REDIS_PORT) } })
 const job = publisher.startAI('s', {}, { jobId: 'j' })
 await job.progress({ delta: 'x' })

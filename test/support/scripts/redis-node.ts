@@ -5,8 +5,8 @@ import aiCanvasWs, { type AiCanvasWsOptions, type WebSocketManager } from 'ai-ca
 import { redisBroker } from '../../../lib/redis/index.js'
 import { originOf } from '../app.js'
 
-// One node of an app over Redis. `NODE_SETTINGS` has its settings. Each line of stdin is a command, each line of stdout an event.
-// `../redis-nodes.ts` is the other side.
+// One node of an app over Redis. `NODE_SETTINGS` contains its settings. Each line of stdin is a command, each line of stdout an
+// event. `../redis-nodes.ts` starts and controls it.
 
 export interface NodeSettings {
   readonly redis: RedisOptions
@@ -31,7 +31,7 @@ export type NodeEvent =
 
 const { redis, leaseMs, isNext = false, options = {} } = JSON.parse(process.env.NODE_SETTINGS ?? '{}') as NodeSettings
 
-/** Loads and calls the functions under other names, as a version does whose functions differ. */
+/** A Redis client that loads and calls the functions under other names, like a version whose functions differ. */
 class NextVersion extends Redis {
   override callBuffer (command: string, ...args: any[]): Promise<any> {
     if (['FUNCTION', 'FCALL'].includes(command)) args = args.map((arg: unknown) => typeof arg === 'string' ? arg.replaceAll(/\baicw_1_[0-9a-f]{10}/g, 'aicw_1_next') : arg)
@@ -51,7 +51,7 @@ const manager = app.wsManager
 let isProducing = false
 const isStarted = (): boolean => isProducing
 
-/** Publishes notes to a session, several at once, and tells which ones were accepted. A rejected note is not repeated. */
+/** Publishes notes to a session, several at once, and reports which ones were accepted. A rejected note is not repeated. */
 async function produce (sessionId: string, name: string, batch: number, everyMs: number): Promise<void> {
   isProducing = true
   for (let n = 0; isStarted(); n += batch) {
@@ -73,7 +73,10 @@ const own: Record<string, (...args: any[]) => unknown> = {
     await app.close()
   },
   memory: () => process.memoryUsage().rss,
-  /** Publishes many messages, each of so many units, as fast as it can. Returns how many were accepted, and how long the slowest call took, in ms. */
+  /**
+   * Publishes many messages, each of `units` UTF-16 units, as fast as it can. Returns how many were accepted, and how long the
+   * slowest call took, in ms.
+   */
   flood: async (sessionId: string, count: number, units: number) => {
     const filler = 'x'.repeat(units)
     let [accepted, slowest] = [0, 0]

@@ -5,8 +5,8 @@ import { WebSocket } from 'ws'
 import aiCanvasWs from 'ai-canvas-ws'
 import { memoryInUse } from '../memory.js'
 
-// An app whose requests each have a store: how many are still in memory while connections, timers and a batch go on? A
-// process of its own, because tap follows asynchronous resources and so keeps the stores.
+// An app in which each request has a store. It counts the stores that are still in memory while connections, timers and a batch
+// exist. It runs in its own process, because tap tracks asynchronous resources and would therefore keep the stores.
 const CONNECTIONS = 40
 const storage = new AsyncLocalStorage<object>()
 const stores: Array<WeakRef<object>> = []
@@ -26,7 +26,7 @@ await app.register(aiCanvasWs, {
     return true
   }
 })
-// Arms the flush, the watchdog, the sweep of the history, and a batch that waits for an hour.
+// Starts the flush, the watchdog, the sweep of the history, and a batch that waits for an hour.
 app.get('/notify', async () => {
   app.wsManager.createBatcher('s', { intervalMs: 3_600_000 }).push({ type: 'mine' })
   return app.wsManager.notifyAIStart('s', {})

@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline'
 import { createPublisher } from '../../../lib/redis/index.js'
 
-// A worker without a web server. It obeys the lines on its stdin, and writes what it has done.
+// A worker without a web server. Each line of stdin is a command. It writes the results to stdout.
 
 const { REDIS_PORT, LEASE_MS } = process.env
 const publisher = await createPublisher({ redis: { port: Number(REDIS_PORT) }, leaseMs: Number(LEASE_MS), closeTimeoutMs: 5_000 })
 const say = (line: string): void => { process.stdout.write(`${line}\n`) }
 
-/** Writes words until it is cancelled. */
+/** Yields words until it is cancelled. */
 async function * endless (signal: AbortSignal): AsyncGenerator<string> {
   for (let word = 0; ; word++) {
     yield `word ${word} `
