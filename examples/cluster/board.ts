@@ -13,8 +13,8 @@ const QUEUE = 'canvas:queue'
 const RESULT_TTL_SECONDS = 3_600
 
 /**
- * What the nodes and the workers share besides the notifications: a queue of jobs, and their results. An app with many jobs would
- * take a queue that keeps a job until it has ended, such as BullMQ.
+ * The data that the nodes and the workers share besides the notifications: a queue of jobs, and their results. An app with many
+ * jobs would use a queue that keeps a job until it has ended, such as BullMQ.
  */
 export class Board {
   readonly #redis: Redis

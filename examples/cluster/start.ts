@@ -7,14 +7,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serverConfig } from '../canvas/config/server.js'
 
-// Starts everything that an app of several nodes needs, on this machine: Redis, three nodes, a worker, and HAProxy in front of them.
-// Like a supervisor in production, it starts a process again that has died.
+// Starts everything that an app of several nodes needs, on this machine: Redis, three nodes, a worker, and HAProxy in front of
+// them. Like a supervisor in production, it restarts a process that has died.
 
 const NODES = ['node-1', 'node-2', 'node-3']
 const RESTART_MS = 2_000
 const STOP_MS = 5_000
 
-/** Where Debian puts servers, which is not in everybody's PATH. */
+/** Directories with programs. Debian installs servers in one that is not in every user's PATH. */
 const PLACES = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/local/sbin', '/opt/homebrew/bin']
 
 function find (program: string): string {
@@ -42,7 +42,7 @@ async function listens (port: number): Promise<void> {
   }
 }
 
-/** A process that is started again when it dies. */
+/** A process that is restarted when it dies. */
 class Supervised {
   readonly #start: () => ChildProcess
   #child: ChildProcess | undefined
@@ -72,7 +72,10 @@ class Supervised {
   }
 }
 
-/** The connections go to the node with the fewest. One that is dead gets none, and its requests go to another. */
+/**
+ * Returns the configuration of HAProxy. Connections go to the node with the fewest. A dead node gets none, and its requests go to
+ * another node.
+ */
 function loadBalancer (port: number, nodes: ReadonlyArray<readonly [name: string, port: number]>): string {
   return `
 defaults
@@ -109,7 +112,7 @@ async function start (): Promise<void> {
 
   let stopping: Promise<void> | undefined
   const stop = (): Promise<void> => stopping ??= (async () => {
-    // Clients first, Redis last: the worker and the nodes still report the ends of their jobs.
+    // Redis stops last, because the worker and the nodes still report the ends of their jobs.
     const [redis, ...others] = started
     await Promise.all(others.map((other) => other.stop()))
     await redis?.stop()

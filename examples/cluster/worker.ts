@@ -7,7 +7,7 @@ import { resultOf } from '../canvas/results.js'
 import { runJob } from '../canvas/run-job.js'
 import { Board, type QueuedJob } from './board.js'
 
-// Runs the jobs. It has no web server: what it reports reaches the clients of all nodes.
+// Runs the jobs. It has no web server: its reports reach the clients of all nodes.
 
 const MAX_CONTENT_LENGTH = 1_000_000
 const CONCURRENCY = 4

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 
-/** The load generator writes one byte here for each tick that it has received completely. */
+/** A local server to which the load generator writes one byte for each tick that it has received completely. */
 export class Acknowledgements {
   port = 0
   #onTick: (() => void) | undefined

@@ -37,14 +37,14 @@ class Pair {
     await this.#load.call('open', this.#open())
   }
 
-  /** Warm-up rounds without results: the compiler must have seen everything, and every session its first message. */
+  /** Runs warm-up rounds without results, so that the JIT compiler has seen all of the code and every session has had its first message. */
   async warmUp (): Promise<void> {
     const { plan, sessions } = this.entry
     if (plan === undefined) return
     await this.publish({ ...plan, ticks: Math.max(plan.ticks * WARM_UP, Math.ceil(sessions / plan.publicationsPerTick)) })
   }
 
-  /** One round of a plan. Throws if a message is missing, duplicated or out of order. */
+  /** Runs one round of a plan. Throws if a message is missing, duplicated or out of order. */
   async publish (plan = this.entry.plan): Promise<Sample> {
     const { sockets, sessions, subscriptions = 0, label } = this.entry
     if (plan === undefined) throw new Error(`${label} has no plan`)
@@ -141,7 +141,7 @@ async function inStandingProcesses ({ kind, entries }: Row, { rounds, execArgv, 
   return samples
 }
 
-/** For memory, because a process's memory depends on everything that it did before. */
+/** Takes each sample in new processes. Used for memory, because a process's memory depends on everything that it did before. */
 async function inFreshProcesses (
   { entries }: Row, { rounds, progress }: MeasureOptions, sample: (entry: Entry) => Promise<Sample>
 ): Promise<Map<string, Sample[]>> {

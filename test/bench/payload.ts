@@ -9,7 +9,7 @@ const N_DIGITS = 10
 const AT_MARK = Buffer.from('"at":')
 const N_MARK = Buffer.from('"n":')
 
-/** Microseconds on the clock that all processes of a machine share. */
+/** Returns the time in microseconds, on the clock that all processes of a machine share. */
 export function stamp (): number {
   return AT_BASE + Math.floor(Number(process.hrtime.bigint()) / 1000)
 }
@@ -78,10 +78,10 @@ export class Template {
   }
 }
 
-/** A token of streamed text is a space and the time at which it was made. */
+/** A token of streamed text is a space and the time at which it was created. */
 export const TOKEN_UNITS = 1 + AT_DIGITS
 
-/** Returns when the first token in a piece of text was made. */
+/** Returns the time at which the first token in a piece of text was created. */
 export function stampOf (stretch: string): number {
   return Number(stretch.slice(1, TOKEN_UNITS))
 }

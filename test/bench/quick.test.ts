@@ -5,7 +5,7 @@ import t from 'tap'
 import { NOT_MEASURED } from '../support/child.js'
 import { withoutRedis } from '../support/redis-server.js'
 
-// The benchmarks of several nodes still run, and every message arrives. What they measure in so short a time does not count.
+// Checks that the benchmarks of several nodes still run and that every message arrives. The figures of such short runs mean nothing.
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const withoutBuild = !existsSync(`${ROOT}dist`) && process.env.CI !== 'true' && 'the package is not built: run "npm run build"'

@@ -35,7 +35,7 @@ export interface Entry {
 export interface Target {
   readonly of?: string
   readonly against?: string
-  /** Subtracted instead of divided: for memory. */
+  /** Whether the other metric is subtracted instead of divided. Used for memory. */
   readonly minus?: boolean
   readonly metric: Metric
   readonly atMost?: number
@@ -224,7 +224,7 @@ export function rows (quick: boolean): Row[] {
   ]
 }
 
-/** The row with `build` as ours, and another build of ours for comparison. */
+/** Returns the row with `build` as ours, and another build of ours for comparison. */
 export function withBuilds (row: Row, build: string | undefined, baseline: string | undefined): Row {
   const entries = row.entries.map((entry) => build === undefined || entry.contender !== 'ours' ? entry : { ...entry, build })
   if (baseline === undefined) return { ...row, entries }

@@ -13,7 +13,7 @@ const QUICK_ROUNDS: Record<Kind, number> = { publish: 5, churn: 3, stalled: 1, m
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
   options: {
-    /** Fewer sockets and rounds: shows that everything works, and the large ratios. */
+    /** Uses fewer sockets and rounds, which is enough to show that everything works and to see the large ratios. */
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     /** Only these contenders, such as `ours,floor`. */

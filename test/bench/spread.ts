@@ -1,13 +1,13 @@
-// How sockets and sessions are spread over several servers. With one server, everything is there.
+// The distribution of sockets and sessions over several servers. With one server, all of them are on it.
 
-/** The server that a socket connects to. */
+/** Returns the index of the server that a socket connects to. */
 export function serverOf (socket: number, servers: number): number {
   return socket % servers
 }
 
 /**
- * The server that publishes to a session. With one socket a session, it is not the socket's server, so that every message goes
- * from one server to another.
+ * Returns the index of the server that publishes to a session. With one socket per session, it is not the socket's server, so that
+ * every message goes from one server to another.
  */
 export function publisherOf (session: number, publishers: number): number {
   return (session + 1) % publishers
@@ -20,7 +20,7 @@ export interface Spread {
   readonly servers: number
 }
 
-/** Whether a socket gets its messages from another server than its own. With one server: true, because there is no other. */
+/** Returns whether a socket gets its messages from a server other than its own. With one server: true, because there is no other. */
 export function isRemote (socket: number, { sessions, publishers, servers }: Spread): boolean {
   return servers === 1 || serverOf(socket, servers) !== publisherOf(socket % sessions, publishers)
 }

@@ -1,4 +1,4 @@
-/** With an even count, the upper of the two middle values, which was actually measured. */
+/** Returns a quantile. The median of an even count is the upper of the two middle values, because that one was actually measured. */
 export function quantile (values: readonly number[], part: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? NaN

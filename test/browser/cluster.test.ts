@@ -12,7 +12,7 @@ const withoutProxy = haproxy.find() === undefined && process.env.CI !== 'true' ?
 t.test('three nodes behind HAProxy: the page shows which one serves it, and survives its kill -9', { skip: noBrowser || withoutRedis || withoutProxy, timeout: 300_000 }, async (t) => {
   buildPage()
   const cluster = runScript(t, new URL('../../examples/cluster/start.ts', import.meta.url), { PORT: '0', NODE_OPTIONS: '', DOCUMENT_SECONDS: '20' })
-  // Before the teardown that kills it: it ends the processes that it has started.
+  // Runs before the teardown that kills the script, so that the script can end the processes that it has started.
   t.teardown(async () => {
     const exited = once(cluster.process, 'exit')
     if (cluster.process.kill('SIGTERM')) await exited

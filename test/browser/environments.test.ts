@@ -7,7 +7,7 @@ import { layLine } from './support/line.js'
 
 // Runs the client where browsers run scripts outside a page: in workers, and in frames whose URL has no host.
 
-/** Subscribes to the session that has the place's name, and reports what happens. It gets no URL and must find it. */
+/** Subscribes to the session that has the place's name, and reports what happens. The client gets no URL and must find it. */
 function follow (place: string, report: (text: string) => void): void {
   const { AICanvas } = globalThis as unknown as { AICanvas: typeof Client }
   const client = AICanvas.createClient({ sessionId: place, reconnectInterval: 50 })
@@ -42,7 +42,7 @@ const places: Readonly<Record<string, (script: string) => string>> = {
   dataFrame: () => 'frame("dataFrame", { src: "data:text/html," + encodeURIComponent(code("dataFrame", location.origin + "/")) })'
 }
 
-/** How a worker's script reports. A service worker waits for a request of the page. */
+/** Code with which a worker's script reports. A service worker waits for a request of the page. */
 const reports: Readonly<Record<string, (call: string) => string>> = {
   sharedWorker: (call) => `onconnect = ({ ports: [port] }) => { ${call}((text) => { port.postMessage(text) }) }`,
   serviceWorker: (call) => `onmessage = ({ source }) => { ${call}((text) => { source.postMessage(text) }) }`

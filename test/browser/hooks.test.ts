@@ -35,7 +35,7 @@ t.test('a hidden tab', { skip: noBrowser }, async (t) => {
 
   await browser.openTab('about:blank')
   await tab.evaluate('frames = 0; (function frame () { requestAnimationFrame(() => { frames++; frame() }) })()')
-  /** Whether it was hidden all the time, without a single frame. */
+  /** Returns whether the tab was hidden all the time and rendered no frame. */
   const wasHidden = async (): Promise<boolean> => await tab.evaluate('document.hidden && frames === 0') === true
 
   await t.test('shows the job\'s progress and end without a frame', async (t) => {

@@ -67,7 +67,7 @@ t.test('hot reload', { skip: noBrowser }, async (t) => {
   })
   await page.goto(workshop.url(url()))
   const [note, status, log] = [page.getByRole('note'), page.getByRole('status'), page.getByRole('log')]
-  /** The server's subscribers of a session. */
+  /** Returns the number of the session's subscribers on the server. */
   const following = (sessionId: string): Promise<number> =>
     wsManager.broadcastToSession(sessionId, { type: 'note', text: `to ${sessionId}` }, { durable: false }).then(({ recipients }) => recipients)
   const saidOf = (type: string): string[] => sent.map((text) => JSON.parse(text) as Said)

@@ -189,7 +189,7 @@ t.test('the page in a real browser', { skip: noBrowser, timeout: 1_200_000 }, as
     const { page } = await openTab(t, browser, 'about:blank')
     const canvas = new CanvasPage(page)
     const alert = canvas.form.getByRole('alert')
-    // Everyone may stop the example's jobs, so a server that refuses stands in between.
+    // The example lets everyone stop its jobs, so a proxy refuses the requests instead.
     const refusals = ['not_cancellable', 'forbidden', 'unavailable']
     await page.routeWebSocket(/\/ws\?/, (near) => {
       const far = near.connectToServer()

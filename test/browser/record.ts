@@ -50,7 +50,7 @@ async function record (page: Page): Promise<Frame[]> {
   const { you } = canvas
   await says(you.connection, /^Connected/)
   await says(canvas.step('Kill the server'), 'kill -9')
-  // Loads the compiler first, so that the recording shows a server that is ready.
+  // Loads the compiler first, so that the recording shows a server that is already warm.
   await canvas.start()
   await says(you.text, 'ManagerOptions')
   await canvas.stop()

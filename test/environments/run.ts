@@ -14,7 +14,7 @@ const PACKAGES = [
   'jest', 'jest-environment-jsdom', '@babel/core', '@babel/preset-env'
 ]
 
-/** As an app's tests import the client: through the transform that makes CommonJS of it. */
+/** Returns a configuration in which tests import the client as an app's tests do: through the transform to CommonJS. */
 const JEST = (environment: string): string => JSON.stringify({
   testEnvironment: environment,
   testMatch: ['**/jest-smoke.js'],

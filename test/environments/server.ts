@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import Fastify from 'fastify'
 import aiCanvasWs from 'ai-canvas-ws'
 
-/** A server for `smoke.mjs`. Returns its URL, and how to close it. */
+/** Starts a server for `smoke.mjs`. Returns its URL, and a function that closes it. */
 export async function startServer (): Promise<{ url: string, close: () => Promise<void> }> {
   const app = Fastify()
   const sockets = new Set<Socket>()

@@ -1,6 +1,9 @@
 import { createClient } from 'ai-canvas-ws/client'
 
-/** Connects with a token, follows a job, loses the connection, and recovers what was missed. Returns how a failed connection is reported. */
+/**
+ * Connects with a token, follows a job, loses the connection, and recovers the missed message. Returns how a failed connection is
+ * reported.
+ */
 export async function smoke (url, options = {}) {
   const client = createClient({ url, sessionId: 'smoke', userId: 'ä b', reconnectInterval: 50, getToken: async () => 'tökên', ...options })
   const next = (type) => new Promise((resolve) => { const stop = client.on(type, (event) => { stop(); resolve(event) }) })

@@ -1,5 +1,5 @@
-// The React examples of the platform's documentation as they stand there, with only the import's path changed. A test holds
-// the two against each other, and runs them.
+// The React examples of the platform's documentation, verbatim except for the path of the import. A test compares them with the
+// documentation and runs them.
 import { useEffect } from 'react';
 import { useAIWebSocket, useWebSocket } from 'ai-canvas-ws/react';
 

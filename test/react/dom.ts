@@ -6,7 +6,7 @@ import { FakePage } from '../support/fake-page.js'
 const dom = new JSDOM('<!doctype html><body></body>', { url: 'http://app.example/chat', pretendToBeVisual: true })
 const { window } = dom
 
-/** The page's network: sockets whose other end is the test. */
+/** The page's fake network. The test controls the other end of its sockets. */
 export const page = new FakePage()
 
 const globals = {

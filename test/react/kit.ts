@@ -1,4 +1,4 @@
-/** Everything that the hooks' suite needs of React, in one place, because it is bundled a second time with the older React. */
+/** Everything that the hooks' suite needs from React. It is in one file because that is bundled a second time with the older React. */
 export { act, cleanup, render, renderHook, fireEvent } from '@testing-library/react'
 export { createElement, StrictMode, useEffect, useState, version } from 'react'
 export { hydrateRoot } from 'react-dom/client'

@@ -2,7 +2,8 @@ import t from 'tap'
 import { Page } from '../docs/markdown.js'
 import { act, cleanup, createElement, fireEvent, loadComponents, network, render, renderToString, waitFor } from './components.js'
 
-// The components that README.md and lib/react/README.md show. Here, because React's types bring those of a browser.
+// Tests the components that README.md and lib/react/README.md show. The test is in this folder because React's types include those
+// of a browser.
 
 const page = new Page('lib/react/README.md')
 

@@ -19,7 +19,7 @@ export function suite ({ act, cleanup, render, renderHook, createElement, Strict
     page.sockets.length = 0
   })
 
-  /** The server accepts the page's socket. */
+  /** Accepts the page's socket, as the server does. */
   async function admit (fields: object = {}): Promise<FakeSocket> {
     const { socket } = page
     await act(async () => {

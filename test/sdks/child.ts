@@ -14,7 +14,7 @@ import { sdks } from './sdks.js'
 export interface ScenarioRun {
   readonly scenario: ScenarioName
   readonly outcome: AIOutcome
-  /** Of the cancel: milliseconds from the client's message to the end of the provider's request. The best of three. */
+  /** Scenario `cancel` only: milliseconds from the client's message to the end of the provider's request. The best of three runs. */
   readonly closedAfterMs?: number
   readonly requests: number
   readonly chunks?: readonly unknown[]
@@ -25,7 +25,7 @@ const sdk = sdks.find((each) => each.name === name)
 if (sdk === undefined) throw new Error(`no SDK is called ${name}`)
 
 const warnings: unknown[] = []
-// Some SDKs reject promises of theirs that nobody reads.
+// Some SDKs reject internal promises that have no handler.
 process.on('unhandledRejection', (reason) => { warnings.push(String(reason)) })
 
 const app = Fastify({ forceCloseConnections: true })
@@ -54,7 +54,7 @@ async function ended (sdk: Sdk, provider: Provider, scenario: ScenarioName): Pro
   return { scenario, outcome, requests: provider.requests, ...(chunks !== undefined && { chunks }) }
 }
 
-/** A client cancels the job when it has its first words, and the model is writing. */
+/** Runs the scenario `cancel`: a client cancels the job after the first words, while the model's response is open. */
 async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<ScenarioRun> {
   const sessionId = `cancel-${round}`
   const client = new WebSocket(`${address.replace('http', 'ws')}/ws?sessionId=${sessionId}`)
@@ -71,12 +71,12 @@ async function cancelled (sdk: Sdk, provider: Provider, round: number): Promise<
   })
   const outcome = await app.wsManager.runAI(sessionId, {}, (signal) => sdk.open({ url: provider.url, signal, scenario: 'cancel' }) as AISource<unknown>, { text: true })
   client.close()
-  // JSON knows no Infinity.
+  // JSON can't represent Infinity.
   const closedAfterMs = await isClosed(provider) ? closedAt - cancelledAt : 1e9
   return { scenario: 'cancel', outcome, requests: provider.requests, closedAfterMs }
 }
 
-/** Waits for the end of the request that is open, for 5 s at most. */
+/** Waits for the end of the open request, for at most 5 s. Returns whether it has ended. */
 async function isClosed ({ open }: Provider): Promise<boolean> {
   if (open === undefined) return false
   if (open.closed) return true
@@ -88,11 +88,14 @@ async function chunksOf (sdk: Sdk, provider: Provider, scenario: ScenarioName): 
   try {
     const source = new TrackSource(await sdk.open({ url: provider.url, signal: new AbortController().signal, scenario }) as AISource<unknown>)
     for (let read = await source.read(); read.done !== true; read = await source.read()) chunks.push(plain(read.value))
-  } catch { /* What came before it is what is recorded. */ }
+  } catch { /* The chunks before the error are recorded. */ }
   return chunks
 }
 
-/** A chunk as a fixture keeps it. `JSON.stringify` forgets an error's message, and a stack has paths. Bytes are kept as the text that they are. */
+/**
+ * Returns a chunk in the form that a fixture stores. `JSON.stringify` omits an error's message, and a stack contains paths. Bytes
+ * are stored as text.
+ */
 function plain (chunk: unknown): unknown {
   if (chunk instanceof Uint8Array) return Buffer.from(chunk).toString()
   return JSON.parse(JSON.stringify(chunk, (key, value: unknown) => {

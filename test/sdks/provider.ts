@@ -6,16 +6,16 @@ import type { Wire } from './scenario.js'
 
 export interface Provider {
   readonly url: string
-  /** How many requests came. */
+  /** Number of requests that the provider has received. */
   readonly requests: number
-  /** The last response whose end is `open`. */
+  /** The latest response whose end is `open`. */
   readonly open: ServerResponse | undefined
-  /** Resolves when there is one. */
+  /** Resolves with the first response whose end is `open`. */
   readonly opened: Promise<ServerResponse>
   close (): void
 }
 
-/** A local server that answers requests on any path, the last response of a wire to all further ones. */
+/** Starts a local server that responds to requests on any path. It sends the last response of a wire to all further requests, too. */
 export async function startProvider (wire: Wire): Promise<Provider> {
   let requests = 0
   let open: ServerResponse | undefined
@@ -45,7 +45,7 @@ export async function startProvider (wire: Wire): Promise<Provider> {
 }
 
 async function respond (response: ServerResponse, { status = 200, headers = {}, body, end = 'close' }: Wire): Promise<void> {
-  // Some SDKs put the headers into their chunks, which are recorded.
+  // Some SDKs put the headers into their chunks, which are recorded and must not contain a date.
   response.sendDate = false
   response.writeHead(status, headers)
   for (const part of body) {
@@ -53,6 +53,6 @@ async function respond (response: ServerResponse, { status = 200, headers = {}, 
     await turn()
   }
   if (end === 'close') response.end()
-  // What was written must arrive before the cut.
+  // The written data must arrive before the cut.
   else if (end === 'cut') setTimeout(() => { response.destroy() }, 50)
 }

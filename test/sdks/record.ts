@@ -2,12 +2,12 @@ import { writeFileSync } from 'node:fs'
 import { fixtureOf, runSdk } from './run.js'
 import { sdks } from './sdks.js'
 
-// `npm run sdks:record -- <name>…`: writes the fixtures anew, from the chunks that the installed SDKs emit.
+// `npm run sdks:record -- <name>…`: rewrites the fixtures with the chunks that the installed SDKs emit.
 
 const names = process.argv.slice(2)
 for (const sdk of sdks.filter(({ name }) => names.length === 0 || names.includes(name))) {
   const runs = await runSdk(sdk, 'record')
-  // A chunk a line, so that a difference can be read.
+  // One chunk per line, so that diffs are readable.
   const scenarios = runs.flatMap(({ scenario, chunks = [] }) => chunks.length === 0 || sdk.recorded?.includes(scenario) === false
     ? []
     : `  ${JSON.stringify(scenario)}: [\n${chunks.map((chunk) => `    ${JSON.stringify(chunk)}`).join(',\n')}\n  ]`)

@@ -12,15 +12,15 @@ export function fixtureOf (name: string): URL {
   return new URL(`../fixtures/streams/${name}.json`, import.meta.url)
 }
 
-/** Why the real SDKs are not tried, or false. */
+/** Returns why the tests with the real SDKs are skipped, or false. */
 export function whyNot (): string | false {
   return areSdksInstalled() ? false : 'the SDKs are not installed: npm run setup'
 }
 
-/** The Node.js that comes with the SDKs: new enough for all of them. */
+/** The Node.js that is installed with the SDKs, which is new enough for all of them. */
 export const NODE = `${SDKS}node_modules/node/bin/node`
 
-/** The Node.js that runs an SDK: this one where it is new enough. */
+/** Returns the Node.js that runs an SDK: the current one if it is new enough. */
 function nodeFor ({ node }: Sdk): string {
   return Number.parseInt(process.versions.node) >= node ? process.execPath : NODE
 }

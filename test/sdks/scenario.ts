@@ -1,6 +1,6 @@
 import type { AIFinishReason } from '../../lib/index.js'
 
-/** What is tried with each SDK. A wire says how its provider sends it, `expected` how the job must end. */
+/** The scenarios that are tested with each SDK. A wire defines the provider's responses, and `expected` how the job must end. */
 export const scenarioNames = [
   'happy', 'error-400', 'error-401', 'error-429', 'error-500', 'error-503', 'error-529', 'error-middle', 'run-failed', 'clean-cut', 'socket-cut', 'cancel',
   'refusal', 'length', 'content-filter', 'prompt-blocked', 'tool-calls', 'reasoning', 'two-choices', 'empty', 'usage-last', 'tool-loop'
@@ -15,15 +15,15 @@ export interface Wire {
   readonly headers?: Readonly<Record<string, string>>
   /** Sent one by one, each in a packet of its own. */
   readonly body: readonly string[]
-  /** `close`: the response is complete. `cut`: its socket is destroyed. `open`: nothing more comes. @default close */
+  /** `close`: the response is complete. `cut`: its socket is destroyed. `open`: nothing more is sent. @default close */
   readonly end?: 'close' | 'cut' | 'open'
-  /** The response to the next request. @default the same again */
+  /** The response to the next request. @default the same response */
   readonly next?: Wire
 }
 
 export type Wires = Readonly<Partial<Record<ScenarioName, Wire | undefined>>>
 
-/** How a job ends. Fields that are not here are not looked at, except that an error's text never is a JSON dump. */
+/** How a job must end. Absent fields are not checked, except that an error's message must not be a JSON dump. */
 export interface Expected {
   readonly status: 'complete' | 'error' | 'cancelled'
   readonly text: string
@@ -34,7 +34,7 @@ export interface Expected {
   readonly message?: string | RegExp
 }
 
-/** How many requests a wire's scenario takes. */
+/** Returns how many requests a wire's scenario takes. */
 export function requestsOf (wire: Wire): number {
   return wire.next === undefined ? 1 : 1 + requestsOf(wire.next)
 }
@@ -42,7 +42,7 @@ export function requestsOf (wire: Wire): number {
 export const TEXT = 'Héllo 👋 world'
 const usage = { inputTokens: 9, outputTokens: 5, totalTokens: 14 }
 
-/** What is expected of every SDK, unless its definition says otherwise. */
+/** The expectations for every SDK, unless its definition overrides them. */
 export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   happy: { status: 'complete', text: TEXT, finishReason: 'stop', usage },
   'error-400': { status: 'error', text: '', type: 'invalid_request_error', message: /^The prompt is too strange\.?$/ },
@@ -52,7 +52,7 @@ export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   'error-503': { status: 'error', text: '', type: 'overloaded_error', message: /^The model is overloaded\.?$/ },
   'error-529': { status: 'error', text: '', type: 'overloaded_error', message: /^Overloaded\.?$/ },
   'error-middle': { status: 'error', text: 'Héllo ', message: /The server had an error/ },
-  // The terminal event says that the model failed.
+  // The terminal event reports that the model failed.
   'run-failed': { status: 'error', text: 'Héllo ', type: 'api_error', message: /^The server had an error\.?$/ },
   'clean-cut': { status: 'error', text: 'Héllo ', type: 'incomplete' },
   'socket-cut': { status: 'error', text: 'Héllo ', type: 'connection_error' },
@@ -60,18 +60,18 @@ export const baseline: Readonly<Record<ScenarioName, Expected>> = {
   refusal: { status: 'complete', text: 'I can\'t help with that.', finishReason: 'refusal' },
   length: { status: 'complete', text: 'Héllo ', finishReason: 'length' },
   'content-filter': { status: 'complete', text: 'Héllo ', finishReason: 'content_filter' },
-  // Nothing is written: the provider's filter rejects the prompt.
+  // The provider's filter rejects the prompt, so there is no text.
   'prompt-blocked': { status: 'error', text: '', type: 'content_filter' },
   'tool-calls': { status: 'complete', text: '', finishReason: 'tool_calls' },
   reasoning: { status: 'complete', text: TEXT, finishReason: 'stop' },
   'two-choices': { status: 'complete', text: TEXT, finishReason: 'stop' },
   empty: { status: 'complete', text: '', finishReason: 'stop' },
   'usage-last': { status: 'complete', text: TEXT, finishReason: 'stop', usage },
-  // A tool is called, and with its result the model is called again.
+  // The model calls a tool, and is called again with the tool's result.
   'tool-loop': { status: 'complete', text: TEXT, finishReason: 'stop', usage: { inputTokens: 18, outputTokens: 10, totalTokens: 28 } }
 }
 
-/** One SDK, and one way to read a stream of it. */
+/** An SDK, and one way to read its stream. */
 export interface Sdk {
   /** Also the name of its fixture. */
   readonly name: string
@@ -80,23 +80,23 @@ export interface Sdk {
   /** The oldest major version of Node.js that runs it. */
   readonly node: 20 | 22
   readonly wires: Wires
-  /** The scenarios that its fixture keeps, of an SDK whose chunks are large. @default all */
+  /** The scenarios in its fixture. An SDK with large chunks has only some of them. @default all */
   readonly recorded?: readonly ScenarioName[]
-  /** Where it differs from the baseline, with a comment that says why. */
+  /** Differences from the baseline, with a comment that explains them. */
   readonly expected?: Partial<Record<ScenarioName, Expected>>
   /**
-   * Asks the provider at `url` (without a path), and returns what `runAI` takes. Imports the SDK when it is called. Retries are
-   * off.
+   * Sends a request to the provider at `url` (without a path), and returns a source for `runAI`. Imports the SDK when it is called.
+   * Retries are off.
    */
   open (provider: { readonly url: string, readonly signal: AbortSignal, readonly scenario: ScenarioName }): unknown
 }
 
-/** A wire whose ids are others, for a further response of the same conversation. */
+/** Returns a wire with other ids, for a further response in the same conversation. */
 export function further (wire: Wire): Wire {
   return { ...wire, body: wire.body.map((part) => part.replaceAll(/(chatcmpl|resp|msg)(-|_)\d/g, '$1$29')) }
 }
 
-/** Server-sent events. */
+/** Returns the data as server-sent events. */
 export function events (...data: readonly unknown[]): string[] {
   return data.map((each) => `data: ${typeof each === 'string' ? each : JSON.stringify(each)}\n\n`)
 }

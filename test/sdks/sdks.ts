@@ -17,7 +17,7 @@ import { openaiBytes } from './sdks/openai-bytes.js'
 import { openaiCompletions } from './sdks/openai-completions.js'
 import { tanstackAi } from './sdks/tanstack-ai.js'
 
-/** Every SDK that is tried. */
+/** All SDKs that are tested. */
 export const sdks: readonly Sdk[] = [
   openaiChat, openaiCompletions, openaiResponses, openaiBytes, openaiFetch, groq, anthropicCreate, anthropicStream, googleGenai, cohere, mistral, ollamaChat,
   ollamaGenerate, ...aiSdk5, ...aiSdk6, ...aiSdk7,

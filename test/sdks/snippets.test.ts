@@ -11,9 +11,9 @@ import type { Wire } from './scenario.js'
 import { sdks } from './sdks.js'
 import { NODE, whyNot } from './run.js'
 
-// The snippets of lib/jobs/stream-protocols/README.md: as they stand, with the real SDKs, against a local provider.
+// Runs the snippets of lib/jobs/stream-protocols/README.md unchanged, with the real SDKs and a local provider.
 
-/** The SDK whose wire each snippet below a heading needs, in their order. */
+/** The SDKs whose wires the snippets below each heading need, in the order of the snippets. */
 const wireOf: Readonly<Record<string, readonly string[]>> = {
   OpenAI: ['openai-responses', 'openai-chat'],
   Anthropic: ['anthropic-create'],
@@ -29,12 +29,12 @@ const wireOf: Readonly<Record<string, readonly string[]>> = {
   'TanStack AI': ['openai-responses']
 }
 
-/** As a user's installation has it. Of the AI SDK, several versions are installed here. */
+/** Replaces the package names of a user's installation, because several versions of the AI SDK are installed here. */
 const ALIASES: ReadonlyArray<readonly [RegExp, string]> = [[/from 'ai'/, 'from \'ai-7\''], [/from '@ai-sdk\/openai'/, 'from \'ai-sdk-openai-7\'']]
 
 /**
- * What is around a snippet: the app, and how its job ended. Each request goes to the local provider, whatever the SDK's address
- * is. The snippet runs twice, so that its SDK is loaded once: until its end, and with a cancel.
+ * The code around a snippet: the app, and the output of the job's outcome. Each request goes to the local provider, whatever the
+ * SDK's URL is. The snippet runs twice in one process, so that its SDK is loaded only once: until its end, and with a cancel.
  */
 const BEFORE = `
 const { fetch } = globalThis
@@ -74,7 +74,7 @@ function aliased (snippet: string): string {
   return ALIASES.reduce((text, [from, to]) => text.replace(from, to), snippet)
 }
 
-/** Imports of a snippet, as they are called within a block. */
+/** Replaces the imports of a snippet with dynamic ones, which are allowed within a block. */
 function dynamic (code: string): string {
   return code.replaceAll(/^import (\w+) from ('[^']+')/gm, 'const { default: $1 } = await import($2)')
     .replaceAll(/^import (\{[^}]+\}) from ('[^']+')/gm, (_, names: string, from: string) => `const ${names.replaceAll(' as ', ': ')} = await import(${from})`)
@@ -85,7 +85,7 @@ interface Outcome {
   readonly text?: string
 }
 
-/** Runs a snippet once per session, and returns how its jobs ended, and whether the last one's request is still open. */
+/** Runs a snippet once per session. Returns the outcomes of its jobs, and whether the last job's request is still open. */
 async function run (snippet: string, wire: Wire, sessions: readonly string[]): Promise<{ outcomes: Outcome[], requestIsOpen: boolean }> {
   const provider = await startProvider(wire)
   const code = dynamic(await strip(`${BEFORE}\n${aliased(snippet)}\n${AFTER}`))

@@ -4,13 +4,13 @@ import { readChunks } from '../support/streams.js'
 import { fixtureOf, runSdk, whyNot } from './run.js'
 import { baseline, requestsOf, scenarioNames, type Expected, type ScenarioName, type Sdk } from './scenario.js'
 
-/** What a fixture keeps: per scenario, the chunks that the SDK emits. Recorded with `npm run sdks:record`. */
+/** The content of a fixture: the chunks that the SDK emits in each scenario. Recorded with `npm run sdks:record`. */
 export type Fixture = Partial<Record<ScenarioName, readonly unknown[]>>
 
-// Each SDK has a process of its own.
+// Each SDK runs in its own process.
 t.setTimeout(300_000)
 
-/** Tests that the jobs of an SDK end right: over its recorded chunks, and with the real package against a local provider. */
+/** Tests that the jobs of an SDK end correctly: over its recorded chunks, and with the real package against a local provider. */
 export function testSdk (sdk: Sdk): void {
   testFixture(sdk)
   t.test(`${sdk.about}, against a local provider`, { skip: whyNot(), timeout: 300_000 }, async (t) => {
@@ -33,7 +33,7 @@ function testFixture (sdk: Sdk): void {
       const expected = expectedOf(sdk, scenario)
       const { text, ...end } = readChunks(chunks)
       t.equal(text, expected.text, `${scenario}: its text`)
-      // Where the SDK throws, its chunks only end too early.
+      // If the SDK throws, its recorded chunks only end too early.
       const isCut = end.status === 'complete' || end.type === 'incomplete'
       if (expected.status === 'complete' || expected.type === 'incomplete' || !isCut) check(t, scenario, expected, { text, ...end })
     }

@@ -17,14 +17,14 @@ const JOBS_PER_ROUND = 12
 const STRANGERS_PER_ROUND = 4
 const PATIENCE_MS = 30_000
 
-/** Calls the API as no app should, in a real server, while a client follows the jobs and others provoke the app's hooks. */
+/** Calls the API of a real server with invalid values, while one client follows the jobs and others trigger the app's faulty hooks. */
 export async function fuzzApi ({ seed, rounds }: ApiFuzzOptions): Promise<ApiFuzzTotals> {
   await buildServer()
   const journal = new Journal(`npm run soak -- --replay --only api --seed ${seed} --rounds ${rounds}`)
   const totals: ApiFuzzTotals = { rounds: 0, calls: 0, jobs: 0, hooks: 0 }
-  // No job stalls: an end must come from the call that made it.
+  // No job stalls, so that every end must come from the call that reported it.
   const config = { generation: seed, revoked: [], closeTimeoutMs: 1_000, stallAfterMs: 3_600_000 }
-  const server = new ServerProcess(config, journal, () => { /* the readers tell */ }, 'odd-app')
+  const server = new ServerProcess(config, journal, () => { /* this app does not report numbered messages */ }, 'odd-app')
   const work = async (): Promise<void> => {
     await server.listening
     const random = new Random(seed)
@@ -59,7 +59,7 @@ export async function fuzzApi ({ seed, rounds }: ApiFuzzOptions): Promise<ApiFuz
   return totals
 }
 
-/** A client that behaves, and sees what becomes of the jobs. */
+/** A well-behaved client that tracks how the jobs end. */
 class Watcher {
   readonly #ws: WebSocket
   readonly #journal: Journal
@@ -72,7 +72,7 @@ class Watcher {
     this.#journal = journal
     this.#ws = new WebSocket(`ws://127.0.0.1:${String(port)}/ws?token=watcher`)
     this.#ws.on('message', (data: Buffer) => { this.#take(readMessage(data.toString(), journal, 'any')) })
-    this.#ws.on('error', () => { /* its close tells */ })
+    this.#ws.on('error', () => { /* the close event follows */ })
     this.#ws.on('close', (code) => { journal.fail('a client that behaves stays connected', `closed with ${code}`) })
   }
 
@@ -82,7 +82,7 @@ class Watcher {
     await this.#journal.until('a subscribe is answered', () => sessions.every((sessionId) => this.#greeted.has(sessionId)), PATIENCE_MS)
   }
 
-  /** The jobs of these sessions must have ended when the app's last message of the session comes. */
+  /** Waits for the app's last message in each of these sessions. The session's job must have ended by then. */
   async ended (sessions: readonly string[]): Promise<void> {
     await this.#journal.until('a session\'s message arrives', () => sessions.every((sessionId) => this.#noted.has(sessionId)), PATIENCE_MS)
     const spinning = [...this.#running].map(([jobId, text]) => `${jobId}: ${text}`)
@@ -111,18 +111,18 @@ class Watcher {
   }
 }
 
-/** A client that makes the app's hooks do odd things. It is refused or served, and every request of it is answered. */
+/** Connects a client that triggers the app's faulty hooks. The server must refuse it, or serve it and reply to each of its requests. */
 async function provoke ({ port }: ServerProcess, random: Random, journal: Journal): Promise<void> {
   const token = random.chance(0.5) ? 'odd' : 'guest'
   const ws = new WebSocket(`ws://127.0.0.1:${String(port)}/ws?token=${token}&sessionId=${random.pick(['odd:1', 'fuzz'])}`)
   const answers: Message[] = []
   let isClosed = false
-  ws.on('error', () => { /* its close tells */ })
+  ws.on('error', () => { /* the close event follows */ })
   ws.on('close', () => { isClosed = true })
   ws.on('message', (data: Buffer) => { answers.push(readMessage(data.toString(), journal, 'any')) })
   await journal.until('a client is admitted or refused', () => isClosed || answers.length > 0, PATIENCE_MS, () => token)
   const answered = (type: string): Message | undefined => answers.find((answer) => answer.type === type || (answer.type === 'error' && answer.request === type))
-  // Of a connection that was refused nothing is sent, and nothing is missing.
+  // A refused connection sends no requests, so it lacks no replies.
   if (ws.readyState === WebSocket.OPEN) {
     ws.send('{"type":"subscribe","sessionId":"odd:2"}')
     ws.send('{"type":"cancel","sessionId":"odd:3","jobId":"job"}')

@@ -14,9 +14,9 @@ import { mannerOf, mayRead, SESSIONS, USERS } from './world.js'
 
 export interface ChaosOptions {
   readonly seed: number
-  /** How long things happen; checking and closing comes on top. */
+  /** Duration of the schedule, in milliseconds. The checks and the shutdown take additional time. */
   readonly durationMs: number
-  /** How long a fault of a line may last. Above 35 s the client notices a half-open connection by itself. */
+  /** Maximum duration of a network fault, in milliseconds. Above 35 s the client detects a half-open connection by itself. */
   readonly maxFaultMs: number
 }
 
@@ -33,12 +33,12 @@ const CLOSE_TIMEOUT_MS = 1_000
 const STALL_AFTER_MS = 1_500
 const MAX_TABS = 18
 const MAX_STEPS_WITHOUT_SERVER = 10
-/** Time limits of the end. They are far above what a busy machine needs: only what never comes may reach them. */
+/** Timeout of each final check. It is far above what a busy machine needs, so that only a condition that never holds exceeds it. */
 const SETTLE_MS = 30_000
-/** What a server may hold at the end beside its history, above what it held at its start. */
+/** Memory that a server may use at the end in addition to its history and to what it used at its start. */
 const MEMORY_MARGIN_BYTES = 64 * 1024 * 1024
 
-/** A server that is killed, restarted and attacked, and readers behind bad lines that must see everything all the same. */
+/** A run with a server that is killed, restarted and attacked, and with readers behind bad networks that must still receive everything. */
 class Chaos {
   readonly totals: ChaosTotals = { deliveries: 0, jobs: 0, tabs: 0, steps: 0, kills: 0, restarts: 0 }
   readonly #options: ChaosOptions
@@ -92,7 +92,7 @@ class Chaos {
       if (this.#isOver) return
       stepsWithoutServer = this.#restarting === undefined ? 0 : stepsWithoutServer + 1
       if (stepsWithoutServer > MAX_STEPS_WITHOUT_SERVER) {
-        // On a busy machine a server takes seconds to start, and without one nothing is tested.
+        // On a busy machine a server takes seconds to start. The schedule pauses meanwhile, because steps without a server test nothing.
         const stoppedAt = performance.now()
         await this.#restarting
         startedAt += performance.now() - stoppedAt
@@ -173,7 +173,7 @@ class Chaos {
     const random = new Random(this.#random.seed())
     const sessions = sessionId === undefined ? SESSIONS.filter((each) => mayRead(userId, each) && random.chance(0.6)) : [sessionId]
     const line = await Line.open(() => this.#server.port)
-    // What is opened after the end nobody closes.
+    // Nothing would close a tab that is opened after the end of the run.
     if (this.#journal.failure !== undefined) {
       line.close()
       throw this.#journal.failure
@@ -190,7 +190,10 @@ class Chaos {
     return mayRead(userId, sessionId) && !this.#ledger.isRevoked(userId, sessionId)
   }
 
-  /** Only guests lose rights, so that enough readers are left. A guest that lost everything is not used again. */
+  /**
+   * Revokes a right of a guest. Only guests lose rights, so that enough readers are left. A guest that lost all rights is not used
+   * again.
+   */
   async #revoke (random: Random): Promise<void> {
     const guests = this.#tabs.filter(({ userId }) => userId.includes('-') && !this.#ledger.isRevoked(userId))
     if (guests.length === 0) return
@@ -201,13 +204,13 @@ class Chaos {
   async #takeRight (userId: string, sessionId: string | undefined): Promise<void> {
     const generation = this.#generation
     this.#journal.note(`revoke ${userId} ${sessionId ?? ''}`)
-    // From now on the reader may be refused; what it may still read is known when the call has returned.
+    // From now on the server may refuse the reader. The last message that it may read is known when the call has returned.
     this.#ledger.revoke(userId, sessionId, Infinity)
     const last = await this.#server.call('revoke', { userId, sessionId })
     this.#ledger.revoke(userId, sessionId, last ?? lastNumberOf(generation))
   }
 
-  /** Somebody who speaks no protocol. */
+  /** Connects a client that sends invalid bytes. */
   #garbage (random: Random): void {
     const input = wireInput(random)
     this.#journal.note(`garbage ${input.label}`)
@@ -218,7 +221,7 @@ class Chaos {
     this.#later(random.between(1, 500), () => { socket.destroy() })
   }
 
-  /** A client that follows a session and reads nothing. */
+  /** Connects a client that subscribes to a session and reads nothing. */
   #mute (userId: string, sessionId: string): void {
     this.#journal.note(`mute ${userId} ${sessionId}`)
     this.#stranger()?.write([
@@ -233,7 +236,7 @@ class Chaos {
     const socket = connect(port, '127.0.0.1')
     socket.pause()
     this.#strangers.add(socket)
-    socket.on('error', () => { /* its close tells */ })
+    socket.on('error', () => { /* the close event follows */ })
     socket.on('close', () => { this.#strangers.delete(socket) })
     return socket
   }
@@ -244,14 +247,14 @@ class Chaos {
     this.#restarting = (async () => {
       await this.#server[how]()
       this.#ledger.forgetEnds()
-      // A run that failed meanwhile starts nothing more, because nobody would end it.
+      // A run that has failed meanwhile starts no further server, because nothing would stop it.
       if (this.#isOver) return
       this.#generation++
       this.#server = this.#start()
       await this.#ready()
       this.#restarting = undefined
     })()
-    this.#restarting.catch(() => { /* the journal has it */ })
+    this.#restarting.catch(() => { /* the journal has recorded the failure */ })
   }
 
   #start (): ServerProcess {
@@ -275,7 +278,7 @@ class Chaos {
     this.#timers.add(timer)
   }
 
-  /** Peace: now everybody must come to know everything. */
+  /** Ends all faults. Every tab must then receive everything. */
   async #settle (): Promise<void> {
     this.#journal.note('peace')
     await this.#restarting
@@ -296,7 +299,7 @@ class Chaos {
     await this.#journal.until('every tab comes to know everything, and no job spins for ever', () => missing().length === 0, SETTLE_MS, () => missing().join('\n'))
   }
 
-  /** Readers that are connected and follow lose their rights: in the schedule a restart may do that instead of `revoke`. */
+  /** Revokes rights of readers that are connected and subscribed. In the schedule, a restart may disconnect them instead of `revoke`. */
   async #revokeReaders (): Promise<void> {
     const sessionId = 'all:plain:0'
     const guests = await Promise.all(Array.from({ length: 6 }, (_, i) => this.#open(`ada-last${i}`, sessionId)))
@@ -304,7 +307,7 @@ class Chaos {
     await Promise.all(guests.map(({ userId }, i) => this.#takeRight(userId, i % 2 === 0 ? sessionId : undefined)))
   }
 
-  /** Everybody leaves: nothing may be left of them. */
+  /** Disconnects all clients. The server must then release everything that it kept for them. */
   async #end (): Promise<void> {
     this.#journal.note('everybody leaves')
     for (const tab of this.#tabs) {

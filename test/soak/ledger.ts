@@ -3,7 +3,7 @@ import type { Numbered } from './server/messages.js'
 import type { Journal } from './soak-failure.js'
 import { NUMBERS_PER_PROCESS } from './world.js'
 
-/** The number that the app gave a message. Undefined for the server's own, such as a presumed end. */
+/** Returns the number that the app gave a message. Undefined for the server's own messages, such as a presumed end. */
 function numberOf ({ n, task, result, error }: Message): number | undefined {
   for (const fields of [{ n }, task, result, error] as Array<{ n?: unknown } | undefined>) {
     if (typeof fields?.n === 'number') return fields.n
@@ -11,24 +11,24 @@ function numberOf ({ n, task, result, error }: Message): number | undefined {
   return undefined
 }
 
-/** What makes two deliveries the same message. */
+/** Returns a string that is the same for all deliveries of one message. */
 function identityOf (message: Message): string {
   const { type, jobId, error } = message as { type: string, jobId?: string, error?: { type: string } }
   return JSON.stringify([type, jobId, error?.type, numberOf(message)])
 }
 
-/** Ended jobs whose texts the server remembers in one session: who missed more of them cannot be recovered. */
+/** Number of ended jobs per session whose texts the server keeps. A reader that missed more of them can't be recovered. */
 const ENDS_REMEMBERED = 32
 
-/** What all readers together saw, and what the app published: no two may disagree. */
+/** The record of what the app published and what all readers received. The two must agree. */
 export class Ledger {
   deliveries = 0
   readonly #journal: Journal
-  /** By `<stream> <epoch>`, the messages by their number in the stream. */
+  /** The messages of each `<stream> <epoch>`, by their number in the stream. */
   readonly #streams = new Map<string, Map<number, { identity: string | undefined, n: number | undefined, isEnd: boolean }>>()
-  /** By job, the length of its text when it really ended. */
+  /** Length of each job's text at its real end, by job id. */
   readonly #textLengths = new Map<string, number>()
-  /** By `<userId>` or `<userId> <sessionId>`, the last number that may still be read. */
+  /** The last number that may still be read, by `<userId>` or `<userId> <sessionId>`. */
   readonly #revoked = new Map<string, number>()
   readonly #endedJobs = new Set<string>()
 
@@ -40,7 +40,7 @@ export class Ledger {
     return [...this.#revoked.keys()]
   }
 
-  /** From now on nothing above `lastNumber` may be read: a session by a user, or anything by a user. */
+  /** Records that a user may read nothing above `lastNumber` from now on, in one session or in all. */
   revoke (userId: string, sessionId: string | undefined, lastNumber: number): void {
     this.#revoked.set(sessionId === undefined ? userId : `${userId} ${sessionId}`, lastNumber)
   }
@@ -49,12 +49,12 @@ export class Ledger {
     return this.#revoked.has(userId) || (sessionId !== undefined && this.#revoked.has(`${userId} ${sessionId}`))
   }
 
-  /** A server process has died: what its readers were not sent any more is lost. */
+  /** Forgets the accepted ends of jobs when a server process has died: ends that its readers have not received are lost. */
   forgetEnds (): void {
     this.#endedJobs.clear()
   }
 
-  /** Whether the app ended a job, and the server accepted that. */
+  /** Returns whether the app ended a job and the server accepted the end. */
   hasEnded (jobId: string): boolean {
     return this.#endedJobs.has(jobId)
   }
@@ -70,7 +70,7 @@ export class Ledger {
     }
   }
 
-  /** A reader was delivered a numbered message. */
+  /** Records the delivery of a numbered message to a reader. */
   delivered (reader: string, userId: string, stream: string, epoch: string, seq: number, message: Message): void {
     this.deliveries++
     const identity = identityOf(message)
@@ -101,7 +101,10 @@ export class Ledger {
     }
   }
 
-  /** Why a reader that says where it was may be refused a continuation in the same epoch. */
+  /**
+   * Returns whether the server may fail to recover a reader from this position of the same epoch, because too many jobs have ended
+   * since.
+   */
   mayExpire (stream: string, epoch: string, since: number): boolean {
     const entries = this.#streams.get(`${stream} ${epoch}`) ?? new Map<number, { isEnd: boolean }>()
     let ends = 0
@@ -109,7 +112,7 @@ export class Ledger {
     return ends >= ENDS_REMEMBERED
   }
 
-  /** A job ended for a reader that follows it from its beginning. All must hold the same text. */
+  /** Records that a job ended for a reader that has followed it from its beginning. All readers must have the same text. */
   ended (reader: string, jobId: string, length: number): void {
     const known = this.#textLengths.get(jobId)
     if (known !== undefined && known !== length) {
@@ -128,7 +131,7 @@ export class Ledger {
   }
 }
 
-/** The last number of a server process that was killed before it said it. */
+/** Returns an upper limit for the numbers of a server process, for one that was killed before it returned its last number. */
 export function lastNumberOf (generation: number): number {
   return (generation + 1) * NUMBERS_PER_PROCESS
 }

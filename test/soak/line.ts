@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
 /**
- * The network between one tab and the server: a TCP proxy on loopback. It can cut connections, stall them (both ends believe
- * that they are connected), swallow what is sent, and throttle.
+ * The network between one tab and the server: a TCP proxy on loopback. It can cut connections, stall them (both ends consider them
+ * open), discard the data that is sent, and throttle.
  */
 export class Line {
   readonly #server: Server
@@ -39,18 +39,18 @@ export class Line {
     }
   }
 
-  /** Nothing passes until `heal`; what waits then arrives. */
+  /** Holds back all data until `heal`, which then delivers it. */
   stall (): void {
     this.#mode = 'stalled'
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
-  /** Half-open: both ends send into nothing. `heal` resets these connections, because bytes of theirs are missing. */
+  /** Makes the connections half-open: discards the data of both ends. `heal` resets these connections, because they lack bytes. */
   swallow (): void {
     this.#mode = 'swallowing'
   }
 
-  /** What the server sends arrives at this rate. */
+  /** Limits the rate of the server's data. */
   throttle (bytesPerSecond: number): void {
     this.#bytesPerSecond = bytesPerSecond
   }
@@ -70,13 +70,13 @@ export class Line {
 
   #accept (near: Socket): void {
     const port = this.#target()
-    near.on('error', () => { /* its close tells */ })
+    near.on('error', () => { /* the close event follows */ })
     if (port === undefined) {
       near.resetAndDestroy()
       return
     }
     const far = connect({ port, host: '127.0.0.1', noDelay: true })
-    far.on('error', () => { /* its close tells */ })
+    far.on('error', () => { /* the close event follows */ })
     this.#pairs.set(near, far)
     near.on('close', () => {
       this.#pairs.delete(near)

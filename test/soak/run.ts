@@ -9,18 +9,18 @@ import { fuzzWire } from './wire-fuzz.js'
 
 const { values: flags } = parseArgs({
   options: {
-    /** How long, about: a round that was begun is finished. */
+    /** Approximate duration: a round that has begun is finished. */
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string' },
-    /** Only `chaos`, `wire` or `api`. */
+    /** Runs only `chaos`, `wire` or `api`. */
     only: { type: 'string' },
-    /** The size of a round: how long things happen, and how long a fault of a line may last. */
+    /** Size of a chaos round: the duration of its schedule, and the maximum duration of a network fault. */
     'round-ms': { type: 'string', default: '60000' },
     'fault-ms': { type: 'string', default: '45000' },
-    /** The same of the two fuzz runs. */
+    /** Sizes of a round of the two fuzz runs. */
     connections: { type: 'string', default: '3000' },
     rounds: { type: 'string', default: '150' },
-    /** One round with exactly this seed: what a failure prints. */
+    /** Runs one round with exactly this seed. A failure prints a command with this flag. */
     replay: { type: 'boolean', default: false }
   }
 })

@@ -1,6 +1,6 @@
 import { Random } from './random.js'
 
-/** What can happen in a chaos run, and how often in relation to each other. */
+/** The possible steps of a chaos run, with their relative frequencies. */
 const WEIGHTS = {
   job: 40, note: 14, noteToUser: 8, fleeting: 4, cancel: 6,
   open: 5, close: 4, follow: 8, leave: 6, askAgain: 5, trespass: 4, pause: 6,
@@ -11,14 +11,14 @@ const WEIGHTS = {
 type StepName = keyof typeof WEIGHTS
 
 export interface Step {
-  /** When, in milliseconds from the beginning. */
+  /** Time of the step, in milliseconds from the beginning. */
   readonly at: number
   readonly name: StepName
-  /** Decides the step's details, together with who is there at that time. */
+  /** Determines the step's details, together with the tabs that are open at that time. */
   readonly seed: number
 }
 
-/** The schedule of a chaos run: it follows from the seed alone. At least one kill and one restart are in it. */
+/** Returns the schedule of a chaos run, which depends on the seed alone. It contains at least one kill and one restart. */
 export function scheduleOf (seed: number, durationMs: number): Step[] {
   const random = new Random(seed)
   const steps: Step[] = []

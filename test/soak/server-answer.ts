@@ -2,15 +2,15 @@ import { constants, inflateRawSync } from 'node:zlib'
 import { closeCodes } from '../../lib/protocol/codes.js'
 import type { Message } from '../support/ws-client.js'
 
-/** Codes that a close frame may carry: all of the table but those that stand for the absence of one. */
+/** Codes that a close frame may contain: all of the table except those that represent a missing code. */
 const SENDABLE = new Set<number>(Object.values(closeCodes).map(({ code }) => code).filter((code) => code !== 1005 && code !== 1006))
 /**
- * HTTP statuses that a request without sense may be answered with. 500 is not among them: it stands for an error that nobody
- * thought of.
+ * HTTP statuses of valid responses to an invalid request. 500 is not among them, because it means an error that the server did not
+ * expect.
  */
 const STATUSES = new Set([100, 101, 200, 204, 400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 426, 431, 501, 503, 505])
 
-/** Reads a server's bytes strictly: every deviation from HTTP, RFC 6455 and the protocol throws. */
+/** A strict parser of a server's bytes. It throws on every deviation from HTTP, RFC 6455 and the protocol. */
 export class ServerAnswer {
   readonly messages: Message[] = []
   status: number | undefined
@@ -68,7 +68,7 @@ export class ServerAnswer {
       this.messages.push(message)
     } else if (opcode === 8) {
       this.closedWith = payload.length === 0 ? 1005 : payload.readUInt16BE(0)
-      // The client's own code comes back, if it may be sent at all (RFC 6455, section 5.5.1).
+      // The server echoes the client's code if that code may be sent at all (RFC 6455, section 5.5.1).
       const isEcho = [3000, 4999, 1005, 2999].includes(this.closedWith)
       if (!SENDABLE.has(this.closedWith) && !isEcho) throw new Error(`a close frame with ${this.closedWith}`)
     } else if (opcode !== 9 && opcode !== 10) {
@@ -77,7 +77,7 @@ export class ServerAnswer {
   }
 }
 
-/** Such a message has no final block: the sender leaves its last four bytes out (RFC 7692, section 7.2.1). */
+/** Inflates a message. It has no final block, and the sender omits its last four bytes (RFC 7692, section 7.2.1). */
 function inflated (payload: Buffer): Buffer {
   return inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH })
 }

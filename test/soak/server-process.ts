@@ -17,13 +17,13 @@ interface Calls {
 }
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-/** Below `node_modules`, so that what the bundle imports is found. */
+/** Below `node_modules`, so that the bundle's imports are found. */
 const bundles = `${root}node_modules/.cache/soak/${process.pid}/`
 let built: Promise<unknown> | undefined
 
 /**
- * Makes one file of each server process and of this package's sources. A run starts many servers, and each would take seconds
- * to load some eighty sources through a TypeScript loader.
+ * Bundles the script of each server process with this package's sources into one file. A run starts many servers, and each would
+ * take seconds to load some eighty sources through a TypeScript loader.
  */
 export function buildServer (): Promise<unknown> {
   return built ??= build({
@@ -41,16 +41,16 @@ export function buildServer (): Promise<unknown> {
   })
 }
 
-/** Far above what the documented deadline needs on a busy machine, and far below for ever. */
+/** Margin for the documented deadline. It is far above what a busy machine needs, but short enough to detect a hang. */
 const CLOSE_MARGIN_MS = 6_000
 const EXIT_MARGIN_MS = 10_000
 
-/** A real server in a process of its own: it can be killed at any moment. `buildServer` comes first. */
+/** A real server in its own process, which can be killed at any moment. Call `buildServer` first. */
 export class ServerProcess {
-  /** Undefined until it listens. */
+  /** Undefined until the server listens. */
   port: number | undefined
   readonly listening: Promise<void>
-  /** Resolves when it has ended, however. */
+  /** Resolves when the process has ended for any reason. */
   readonly exited: Promise<void>
   readonly #child: ChildProcess
   readonly #config: ServerConfig
@@ -100,7 +100,7 @@ export class ServerProcess {
     })
   }
 
-  /** Calls the app in the process. Resolves with undefined when the process ends before it answers. */
+  /** Calls the app in the process. Resolves with undefined if the process ends before it replies. */
   call<K extends keyof Calls> (method: K, input: Parameters<Calls[K]>[0]): Promise<ReturnType<Calls[K]> | undefined> {
     return new Promise((resolve) => {
       if (!this.#child.connected) {
@@ -119,7 +119,7 @@ export class ServerProcess {
     await this.exited
   }
 
-  /** Ends it as a deploy does. `app.close()` must return within its deadline, and then nothing keeps the process alive. */
+  /** Ends the process as a deploy does. `app.close()` must return within its deadline, and nothing may keep the process alive after it. */
   async restart (): Promise<void> {
     const { closeTimeoutMs } = this.#config
     this.#mayEnd = true

@@ -1,14 +1,14 @@
-/** An invariant that did not hold. Its message holds everything that is needed to replay the run. */
+/** The error for an invariant that did not hold. Its message contains everything that is needed to replay the run. */
 export class SoakFailure extends Error {
   override readonly name = 'SoakFailure'
 }
 
-/** Steps that a failure prints: the latest ones, because a long schedule hides what matters. */
+/** Maximum number of steps that a failure prints. These are the latest ones, because a long schedule hides the relevant steps. */
 const MAX_STEPS_SHOWN = 60
 
 /**
- * The record of one run: what was done, and the first invariant that broke. Everything that finds a fault reports it here.
- * `failed` rejects then, so that the run ends at once, wherever it waits.
+ * The record of one run: its steps, and the first invariant that broke. All checks report their failures here. `failed` rejects on
+ * the first failure, so that the run ends at once, wherever it waits.
  */
 export class Journal {
   readonly failed: Promise<never>
@@ -18,11 +18,11 @@ export class Journal {
   #reject: (error: SoakFailure) => void = () => { /* replaced below */ }
   #failure: SoakFailure | undefined
 
-  /** `replay` says how to run the same again. */
+  /** `replay` is the command that repeats the run. */
   constructor (replay: string) {
     this.#replay = replay
     this.failed = new Promise<never>((_resolve, reject) => { this.#reject = reject })
-    this.failed.catch(() => { /* for those who wait for it */ })
+    this.failed.catch(() => { /* not an unhandled rejection if nothing waits for it */ })
   }
 
   get failure (): SoakFailure | undefined {
@@ -33,7 +33,7 @@ export class Journal {
     this.#steps.push(`${(performance.now() - this.#startedAt).toFixed(0).padStart(7)} ms  ${step}`)
   }
 
-  /** Only the first one counts: what follows may be its consequence. */
+  /** Records a failure. Only the first one counts, because later ones may be its consequences. */
   fail (invariant: string, detail = ''): void {
     if (this.#failure !== undefined) return
     const hidden = this.#steps.length - MAX_STEPS_SHOWN
@@ -46,7 +46,7 @@ export class Journal {
     this.#reject(this.#failure)
   }
 
-  /** Runs a check that throws where its invariant does not hold. */
+  /** Runs a check, which throws if its invariant does not hold. */
   check (invariant: string, work: () => void): void {
     try {
       work()
@@ -55,7 +55,7 @@ export class Journal {
     }
   }
 
-  /** Waits for a condition that nobody announces. The time limit is far above what a busy machine needs. */
+  /** Waits for a condition by polling it. The timeout should be far above what a busy machine needs. */
   async until (invariant: string, condition: () => boolean | Promise<boolean>, ms: number, detail: () => string = () => ''): Promise<void> {
     const deadline = performance.now() + ms
     while (!await condition()) {

@@ -14,24 +14,24 @@ import { SESSIONS } from './world.js'
 
 export interface WireFuzzOptions {
   readonly seed: number
-  /** Connections to make. */
+  /** Number of connections to make. */
   readonly connections: number
 }
 
 export interface WireFuzzTotals { connections: number, inputs: number, answers: number }
 
-/** At the same time. */
+/** Number of simultaneous connections. */
 const CONCURRENCY = 24
 /**
- * So long a connection waits for an answer that may never come, and for more of one that has begun. A half of a request is
- * never answered, so that there is nothing to wait for but time.
+ * How long a connection waits for a reply that may never come, and for more of a reply that has begun, in milliseconds. The server
+ * never replies to half of a request, so only a timeout can end the wait.
  */
 const PATIENCE_MS = 1_000
 const MORE_MS = 60
 const CHECK_EACH = 250
 const SETTLE_MS = 30_000
 
-/** Sends random and mutated bytes to a real server, and reads its answers strictly. */
+/** Sends random and mutated bytes to a real server, and checks its replies strictly. */
 export async function fuzzWire ({ seed, connections }: WireFuzzOptions): Promise<WireFuzzTotals> {
   await buildServer()
   const journal = new Journal(`npm run soak -- --replay --only wire --seed ${seed} --connections ${connections}`)
@@ -75,7 +75,7 @@ export async function fuzzWire ({ seed, connections }: WireFuzzOptions): Promise
   return totals
 }
 
-/** Makes one connection. Returns how many messages and heads came back. */
+/** Makes one connection. Returns the number of messages and HTTP heads that it received. */
 async function exchange (port: number | undefined, number: number, { label, parts }: WireInput, journal: Journal): Promise<number> {
   if (port === undefined) throw journal.failure ?? new Error('the server is gone')
   journal.note(`connection ${number}: ${label}`)
@@ -90,7 +90,7 @@ async function exchange (port: number | undefined, number: number, { label, part
       patience = setTimeout(resolve, MORE_MS)
     })
   })
-  socket.on('error', () => { /* its close tells */ })
+  socket.on('error', () => { /* the close event follows */ })
   socket.on('data', (chunk: Buffer) => {
     try {
       answer.take(chunk)
@@ -109,7 +109,7 @@ async function exchange (port: number | undefined, number: number, { label, part
   return answer.messages.length + (answer.status === undefined ? 0 : 1)
 }
 
-/** A client that behaves is served as if nothing happened. */
+/** Waits until a well-behaved client has received everything, as if nothing had happened. */
 async function isServed (server: ServerProcess, canary: RawTab, journal: Journal): Promise<void> {
   for (const sessionId of canary.subscriptions) await server.call('note', sessionId)
   const state = await server.call('state', { collectGarbage: false })

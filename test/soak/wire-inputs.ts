@@ -2,13 +2,13 @@ import { constants, deflateRawSync } from 'node:zlib'
 import type { Random } from './random.js'
 import { SESSIONS, USERS } from './world.js'
 
-/** What one connection sends. */
+/** The data that one connection sends. */
 export interface WireInput {
-  /** Says in words what it is. */
+  /** Description of the data. */
   readonly label: string
-  /** Written one after another, in turns of their own. */
+  /** Written one after another, each in its own turn of the event loop. */
   readonly parts: readonly Buffer[]
-  /** Frames, messages and requests in it. */
+  /** Number of frames, messages and requests in the data. */
   readonly count: number
 }
 
@@ -103,7 +103,7 @@ const TEXT = 0x1
 const FIN = 0x80
 const DEFLATED = 0x40
 
-/** A masked frame, with the length in any of its encodings, or in a wrong one. */
+/** Returns a frame, masked by default. Its length may be wrong, or in a longer encoding than necessary. */
 function encode (random: Random, first: number, payload: Buffer, { masked = true, claimed = payload.length, wide = false } = {}): Buffer {
   const mask = masked ? random.bytes(4) : Buffer.alloc(0)
   const bit = masked ? 0x80 : 0
@@ -130,7 +130,7 @@ function deflated (bytes: Buffer): Buffer {
   return deflateRawSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4)
 }
 
-/** Small on the wire, a mebibyte when it is inflated. */
+/** A payload that is small on the wire and a mebibyte when it is inflated. */
 const BOMB = deflated(Buffer.alloc(1024 * 1024))
 
 function frame (random: Random): Buffer {
@@ -151,7 +151,7 @@ function closePayload (random: Random): Buffer {
   return payload
 }
 
-/** In a few pieces, cut anywhere. */
+/** Splits bytes into a few pieces at random places. */
 function split (random: Random, bytes: Buffer): Buffer[] {
   const parts: Buffer[] = []
   let from = 0
@@ -177,7 +177,7 @@ function oddValue (random: Random): string {
   return random.pick(ODD_JSON)
 }
 
-/** A valid message's text in which some fields, or some characters, are something else. */
+/** Returns the text of a message in which some fields or characters are replaced by invalid ones. */
 function oddMessage (random: Random): string {
   const type = random.pick(['ping', 'subscribe', 'unsubscribe', 'cancel', 'subscribe', 'cancel', 'connection', 'ai_complete', 'dance', '__proto__', ''])
   const fields = new Map<string, string>([['type', JSON.stringify(type)]])

@@ -17,7 +17,7 @@ interface AgentContext {
  */
 export type Agent = (task: AgentTask, context: AgentContext) => AsyncIterable<string>
 
-/** Where AI services have a name for an error, it is used here too, so that a client needs only one table. */
+/** Types of errors. If AI services have a name for an error, it is used here, too, so that a client needs only one table. */
 export type AgentErrorType =
   | 'invalid_request_error'
   | 'not_found_error'

@@ -7,7 +7,7 @@ export interface About {
   readonly documentSeconds: number
 }
 
-/** Requests it on each connection, because the server may have been replaced. Undefined before the first response. */
+/** Requests the information on each connection, because the server may have been replaced. Undefined before the first response. */
 export function useAbout (isConnected: boolean): About | undefined {
   const [about, setAbout] = useState<About>()
   useEffect(() => {

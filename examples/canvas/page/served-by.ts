@@ -11,7 +11,7 @@ export interface ServedBy {
   readonly hasChanged: boolean
 }
 
-/** Asks on each connection. Undefined before the first answer. */
+/** Sends a request on each connection. Undefined before the first reply. */
 export function useServedBy (client: Client, isConnected: boolean): ServedBy | undefined {
   const [server, setServer] = useState<ServedBy>()
   useEffect(() => client.on('served_by', ({ node, killCommand }) => {

@@ -12,7 +12,7 @@ export function sessionOf (location: Location, history: History): string {
   return sessionId
 }
 
-/** Not `crypto.randomUUID`, which pages have only over https or on localhost. */
+/** Returns a random name. Does not use `crypto.randomUUID`, which pages have only over https or on localhost. */
 export function randomName (): string {
   return [...crypto.getRandomValues(new Uint8Array(5))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -13,7 +13,7 @@ export interface SessionStats {
 
 const EVERY_MS = 2000
 
-/** Returns the session's subscribers. Undefined while the server does not respond. A hidden page sends no requests. */
+/** Returns the session's subscribers, or undefined while the server does not respond. A hidden page sends no requests. */
 export function useStats (sessionId: string): SessionStats | undefined {
   const [stats, setStats] = useState<SessionStats>()
   useEffect(() => {

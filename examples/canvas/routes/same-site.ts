@@ -18,8 +18,8 @@ export function sameSite (allowed: readonly string[]): onRequestHookHandler {
 }
 
 /**
- * Whether the page belongs to the requested host. A host name other than this machine's must be listed, because its owner could
- * let it point to this machine (DNS rebinding); to a browser the owner's pages would then belong to this host.
+ * Returns whether the page belongs to the requested host. A host name other than this machine's must be listed, because its owner
+ * could let it point to this machine (DNS rebinding). To a browser the owner's pages would then belong to this host.
  */
 function isOwn (origin: string, hostname: string): boolean {
   const page = URL.canParse(origin) ? new URL(origin).hostname : ''

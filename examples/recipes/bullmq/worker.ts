@@ -9,14 +9,14 @@ const CHAPTERS = 5
 
 const publisher = await createPublisher({ redis: connection })
 
-// One call is enough for a job with one attempt. A second attempt would stream another answer behind the first one.
+// One call is enough for a job with one attempt. A second attempt would stream another answer after the first one.
 async function answer ({ id: jobId = '', data: { sessionId, prompt } }: Job<Task>): Promise<string> {
   const outcome = await publisher.runAI(sessionId, { mode: 'answer', prompt }, (signal) => write(prompt, signal), { jobId, text: true })
   if (outcome.status !== 'complete') throw new UnrecoverableError(outcome.error.message)
   return outcome.text
 }
 
-// A job with several attempts is one job for its readers. Each attempt continues where the one before has stopped.
+// A job with several attempts is one job for its subscribers. Each attempt continues where the previous one stopped.
 async function report (job: Job<Task>): Promise<void> {
   const { id: jobId = '', data: { sessionId, prompt }, opts: { attempts = 1 } } = job
   const aiJob = publisher.startAI(sessionId, { mode: 'report', prompt }, { jobId })
@@ -55,8 +55,8 @@ async function writeChapter (prompt: string, chapter: number, signal: AbortSigna
   return text
 }
 
-// When a worker dies, another one takes its reports over within 15 seconds. That is less than the lease of a publisher (30 seconds),
-// so that clients do not see them as stalled.
+// When a worker dies, another one takes over its jobs of the kind `report` within 15 seconds. That is less than the lease of a
+// publisher (30 seconds), so that clients do not see them as stalled.
 const lockDuration = 10_000
 const workers = [
   new Worker('answers', answer, { connection, concurrency: 10, maxStalledCount: 0, lockDuration }),

@@ -18,13 +18,14 @@ await app.register(fastifySession, {
   secret: SESSION_SECRET,
   cookieName: 'sid',
   saveUninitialized: false,
-  // The session ends when it was said to, and so do its connections: see `expiresAt`.
+  // The session ends at a fixed time, and so do its connections: see `expiresAt`.
   rolling: false,
   cookie: { httpOnly: true, sameSite: 'lax', secure: NODE_ENV === 'production', maxAge: Number(SESSION_SECONDS) * 1000 }
 })
 
-// Browsers send cookies along with the requests of other sites' pages (CSRF). This header, which no page can forge, says whose
-// page it was. Old browsers lack it: for these there is SameSite, and that a body of JSON needs a preflight.
+// Browsers also send cookies with requests from pages of other sites (CSRF). The header Sec-Fetch-Site, which no page can forge,
+// shows where a request comes from. Old browsers don't send it. They are protected by SameSite and by the preflight that a JSON
+// body needs.
 app.addHook('onRequest', async ({ method, headers }, reply) => {
   const from = headers['sec-fetch-site'] ?? 'same-origin'
   if (method === 'POST' && from !== 'same-origin') return reply.code(403).send({ message: 'cross-site request' })

@@ -4,7 +4,7 @@ import aiCanvasWs, { redactedRequest } from 'ai-canvas-ws'
 import Fastify from 'fastify'
 
 const { JWT_SECRET = '', LOGIN_PASSWORD = '', TOKEN_SECONDS = '900', PORT = '3001' } = process.env
-// No default: everyone who knows the secret can sign a token for any user.
+// There is no default, because everyone who knows the secret can sign a token for any user.
 if (JWT_SECRET.length < 32) throw new Error('JWT_SECRET must have at least 32 characters: make one with "openssl rand -hex 32"')
 if (LOGIN_PASSWORD === '') throw new Error('LOGIN_PASSWORD is not set: give the password that every user of this example shares')
 

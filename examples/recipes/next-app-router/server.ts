@@ -13,7 +13,7 @@ const body = {
   required: ['sessionId', 'prompt'],
   properties: { sessionId: { type: 'string', pattern: '^[^\\p{Cc}\\p{Cs}]{1,256}$' }, prompt: { type: 'string', maxLength: 10_000 } }
 }
-// Next.js asks for the jobs: see app/jobs/[sessionId]/actions.ts
+// Next.js requests the jobs: see app/jobs/[sessionId]/actions.ts
 app.post<{ Body: { sessionId: string, prompt: string } }>('/jobs', { schema: { body } }, (request, reply) => {
   const { sessionId, prompt } = request.body
   void app.wsManager.runAI(sessionId, { prompt }, (signal) => model(prompt, signal), { text: true })

@@ -17,7 +17,7 @@ const stop = client.jobStore(sessionId).subscribe(({ latest: job, subscription }
     started.add(job.jobId)
     written = 0
   }
-  // The store has the whole text, also of what was missed. Only its end is new.
+  // The store has the whole text, including the missed parts. Only its end is new.
   process.stdout.write(job.text.slice(written))
   written = job.text.length
   if (job.status === 'complete') end(0, 'complete')
@@ -27,10 +27,10 @@ const stop = client.jobStore(sessionId).subscribe(({ latest: job, subscription }
 client.on('error', ({ message }) => { console.error(message) })
 client.on('state', ({ state, reason }) => {
   if (state === 'waiting') console.error(`reconnecting (${reason ?? 'lost'})`)
-  // It gave up, or the server does not want it back.
+  // The client gave up, or the server refuses it.
   if (state === 'closed' && reason !== 'called') end(2, `closed (${reason ?? ''})`)
 })
-// Leaving cancels nothing, so Ctrl+C stops the job first. A second one leaves at once.
+// Disconnecting does not cancel the job, so the first Ctrl+C stops the job. A second one exits at once.
 process.once('SIGINT', () => { client.cancel(sessionId) })
 
 function end (code: number, message: string): void {

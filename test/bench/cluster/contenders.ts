@@ -92,12 +92,12 @@ function socketIo (options: Partial<ServerOptions>): ClusterContender {
   }
 }
 
-/** The adapters were written for RESP2, in which ioredis 5 speaks. Ours speaks it, too. */
+/** Creates a client that uses RESP2. The adapters were written for it, and ioredis 5 and ours use it, too. */
 function redis (port: number): Redis {
   return new Redis({ host: HOST, port, protocol: 2 })
 }
 
-/** With connection state recovery, which this adapter supports. */
+/** Socket.IO with connection state recovery, which this adapter supports. */
 function streamsAdapter ({ redisPort }: ClusterContenderOptions): ClusterContender {
   return socketIo({ adapter: createStreamsAdapter(redis(redisPort)), connectionStateRecovery: { maxDisconnectionDuration: RECOVERY_MS } })
 }

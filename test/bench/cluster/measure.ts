@@ -17,7 +17,7 @@ const WARM_UP_TICKS = 3
 /** Each client is disconnected at this interval, with a random phase. */
 const CUTS = { everyMs: 4_000, awayMs: 500, each: 1 }
 const SETTLE_MS = 30_000
-/** A duplicate that came by way of Redis has arrived after this time. */
+/** Time within which a duplicate that travels through Redis has arrived. */
 const SURPLUS_MS = 100
 
 interface Usage {
@@ -30,7 +30,7 @@ interface Usage {
 /** A contender's nodes and their Redis server. */
 export class Cluster {
   readonly label: string
-  /** Of its clients. */
+  /** Dialect of the contender's clients. */
   readonly dialect: string
   readonly nodes: ReadonlyArray<Peer<NodeHandlers>>
   readonly #entry: ClusterEntry
@@ -65,7 +65,7 @@ export class Cluster {
     this.ackPort = listening[0]?.ackPort ?? 0
   }
 
-  /** Waits until all clients are disconnected: that is work, which must not fall into another contender's round. */
+  /** Waits until all clients are disconnected, so that this work does not fall into another contender's round. */
   async emptied (): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.call('connections', { count: 0, timeoutMs: SETTLE_MS })))
   }
@@ -86,7 +86,7 @@ export class Cluster {
 class Trial {
   readonly #row: ClusterRow
   readonly #cluster: Cluster
-  /** One of the two: clients that are counted, or clients that reconnect and keep text. */
+  /** The clients of the row: either ones whose messages are counted, or ones that reconnect and keep text. One of the two is set. */
   readonly #load: Peer<LoadHandlers> | undefined
   readonly #recoveryLoad: Peer<RecoveryLoadHandlers> | undefined
   #rounds = 0
@@ -108,14 +108,14 @@ class Trial {
     })
   }
 
-  /** Without results: the compiler must have seen everything. */
+  /** Runs a round without results, so that the JIT compiler has seen all of the code. */
   async warmUp (): Promise<void> {
     const { kind, ticks = 0 } = this.#row
     if (kind === 'ticks') await this.#ticks(ticks * WARM_UP_TICKS)
     else if (kind !== 'blips') await this.round()
   }
 
-  /** Throws if a message is missing, duplicated or out of order. */
+  /** Runs one round. Throws if a message is missing, duplicated or out of order. */
   async round (): Promise<Sample> {
     const rounds: Record<ClusterKind, () => Promise<Sample>> = {
       ticks: () => this.#ticks(this.#row.ticks ?? 0),
@@ -200,7 +200,7 @@ class Trial {
     })
   }
 
-  /** A round with clients of its own. They subscribe to sessions that are new in this round. */
+  /** Runs a round with its own clients, which subscribe to sessions that are new in this round. */
   async #followed (options: { text: boolean }, round: (load: Peer<RecoveryLoadHandlers>) => Promise<Sample>): Promise<Sample> {
     const { sockets: clients, sessions, publishers } = this.#row
     const { dialect, ports } = this.#cluster
@@ -234,7 +234,7 @@ function cost (before: Usage, after: Usage, messages: number): Sample {
   return { cpu: (nodes + redis) / messages, redis: redis / messages, rate: messages / (after.at - before.at) * 1000 }
 }
 
-/** CPU time of the last node, in percent of a core. */
+/** Returns the CPU time of the last node, in percent of a core. */
 function idleShare (before: Usage, after: Usage): number {
   return (after.nodes.at(-1)! - before.nodes.at(-1)!) / (after.at - before.at) / 10
 }

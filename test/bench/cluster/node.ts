@@ -14,9 +14,9 @@ export interface Ticks {
   readonly ticks: number
 }
 
-/** What a node publishes at a steady rate: a message to each of its sessions, in turn, evenly spread over the interval. */
+/** The steady rate at which a node publishes: a message to each of its sessions in turn, evenly spread over the interval. */
 export interface Rate {
-  /** Begins the names of the sessions. */
+  /** Prefix of the session names. */
   readonly prefix: string
   /** The sessions of all nodes. */
   readonly sessions: number
@@ -32,9 +32,9 @@ const TICK_TIMEOUT_MS = 30_000
 const POLL_MS = 20
 /** Bytes of text that make a message a frame of 370 bytes. */
 const SMALL = 180
-/** A piece of a model's text begins with the time at which it was made. */
+/** Length of a piece of a model's text, which begins with the time at which it was created. */
 const DELTA_UNITS = 40
-/** Different texts, made before the measurement starts. */
+/** Different texts, created before the measurement starts. */
 const TEXTS = Array.from({ length: 16 }, (_, turn) => text(SMALL, turn * 37))
 
 const acknowledgements = new Acknowledgements()
@@ -89,13 +89,13 @@ const handlers = {
     return { port: await theContender().listen(), ackPort: acknowledgements.port }
   },
 
-  /** CPU time since the process began, of all its threads, in microseconds. */
+  /** Returns the CPU time of all threads since the process began, in microseconds. */
   cpu (): number {
     const { user, system } = process.cpuUsage()
     return user + system
   },
 
-  /** Publishes tick after tick, each when the previous one has arrived everywhere. */
+  /** Publishes one tick after another, each when all sockets have received the previous one. */
   async ticks ({ sessionId, publicationsPerTick, ticks }: Ticks): Promise<void> {
     for (let tick = 0; tick < ticks; tick++) {
       const arrived = acknowledged(TICK_TIMEOUT_MS)
@@ -104,7 +104,7 @@ const handlers = {
     }
   },
 
-  /** Resolves when the load has received all that it expects. */
+  /** Resolves when the load process has received all messages that it expects. */
   async acknowledged ({ timeoutMs }: { timeoutMs: number }): Promise<void> {
     await acknowledged(timeoutMs)
   },
@@ -116,7 +116,7 @@ const handlers = {
     return last
   },
 
-  /** Runs a job in each session that streams text. Returns the digests of the texts, by the names of the sessions. */
+  /** Runs a job that streams text in each session. Returns the digests of the texts, by session name. */
   async stream (rate: Rate): Promise<Record<string, string>> {
     const own = ownSessions(rate)
     const jobs = new Map(own.map((sessionId) => [sessionId, { writer: theContender().write(sessionId), text: '' }]))

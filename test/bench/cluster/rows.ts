@@ -47,7 +47,7 @@ const LATENCY = [
   { against: 'redis-adapter', metric: 'p99', atMost: 1 }
 ] as const
 
-/** CPU per delivered message of all nodes and Redis, at most this share of each adapter's. */
+/** Returns targets for the CPU time per delivered message of all nodes and Redis: at most this share of each adapter's. */
 function cpu (streams: number, redis?: number): Target[] {
   return [
     { against: 'streams-adapter', metric: 'cpu', atMost: streams },

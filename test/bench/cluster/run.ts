@@ -11,7 +11,7 @@ import { clusterColumns, clusterRows, CONTENDERS, type ClusterEntry, type Cluste
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
   options: {
-    /** Few sockets and one round: shows that everything works, in less than a minute. */
+    /** Uses few sockets and one round, which shows in less than a minute that everything works. */
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     /** Only these contenders, such as `ours,streams-adapter`. */
@@ -23,7 +23,7 @@ const { values: flags, positionals: names } = parseArgs({
     profile: { type: 'string' }
   }
 })
-/** A contender that needs so much longer than planned for a round has not kept up. */
+/** A contender whose round takes this much longer than planned has not kept up. */
 const LATE_MS = 500
 
 const rounds = Number(flags.rounds ?? (flags.quick ? 1 : 5))
@@ -56,8 +56,8 @@ async function end (clusters: readonly Cluster[]): Promise<void> {
 }
 
 /**
- * Names the contenders that did not keep up with the rate. Messages then wait and leave together, which takes less CPU time for each, so
- * the ratios don't count.
+ * Returns a note about the contenders that did not keep up with the rate. Their messages are queued and sent together, which takes
+ * less CPU time per message, so the ratios are not valid.
  */
 function behind ({ kind, sockets, everyMs, times = 0 }: ClusterRow, samples: ReadonlyMap<string, readonly Sample[]>): string {
   if (everyMs === undefined || kind === 'blips') return ''

@@ -35,7 +35,7 @@ async function start (options: Omit<Start, 'build'> = {}): Promise<Stage> {
   return { server, port: await server.call('start', { build, ...options }) }
 }
 
-/** A WebSocket that was upgraded by hand. */
+/** Opens a socket and upgrades it by hand. */
 async function raw (port: number, query = '', headers: readonly string[] = []): Promise<Socket> {
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => undefined)
@@ -47,7 +47,7 @@ async function raw (port: number, query = '', headers: readonly string[] = []): 
 
 const say = (socket: Socket, message: object): void => { socket.write(clientFrame(TEXT, JSON.stringify(message))) }
 
-/** Prints what arrives per interval, for a time. */
+/** Calls a function at an interval, for a time. */
 async function each (everyMs: number, forMs: number, act: (at: number) => void): Promise<void> {
   for (let at = 0; at * everyMs < forMs; at++) {
     act(at)
@@ -55,14 +55,14 @@ async function each (everyMs: number, forMs: number, act: (at: number) => void):
   }
 }
 
-/** Without compression, so that the network is equally slow for every build: the compressed sizes differ between builds. */
+/** A WebSocket without compression, so that the network is equally slow for every build: the compressed sizes differ between builds. */
 class PlainWebSocket extends WebSocket {
   constructor (url: string, protocols?: string[]) {
     super(url, protocols, { perMessageDeflate: false })
   }
 }
 
-/** What a tab behind a slow network observes: the closes, and how much of the text or result has arrived. */
+/** Returns what a tab behind a slow network observes: the closes, and how much of the text or result has arrived. */
 async function watch (port: number, sessionId: string, forMs: number, done: (seen: { text: number, ended: boolean }) => boolean): Promise<string> {
   // Imported from the sources, because the client is not compared. Its WebSocket is that of ws.
   const client = new Client({ url: `ws://127.0.0.1:${port}/ws`, sessionId, WebSocket: PlainWebSocket, maxReconnectAttempts: Infinity }, environmentOf(globalThis))
@@ -106,7 +106,7 @@ const rows: Record<string, () => Promise<string>> = {
     const greedy = await raw(port)
     let bytes = 0
     greedy.on('data', ({ length }) => { bytes += length })
-    // The first seconds are the burst.
+    // The first seconds use up the burst.
     await each(21, 6_000, (at) => { say(greedy, { type: 'subscribe', sessionId: 's', have: { job: at } }) })
     const before = await server.call('sample', undefined)
     const [readBefore, began] = [bytes, performance.now()]
@@ -134,7 +134,7 @@ const rows: Record<string, () => Promise<string>> = {
     return `${((after.rssBytes - before.rssBytes) / MIB).toFixed(0)} MiB of RSS for 100 connections, ${((after.externalBytes - before.externalBytes) / MIB).toFixed(0)} MiB of them buffers`
   },
 
-  /** The ends of 1,000 jobs that are still kept after one of 17 MiB, and after 1,200 failed jobs with a prompt of 32 KiB. */
+  /** Counts how many of 1,000 job ends are still kept after an end of 17 MiB, and after 1,200 failed jobs with a prompt of 32 KiB. */
   async 'kept-ends' () {
     const { server, port } = await start()
     const kept = async (): Promise<number> => {
@@ -148,7 +148,7 @@ const rows: Record<string, () => Promise<string>> = {
             const { type } = JSON.parse(data.toString()) as { type: string }
             if (type === 'ai_complete') ends++
             if (type === 'subscribed') answered++
-            // The recovered messages of the last one follow its reply, and a pong follows them.
+            // The recovered messages of the last subscription follow its reply, and the pong follows them.
             if (type === 'pong') resolve()
             else if (answered === 100) socket.send('{"type":"ping"}')
           })

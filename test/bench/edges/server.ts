@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import type * as Package from 'ai-canvas-ws'
 import { serve } from '../rpc.js'
 
-// The server process of the edges: the plugin with its defaults, and what each row needs of it.
+// The server process of the edges: the plugin with its defaults, and the handlers that the rows need.
 
 export interface Start {
   /** The `index.js` of a build. */

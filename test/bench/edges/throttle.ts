@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A slow network: a TCP proxy that limits the server's bytes per second, and forwards the client's immediately. */
+/** Starts a slow network: a TCP proxy that limits the server's bytes per second and forwards the client's bytes immediately. */
 export async function throttle (serverPort: number, bytesPerSecond: number): Promise<{ port: number, close: () => void }> {
   const sockets = new Set<Socket>()
   const server = createServer((client) => {

@@ -30,9 +30,9 @@ export interface ClientOptions {
   readonly port: number
   readonly localAddress: string
   readonly dialect: Dialect
-  /** In the query. */
+  /** Session id in the query of the upgrade request. */
   readonly sessionId: string | undefined
-  /** Sent after these messages. */
+  /** Sessions to subscribe to by messages, which are sent after the greetings. */
   readonly subscribe: readonly string[]
   readonly deflate: boolean
 }
@@ -44,8 +44,8 @@ const PING_FRAME = clientFrame(PING, '')
 const PONG_FRAME = clientFrame(PONG, '')
 
 /**
- * All sockets share one read buffer: they are read one after the other, and what must be kept is copied. Large enough for a
- * tick, small enough for the cache.
+ * All sockets share one read buffer: they are read one after the other, and data that must be kept is copied. It is large enough
+ * for a tick and small enough for the cache.
  */
 const shared = Buffer.allocUnsafe(64 * 1024)
 
@@ -59,7 +59,7 @@ export class Client {
   #settling: number
   #messages = 0
   #closing = false
-  /** Called when it is connected and subscribed, or with the error. */
+  /** Called when the client is connected and subscribed, or with the error. */
   #onReady: ((error?: Error) => void) | undefined
   /** Called for every later message. The payload is set if `read` was called. */
   onMessage: (first: number, payload: Buffer | undefined) => void = () => { /* the caller counts */ }
@@ -84,7 +84,7 @@ export class Client {
     })
   }
 
-  /** From now on payloads are passed to `onMessage`. */
+  /** Passes payloads to `onMessage` from now on. */
   read (): void {
     this.#frames.reads = true
   }
@@ -93,10 +93,7 @@ export class Client {
     this.#socket.write(frame)
   }
 
-  /**
-   * Pings the server and answers its pong, because the kernel acknowledges the data of a peer that has sent something
-   * differently.
-   */
+  /** Pings the server and replies to its pong, because the kernel acknowledges data differently if the peer has sent something. */
   answer (): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#onPong = (error) => {

@@ -11,7 +11,7 @@ import { clientFrame, TEXT } from './frames.js'
 
 export interface OpenOptions {
   readonly contender: string
-  /** Of the servers: socket `i` connects to the one at `i % ports.length`. */
+  /** Ports of the servers: socket `i` connects to `ports[i % ports.length]`. */
   readonly ports: readonly number[]
   /** With several servers: how many of them publish. Latency is measured at the sockets of the others. */
   readonly publishers?: number
@@ -20,7 +20,7 @@ export interface OpenOptions {
   readonly deflate: boolean
   /** Socket `i` subscribes to session `i % sessions`, in the query. */
   readonly sessions: number
-  /** Begins the sessions' names. @default 's' */
+  /** Prefix of the session names. @default 's' */
   readonly prefix?: string
   /** If not 0, each socket subscribes to this number of sessions of its own instead, by `subscribe`. */
   readonly subscriptions: number
@@ -34,7 +34,7 @@ export interface ExpectOptions {
 
 export interface Received {
   readonly messages: number
-  /** The fewest and the most messages of one socket. */
+  /** The smallest and the largest number of messages of one socket. */
   readonly fewest: number
   readonly most: number
   /** Microseconds from publish to read, of the sockets whose payloads are read. */

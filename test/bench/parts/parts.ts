@@ -218,7 +218,7 @@ export const parts: Readonly<Record<string, Part>> = {
     versions: {
       ours: () => messages(),
       plain: () => {
-        // This process has no other version.
+        // The patch affects no other version, because each one has its own process.
         StreamJob.prototype.keepProgress = function (latest) { this.progress = latest }
         return messages()
       }

@@ -17,7 +17,7 @@ const handlers = {
   async start ({ name, version }: { name: string, version: Version }): Promise<number> {
     const create = parts[name]?.versions[version]
     if (create === undefined) throw new Error(`${name} has no version ${version}`)
-    // Once before, so that compiled code and buffers that are allocated only once don't count.
+    // Runs once before the measurement, so that compiled code and buffers that are allocated only once are not counted.
     await (await create()).run()
     const before = await usedBytes()
     subject = await create()

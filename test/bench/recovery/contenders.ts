@@ -15,7 +15,7 @@ export interface RecoveryContender {
   connections (): number
   /** Streams a job's text, token by token, to all subscribers of the session. */
   stream (sessionId: string, tokens: AsyncIterable<string>): Promise<void>
-  /** Size of its history, if it can tell. */
+  /** Size of its history, if the contender provides it. */
   historyBytes? (): number
 }
 

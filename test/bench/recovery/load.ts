@@ -10,26 +10,26 @@ import { Returning } from './returning.js'
 
 export interface FollowOptions {
   readonly contender: string
-  /** Of the servers: client `i` connects to the one at `i % ports.length`, and later to any of them. */
+  /** Ports of the servers: client `i` connects to `ports[i % ports.length]`, and later to any of them. */
   readonly ports: readonly number[]
   /** With several servers: how many of them publish. Latency of text is measured at the clients of the others. */
   readonly publishers?: number
   readonly clients: number
   /** Client `i` subscribes to session `i % sessions`. */
   readonly sessions: number
-  /** Begins the sessions' names. @default 's' */
+  /** Prefix of the session names. @default 's' */
   readonly prefix?: string
   /** Whether the messages contain text, which is kept. */
   readonly text?: boolean
 }
 
 export interface CutOptions {
-  /** Interval at which each client is disconnected, with a phase of its own. */
+  /** Interval at which each client is disconnected. Each client has its own phase. */
   readonly everyMs: number
   /** Duration of a disconnect. */
   readonly awayMs: number
   readonly forMs: number
-  /** Only every n-th client is disconnected. 1: all. */
+  /** Only every n-th client is disconnected. 1 means all clients. */
   readonly each: number
 }
 
@@ -148,7 +148,7 @@ const handlers = {
     for (const { returning } of readers) returning.cut()
   },
 
-  /** All clients reconnect, spread over a time, and recover the messages up to `last`. */
+  /** Reconnects all clients, spread over a time. They recover the messages up to `last`. */
   async returnAll ({ withinMs, last }: { withinMs: number, last: number }): Promise<Returned> {
     let lastArrival = 0
     await Promise.all(readers.map(async ({ returning }) => {

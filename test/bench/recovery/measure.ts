@@ -32,7 +32,7 @@ export function isRecovery (row: Row): row is Row & { kind: RecoveryKind } {
   return row.kind in scenarios
 }
 
-/** One round, in processes of its own. Throws if ours loses something. */
+/** Runs one round in its own processes. Throws if ours loses something. */
 export async function measureRecovery (kind: RecoveryKind, entry: Entry, execArgv: readonly string[]): Promise<Sample> {
   const server = new Peer<RecoveryServerHandlers>(`server of ${entry.label}`, SERVER, [], ['--expose-gc', ...execArgv])
   const load = new Peer<RecoveryLoadHandlers>(`load on ${entry.label}`, LOAD, [], [])

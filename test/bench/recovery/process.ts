@@ -39,7 +39,7 @@ function publish (sessionId: string): number {
   return n
 }
 
-/** Yields a job's tokens like a model, each at its time. */
+/** The output of a simulated model, which yields each token of a job at its time. */
 class Tokens implements AsyncIterable<string> {
   text = ''
   #waiting: string[] = []
@@ -91,7 +91,7 @@ const handlers = {
     }
   },
 
-  /** Measuring stalls wakes the process every millisecond, so it is done only where they are the question. */
+  /** Starts the measurement. Stalls are measured only on request, because that wakes the process every millisecond. */
   watch ({ stalls }: { stalls: boolean }): void {
     delay = stalls ? monitorEventLoopDelay({ resolution: 1 }) : undefined
     delay?.enable()
@@ -104,7 +104,7 @@ const handlers = {
     return { cpuMicros: user + system, stallMicros: (delay?.max ?? NaN) / 1000 }
   },
 
-  /** Publishes far more than history may keep. Returns the maximum that it kept. */
+  /** Publishes far more than the history may keep. Returns the maximum that it kept. */
   async fill ({ bytes, messageBytes, sessions }: FillOptions): Promise<{ mostBytes: number, heapBytes: number, messages: number }> {
     const memory = async (): Promise<number> => {
       for (let i = 0; i < 5; i++) {

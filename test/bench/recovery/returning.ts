@@ -23,7 +23,7 @@ export class Returning {
     return this.#options.subscriber
   }
 
-  /** Resolves when it is connected and subscribed. */
+  /** Resolves when the client is connected and subscribed. */
   connect (): Promise<void> {
     const { port, subscriber, localAddress, onMessage } = this.#options
     return new Promise((resolve, reject) => {
@@ -43,7 +43,7 @@ export class Returning {
     })
   }
 
-  /** Like a failing network: without a close frame. */
+  /** Disconnects without a close frame, like a failing network. */
   cut (): void {
     const client = this.#client
     this.#client = undefined

@@ -4,7 +4,7 @@ import type { Entry, Row } from '../rows.js'
 
 const MIB = 1024 * 1024
 const BOTH = ['ours', 'socket.io']
-/** Ours and Socket.IO with the same throttle for text. */
+/** Throttle for text, the same for ours and Socket.IO. */
 const THROTTLE_MICROS = 100_000
 
 function each (contenders: readonly string[], entry: Omit<Entry, 'label' | 'contender'>): Entry[] {

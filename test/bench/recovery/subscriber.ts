@@ -1,10 +1,10 @@
 /** The state of a contender's client between two connections, and how it handles messages. */
 export interface Subscriber {
-  /** For the upgrade request. */
+  /** Returns the path of the upgrade request. */
   path (): string
   /**
-   * Handles a message. Returns `ready` if it is connected and subscribed, `message` for one of the app's, otherwise the reply
-   * to send.
+   * Handles a message. Returns `ready` if the client is now connected and subscribed, `message` for a message of the app, otherwise
+   * the reply to send.
    */
   take (payload: Buffer): 'ready' | 'message' | { readonly reply: string } | undefined
   /** All received text, if the app's messages contain text. */

@@ -1,7 +1,7 @@
 import type { Stream } from '../../../lib/streams/broker.js'
 
 /**
- * The least that a message needs in Redis: the commands that read and write what the broker keeps, in one call for many messages.
+ * The minimum that a message needs in Redis: the commands that read and write the broker's data, in one call for many messages.
  * There are no rules, limits, lifetimes or results.
  */
 export const FLOOR = `#!lua name=floor

@@ -27,7 +27,7 @@ interface Row {
   readonly name: string
   readonly perTick: number
   readonly operations?: number
-  /** The row that it is compared with. */
+  /** The row that this one is compared with. */
   readonly against?: string
   readonly most?: number
   /** Runs the operations of one tick at once. */
@@ -40,7 +40,7 @@ const nodes = await Nodes.open(server.port, NODES)
 const channels = sessions.map((_, at) => `plain:{b${at % 64}}c:${session(at)}`)
 const plain = await Plain.open(server.port, NODES, channels)
 
-/** CPU time of the Redis process so far, in microseconds. */
+/** Returns the CPU time of the Redis process so far, in microseconds. */
 async function cpuMicros (): Promise<number> {
   const info = String(await server.command('INFO', 'cpu'))
   const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1])
@@ -48,8 +48,8 @@ async function cpuMicros (): Promise<number> {
 }
 
 /**
- * Duration of the longest command since the last call, in microseconds. It includes the time in which other programs run, so the least
- * value of all rounds counts.
+ * Returns the duration of the longest command since the last call, in microseconds. It includes the time in which other programs
+ * run, so the minimum of all rounds counts.
  */
 async function longestMicros (): Promise<number> {
   const entries = await server.command('SLOWLOG', 'GET', '-1') as Array<[number, number, number, string[]]>
@@ -57,7 +57,7 @@ async function longestMicros (): Promise<number> {
   return Math.max(...entries.filter(([, , , [name = '']]) => /^(?:fcall|publish)$/i.test(name)).map(([, , micros]) => micros))
 }
 
-/** Memory of a session in Redis: a running job with 40 units of text, and 10 kept messages, one of them the job's start. */
+/** Returns the memory of a session in Redis: a running job with 40 units of text, and 10 kept messages, one of them the job's start. */
 async function sessionBytes (): Promise<number> {
   const stream = 'session:memory'
   await nodes.publisher.publish(stream, body, { durable: true, job: { event: 'start', jobId: 'job' } })

@@ -9,9 +9,9 @@ export interface Contender {
   publish (sessionId: string, kind: Kind, body: Body): void
   /** Called when all messages of a tick are published. */
   endOfTick? (): void
-  /** Bytes that wait in this process for slow consumers, if the contender can tell. */
+  /** Bytes that wait in this process for slow consumers, if the contender provides this. */
   waitingBytes? (): number
-  /** Slow consumers that were disconnected. */
+  /** Number of slow consumers that were disconnected. */
   slowConsumers? (): number
 }
 

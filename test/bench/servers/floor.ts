@@ -25,7 +25,7 @@ interface Room {
 export function floor ({ compression }: ContenderOptions): Contender {
   const rooms = new Map<string, Room>()
   const due: Room[] = []
-  /** Whether sockets subscribe to several sessions: then a tick is gathered for each socket. */
+  /** Whether sockets subscribe to several sessions. If so, the output of a tick is gathered for each socket. */
   let many = false
 
   function room (sessionId: string): Room {

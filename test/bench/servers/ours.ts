@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type * as Package from 'ai-canvas-ws'
 import type { Contender, ContenderOptions } from './contender.js'
 
-/** The plugin, with its defaults unless told otherwise, through its public API. */
+/** The plugin through its public API, with its defaults unless an option overrides them. */
 export function ours ({ build, withoutHistory }: ContenderOptions): Contender {
   const app = Fastify()
   return {

@@ -22,7 +22,7 @@ export interface Plan {
   readonly publicationsPerTick: number
   readonly ticks: number
   readonly bodyBytes: number
-  /** Measures memory at each tick. Only where that is the question, because looking at all connections is work. */
+  /** Measures memory at each tick. Used only in rows about memory, because inspecting all connections takes time. */
   readonly watchesMemory?: boolean
 }
 
@@ -32,7 +32,7 @@ export interface Usage {
   /** Peak memory of this process: at the end and, with `watchesMemory`, before each tick. */
   readonly peakRssBytes: number
   readonly peakWaitingBytes: number
-  /** Slow consumers that were disconnected. */
+  /** Number of slow consumers that were disconnected. */
   readonly slowConsumers: number
 }
 
@@ -44,14 +44,14 @@ export interface Memory {
 }
 
 const TICK_TIMEOUT_MS = 30_000
-/** Different texts, made before the measurement starts. */
+/** Number of different texts, which are created before the measurement starts. */
 const TEXTS = 16
 
 const acknowledgements = new Acknowledgements()
 let contender: Contender | undefined
 let published = 0
 
-/** Publishes tick after tick, each when the previous one has arrived everywhere. Returns the measurements. */
+/** Publishes one tick after another, each when all sockets have received the previous one. Returns the measurements. */
 function publishAll (target: Contender, plan: Plan): Promise<Usage> {
   const { kind, sessions, stride, publicationsPerTick, ticks, bodyBytes, watchesMemory = false } = plan
   const texts = Array.from({ length: TEXTS }, (_, turn) => text(bodyBytes, turn * 37))
@@ -111,7 +111,7 @@ const handlers = {
     return await publishAll(contender, plan)
   },
 
-  /** CPU time since the process began, for work that the load generator drives. */
+  /** Returns the CPU time since the process began, for work that the load generator drives. */
   cpu (): number {
     const { user, system } = process.cpuUsage()
     return user + system

@@ -1,6 +1,6 @@
 import type { Locator, Page } from 'playwright-core'
 
-/** One of the page's two panels, found like a screen reader finds it. */
+/** One of the page's two panels, located by roles and names as for a screen reader. */
 export interface Follower {
   readonly panel: Locator
   readonly connection: Locator

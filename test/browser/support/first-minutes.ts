@@ -93,7 +93,7 @@ export function testDefaultRun (t: Test, browser: Browser): void {
   })
 }
 
-/** The text promises what the connection delivers. */
+/** Tests that the page's promises about missed text hold. */
 export function testRecovery (t: Test, stage: Stage, browser: Browser): void {
   t.test('missed text is counted while disconnected, and highlighted after recovery', async (t) => {
     const { page } = await openTab(t, browser, stage.url('recovered'))

@@ -33,8 +33,8 @@ const looks = [
 ] as const
 
 /**
- * Checks the page in each layout and takes screenshots. Not a test file of its own, because two files would build the page into
- * the same folder at the same time.
+ * Checks the page in each layout and takes screenshots. This is not a separate test file, because two files would build the page
+ * into the same folder at the same time.
  */
 export function testLooks (t: Test, stage: Stage, browser: Browser): void {
   mkdirSync(SCREENSHOTS, { recursive: true })

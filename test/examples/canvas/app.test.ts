@@ -46,14 +46,14 @@ async function call (url: string, init: RequestInit = {}): Promise<Answered> {
   return { status: response.status, headers: response.headers, body: await response.json() as Record<string, unknown> }
 }
 
-/** An app whose language model sends this answer. */
+/** Starts an app whose language model sends these answers. */
 async function startWithModel (t: Test, answers: Answer[], options: Partial<AppOptions> = {}): Promise<Running & { model: OpenAIServer }> {
   const model = await openAIServer(t, ...answers)
   const running = await start(t, { openai: { baseURL: model.baseURL, apiKey: 'none', model: 'm', maxRetries: 0 }, ...options })
   return { ...running, model }
 }
 
-/** A model that streams one word and then continues until it is stopped. */
+/** Returns the answer of a model that streams one word and then continues until it is stopped. */
 function endless (): { answer: Answer, ended: Promise<void> } {
   const { promise, resolve } = deferred()
   return {

@@ -5,7 +5,7 @@ import { documentFile } from '../../../examples/canvas/agents/document/page.js'
 
 type Files = Record<string, string>
 
-/** The documentation of `a.ts`, in a project of these files. */
+/** Returns the documentation of `a.ts` in a project with these files, in pieces. */
 function pieces (t: Test, files: Files): string[] {
   const root = t.testdir({ 'tsconfig.json': '{ "compilerOptions": { "module": "nodenext", "strict": true, "lib": ["es2022"] } }', ...files })
   return [...documentFile({ root, path: 'a.ts', text: files['a.ts']! })]
@@ -15,7 +15,7 @@ function page (t: Test, source: string, more: Files = {}): string {
   return pieces(t, { 'a.ts': source, ...more }).join('')
 }
 
-/** The section under one heading. */
+/** Returns the section under one heading. */
 function section (markdown: string, heading: string): string {
   const start = markdown.indexOf(`## \`${heading}\`\n`)
   if (start === -1) return ''

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { documentAgent } from '../../../examples/canvas/agents/document.js'
 
-// A process loads the compiler in each test, which takes its time on a busy machine
+// In each test, a process loads the compiler, which takes long on a busy machine
 t.setTimeout(300_000)
 
 async function document (root: string, targetFile: string | undefined, signal = new AbortController().signal): Promise<string[]> {

@@ -2,7 +2,7 @@ import t from 'tap'
 import { Jobs, type Slot } from '../../../examples/canvas/jobs.js'
 import { deferred } from '../support/deferred.js'
 
-/** A job that ends on request, or when it is stopped. */
+/** Returns a job that ends on request, or when it is stopped. */
 function job (): { run: (slot: Slot) => Promise<void>, end: () => void, slot: () => Slot } {
   const { promise, resolve } = deferred()
   let slot: Slot | undefined

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { paced, type Clock } from '../../../examples/canvas/agents/pace.js'
 
-/** A clock that advances when the code sleeps. */
+/** Returns a clock that advances when the code sleeps. */
 function quickClock (): Clock {
   let now = 0
   return { now: () => now, async sleep (ms) { now += ms } }

@@ -7,7 +7,7 @@ const TAG = '(?:a|blockquote|br|code|em|h[3-6]|hr|li|ol|p|pre|s|span|strong|tabl
 const ATTRIBUTE = '(?:href="https?://[^"<>]*"|title="[^"<>]*"|target="_blank"|rel="noreferrer"|class="language-[^"<>]*"|start="\\d+"|style="text-align:\\w+")'
 const HARMLESS = new RegExp(`</?${TAG}(?: ${ATTRIBUTE})*>`, 'gi')
 
-/** What a rendered text holds beside harmless tags and text. */
+/** Returns what a rendered text contains besides harmless tags and text. */
 function danger (markdown: string): string | undefined {
   const rest = renderBlocks(markdown).join('').replace(HARMLESS, '')
   return /<.*/s.exec(rest)?.[0]

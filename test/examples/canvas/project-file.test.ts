@@ -84,7 +84,7 @@ t.test('a named pipe is refused without waiting for its writer', async (t) => {
 })
 
 t.test('a file that the server may not read is a permission error', async (t) => {
-  // Instead of chmod, which does not prevent root from reading.
+  // A mock instead of chmod, which does not prevent root from reading.
   const { readProjectFile } = await t.mockImport<typeof projectFile>('../../../examples/canvas/project-file.js', {
     'node:fs/promises': { ...fs, open: async () => { throw Object.assign(new Error('no'), { code: 'EACCES' }) } }
   })

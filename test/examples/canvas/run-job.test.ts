@@ -23,7 +23,7 @@ interface Setting {
 
 const task = { mode: 'generate', prompt: 'p', targetFile: 'a.ts' }
 
-/** Tracks like the manager, with a fake clock. */
+/** Runs a job with a fake tracker that behaves like the manager, and a fake clock. */
 async function run (
   agent: Agent, { signal = new AbortController().signal, maxContentLength = 100, reporter = fakeReporter() }: Setting = {}
 ): Promise<Ran> {

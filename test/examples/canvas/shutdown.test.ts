@@ -4,7 +4,7 @@ import { RawConnection } from '../../support/raw-http.js'
 import { settlesWithin } from '../../support/settles-within.js'
 import { runExample } from '../support/example.js'
 
-/** Several times its deadline, and below the 5 s of Node's keep-alive and the 60 s for a request's headers. */
+/** Several times the server's deadline, and below the 5 s of Node's keep-alive and the 60 s for a request's headers. */
 const WITHIN_MS = 4_500
 
 t.test('SIGTERM ends the server in time, whatever connections are open', async (t) => {

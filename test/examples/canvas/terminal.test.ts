@@ -19,7 +19,7 @@ interface Server {
   ended: Promise<{ code: number | null, signal: string | null, errors: string }>
 }
 
-/** Like `npm start` in a terminal: in a process group of its own, which receives Ctrl+C. */
+/** Starts the server like `npm start` in a terminal: in its own process group, which receives Ctrl+C. */
 async function start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<Server> {
   const child = spawn(process.execPath, ['--import', 'tsx', 'examples/canvas/server.ts'], {
     cwd: ROOT, detached: true, env: { ...process.env, ...NOT_MEASURED, NODE_OPTIONS: '', OPENAI_BASE_URL: '', OPENAI_API_KEY: '', PORT: '0', ...env }

@@ -92,7 +92,7 @@ t.test('a cancel reaches the worker, or takes a waiting job out of its queue', o
     await until(() => jobOf(client, jobId)?.status === 'processing')
     client.cancel('s', jobId)
     t.match(await ended(client, jobId), { status: 'error', error: { type: 'cancelled' } })
-    // One that is not tried again is kept as failed.
+    // A job that is not retried is kept as failed.
     await until(async () => await stages.redis.command('ZSCORE', `bull:${queue}:failed`, jobId) !== null)
   }
   t.equal(jobOf(client, waiting), undefined)

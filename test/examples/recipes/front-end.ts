@@ -5,7 +5,7 @@ import { says } from '../../browser/support/canvas-page.js'
 import { until } from '../../support/until.js'
 import { whyNot, type Recipe } from './support.js'
 
-/** A page of a recipe, by what people see of it. */
+/** A recipe's page, by the elements that its users see. */
 export class RecipePage {
   readonly connection: Locator
   readonly prompt: Locator
@@ -37,15 +37,15 @@ export class RecipePage {
   }
 }
 
-/** A recipe whose page is used as a reader of its README uses it. */
+/** A recipe with a page, which is used as its README describes. */
 export interface FrontEnd {
   readonly name: string
-  /** Starts what the README says. The page is at `url`, and the server is the one with the jobs. */
+  /** Starts the processes that the README describes. The page is at `url`, and `server` runs the jobs. */
   readonly open: (t: Test) => Promise<{ readonly url: string, readonly server: Recipe }>
 }
 
 export const SHORT = 'a job that comes to its end'
-/** Far longer than a test takes: the server says a word each 100 ms. */
+/** A prompt whose job takes far longer than a test: the server sends one word every 100 ms. */
 const LONG = 'and so on '.repeat(900)
 
 export function testFrontEnd ({ name, open }: FrontEnd): void {

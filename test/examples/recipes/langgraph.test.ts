@@ -5,7 +5,7 @@ testModelRecipe({
   name: 'langgraph',
   wires: openaiChat,
   env: (url) => ({ OPENAI_API_KEY: 'none', OPENAI_BASE_URL: `${url}/v1` }),
-  // Both nodes ask the model. What LangGraph streams of it lacks the finish reason.
+  // Both nodes call the model. The chunks that LangGraph streams lack the finish reason.
   text: 'Héllo 👋 worldHéllo 👋 world',
   result: { finishReason: 'unknown' }
 })

@@ -10,9 +10,9 @@ import { post, startRecipe, whyNot, type Answer } from './support.js'
 
 export interface ModelRecipe {
   readonly name: string
-  /** What the provider's API sends. */
+  /** The responses of the provider's API. */
   readonly wires: Wires
-  /** The recipe's environment, for a provider there. */
+  /** Returns the recipe's environment variables for a provider at this URL. */
   readonly env: (url: string) => Record<string, string>
   /** The text of a whole job. */
   readonly text?: string
@@ -25,7 +25,7 @@ async function untilText (client: TestClient): Promise<void> {
   while ((await client.nextOf('ai_progress') as unknown as { progress: { delta?: string } }).progress.delta === undefined);
 }
 
-/** The tests of a recipe that asks a model: with the real SDK, and a local provider that answers its requests in this order. */
+/** Tests a recipe that calls a model, with the real SDK and a local provider. The tests depend on the order of the provider's responses. */
 export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world', result = { finishReason: 'stop' } }: ModelRecipe): void {
   t.test(name, { skip: whyNot() }, async (all) => {
     const unfinished = wires.cancel!
@@ -80,7 +80,7 @@ export function testModelRecipe ({ name, wires, env, text = 'Héllo 👋 world',
       t.teardown(() => { client.close() })
       const opened = new Promise((resolve) => { client.on('open', resolve) })
       const lost = new Promise((resolve) => { client.on('ai_error', resolve) })
-      // A report may come before the request: a server that dies in between has asked the provider nothing.
+      // Progress without text may precede the request to the provider. If the server dies in between, the provider gets no request.
       const hasText = new Promise<void>((resolve) => {
         client.on('ai_progress', ({ progress }) => { if ((progress as { delta?: string }).delta !== undefined) resolve() })
       })

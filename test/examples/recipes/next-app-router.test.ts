@@ -7,7 +7,7 @@ testFrontEnd({
     await buildRecipe(t, 'next-app-router')
     const server = await startRecipe(t, 'next-app-router', {}, { script: 'server' })
     const pages = await startRecipe(t, 'next-app-router', { SOCKET_URL: server.ws, JOBS_URL: server.url }, { args: ['--port=0'] })
-    // Each has to know where the other listens, on ports that nobody knows before.
+    // Each server needs the other's port, which is known only after its start.
     await server.stop()
     await server.start({ PAGE_ORIGIN: pages.url })
     return { url: pages.url, server }

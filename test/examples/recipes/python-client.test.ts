@@ -15,7 +15,7 @@ const follow = (t: Test, url: string, sessionId: string, env: NodeJS.ProcessEnv 
 
 const eventsOf = ({ output }: Program): Event[] => output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Event)
 
-/** A server whose job writes this text, one word after the other. */
+/** Starts a server whose job writes this text, one word after the other. */
 const server = (t: Test, env: NodeJS.ProcessEnv = {}): Promise<Recipe> => startRecipe(t, 'background-job', env)
 const textAbout = (topic: string): string => `This is a report about ${topic}. It is written in the background, while nobody has to wait for it.`
 
@@ -33,7 +33,7 @@ t.test('its connection is lost twice, and it has every part of the text once', {
   await client.line(/"start"/)
   const parts = ['👋🏽 ', 'the séa ', 'and ', '👋 ', 'again']
   for (const [index, delta] of parts.entries()) {
-    // What is sent around the cut is missed, or not: the end must be the same.
+    // The client may or may not miss messages that are sent around the cut. The end must be the same.
     await job.progress({ delta })
     if (index % 2 === 1) line.cut()
     else await client.line(new RegExp(JSON.stringify(delta).slice(1, -1).replace(/[^ -~]/g, '.*')))

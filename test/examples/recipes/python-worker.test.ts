@@ -12,7 +12,7 @@ import { runProgram, type Program } from './support.js'
 const noPython = spawnSync('python3', ['--version']).status !== 0 && 'needs Python 3: apt-get install python3'
 const TEXT = 'This is a report about the sea. 📄 It is written by a worker in Python. '
 
-/** Two nodes of an app. */
+/** Starts two nodes of an app. */
 async function startNodes (t: Test) {
   const store = new BusStore()
   t.teardown(() => { store.close() })
@@ -29,7 +29,7 @@ async function startNodes (t: Test) {
   return { nodes, targets: nodes.map(({ app }) => `${originOf(app, 'http')}/api/ws/publish`) }
 }
 
-/** A load balancer over nodes. What `fails` returns for a request happens to it: it is not passed on, or its answer is lost. */
+/** Starts a load balancer over nodes. `fails` returns the fault of a request: it is not forwarded, its answer is lost, or it gets a 503. */
 async function balance (t: Test, targets: readonly string[], fails: (count: number) => 'request' | 'answer' | 503 | undefined): Promise<string> {
   let count = 0
   const server = createServer((request, response) => {

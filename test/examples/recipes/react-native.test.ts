@@ -81,7 +81,7 @@ t.test('the recipe react-native: an app in the background has no connection, and
   await until(() => store.getSnapshot().latest?.status === 'complete')
   t.equal(store.getSnapshot().latest?.text, 'once upon a time')
 
-  // A connection that is lost waits for up to 3 seconds, unless the network is said to be there.
+  // After a lost connection the client waits for up to 3 seconds, unless the network is reported as available.
   sockets.at(-1)!.terminate()
   await until(() => client.state === 'waiting')
   device.listeners.network!({ isConnected: false })

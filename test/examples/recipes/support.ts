@@ -7,7 +7,7 @@ import { NOT_MEASURED } from '../../support/child.js'
 import { until } from '../../support/until.js'
 import { areRecipesInstalled, areRecipesOutdated, isCopyOutdated, RECIPES } from '../../support/recipes.js'
 
-/** Why the recipes are not run, or false. For the option `skip` of a test. */
+/** Returns why the recipes are not run, or false. For the option `skip` of a test. */
 export function whyNot (): string | false {
   if (!areRecipesInstalled()) return 'the recipes are not installed: npm run setup'
   return (areRecipesOutdated() || isCopyOutdated()) && 'the packages of the recipes are outdated: npm run setup'

@@ -4,7 +4,7 @@ import t from 'tap'
 import { RECIPES } from '../../support/recipes.js'
 import { whyNot } from './support.js'
 
-// The test runners see nothing of the one that runs them.
+// The environment without the variables of the outer test runner, which must not affect the runners under test.
 const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:NODE_|TAP|_TAPJS)/.test(name)))
 
 for (const [runner, passed] of [['node', /^# pass 1$|pass 1$/m], ['vitest', /1 passed/], ['tap', /pass: 3 \}/]] as const) {

@@ -19,13 +19,14 @@ export interface Example {
 type Ended = [code: number | null, signal: string | null, errors: string]
 
 /**
- * Runs an example, by default the one of `npm start`, with the arguments of that script. npm would stand between the example
- * and our signals; so would the command of tsx, which ends early when a busy machine answers a signal late.
+ * Runs an example, by default the one of `npm start`, with the arguments of that script. It is not run through npm, which would
+ * receive our signals instead of the example. So would the command of tsx, which exits early if the example reacts late to a signal
+ * on a busy machine.
  */
 export function runExample (t: Test, env: NodeJS.ProcessEnv, file?: string): Example {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } }
   const [command, ...args] = scripts.start.split(' ')
-  // A wrapper, such as tsx's, would stand between the example and our signals too.
+  // A wrapper, such as tsx's, would also receive our signals instead of the example.
   if (command !== 'node') throw new Error(`npm start runs ${String(command)}, not node`)
   if (file !== undefined) args.splice(-1, 1, file)
   const given = Object.entries(process.env).filter(([name]) => !name.startsWith('OPENAI_') && name !== 'NODE_OPTIONS')
@@ -49,7 +50,7 @@ async function end (child: ChildProcessWithoutNullStreams): Promise<[number | nu
 }
 
 async function listening (child: ChildProcessWithoutNullStreams): Promise<string> {
-  // Every line is read to the end, also after the one that is waited for: a full pipe would stop the example
+  // Lines are read until the end, even after the expected one, because a full pipe would block the example
   const lines = createInterface(child.stdout)
   return new Promise((resolve, reject) => {
     lines.on('line', (line) => {

@@ -1,6 +1,6 @@
 import type { Message, TestClient } from '../../support/ws-client.js'
 
-/** Every message up to and with the one that ends a job. */
+/** Returns every message up to and including the one that ends a job. */
 export async function jobMessages (client: TestClient): Promise<Message[]> {
   const all: Message[] = []
   for (;;) {

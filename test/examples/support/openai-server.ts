@@ -13,7 +13,7 @@ interface Call {
   url: string
   authorization: string | undefined
   body: ChatRequest
-  /** Resolves when the client has gone before its answer was whole. */
+  /** Resolves when the client has disconnected before its answer was complete. */
   aborted: Promise<void>
 }
 
@@ -25,8 +25,8 @@ export interface OpenAIServer {
 }
 
 /**
- * A real HTTP server that speaks the chat completions API. Its answers are given in order, the last one again and again;
- * a new kind of answer is a new function beside `streamed` and `refused`.
+ * Starts a real HTTP server that implements the chat completions API. It sends the answers in order, and repeats the last one. For
+ * a new kind of answer, add a function like `streamed` and `refused`.
  */
 export async function openAIServer (t: Test, ...answers: Answer[]): Promise<OpenAIServer> {
   const calls: Call[] = []
@@ -50,7 +50,7 @@ export async function openAIServer (t: Test, ...answers: Answer[]): Promise<Open
   return { baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, calls }
 }
 
-/** One event of a stream. */
+/** Returns one event of a stream. */
 export function event (content: string | undefined, finishReason: string | null = null): string {
   const delta = content === undefined ? {} : { content }
   return data({ id: 'chatcmpl-1', object: 'chat.completion.chunk', created: 1, model: 'test', choices: [{ index: 0, delta, finish_reason: finishReason }] })
@@ -67,7 +67,7 @@ export function begin (response: ServerResponse): void {
   response.flushHeaders()
 }
 
-/** Sends these texts as a whole stream, `bytesPerWrite` at a time, each in a packet of its own. */
+/** Returns an answer that sends these texts as a whole stream, in packets of `bytesPerWrite` bytes. */
 export function streamed (texts: readonly string[], { finishReason = 'stop', bytesPerWrite = Infinity } = {}): Answer {
   return async (response) => {
     response.socket?.setNoDelay(true)

@@ -1,7 +1,7 @@
 import { baseline, TEXT, type ScenarioName, type Sdk, type Wires } from '../scenario.js'
 import { openaiChat } from '../wires/openai-chat.js'
 
-/** What is used of the AI SDK. Its types differ between the versions. */
+/** The part of the AI SDK that is used here. The SDK's own types differ between the versions. */
 interface AiSdk {
   streamText (options: object): Result
 }
@@ -25,7 +25,7 @@ const modules = {
 }
 type Version = keyof typeof modules
 
-/** It never asks for two choices, and would mix them. */
+/** The SDK never requests two choices, and would mix them. */
 const { 'two-choices': _, ...others } = openaiChat
 const wires: Wires = others
 type Expectations = NonNullable<Sdk['expected']>
@@ -33,17 +33,17 @@ type Expectations = NonNullable<Sdk['expected']>
 /** How each version differs from the baseline. */
 const differences: Readonly<Record<Version, Expectations>> = {
   5: {
-    // The SDK hides the refusal, and says of a missing end that its reason is unknown.
+    // The SDK hides the refusal, and reports an unknown reason if the end is missing.
     refusal: { status: 'complete', text: '', finishReason: 'stop' },
     'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' }
   },
-  // The reason is "other", without a word of the provider.
+  // The SDK reports the reason "other", without a reason of the provider.
   6: { 'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' } },
   7: {}
 }
 
 const masked = { status: 'error', text: '', type: 'internal_error', message: 'An error occurred.' } as const
-/** The stream for the UI keeps errors secret, unless `onError` says otherwise, and has no usage nor the provider's finish reason. */
+/** The UI stream hides error messages unless `onError` returns them. It has neither the usage nor the provider's finish reason. */
 const ofUi: Expectations = {
   happy: { ...baseline.happy, usage: undefined },
   'usage-last': { ...baseline['usage-last'], usage: undefined },
@@ -58,7 +58,7 @@ const ofUi: Expectations = {
 }
 
 const hidden = { status: 'complete', text: '' } as const
-/** `textStream` hides failures, and why the model finished. An empty one logs a hint. */
+/** `textStream` hides failures and the finish reason. If it is empty, a hint is logged. */
 const ofText: Expectations = {
   happy: { status: 'complete', text: TEXT },
   refusal: { status: 'complete', text: baseline.refusal.text },
@@ -78,7 +78,7 @@ interface Way {
   readonly wires?: Wires
 }
 
-/** Ways to read what `streamText` returns, by what is added to the names of their fixtures. */
+/** Ways to read the result of `streamText`, by the suffix of their fixtures' names. */
 const ways: Readonly<Record<string, Way>> = {
   '': { about: 'the result of streamText', read: (result) => result },
   '-full': { about: 'fullStream', read: (result) => result.fullStream, wires: only('happy', 'error-429', 'error-middle', 'socket-cut', 'cancel') },
@@ -108,7 +108,7 @@ function aiSdk (version: Version, [suffix, way]: readonly [suffix: string, way: 
         prompt: 'Hello',
         maxRetries: 0,
         abortSignal: signal,
-        // By default it writes to the console.
+        // The default handler writes to the console.
         onError: () => undefined
       }))
     }
@@ -117,6 +117,6 @@ function aiSdk (version: Version, [suffix, way]: readonly [suffix: string, way: 
 
 export const aiSdk5: readonly Sdk[] = Object.entries(ways).map((way) => aiSdk(5, way))
 export const aiSdk6: readonly Sdk[] = Object.entries(ways).map((way) => aiSdk(6, way))
-/** It has `stream` beside `fullStream`. */
+/** Version 7 has `stream` in addition to `fullStream`. */
 export const aiSdk7: readonly Sdk[] = Object.entries({ ...ways, '-stream': { ...ways['-full']!, about: 'stream', read: ({ stream }: Result) => stream } })
   .map((way) => aiSdk(7, way))

@@ -9,7 +9,7 @@ async function clientOf (baseURL: string): Promise<Anthropic> {
 
 const request = { model: 'claude-sonnet-5-5', max_tokens: 100, messages: [{ role: 'user' as const, content: 'Hello' }] }
 
-// They send no sum of the tokens.
+// The provider does not send the total number of tokens.
 const usage = { inputTokens: 9, outputTokens: 5 }
 const expected: Sdk['expected'] = { happy: { ...baseline.happy, usage }, 'usage-last': { ...baseline['usage-last'], usage } }
 

@@ -1,7 +1,7 @@
 import { baseline, type Sdk } from '../scenario.js'
 import { cohere as wires } from '../wires/cohere.js'
 
-// They send no sum of the tokens.
+// The provider does not send the total number of tokens.
 const usage = { inputTokens: 9, outputTokens: 5 }
 
 export const cohere: Sdk = {

@@ -7,7 +7,7 @@ export const googleGenai: Sdk = {
   node: 20,
   wires,
   expected: {
-    // The SDK drops the sentence of the `finishMessage`.
+    // The SDK drops the text of `finishMessage`.
     'run-failed': { ...baseline['run-failed'], message: 'the model\'s provider ended the stream with "MALFORMED_FUNCTION_CALL"' }
   },
   open: async ({ url, signal }) => {

@@ -1,7 +1,7 @@
 import type { Sdk, Wires } from '../scenario.js'
 import { openaiChat } from '../wires/openai-chat.js'
 
-/** Groq sends OpenAI's chunks, and the usage in a field of its own beside the finish reason. */
+/** Groq sends OpenAI's chunks, with the usage in a separate field next to the finish reason. */
 const wires: Wires = {
   ...openaiChat,
   happy: withGroqUsage(openaiChat.happy),

@@ -4,7 +4,7 @@ import { openaiResponses } from '../wires/openai-responses.js'
 
 type Open = Parameters<Sdk['open']>[0]
 
-/** A model of OpenAI's. LangChain speaks of responses in its own way. */
+/** Returns LangChain's client for an OpenAI model. LangChain has its own format for the Responses API. */
 export async function modelOf (url: string, useResponsesApi = false) {
   const { ChatOpenAI } = await import('@langchain/openai')
   return new ChatOpenAI({ model: 'gpt-5-mini', apiKey: 'test', maxRetries: 0, configuration: { baseURL: `${url}/v1` }, useResponsesApi })
@@ -16,11 +16,11 @@ async function chainOf (url: string) {
   return ChatPromptTemplate.fromMessages([['human', '{input}']]).pipe(await modelOf(url)).pipe(new StringOutputParser())
 }
 
-/** What LangChain makes of chat completions, however its stream is read. */
+/** The expectations for chat completions in LangChain, which loses information whichever way its stream is read. */
 export const lost: Partial<Record<ScenarioName, Expected>> = {
-  // Nothing tells a body that was cut from a host that sends no finish reason.
+  // A body that was cut off looks the same as one from a host that sends no finish reason.
   'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' },
-  // Its chunks leave out the refusals of chat completions.
+  // LangChain's chunks omit the refusals of chat completions.
   refusal: { status: 'complete', text: '' }
 }
 
@@ -38,7 +38,7 @@ export const langchainResponses: Sdk = {
   about: '@langchain/openai, model.stream of responses',
   node: 20,
   wires: openaiResponses,
-  // It drops the event of the failure, and its words.
+  // LangChain drops the failure event and its message.
   expected: { 'run-failed': { status: 'error', text: 'Héllo ', type: 'incomplete' } },
   open: async ({ url, signal }: Open) => (await modelOf(url, true)).stream('Hello', { signal })
 }
@@ -53,7 +53,7 @@ export const langchainEvents: Sdk = {
   open: async ({ url, signal }: Open) => (await chainOf(url)).streamEvents({ input: 'Hello' }, { version: 'v2', signal })
 }
 
-/** Strings tell nothing but the text. */
+/** The expectations for strings, which contain nothing but the text. */
 const strings = scenarioNames.map((scenario) => {
   const { status, type, message, text } = baseline[scenario]
   return [scenario, { status, text, ...(type !== undefined && { type }), ...(message !== undefined && { message }) }] as const
@@ -68,7 +68,7 @@ export const langchainParser: Sdk = {
     ...Object.fromEntries(strings) as Sdk['expected'],
     'clean-cut': { status: 'complete', text: 'Héllo ' },
     refusal: { status: 'complete', text: '' },
-    // The parser makes one text of both.
+    // The parser merges both choices into one text.
     'two-choices': { status: 'complete', text: 'SalutHéllo  monde👋 world' }
   },
   open: async ({ url, signal }: Open) => (await chainOf(url)).stream({ input: 'Hello' }, { signal })

@@ -9,7 +9,10 @@ type Mode = 'messages' | 'updates' | 'values'
 
 const input = { messages: [{ role: 'user', content: 'Hello' }] }
 
-/** A graph of one node that asks the model. In the tool's loop another one answers its call; with `greets` one speaks before it. */
+/**
+ * Returns a graph with a node that calls the model. In the scenario `tool-loop`, another node replies to its tool call. With
+ * `greets`, another node emits text before it.
+ */
 async function graphOf ({ url, scenario }: Open, { useResponsesApi = false, greets = false } = {}) {
   const { END, MessagesAnnotation, START, StateGraph } = await import('@langchain/langgraph')
   const { AIMessage, ToolMessage } = await import('@langchain/core/messages')
@@ -25,7 +28,7 @@ async function graphOf ({ url, scenario }: Open, { useResponsesApi = false, gree
     .compile()
 }
 
-/** The pieces that a node's `model.invoke` emits lack the finish reason, and the index of their choice. */
+/** The expectations for the pieces that a node's `model.invoke` emits. They lack the finish reason and the index of their choice. */
 const pieces: Partial<Record<ScenarioName, Expected>> = {
   ...Object.fromEntries((['happy', 'length', 'content-filter', 'tool-calls', 'reasoning', 'empty', 'usage-last'] as const).map((scenario) => [scenario, {
     status: 'complete', text: ['length', 'content-filter'].includes(scenario) ? 'Héllo ' : ['tool-calls', 'empty'].includes(scenario) ? '' : 'Héllo 👋 world', finishReason: 'unknown'
@@ -51,7 +54,7 @@ export const langgraphResponses: Sdk = {
   node: 20,
   recorded: ['happy', 'run-failed', 'refusal', 'length'],
   wires: { ...openaiResponses, 'tool-loop': responsesLoop },
-  // LangChain drops the event of the failure, and its words.
+  // LangChain drops the failure event and its message.
   expected: { 'run-failed': { status: 'error', text: 'Héllo ', type: 'incomplete' } },
   open: async (open: Open) => (await graphOf(open, { useResponsesApi: true })).stream(input, { streamMode: 'messages', signal: open.signal })
 }
@@ -76,9 +79,9 @@ export const langgraphEvents: Sdk = {
   open: async (open: Open) => (await graphOf(open)).streamEvents(input, { version: 'v2', signal: open.signal })
 }
 
-/** A node's whole message is all that comes of it. */
+/** The expectations for modes that emit only a node's whole message. */
 const whole: Partial<Record<ScenarioName, Expected>> = {
-  // The body is no JSON then.
+  // A truncated body is not valid JSON.
   'clean-cut': { status: 'error', text: '' },
   'socket-cut': { status: 'error', text: '', type: 'connection_error' },
   refusal: { status: 'complete', text: '', finishReason: 'stop' }

@@ -1,7 +1,7 @@
 import type { Sdk } from '../scenario.js'
 import { openaiChat } from '../wires/openai-chat.js'
 
-/** It never asks for two choices, and would mix them. */
+/** The SDK never requests two choices, and would mix them. */
 const { 'two-choices': _, ...wires } = openaiChat
 
 export const mastra: Sdk = {
@@ -10,7 +10,7 @@ export const mastra: Sdk = {
   node: 22,
   wires,
   expected: {
-    // The AI SDK, which it uses, says "other", without a word of the provider.
+    // The AI SDK, which Mastra uses, reports the reason "other", without a reason of the provider.
     'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' }
   },
   open: async ({ url, signal }) => {
@@ -19,9 +19,9 @@ export const mastra: Sdk = {
     const { createOpenAI } = await import('ai-sdk-openai-6')
     const openai = createOpenAI({ apiKey: 'test', baseURL: `${url}/v1` })
     const agent = new Agent({ id: 'writer', name: 'Writer', instructions: 'Write.', model: openai.chat('gpt-5-mini'), maxRetries: 0 })
-    // By default it writes errors to the console.
+    // By default Mastra writes errors to the console.
     new Mastra({ agents: { agent }, logger: false })
-    // Otherwise it asks again when the model asks for a tool that it has not, or gives no finish reason.
+    // Otherwise Mastra calls the model again if the model calls an unknown tool or gives no finish reason.
     return agent.stream('Hello', { abortSignal: signal, maxSteps: 1 })
   }
 }

@@ -7,9 +7,9 @@ export const mistral: Sdk = {
   node: 20,
   wires,
   expected: {
-    // The SDK validates each chunk, and throws away one that is an error with all that it says.
+    // The SDK validates each chunk, and discards an error chunk with its message.
     'error-middle': { status: 'error', text: 'Héllo ', type: 'internal_error', message: /^Invalid input/ },
-    // No sentence comes with the finish reason.
+    // The finish reason comes without a message.
     'run-failed': { ...baseline['run-failed'], message: 'the model\'s provider ended the stream with "error"' }
   },
   open: async ({ url, signal }) => {

@@ -1,12 +1,12 @@
 import { baseline, type Sdk } from '../scenario.js'
 import { ollamaChat as chatWires, ollamaGenerate as generateWires } from '../wires/ollama.js'
 
-// They send no sum of the tokens.
+// The provider does not send the total number of tokens.
 const usage = { inputTokens: 9, outputTokens: 5 }
 const expected: Sdk['expected'] = {
   happy: { ...baseline.happy, usage },
   'usage-last': { ...baseline['usage-last'], usage },
-  // All that the provider says is a sentence.
+  // The provider sends only a message.
   'error-middle': { ...baseline['error-middle'], type: 'internal_error', message: 'The server had an error' }
 }
 
@@ -16,7 +16,7 @@ export const ollamaChat: Sdk = {
   node: 20,
   wires: chatWires,
   expected,
-  // It takes no signal. Its stream has an `abort()`, which the job calls.
+  // The SDK takes no signal. Its stream has an `abort()`, which the job calls.
   open: async ({ url }) => {
     const { Ollama } = await import('ollama')
     return new Ollama({ host: url }).chat({ model: 'qwen3', messages: [{ role: 'user', content: 'Hello' }], stream: true })

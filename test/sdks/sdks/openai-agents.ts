@@ -17,9 +17,9 @@ async function runAgent ({ url, signal, scenario }: Open, api: 'chat' | 'respons
 }
 
 const failures: Partial<Record<ScenarioName, Expected>> = {
-  // A refusal is no output for it: it throws.
+  // The SDK does not consider a refusal an output, and throws.
   refusal: { status: 'error', text: 'I can\'t help with that.', type: 'content_filter', message: 'Model refused to produce output: I can\'t help with that.' },
-  // Without output the model is called again, until all turns are used.
+  // Without output, the SDK calls the model again until all turns are used.
   empty: { status: 'error', text: '', type: 'incomplete', message: 'Max turns (1) exceeded' }
 }
 
@@ -31,7 +31,7 @@ export const openaiAgentsChat: Sdk = {
   wires: { ...openaiChat, 'tool-loop': chatLoop },
   expected: {
     ...failures,
-    // Nothing tells a body that was cut from a host that sends no finish reason.
+    // A body that was cut off looks the same as one from a host that sends no finish reason.
     'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' }
   },
   open: (options) => runAgent(options, 'chat')
@@ -43,7 +43,7 @@ export const openaiAgentsResponses: Sdk = {
   node: 22,
   recorded: ['happy', 'run-failed', 'refusal', 'tool-loop'],
   wires: { ...openaiResponses, 'tool-loop': responsesLoop },
-  // It throws for every response that is incomplete.
+  // The SDK throws for every incomplete response.
   expected: { ...failures, length: { status: 'error', text: 'Héllo ', type: 'incomplete' }, 'content-filter': { status: 'error', text: 'Héllo ', type: 'incomplete' } },
   open: (options) => runAgent(options, 'responses')
 }

@@ -1,7 +1,7 @@
 import type { Sdk } from '../scenario.js'
 import { openaiChat as wires } from '../wires/openai-chat.js'
 
-/** Lines of JSON, as a server passes a stream on. */
+/** Lines of JSON, as a server forwards a stream. */
 export const openaiBytes: Sdk = {
   name: 'openai-bytes',
   about: 'openai, toReadableStream',

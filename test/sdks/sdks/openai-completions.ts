@@ -7,7 +7,7 @@ export const openaiCompletions: Sdk = {
   node: 22,
   wires,
   expected: {
-    // Nothing tells a body that was cut from a host that sends no finish reason.
+    // A body that was cut off looks the same as one from a host that sends no finish reason.
     'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' }
   },
   open: async ({ url, signal }) => {

@@ -6,7 +6,7 @@ export const openaiFetch: Sdk = {
   name: 'openai-fetch',
   about: 'fetch of OpenAI\'s API, the response\'s body',
   node: 20,
-  // The caller of fetch looks at the status.
+  // The caller of `fetch` checks the status itself.
   wires: Object.fromEntries(Object.entries(wires).filter(([, wire]) => wire?.status === undefined)),
   expected: {
     'clean-cut': { status: 'complete', text: 'Héllo ', finishReason: 'unknown' }

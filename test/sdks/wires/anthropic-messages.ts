@@ -1,6 +1,6 @@
 import type { Wire, Wires } from '../scenario.js'
 
-// The API of Anthropic's messages: https://platform.claude.com/docs/en/build-with-claude/streaming
+// Anthropic's Messages API: https://platform.claude.com/docs/en/build-with-claude/streaming
 
 const SSE = { 'content-type': 'text/event-stream; charset=utf-8' }
 
@@ -74,7 +74,7 @@ export const anthropicMessages: Wires = {
   'clean-cut': stream(...begun),
   'socket-cut': { ...stream(...begun), end: 'cut' },
   cancel: { ...stream(...begun), end: 'open' },
-  // The model says nothing: the provider's classifier does.
+  // The explanation comes from the provider's classifier and not from the model.
   refusal: stream(opening, ...ended('refusal', { type: 'refusal', category: 'cyber', explanation: 'I can\'t help with that.' })),
   length: stream(...begun, stopped(0), ...ended('max_tokens')),
   'tool-calls': stream(

@@ -1,9 +1,9 @@
 import { events, type Wire, type Wires } from '../scenario.js'
 
-// The API of Google's Gemini: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
+// Google's Gemini API: https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
 
 const SSE = { 'content-type': 'text/event-stream' }
-// Thoughts are apart from the candidates' tokens, those of a cache are among the prompt's.
+// The candidates' tokens do not include the thoughts. The prompt's tokens include those from the cache.
 const usage = { promptTokenCount: 9, cachedContentTokenCount: 4, candidatesTokenCount: 3, thoughtsTokenCount: 2, totalTokenCount: 14 }
 
 type Part = Readonly<Record<string, unknown>>
@@ -12,7 +12,7 @@ function chunk (candidates: readonly object[] | undefined, fields: object = {}):
   return { ...(candidates !== undefined && { candidates }), ...fields, modelVersion: 'gemini-2.5-flash', responseId: 'r7' }
 }
 
-/** The JSON of protocol buffers leaves out an index of 0. */
+/** Returns a candidate. The JSON of protocol buffers omits an index of 0. */
 function candidate (parts: readonly Part[], fields: object = {}): object {
   return { content: { parts, role: 'model' }, ...fields }
 }

@@ -13,7 +13,7 @@ interface Said {
   readonly tool_calls?: readonly object[]
 }
 
-/** What one of the two endpoints sends for it. */
+/** Converts the model's output to the format of one of the two endpoints. */
 type Put = (said: Said) => object
 
 function wiresOf (put: Put): Wires {

@@ -1,7 +1,7 @@
 import { further, type Wire, type Wires } from '../scenario.js'
 import { openaiChat } from './openai-chat.js'
 
-// OpenAI's chat completions without `stream`, as frameworks ask for them where nobody wants the pieces:
+// OpenAI's chat completions without `stream`, as frameworks request them if nothing needs the pieces:
 // https://platform.openai.com/docs/api-reference/chat/object
 
 const JSON_TYPE = { 'content-type': 'application/json' }

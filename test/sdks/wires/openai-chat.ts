@@ -1,6 +1,6 @@
 import { events, further, type Wire, type Wires } from '../scenario.js'
 
-// The API of OpenAI's chat completions, which many hosts speak: https://platform.openai.com/docs/api-reference/chat-streaming
+// OpenAI's Chat Completions API, which many hosts implement: https://platform.openai.com/docs/api-reference/chat-streaming
 
 const SSE = { 'content-type': 'text/event-stream' }
 const usage = { prompt_tokens: 9, completion_tokens: 5, total_tokens: 14 }

@@ -1,7 +1,7 @@
 import { events, type Wires } from '../scenario.js'
 import { openaiChat } from './openai-chat.js'
 
-// The API of OpenAI's legacy completions, which local servers still offer: https://platform.openai.com/docs/api-reference/completions
+// OpenAI's legacy Completions API, which local servers still offer: https://platform.openai.com/docs/api-reference/completions
 
 const SSE = { 'content-type': 'text/event-stream' }
 

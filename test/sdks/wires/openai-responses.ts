@@ -1,7 +1,7 @@
 import { further, type Wire, type Wires } from '../scenario.js'
 import { openaiChat } from './openai-chat.js'
 
-// The API of OpenAI's responses: https://platform.openai.com/docs/api-reference/responses-streaming
+// OpenAI's Responses API: https://platform.openai.com/docs/api-reference/responses-streaming
 
 interface Event {
   readonly type: string
@@ -46,7 +46,7 @@ function end (whole: string): Event[] {
   return [...messageDone(whole), { type: 'response.completed', response: response('completed', { output: [item('completed', [text(whole)])], usage }) }]
 }
 
-/** A response's events, each with its number and its name. */
+/** Returns the wire of a response's events, each with its number and its name. */
 function stream (events: readonly Event[], end?: Wire['end']): Wire {
   const body = events.map((event, number) => {
     return `event: ${event.type}\ndata: ${JSON.stringify({ ...event, sequence_number: number })}\n\n`

@@ -2,18 +2,19 @@ import type { FastifyInstance } from 'fastify'
 import { memoryInUse } from '../../support/memory.js'
 import type { ServerEvent, ServerState } from './messages.js'
 
-// What every server process does: it talks to the run that started it, reports what must never happen, and closes on SIGTERM.
+// The common part of all server processes: the messages to and from the run that started them, reports of broken invariants, and
+// the shutdown on SIGTERM.
 
 export function tell (event: ServerEvent): void {
   if (process.connected) process.send?.(event)
 }
 
-/** Reports a broken invariant. The error may be anything, also one that cannot be read. */
+/** Reports a broken invariant. The error may be any value, even one whose properties can't be read. */
 export function broken (invariant: string, error: unknown): void {
   let detail = 'an error that cannot be read'
   try {
     detail = error instanceof Error ? String(error.stack) : String(error)
-  } catch { /* said already */ }
+  } catch { /* the default text is reported */ }
   tell({ event: 'broken', invariant, detail })
 }
 
@@ -25,13 +26,13 @@ export function isClosing (): boolean {
 
 type Handlers = Record<string, (input: never) => unknown>
 
-/** Answers the run's calls. */
+/** Handles the run's calls. */
 export function serve (handlers: Handlers): void {
   process.on('uncaughtException', (error) => { broken('the server has no uncaught exception', error) })
   process.on('unhandledRejection', (error) => { broken('the server has no unhandled rejection', error) })
-  // Node.js warns of listeners that pile up: each is a leak.
+  // Node.js emits a warning if listeners accumulate, which is a leak.
   process.on('warning', (warning) => { if (warning.name === 'MaxListenersExceededWarning') broken('no listener leaks', warning) })
-  // Without the run nobody would end it.
+  // Without the run, nothing would end this process.
   process.on('disconnect', () => { if (!closing) process.exit(0) })
   process.on('message', ({ id, method, input }: { id: number, method: string, input: never }) => {
     void (async () => await handlers[method]!(input))().then(
@@ -40,7 +41,7 @@ export function serve (handlers: Handlers): void {
   })
 }
 
-/** Listens, and closes as a deploy closes an app. */
+/** Starts the server, and closes the app on SIGTERM, as in a deploy. */
 export async function listen (app: FastifyInstance, onClosed?: () => void): Promise<void> {
   process.on('SIGTERM', () => {
     closing = true
@@ -48,7 +49,7 @@ export async function listen (app: FastifyInstance, onClosed?: () => void): Prom
     app.close().then(() => {
       onClosed?.()
       tell({ event: 'closed', ms: performance.now() - began })
-      // From here on nothing keeps the process alive but what was leaked.
+      // From here on, only a leak keeps the process alive.
       process.disconnect()
     }, (error: unknown) => { broken('app.close() succeeds', error) })
   })

@@ -21,7 +21,7 @@ const isRevoked = (userId: string, sessionId: string): boolean => revoked.has(us
 const app = Fastify()
 await app.register(aiCanvasWs, {
   authenticate: (_request, { token }) => token !== undefined && !revoked.has(token) && { userId: token },
-  // Half of the time it takes a moment, as a look into a database does.
+  // Half of the calls take a moment, like a database query.
   authorize: async ({ userId = '' }, { sessionId }) => {
     if (random.chance(0.5)) await new Promise((resolve) => { setTimeout(resolve, random.below(20)) })
     return mayRead(userId, sessionId) && !isRevoked(userId, sessionId)
@@ -31,7 +31,7 @@ await app.register(aiCanvasWs, {
   heartbeatIntervalMs: 1_000,
   limits: { messagesPerSecond: 300, burst: 600 },
   delivery: { maxOutboxBytes: 256 * 1024, stallTimeoutMs: 5_000 },
-  // Large enough that nothing is forgotten within a run: what is missing then was lost.
+  // Large enough that nothing is evicted within a run, so that a missing message is a lost one.
   history: { maxMessages: 100_000, maxBytes: 64 * 1024 * 1024, maxTotalBytes: 512 * 1024 * 1024 },
   jobs: { stallAfterMs: config.stallAfterMs }
 })
@@ -63,7 +63,7 @@ serve({
   noteToUser (userId: string) {
     producers.send(`user:${userId}`, (n) => manager.broadcastToUser(userId, { type: 'note', n, to: userId }))
   },
-  /** What is not numbered. */
+  /** Sends messages that are not numbered. */
   fleeting (sessionId: string) {
     void manager.broadcast({ type: 'weather' })
     void manager.broadcastToSession(sessionId, { type: 'cursor' }, { durable: false })
@@ -72,7 +72,7 @@ serve({
     batcher.close()
   },
   cancel: (sessionId: string) => manager.cancelAI(sessionId),
-  /** Returns the number of the latest message that was published before the right was gone. */
+  /** Revokes a right. Returns the number of the latest message that was published before the revocation took effect. */
   async revoke ({ userId, sessionId }: { userId: string, sessionId?: string }) {
     revoked.add(sessionId === undefined ? userId : `${userId} ${sessionId}`)
     await manager.revoke(userId, sessionId)

@@ -1,18 +1,18 @@
 import type { Manner, Script } from '../world.js'
 
-// What the run and its server process say to each other, over the channel that `fork` makes.
+// The messages between the run and its server process, over the channel that `fork` creates.
 
-/** How a server process is started. */
+/** The configuration of a server process. */
 export interface ServerConfig {
   /** 0 for the first process of a run. */
   readonly generation: number
-  /** Rights that were revoked before: users, and `<userId> <sessionId>`. */
+  /** Rights that were revoked before, as `<userId>` or `<userId> <sessionId>`. */
   readonly revoked: readonly string[]
   readonly closeTimeoutMs: number
   readonly stallAfterMs: number
 }
 
-/** A job to run. `ending` is what its producer does at last; `silence` is a producer that dies without a word. */
+/** A job to run. `ending` is how its producer ends it: with `silence`, the producer stops without reporting an end. */
 export interface JobOrder {
   readonly sessionId: string
   readonly manner: Manner
@@ -25,7 +25,7 @@ export interface JobOrder {
   readonly seed: number
 }
 
-/** What became of a numbered message. */
+/** The position that a numbered message has received. */
 export interface Numbered {
   readonly stream: string
   readonly epoch: string
@@ -33,26 +33,26 @@ export interface Numbered {
   readonly n: number
 }
 
-/** What a server process looks like from inside. */
+/** The internal state of a server process. */
 export interface ServerState {
-  /** As `getStats` says. */
+  /** As returned by `getStats`. */
   readonly connections: number
   /** Network sockets of the HTTP server. */
   readonly sockets: number
   readonly bufferedBytes: number
   readonly historyBytes: number
-  /** After a garbage collection, if one was asked for. */
+  /** Memory in use after a garbage collection. 0 if none was requested. */
   readonly memoryBytes: number
   readonly runningJobs: number
   readonly sent: number
   readonly received: number
-  /** The latest position of each stream that something was published to, as `[stream, epoch, seq]`. */
+  /** The latest position of each stream with a publication, as `[stream, epoch, seq]`. */
   readonly heads: ReadonlyArray<readonly [string, string, number]>
 }
 
 export type ServerEvent =
   | { readonly event: 'listening', readonly port: number }
   | { readonly event: 'numbered', readonly list: readonly Numbered[], readonly endedJobs: readonly string[] }
-  /** Something that must never happen. */
+  /** An invariant was broken. */
   | { readonly event: 'broken', readonly invariant: string, readonly detail: string }
   | { readonly event: 'closed', readonly ms: number }

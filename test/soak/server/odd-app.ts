@@ -7,14 +7,14 @@ import type { ServerConfig } from './messages.js'
 import { oddBatcher, oddCall, oddEnd } from './odd-calls.js'
 import { oddAnswer } from './odd-values.js'
 
-// An app whose code is full of faults: its hooks throw, never settle and return what they should not, and it calls the
-// manager with odd values. Hooks that are asked about `odd…` are odd, others behave.
+// A faulty app: its hooks throw, never settle or return invalid values, and it calls the manager with unexpected values.
+// `authenticate` and `authorize` are faulty only for tokens and sessions that begin with `odd`.
 
 const config = JSON.parse(process.argv[2]!) as ServerConfig
 const random = new Random(config.generation)
 const isOdd = (text: unknown): boolean => typeof text === 'string' && text.startsWith('odd')
 
-// It logs, because what is thrown must be written down, and nobody reads it.
+// The logger must serialize whatever is thrown. Its output is discarded.
 const app = Fastify({ logger: { level: 'info', stream: new Writable({ write: (_chunk, _encoding, done) => { done() } }) } })
 await app.register(aiCanvasWs, {
   authenticate: (_request, { token }) => isOdd(token) ? oddAnswer(random) as Identity : { userId: token ?? 'nobody' },
@@ -27,13 +27,13 @@ await app.register(aiCanvasWs, {
 })
 
 serve({
-  /** Random calls, and then an end for each of these sessions. */
+  /** Makes random calls, and then ends a job in each of these sessions. */
   async odd ({ seed, calls, sessions }: { seed: number, calls: number, sessions: readonly string[] }) {
     const random = new Random(seed)
     for (let i = 0; i < calls; i++) await oddCall(app.wsManager, random)
     oddBatcher(app.wsManager, random)
     await Promise.all(sessions.map((sessionId) => oddEnd(app.wsManager, random, sessionId)))
-    // What is published now comes behind all that.
+    // Messages that are published now follow all of these.
     await Promise.all(sessions.map((sessionId) => app.wsManager.broadcastToSession(sessionId, { type: 'note' })))
   },
   state: ({ collectGarbage }: { collectGarbage: boolean }) => stateOf(app, collectGarbage)

@@ -5,14 +5,14 @@ import { oddAnswer, oddError, oddValue, rejected } from './odd-values.js'
 
 type Loose = (...args: unknown[]) => unknown
 
-/** Calls of the manager with arguments that its types forbid. Each must return a promise, whatever it was given. */
+/** Methods of the manager to call with arguments that its types forbid. Each must return a promise, whatever its arguments are. */
 const CALLS = [
   'notifyAIStart', 'notifyAIProgress', 'notifyAIComplete', 'notifyAIError', 'broadcastToSession', 'broadcastToUser', 'broadcast', 'revoke', 'cancelAI'
 ] as const
 
 const TIMEOUT_MS = 20_000
 
-/** Waits for a promise that must settle. What it settles with is told, because a rejection is observed already. */
+/** Waits for a promise, which must settle. If it rejects, it must do so with an error of this package. */
 async function settled (what: string, promise: unknown): Promise<void> {
   if (!(promise instanceof Promise)) {
     broken('a notification returns a promise', what)
@@ -34,7 +34,7 @@ async function settled (what: string, promise: unknown): Promise<void> {
   clearTimeout(timer)
 }
 
-/** One call with odd arguments. */
+/** Makes one call with unexpected arguments. */
 export async function oddCall (manager: WebSocketManager, random: Random): Promise<void> {
   const name = random.pick(CALLS)
   const id = random.chance(0.6) ? `odd:${random.below(20)}` : oddValue(random)
@@ -47,18 +47,18 @@ export async function oddCall (manager: WebSocketManager, random: Random): Promi
     broken(`${name} never throws`, error)
     return
   }
-  // Half of them are not awaited: an app need not.
+  // Half of the promises are not awaited, because an app need not await them.
   if (random.chance(0.5)) await settled(name, promise)
 }
 
-/** A batcher with odd messages. Its calls may throw, and only errors of this package. */
+/** Passes unexpected messages to a batcher. Only `push` may throw. */
 export function oddBatcher (manager: WebSocketManager, random: Random): void {
   try {
     const batcher = manager.createBatcher('odd:batch', { intervalMs: 5 })
     for (let i = random.below(5); i > 0; i--) {
       try {
         ;(batcher.push as Loose)(oddValue(random))
-      } catch { /* it may say no */ }
+      } catch { /* it may refuse the message */ }
     }
     batcher.close()
   } catch (error) {
@@ -66,7 +66,7 @@ export function oddBatcher (manager: WebSocketManager, random: Random): void {
   }
 }
 
-/** A source of chunks that does what it should not. */
+/** Returns a misbehaving source of chunks. */
 function oddSource (random: Random): unknown {
   return random.pick<() => unknown>([
     () => oddValue(random), () => ['a', 'b', oddValue(random)], () => rejected(oddError(random)), () => Promise.resolve(oddValue(random)),
@@ -79,10 +79,7 @@ function oddSource (random: Random): unknown {
   ])()
 }
 
-/**
- * Starts a job as it should be, and ends it as an app does that has a fault: with a value that nobody expects. However odd
- * it is, the job has ended then.
- */
+/** Starts a job correctly and ends it like a faulty app, with an unexpected value. Whatever the value is, the job must have ended then. */
 export async function oddEnd (manager: WebSocketManager, random: Random, sessionId: string): Promise<void> {
   const value = random.chance(0.5) ? oddValue(random) : oddError(random)
   const calls = manager as unknown as Record<string, Loose>
@@ -117,13 +114,13 @@ async function oddTrack (manager: WebSocketManager, random: Random, sessionId: s
     text: random.pick<unknown>([true, false, () => oddAnswer(random)]) as boolean,
     ...random.chance(0.5) ? { result: () => oddAnswer(random) as Record<string, unknown> } : {}
   }
-  // A source that never gives anything is given up.
+  // Aborts a source that never yields.
   const timer = setTimeout(() => { controller.abort() }, 200)
   try {
     let read = 0
     for await (const chunk of manager.trackAI(sessionId, { prompt: 'x' }, oddSource(random) as AISource<unknown>, options)) {
       if (chunk !== undefined && ++read > 5) break
     }
-  } catch { /* what the source throws, its reader gets */ }
+  } catch { /* an error of the source reaches its reader */ }
   clearTimeout(timer)
 }

@@ -1,6 +1,6 @@
 import type { Random } from '../random.js'
 
-/** A cycle, which JSON cannot hold. */
+/** Returns an object with a cycle, which JSON can't represent. */
 function cycle (): object {
   const value: Record<string, unknown> = {}
   value.self = value
@@ -17,7 +17,7 @@ function boom (): never {
   throw new Error('thrown by an odd value')
 }
 
-/** An object of which each operation may throw. */
+/** Returns an object whose operations may throw. */
 function hostileProxy (random: Random, target: object): object {
   const traps = ['get', 'has', 'ownKeys', 'getOwnPropertyDescriptor', 'getPrototypeOf'].filter(() => random.chance(0.4))
   return new Proxy(target, Object.fromEntries(traps.map((trap) => [trap, boom])))
@@ -29,7 +29,7 @@ function revokedProxy (): object {
   return proxy
 }
 
-/** An error whose fields cannot be read, or are not what they should be. */
+/** Returns an error whose fields can't be read or have the wrong type, or another value that can be thrown. */
 export function oddError (random: Random): unknown {
   return random.pick<() => unknown>([
     () => new Error('plain'), () => undefined, () => null, () => 'a text', () => 5, () => 1n, () => Symbol('s'), () => revokedProxy(), () => cycle(),
@@ -46,7 +46,7 @@ export function oddError (random: Random): unknown {
   ])()
 }
 
-/** A value that nobody expects. */
+/** Returns an unexpected value. */
 export function oddValue (random: Random): unknown {
   return random.pick<() => unknown>([
     () => undefined, () => null, () => true, () => 0, () => NaN, () => -1, () => 1n, () => Symbol('s'), () => '', () => 'text', () => 'x'.repeat(200_000), () => '\ud800',
@@ -61,12 +61,12 @@ export function oddValue (random: Random): unknown {
   ])()
 }
 
-/** A promise that rejects with anything. */
+/** Returns a promise that rejects with the given value, which need not be an error. */
 export async function rejected (reason: unknown): Promise<never> {
   throw reason
 }
 
-/** What a hook of the app may do instead of returning what it should. */
+/** Behaves like a faulty hook of the app: throws, rejects, never settles, or returns an unexpected value. */
 export function oddAnswer (random: Random): unknown {
   switch (random.weighted({ value: 30, throw: 25, reject: 25, never: 10, thenable: 10 })) {
     case 'value': return oddValue(random)

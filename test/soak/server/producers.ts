@@ -6,29 +6,29 @@ import type { JobOrder } from './messages.js'
 
 export interface ProducersOptions {
   readonly manager: WebSocketManager
-  /** A number for the next message. */
+  /** Returns a number for the next message. */
   readonly number: () => number
-  /** What was accepted under that number. */
+  /** Called when the message with this number is accepted. */
   readonly accepted: (stream: string, n: number, receipt: Receipt) => void
-  /** A job's real end was accepted. */
+  /** Called when a job's real end is accepted. */
   readonly ended: (jobId: string) => void
   readonly broken: (invariant: string, error: unknown) => void
-  /** After so long the server presumes that a silent job has ended, in milliseconds. */
+  /** Time after which the server presumes that a silent job has ended, in milliseconds. */
   readonly stallAfterMs: number
 }
 
-/** Code of an app that works on jobs: it reports what `JobOrder` says, in one of the manners in which an app can. */
+/** The part of an app that works on jobs. It reports each `JobOrder` in one of the ways that the API offers. */
 export class Producers {
   running = 0
   readonly #options: ProducersOptions
-  /** Sessions in which a job without a `jobId` runs, and how to cancel it. */
+  /** Abort controllers of the running jobs without a `jobId`, by session. */
   readonly #plain = new Map<string, AbortController>()
 
   constructor (options: ProducersOptions) {
     this.#options = options
   }
 
-  /** Starts a job. Returns false where the session's manner does not allow another one now. */
+  /** Starts a job. Returns false if the session's manner does not allow another one now. */
   start (order: JobOrder): boolean {
     const { sessionId, manner } = order
     if (manner === 'plain' && this.#plain.has(sessionId)) return false
@@ -38,14 +38,14 @@ export class Producers {
     return true
   }
 
-  /** The app's `onCancel`. */
+  /** Implements the app's `onCancel`. */
   cancel (sessionId: string): boolean {
     const controller = this.#plain.get(sessionId)
     controller?.abort()
     return controller !== undefined
   }
 
-  /** Sends what gets a number, and reports it. */
+  /** Sends a numbered message and reports the outcome. */
   send (stream: string, call: (n: number) => Promise<Receipt>, isEnd = false): void {
     const { number, accepted, ended, broken } = this.#options
     const n = number()
@@ -61,7 +61,7 @@ export class Producers {
     this.send(stream, call, true)
   }
 
-  /** The documented calls, without a `jobId`. */
+  /** Runs a job with the documented calls, without a `jobId`. */
   async #plainJob (order: JobOrder): Promise<void> {
     const { sessionId, script } = order
     const { manager } = this.#options
@@ -72,7 +72,7 @@ export class Producers {
       this.send(stream, (n) => manager.notifyAIStart(sessionId, { prompt: 'plain', n, ...script }))
       const { told, cancelled } = await this.#write(order, controller.signal, (progress) => manager.notifyAIProgress(sessionId, progress))
       if (!cancelled && order.ending === 'silence') {
-        // Until its end is presumed no other job may begin here: an end without an id could mean either.
+        // No other job may begin in this session until the end is presumed, because an end without an id could refer to either job.
         await this.#stalled()
         return
       }
@@ -84,7 +84,7 @@ export class Producers {
     }
   }
 
-  /** Several at once without a `jobId`: each end ends one of them. */
+  /** Runs one of several simultaneous jobs without a `jobId`. Each end ends one of them. */
   async #crowdedJob ({ sessionId, pauseMs, pieces, ending }: JobOrder): Promise<void> {
     const { manager } = this.#options
     const stream = `session:${sessionId}`
@@ -135,7 +135,7 @@ export class Producers {
   async #trackedJob (order: JobOrder, jobId: string): Promise<void> {
     const { sessionId, throttleMs, ending, seed } = order
     const { manager, number, ended } = this.#options
-    // A reader that leaves early, as one whose own client went away.
+    // Some readers stop early, as an app does if its own client has disconnected.
     const leavesAfter = new Random(seed).chance(0.15) ? order.pieces / 2 : Infinity
     let read = 0
     const pieces = this.#pieces(order)
@@ -160,7 +160,7 @@ export class Producers {
     if (ending !== 'complete') throw Object.assign(new Error('the model failed'), { name: 'SoakError' })
   }
 
-  /** Reports the text piece by piece. Returns how much of it was told. */
+  /** Reports the text piece by piece. Returns the length of the reported text, and whether the job was cancelled. */
   async #write (
     { script, pieces, pauseMs }: JobOrder, signal: AbortSignal, report: (progress: { chunksReceived: number, delta: string }) => Promise<Receipt>
   ): Promise<{ told: number, cancelled: boolean }> {
@@ -176,7 +176,10 @@ export class Producers {
   }
 }
 
-/** Most pieces come in later turns, some in the same one. No timer of a producer keeps the process alive. */
+/**
+ * Waits before the next piece. Most pieces follow in a later turn of the event loop, some in the same one. The timer does not keep
+ * the process alive.
+ */
 async function pause (ms: number): Promise<void> {
   if (ms > 0) await sleep(ms, undefined, { ref: false })
 }

@@ -6,15 +6,15 @@ import { scriptOf, textOf, type Script } from '../world.js'
 interface WatchedJob {
   status: 'running' | 'presumed' | 'lost' | 'ended'
   script: Script | undefined
-  /** Where its end stands, as `<epoch>:<seq>`. */
+  /** Position of the job's end, as `<epoch>:<seq>`. */
   endPlace: string | undefined
-  /** Not mentioned yet in the present state that is coming. */
+  /** Whether the snapshot that is being received has not contained the job yet. */
   unseen: boolean
 }
 
 const PRESUMED = ['stalled', 'interrupted']
 
-/** The jobs of one session as one reader sees them: each has one end, and at its end the producer's text. */
+/** The jobs of one session as one reader sees them. Each must have one end, and the producer's text at its end. */
 export class JobWatch {
   readonly #reader: string
   readonly #sessionId: string
@@ -43,7 +43,10 @@ export class JobWatch {
     return this.#jobs.keys()
   }
 
-  /** `text` is what the reader holds of the job now. Returns whether the job has really ended, so that its text may go. */
+  /**
+   * Takes a message about a job. `text` is the job's text that the reader has now. Returns whether the job has really ended, so
+   * that its text is no longer needed.
+   */
   take (message: Message, epoch: string, text: string): boolean {
     const { jobId, type } = message as { jobId?: string, type: string }
     if (jobId === undefined) {
@@ -63,14 +66,12 @@ export class JobWatch {
     return this.#end(jobId, job, message, `${epoch}:${String(message.seq)}`, text)
   }
 
-  /** The present state comes, and with it every job that runs. */
+  /** Prepares for a snapshot, which contains every running job. */
   expectState (): void {
     for (const job of this.#jobs.values()) job.unseen = true
   }
 
-  /**
-   * The present state is complete: nobody knows any more how a job ended that it does not mention. Returns those jobs.
-   */
+  /** Marks the running jobs that the complete snapshot did not contain as lost, because their ends are unknown. Returns those jobs. */
   reconcile (): string[] {
     return this.lose((job) => job.unseen)
   }
@@ -81,7 +82,7 @@ export class JobWatch {
     return lost.map(([jobId]) => jobId)
   }
 
-  /** The client itself says that nobody knows how a job ends. */
+  /** Marks a job as lost, because the client itself has reported that its end is unknown. */
   loseJob (jobId: string): void {
     const job = this.#jobs.get(jobId)
     if (job?.status === 'running') job.status = 'lost'
@@ -89,7 +90,7 @@ export class JobWatch {
 
   #end (jobId: string, job: WatchedJob, message: Message, place: string, text: string): boolean {
     const { error, supersedes } = message as { error?: { type: string, told?: number }, supersedes?: boolean }
-    // The present state brings the latest end again, with the number that it had.
+    // The snapshot repeats the latest end with its original number.
     if (job.endPlace === place) return job.status === 'ended'
     if (job.status === 'ended') this.#fail('a job has exactly one end', message)
     if (job.status === 'presumed' && supersedes !== true) this.#fail('an end after a presumed end supersedes it', message)

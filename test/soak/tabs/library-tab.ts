@@ -6,12 +6,15 @@ import { mayRead } from '../world.js'
 import { JobWatch } from './job-watch.js'
 import { readMessage, type Heads, type Tab, type TabOptions } from './tab.js'
 
-/** What the client told of one stream. It removes doubles itself, so that any double that it tells is a fault. */
+/**
+ * The messages of one stream that the client has emitted. The client removes duplicates itself, so that every emitted duplicate is
+ * a fault.
+ */
 class FollowedStream {
   epoch = ''
-  /** The latest number that was told, or the head that the present state ends at. */
+  /** The latest number that was emitted, or the head at the end of the snapshot. */
   seq = 0
-  /** Up to here the present state may bring messages with the numbers that they had. */
+  /** The number up to which the snapshot may contain messages with their original numbers. */
   head = 0
   readonly told = new Set<number>()
   greeted = false
@@ -36,7 +39,7 @@ export class LibraryTab implements Tab {
     this.userId = userId
     this.line = line
     const keep = (socket: WebSocket): void => { this.#socket = socket }
-    // A line that is stalled must not delay the run for the minute that a TCP handshake may take.
+    // A stalled line must not delay the run for the minute that a TCP handshake may take.
     class Socket extends WebSocket {
       constructor (url: string, protocols: string[]) {
         super(url, protocols, { handshakeTimeout: 3_000, perMessageDeflate: random.chance(0.5) })
@@ -145,7 +148,7 @@ export class LibraryTab implements Tab {
   #ofSession (sessionId: string, message: Message): void {
     const { journal, name } = this.#options
     const { seq, type, jobId } = message as { seq?: number, type: string, jobId?: string }
-    // What the client itself says of a job that nobody knows any more.
+    // The client itself emits this error for a job whose end is unknown.
     const isLost = type === 'ai_error' && (message.error as { type: string }).type === 'lost'
     const followed = this.#streams.get(`session:${sessionId}`)
     if (!isLost && (!mayRead(this.userId, sessionId) || followed === undefined)) {
@@ -174,7 +177,7 @@ export class LibraryTab implements Tab {
     if (!isContinued) followed.told.clear()
     followed.epoch = epoch as string
     followed.head = followed.seq = seq as number
-    // `new`: it told no position, because it was cut off in the middle of a present state.
+    // `new`: the client sent no position, because it was disconnected in the middle of a snapshot.
     if (isContinued && reason !== 'new' && !ledger.mayExpire(stream, followed.epoch, Math.max(0, ...followed.told))) {
       journal.fail('a position of this epoch is recovered', `${name}: ${stream}, ${followed.epoch}:${String(seq)}, ${String(reason)}`)
     }

@@ -8,12 +8,12 @@ import { JobWatch } from './job-watch.js'
 import { readMessage, type Heads, type Tab, type TabOptions } from './tab.js'
 
 interface Followed {
-  /** `denied`: the server took the right back, or said no. */
+  /** `denied`: the server revoked the right, or refused the subscription. */
   phase: 'wanted' | 'asking' | 'following' | 'leaving' | 'denied'
   jobs: JobWatch
 }
 
-/** A client that is written from the protocol's README alone: it recovers with `since` and `have`. */
+/** A tab whose client was written from the protocol's README alone. It recovers with `since` and `have`. */
 export class RawTab implements Tab {
   readonly name: string
   readonly userId: string
@@ -143,7 +143,7 @@ export class RawTab implements Tab {
       const message = readMessage(data.toString(), journal)
       journal.check(`a reader sees each message once and in order (${this.name})`, () => { this.#take(message) })
     })
-    ws.on('error', () => { /* its close tells */ })
+    ws.on('error', () => { /* the close event follows */ })
     ws.on('close', (code) => { this.#ended(code) })
   }
 
@@ -157,7 +157,7 @@ export class RawTab implements Tab {
       }
       return
     }
-    // Far sooner than clients do, so that a short run sees many connections.
+    // Reconnects far sooner than other clients, so that a short run has many connections.
     setTimeout(() => { this.#connect() }, this.#options.random.between(5, 150))
   }
 
@@ -241,7 +241,7 @@ export class RawTab implements Tab {
       this.#settle(sessionId, followed)
       return
     }
-    // What comes before the answer comes again behind it.
+    // Messages that arrive before the reply are repeated after it.
     if (followed.phase !== 'following') return
     this.#reader.take(message)
     const view = this.#reader.view(`session:${sessionId}`)
@@ -264,7 +264,7 @@ export class RawTab implements Tab {
     if (message.recovered !== true) followed.jobs.expectState()
   }
 
-  /** A position in the epoch that still lives is continued without a gap, because the server keeps everything. */
+  /** Checks that a position in the current epoch is continued without a gap, because the server keeps everything. */
   #checkGreeting (stream: string, greeting: Message): void {
     const { name, journal, ledger, userId } = this.#options
     const { place } = this.#reader.view(stream)

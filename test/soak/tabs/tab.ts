@@ -13,14 +13,14 @@ export interface TabOptions {
   readonly random: Random
   readonly journal: Journal
   readonly ledger: Ledger
-  /** The sessions that it follows from its beginning. */
+  /** The sessions that the tab follows from its beginning. */
   readonly sessions: readonly string[]
 }
 
-/** Where each stream ends, by its name: `session:<id>` or `user:<id>`. */
+/** The end of each stream, by its name: `session:<id>` or `user:<id>`. */
 export type Heads = ReadonlyMap<string, { readonly epoch: string, readonly seq: number }>
 
-/** One browser tab of one user, behind a line of its own. */
+/** One browser tab of one user, with its own line. */
 export interface Tab {
   readonly name: string
   readonly userId: string
@@ -28,14 +28,14 @@ export interface Tab {
   readonly subscriptions: readonly string[]
   follow (sessionId: string): void
   leave (sessionId: string): void
-  /** Asks again for a session that it follows. */
+  /** Subscribes again to a session that it already follows. */
   askAgain (sessionId: string): void
   cancel (sessionId: string): void
-  /** Subscribes to a session that it may not read: refused is the only answer. */
+  /** Subscribes to a session that it may not read. The server must refuse it. */
   trespass (sessionId: string): void
   /** Reads nothing for a while. */
   pause (ms: number): void
-  /** What it still lacks, in words. Undefined when it knows everything that it may know. */
+  /** Returns a description of what the tab still lacks. Undefined if it has received everything that it may read. */
   missing (heads: Heads): string | undefined
   close (): void
 }
@@ -43,8 +43,8 @@ export interface Tab {
 const OWN_TYPES = new Set(['note', 'weather', 'cursor', 'batch_update'])
 
 /**
- * A message of an app that gives values which its types forbid. Of the app's own objects only what the server writes is held
- * against the schemas: the rest goes through as the app gave it.
+ * Returns the part of a message that the server writes, for an app that passes values that its types forbid. Only this part is
+ * checked against the schemas: the server forwards the rest of the app's own objects unchanged.
  */
 function ofServer ({ task, result, progress, ...message }: Message): object {
   const { delta, offset, truncated } = (progress ?? {}) as Record<string, unknown>
@@ -60,7 +60,7 @@ function isObject (value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** Parses what the server sent. A message outside of the protocol's schemas is a fault, and so is a type that the app never sent. */
+/** Parses a message of the server. It must match the protocol's schemas, and its type must be one that the app sends. */
 export function readMessage (text: string, journal: Journal, ownTypes: ReadonlySet<string> | 'any' = OWN_TYPES): Message {
   const message = JSON.parse(text) as Message
   const isProtocol = reservedTypes.has(message.type) || message.type === 'batch_update'

@@ -106,7 +106,7 @@ function readTag (tag: ts.JSDocTag): Tag {
   }
   // The compiler takes the "https" of "@see https://…" for a name, so the tag is read from the source.
   if (ts.isJSDocSeeTag(tag)) return { name, text: links(tag.getText().replace(/^@see\s*/, '').replace(/\n\s*\*? ?/g, '\n').trim()) }
-  // The compiler does not know TSDoc's own name for it.
+  // The compiler does not know `@typeParam`, TSDoc's own name for the tag.
   const [, subject, rest = ''] = /^(\S+)(?:\s+-)?\s*([^]*)$/.exec(text) ?? []
   return name === 'typeParam' && subject !== undefined ? { name, subject, text: rest } : { name, text }
 }

@@ -66,7 +66,7 @@ function merge (
   const local = localName(target)
   const names = new Set(known === undefined ? [] : [known.name, ...known.aliases])
   if (!isDefault) names.add(symbol.name)
-  // Its own name first, because its declaration shows that one.
+  // The export's own name comes first, because its declaration shows that one.
   const name = names.size === 0 || names.has(local) ? local : [...names][0] ?? local
   names.delete(name)
   const from = declarations[0]?.getSourceFile()
@@ -95,7 +95,7 @@ function isOwn (declaration: ts.Declaration, { root, file }: Program): boolean {
   return source === file || (isBelow(root, source.fileName) && !source.fileName.includes('/node_modules/'))
 }
 
-/** Exports of the file in source order, followed by those of `export *`. */
+/** Returns the sort key of an export. Exports of the file come in source order, followed by those of `export *`. */
 function position (symbol: ts.Symbol, file: ts.SourceFile): number {
   const here = symbol.declarations?.find((declaration) => declaration.getSourceFile() === file)
   return here?.pos ?? Number.MAX_SAFE_INTEGER

@@ -1,4 +1,4 @@
-/** The first line of a file's documentation. */
+/** Returns the first line of a file's documentation. */
 export function title (path: string): string {
   return `# \`${path}\`\n`
 }

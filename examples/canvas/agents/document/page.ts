@@ -15,7 +15,7 @@ export function * documentFile (source: Source): Generator<string> {
   yield * documentExports(source)
 }
 
-/** The same without the title, which needs no compiler. */
+/** Yields the same without the title, which can be written without the compiler. */
 export function * documentExports (source: Source): Generator<string> {
   const program = openProgram(source)
   const { documented, passedOn } = exportsOf(program)
@@ -43,7 +43,7 @@ function contents (entries: readonly Export[]): string {
   }).join('\n')
 }
 
-/** Users get what `declare module 'fastify'` adds to another module's types without an import. */
+/** Documents what the file adds to another module's types, such as with `declare module 'fastify'`. Users get it without an import. */
 function augmentations ({ statements }: ts.SourceFile): string[] {
   return statements
     .filter((statement) => ts.isModuleDeclaration(statement))

@@ -20,7 +20,7 @@ export interface Program {
 /** Cache of parsed files, by path and parse settings. The libraries are most of the work, and the same for every file. */
 const parsed = new Map<string, ts.SourceFile>()
 
-/** Throws a `SyntaxError` with the line number if the file has one. */
+/** Loads a file with its types. Throws a `SyntaxError` with the line number if the file has a syntax error. */
 export function openProgram ({ root, path, text }: Source): Program {
   const target = join(root, path)
   const host = confinedHost(root, target, text)
@@ -32,7 +32,7 @@ export function openProgram ({ root, path, text }: Source): Program {
   return { root, file, checker: program.getTypeChecker() }
 }
 
-/** Imports are followed for their types, but never out of the project. */
+/** Returns a compiler host that follows imports for their types, but never out of the project. */
 function confinedHost (root: string, target: string, text: string): ts.CompilerHost {
   const host = ts.createCompilerHost({})
   const libraries = dirname(host.getDefaultLibFileName({}))

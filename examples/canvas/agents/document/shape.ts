@@ -26,7 +26,7 @@ export function shapeOf (node: ts.Declaration, checker: ts.TypeChecker): string 
 
 /**
  * Resolves a type that is written in terms of others, such as `Static<typeof Schema>` or `Omit<Options, 'path'>`. Returns
- * `undefined` if the result says nothing more, or is far too long.
+ * `undefined` if the result adds no information, or is far too long.
  */
 export function resolvedOf (node: ts.Declaration, checker: ts.TypeChecker): string | undefined {
   if (!ts.isTypeAliasDeclaration(node) || node.typeParameters !== undefined || !isDerived(node.type)) return undefined
@@ -95,7 +95,10 @@ function keywordOf (node: ts.Declaration): string {
   return kindOf(node) === 'variable' ? 'let' : 'const'
 }
 
-/** A literal says more than its type. So does a call if its type has no name and would be spelled out. */
+/**
+ * Renders a value instead of its type if the value is more informative: a literal, or a call whose type has no name and would be
+ * spelled out.
+ */
 function valueText (name: string, value: ts.Expression, checker: ts.TypeChecker, assign: string): string {
   if (isFunction(value)) return signature(`${name}${assign}`, value, checker, ' => ')
   const type = isLiteral(value) ? undefined : inferred(checker.getTypeAtLocation(value), checker)

@@ -1,4 +1,4 @@
-/** An absolute address: outside of a page there is none that a path could belong to. */
+/** An absolute URL, because outside of a page there is no URL that a path could be relative to. */
 export const SERVER = 'https://api.example.com'
 
 /** Asks the server for a job. Returns why it could not be started, or an empty string. */

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { WebSocket } from 'ws'
 
 export interface Follower {
-  /** Resolves with the types of the messages once there are so many. */
+  /** Resolves with the types of the messages once this many have arrived. */
   types: (count: number) => Promise<unknown[]>
   close: () => void
 }

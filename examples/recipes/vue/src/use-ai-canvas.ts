@@ -4,7 +4,7 @@ import { computed, onScopeDispose, readonly, shallowRef, toValue, watch, type Ma
 // One connection for the whole page. It is opened by the first session that is followed
 const client = createClient()
 
-/** The jobs of a session while the component is mounted. The session may change. */
+/** Returns the jobs of a session while the component is mounted. The session may change. */
 export function useAICanvas (sessionId: MaybeRefOrGetter<string>) {
   const state = shallowRef(client.state)
   onScopeDispose(client.on('state', (change) => { state.value = change.state }))
@@ -16,7 +16,7 @@ export function useAICanvas (sessionId: MaybeRefOrGetter<string>) {
 
   return {
     state: readonly(state),
-    /** The session's latest job. Before `isKnown`, none means nothing yet. */
+    /** The session's latest job. If there is none before `isKnown`, the session may still have one. */
     job: computed(() => session.value.latest),
     isKnown: computed(() => session.value.isKnown),
     cancel: () => { client.cancel(toValue(sessionId)) }
