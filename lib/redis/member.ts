@@ -280,7 +280,6 @@ export class Member {
     this.#runSynchronisation(attempt).catch((error: unknown) => {
       if (attempt !== this.#attempt || this.#isClosed) return
       this.#options.settings.log.debug({ err: error }, 'the broker could not synchronise with Redis: it reconnects')
-      this.#syncing = 0
       this.#commands.reset(messageOf(error))
     })
   }
@@ -418,7 +417,6 @@ export class Member {
   }
 
   #receive (channel: string, message: Buffer): void {
-    if (this.#isClosed) return
     this.#isLate = false
     this.#lease.receive(channel, message)
   }

@@ -89,6 +89,23 @@ t.test('a stream that can\'t be read makes the node subscribe again, until it ca
   t.match(await reader.nextOf('note'), { n: 2 })
 })
 
+t.test('a node that may not synchronise connects again and again, until it may', options, async (t) => {
+  const server = await startRedis(t)
+  const a = await startNode(t, server)
+  const refusals = async (): Promise<number> => {
+    const entries = await server.command('ACL', 'LOG') as unknown[][]
+    return entries.reduce((sum, entry) => sum + Number(entry[entry.indexOf('count') + 1]), 0)
+  }
+  await server.command('ACL', 'SETUSER', 'default', '-fcall')
+  a.line.cut()
+  a.line.mend()
+  await until(async () => await refusals() > 2)
+  t.match(a.broker.status?.().state, 'unavailable')
+  await server.command('ACL', 'SETUSER', 'default', '+fcall')
+  await isReady(a)
+  t.match(await a.manager.broadcastToSession('s', { type: 'note' }), { seq: 1 })
+})
+
 t.test('too many messages arrive while the lease has expired: the node reads them from the store later', options, async (t) => {
   const server = await startRedis(t)
   const line = await Line.to(server.port)
