@@ -79,8 +79,8 @@ export class Link {
   /** Sends a command. Its arguments are strings in UTF-8 or bytes, its reply contains buffers. */
   call (command: string, args: readonly Argument[]): Promise<unknown> {
     const client = this.#client
-    // The stream ends some time before the client says so.
-    if (client !== undefined && !client.stream.writable) this.#down()
+    // The stream ends some time before the client says so. A client that connects has none yet.
+    if (this.#isUp && client?.stream.writable === false) this.#down()
     if (client === undefined || !this.#isUp) return Promise.reject(new NotSentError(`Redis can't be reached: ${this.#reason}`))
     const bytes = args.reduce<number>((sum, arg) => sum + (typeof arg === 'number' ? 8 : arg.length), command.length)
     if (this.#bytes + bytes > MAX_BYTES) return Promise.reject(new Error(`Redis does not keep up: more than ${MAX_BYTES} bytes wait for replies`))

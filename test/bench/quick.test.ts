@@ -26,4 +26,5 @@ t.test('the operations of the broker are measured', options, async (t) => {
   const { code, output } = run('test/bench/redis/run.ts', '--rounds', '1', '--operations', '60')
   t.equal(code, 0, output)
   t.match(output, /^\| join, 1 MiB of text +\| [\d.]+/m)
+  t.match(output, /^CPU of a node .* with ioredis, .* with iovalkey; ratio [\d.]+/m)
 })

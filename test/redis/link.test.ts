@@ -7,14 +7,21 @@ import { FakeClock } from '../support/fake-clock.js'
 /** A client of Redis whose connection is made and lost by hand. */
 class FakeClient extends EventEmitter {
   readonly writes: string[] = []
-  readonly stream = { writable: true, cork: () => { this.writes.push('cork') }, uncork: () => { this.writes.push('uncork') } }
+  readonly #stream = { writable: true, cork: () => { this.writes.push('cork') }, uncork: () => { this.writes.push('uncork') } }
   isDisconnected = false
+  isConnected = false
   settle: (error?: Error) => void = () => undefined
   readonly replies: Array<{ resolve: (reply: unknown) => void, reject: (error: unknown) => void }> = []
+
+  /** There is none before the client is connected, whatever its type says. */
+  get stream (): { writable: boolean } {
+    return (this.isConnected ? this.#stream : undefined) as { writable: boolean }
+  }
 
   connect (): Promise<void> {
     return new Promise((resolve, reject) => {
       this.settle = (error) => {
+        this.isConnected = error === undefined
         if (error === undefined) resolve()
         else reject(error)
       }
@@ -173,4 +180,5 @@ t.test('a stream that has ended before the client says so takes no commands', as
   client.emit('end')
   clock.advance(2_000)
   t.equal(clients.length, 2)
+  t.type(await link.call('while it connects', []).catch((error: unknown) => error), NotSentError)
 })

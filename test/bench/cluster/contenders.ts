@@ -10,6 +10,7 @@ import type * as Package from 'ai-canvas-ws'
 import type * as RedisPackage from 'ai-canvas-ws/redis'
 import type { Body } from '../payload.js'
 import { greeting } from '../servers/contender.js'
+import { floor } from './floor.js'
 
 /** One node of an app that runs as several processes over one Redis. */
 export interface ClusterContender {
@@ -107,5 +108,5 @@ function redisAdapter ({ redisPort }: ClusterContenderOptions): ClusterContender
 }
 
 export const contenders: Record<string, (options: ClusterContenderOptions) => ClusterContender> = {
-  ours, 'streams-adapter': streamsAdapter, 'redis-adapter': redisAdapter
+  ours, 'streams-adapter': streamsAdapter, 'redis-adapter': redisAdapter, floor: ({ redisPort }) => floor(redis(redisPort), redis(redisPort))
 }

@@ -41,7 +41,7 @@ export class Cluster {
   private constructor (entry: ClusterEntry, redis: RedisServer, execArgv: readonly string[]) {
     this.#entry = entry
     this.label = entry.label
-    this.dialect = entry.contender === 'ours' ? 'ours' : 'socket.io'
+    this.dialect = entry.contender.endsWith('adapter') ? 'socket.io' : 'ours'
     this.#redis = redis
     this.nodes = Array.from({ length: NODES }, (_, at) => new Peer<NodeHandlers>(`node ${at} of ${entry.label}`, NODE, [], execArgv))
   }

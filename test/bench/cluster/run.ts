@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 import type { Sample } from '../measure.js'
 import { reportOf, verdictTable, type Verdict } from '../report.js'
 import { Cluster, measureCluster } from './measure.js'
-import { clusterColumns, clusterRows, CONTENDERS, type ClusterEntry, type ClusterRow } from './rows.js'
+import { clusterColumns, clusterRows, type ClusterEntry, type ClusterRow } from './rows.js'
 
 // `npm run bench:cluster`: three nodes and one Redis. See ../README.md.
 
@@ -36,10 +36,10 @@ if (unknown !== undefined) throw new Error(`unknown row ${unknown}: the rows are
 
 const progress = (text: string): void => { if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`) }
 
-/** Starts all contenders that a row may need. */
-async function start (): Promise<Cluster[]> {
+/** Starts the contenders that some rows need. */
+async function start (rows: readonly ClusterRow[]): Promise<Cluster[]> {
   const execArgv = flags.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${flags.profile}`]
-  const entries: ClusterEntry[] = CONTENDERS.filter((name) => only?.includes(name) ?? true).map((name) => ({ label: name, contender: name, build }))
+  const entries: ClusterEntry[] = [...new Set(rows.flatMap(({ contenders }) => contenders))].filter((name) => only?.includes(name) ?? true).map((name) => ({ label: name, contender: name, build }))
   if (baseline !== undefined) entries.push({ label: 'baseline', contender: 'ours', build: baseline })
   const clusters: Cluster[] = []
   try {
@@ -84,10 +84,10 @@ async function measure (row: ClusterRow, all: readonly Cluster[]): Promise<Verdi
 const verdicts: Verdict[] = []
 const chosen = rows.filter(({ name }) => names.length === 0 || names.includes(name))
 // Starting the processes takes most of a quick run, so all its rows share them. Otherwise each row has fresh ones.
-const shared = flags.quick ? await start() : undefined
+const shared = flags.quick ? await start(chosen) : undefined
 try {
   for (const row of chosen) {
-    const clusters = shared ?? await start()
+    const clusters = shared ?? await start([row])
     try {
       verdicts.push(...await measure(row, clusters))
     } finally {

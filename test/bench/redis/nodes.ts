@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis'
 import { defaults } from '../../../lib/options.js'
-import { redisBroker } from '../../../lib/redis/index.js'
+import { redisBroker, type RedisTarget } from '../../../lib/redis/index.js'
 import type { Broker, Published, PublishOptions, Stream } from '../../../lib/streams/broker.js'
 import { systemClock } from '../../../lib/util/clock.js'
 import { idleNode } from '../../support/idle-node.js'
@@ -26,10 +26,10 @@ export class Nodes {
     this.#counts = counts
   }
 
-  static async open (port: number, count: number): Promise<Nodes> {
+  static async open (redis: RedisTarget, count: number, prefix = 'aicw'): Promise<Nodes> {
     const counts = { deliveries: 0 }
     const brokers = await Promise.all(Array.from({ length: count }, async () => {
-      const broker = redisBroker({ redis: { host: '127.0.0.1', port } })
+      const broker = redisBroker({ redis, prefix })
       await broker.open(idleNode({ deliver: () => ++counts.deliveries }), settings)
       return broker
     }))

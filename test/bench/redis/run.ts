@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { parseArgs } from 'node:util'
+import { Redis } from 'ioredis'
+import { Redis as Valkey } from 'iovalkey'
 import type { Stream } from '../../../lib/streams/broker.js'
 import { RedisServer } from '../../support/redis-server.js'
 import { median } from '../stats.js'
@@ -36,7 +38,7 @@ interface Row {
 
 const server = await RedisServer.start('--slowlog-log-slower-than', '0', '--slowlog-max-len', '100000')
 await server.command('FUNCTION', 'LOAD', FLOOR)
-const nodes = await Nodes.open(server.port, NODES)
+const nodes = await Nodes.open({ host: '127.0.0.1', port: server.port }, NODES)
 const channels = sessions.map((_, at) => `plain:{b${at % 64}}c:${session(at)}`)
 const plain = await Plain.open(server.port, NODES, channels)
 
@@ -66,6 +68,30 @@ async function sessionBytes (): Promise<number> {
   const keys = (await Promise.all([`*:${stream}`, `*:${stream}:*`].map((pattern) => server.command('KEYS', pattern)))).flat() as string[]
   const sizes = await Promise.all(keys.map((key) => server.command('MEMORY', 'USAGE', key)))
   return sizes.reduce<number>((sum, size) => sum + Number(size), 0)
+}
+
+/** Prints the CPU time that a node takes for a durable message, with each client library. */
+async function compareClients (): Promise<void> {
+  const target = { host: '127.0.0.1', port: server.port, lazyConnect: true }
+  const clients = [['ioredis', new Redis(target)], ['iovalkey', new Valkey(target)]] as const
+  const all = await Promise.all(clients.map(async ([name, client]) => ({ name, nodes: await Nodes.open(client, 1, name), micros: [] as number[] })))
+  for (const one of all) await one.nodes.join(sessions)
+  for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+    for (const one of all) {
+      const before = process.cpuUsage()
+      for (let sent = 0; sent < operations;) {
+        await Promise.all(range(20).map(() => one.nodes.publish(session(sent++ % SESSIONS), body, { durable: true })))
+      }
+      await one.nodes.delivered()
+      const { user, system } = process.cpuUsage(before)
+      if (round >= 0) one.micros.push((user + system) / operations)
+    }
+  }
+  const [first, second] = all.map(({ micros }) => micros) as [number[], number[]]
+  const ratios = second.map((micros, round) => micros / first[round]!)
+  process.stdout.write(`CPU of a node for a durable message to one subscriber, 20 a tick: ${all.map(({ name, micros }) => `${median(micros).toFixed(1)} µs with ${name}`).join(', ')}; ` +
+    `ratio ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)} … ${Math.max(...ratios).toFixed(2)})\n`)
+  for (const one of all) await one.nodes.close()
 }
 
 function chunks<T> (items: readonly T[], size: number): T[][] {
@@ -174,6 +200,7 @@ try {
     process.stdout.write(cells([name, median(cpu).toFixed(1), ...ratio, most === undefined ? '' : `≤ ${most}`, Math.min(...longest).toFixed(0)]))
   }
   process.stdout.write(`\nMemory of a session with one running job and 10 kept messages: ${await sessionBytes()} bytes\n`)
+  await compareClients()
 } finally {
   plain.close()
   await nodes.close()
