@@ -108,10 +108,14 @@ t.test('a replica that lags becomes the primary: clients converge to the produce
   await b.manager.notifyAIProgress('s', { delta: 'lost' }, { jobId: 'new' })
   await a.manager.notifyAIComplete('s', { n: 1 }, { jobId: 'done' })
   for (const client of clients) await ended(client, 'done')
+  const gaps: string[] = []
+  for (const client of clients) client.on('gap', ({ reason }) => { gaps.push(reason) })
   await primary.kill()
   replica.signal('SIGCONT')
   await until(async () => await primaryPort() === replica.port)
   await isReady(a, b)
+  // Each client has its snapshot. One from after both ends would contain only the newest of them.
+  await until(() => gaps.length === 2)
   await report(a, ['there ', 'was'])
   await b.manager.notifyAIProgress('s', { delta: ' and found' }, { jobId: 'new' })
   t.match(await a.manager.notifyAIComplete('s', { n: 2 }, { jobId: 'j' }), { jobId: 'j' })
