@@ -38,7 +38,7 @@ export interface ClusterRow {
 /** The nodes of each contender. */
 export const NODES = 3
 
-export const CONTENDERS = ['ours', 'streams-adapter', 'redis-adapter']
+const CONTENDERS = ['ours', 'streams-adapter', 'redis-adapter']
 const WITH_FLOOR = [...CONTENDERS, 'floor']
 const EVERYWHERE = { servers: NODES, publishers: NODES }
 const FROM_ONE = { servers: NODES, publishers: 1 }
