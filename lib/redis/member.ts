@@ -24,7 +24,7 @@ export interface MemberOptions {
   readonly name: string
   readonly node: BrokerNode
   readonly settings: BrokerSettings
-  /** Whether the settings may differ from those of the app. */
+  /** Whether this is a publisher. Workers in other languages do not get its settings, because the app's may differ. */
   readonly isPublisher: boolean
 }
 

@@ -47,7 +47,7 @@ export class NodeLease {
     if (peer !== this.#options.name) this.#peers.add(peer)
   }
 
-  /** Whether the leases of living nodes can't have expired because of an outage that concerned all. */
+  /** Whether renewals have come in time for long enough that an expired lease means a dead node, and no outage that concerned all. */
   get isSteady (): boolean {
     const { clock, leaseMs } = this.#options
     return clock.monotonic() - this.#steadySince >= Math.max(leaseMs / 3, GRACE_MS)

@@ -36,7 +36,7 @@ export function redisBroker (options: RedisBrokerOptions): Broker {
   return new RedisBroker(options)
 }
 
-/** Returns the broker of a publisher. Its settings may differ from those of the app. */
+/** Returns the broker of a publisher. It does not pass its settings to workers in other languages, because the app's may differ. */
 export function publisherBroker (options: RedisBrokerOptions): Broker {
   return new RedisBroker(options, true)
 }

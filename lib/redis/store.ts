@@ -56,7 +56,7 @@ export class Store {
   /** Settings of this node as the functions take them. */
   #context = ''
 
-  /** @param isPublisher Whether the settings may differ from those of the app. Then workers in other languages do not get them. */
+  /** @param isPublisher Whether this is a publisher. Workers in other languages do not get its settings, because the app's may differ. */
   constructor (link: Link, keys: Keys, node: string, settings: BrokerSettings, isPublisher = false) {
     this.#functions = new Functions(link, keys.prefix)
     this.#keys = keys

@@ -3,7 +3,7 @@
  * what workers without a node need to call \`remote\`.
  *
  * KEYS: hash for workers, generation, then those of all buckets. ARGV: 1 run_id of the Redis process, 2 name of a new generation, 3 name of
- * the function, 4 its settings without the generation, 5 0 if they must not replace others: a publisher's may differ from those of the app.
+ * the function, 4 its settings without the generation, 5 0 for a publisher, whose settings are only written if there are none.
  *
  * Returns: generation, 1 if it is new.
  */
